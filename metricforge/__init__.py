@@ -1,0 +1,45 @@
+"""MetricForge trains, measures, explains and serves embeddings that put like things close together."""
+
+from metricforge import functional
+from metricforge.errors import MetricForgeError
+from metricforge.interfaces import Backbone, Evaluator, Loss, Miner, Similarity
+from metricforge.plugins import load_plugins
+from metricforge.registry import (
+    BACKBONES,
+    DATASETS,
+    EVALUATORS,
+    HEADS,
+    LOSSES,
+    MINERS,
+    SAMPLERS,
+    SIMILARITIES,
+    TRANSFORMS,
+)
+from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BACKBONES",
+    "DATASETS",
+    "EVALUATORS",
+    "HEADS",
+    "LOSSES",
+    "MINERS",
+    "SAMPLERS",
+    "SIMILARITIES",
+    "TRANSFORMS",
+    "Backbone",
+    "EmbeddingSet",
+    "Evaluator",
+    "Loss",
+    "LossOutput",
+    "MetricForgeError",
+    "Miner",
+    "Pairs",
+    "Quadruplets",
+    "Similarity",
+    "Triplets",
+    "functional",
+    "load_plugins",
+]

@@ -1,0 +1,46 @@
+"""The errors MetricForge raises for a caller's mistake.
+
+Each message says the argument, the value, what is allowed and the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MetricForgeError(Exception):
+    """Base of every error that MetricForge raises on purpose."""
+
+
+class ConfigError(MetricForgeError):
+    """One or more faults of a config, each led by its config path.
+
+    Args:
+        faults: one message a fault, such as ``model.loss.type: "Tripletloss" is not a loss; did you mean "TripletLoss"?``
+        source: the config's file name, shown above the faults.
+    """
+
+    def __init__(self, faults: Sequence[str], source: str = "the config") -> None:
+        self.faults = list(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n".join([f"{count} in {source}:", *(f"  - {fault}" for fault in self.faults)]))
+
+
+class UnknownTypeError(MetricForgeError):
+    """A ``type=`` that no core module and no installed plug-in registers."""
+
+
+class PluginError(MetricForgeError):
+    """An installed plug-in that could not be loaded."""
+
+
+class DatasetError(MetricForgeError):
+    """A data set that is absent, incomplete or not as it must be."""
+
+
+class CheckpointError(MetricForgeError):
+    """A checkpoint that is absent, truncated, unsafe or of another model."""
+
+
+class NonFiniteLossError(MetricForgeError):
+    """A loss became NaN or infinite during training."""

@@ -1,0 +1,23 @@
+"""Which pairs of a batch are positive (same class, another image) and which negative (another class)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def positive_mask(labels: Tensor) -> Tensor:
+    """(B, B) bool from ``labels`` (B,): same class, and not the sample itself."""
+    same = labels[:, None] == labels[None, :]
+    return same.fill_diagonal_(False)
+
+
+def negative_mask(labels: Tensor) -> Tensor:
+    """(B, B) bool from ``labels`` (B,): another class."""
+    return labels[:, None] != labels[None, :]
+
+
+def positive_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows ``i < j`` of every positive pair of ``labels`` (B,), as two columns (P,) in row order."""
+    first, second = torch.nonzero(positive_mask(labels).triu(), as_tuple=True)
+    return first, second

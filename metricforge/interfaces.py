@@ -1,0 +1,101 @@
+"""The whole plug-in contract on one page: five kinds of component, each an abstract class.
+
+A plug-in derives from one of them, decorates it with the registry of its kind (``@LOSSES.register_module()``) and is then
+selected by ``type=`` in a config. ``metricforge.testing`` has a ``check_...`` for each, which runs the contract as a test.
+
+Constructor arguments named ``num_classes``, ``dim`` (embedding size) or ``feature_dim`` (backbone's feature size) are
+filled in by the framework where a config leaves them out, and compared with the truth where it does not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from metricforge.structures import LossOutput, Tuples
+
+if TYPE_CHECKING:
+    from metricforge.evaluation.context import EvaluationContext
+
+
+class Backbone(nn.Module, ABC):
+    """Images (B, 3, H, W), normalised with ``mean`` and ``std`` (of values in 0..1), to pooled features (B, F)."""
+
+    feature_dim: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor: ...
+
+
+class Similarity(nn.Module, ABC):
+    """How alike two embeddings are: larger = more alike. Fixed, or learned with weights of its own (a metric head).
+
+    ``search`` names the index that finds the same neighbours after ``prepare``: ``"l2"`` (smallest Euclidean distance),
+    ``"ip"`` (largest inner product), ``"hamming"``, or None where only ``pairwise`` itself can tell.
+    """
+
+    search: ClassVar[Literal["l2", "ip", "hamming"] | None] = None
+
+    @abstractmethod
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """Similarities (N, M) between each row of ``x`` (N, D) and each row of ``y`` (M, D)."""
+
+    def prepare(self, embeddings: Tensor) -> Tensor:
+        """Maps embeddings (N, D) into the space in which ``search`` ranks as ``pairwise`` does."""
+        return embeddings
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.pairwise(x, y)
+
+
+class Miner(nn.Module, ABC):
+    """Chooses from a batch the tuples that the loss sees. ``yields`` is the one type it returns.
+
+    It may return no tuple at all, but never a positive as a negative, nor a sample as its own partner.
+    """
+
+    yields: ClassVar[type]
+
+    @abstractmethod
+    def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Tuples:
+        """Tuples of rows of ``embeddings`` (B, D), whose classes are ``labels`` (B,) int64."""
+
+
+class Loss(nn.Module, ABC):
+    """Embeddings (B, D), labels (B,) int64 and mined tuples to a scalar that training makes small.
+
+    ``accepts`` lists the tuple types it takes; empty, it works on the batch as it is. With ``tuples=None`` a loss uses
+    every tuple of the batch, unless ``needs_miner``. A batch without a positive or a negative gives zero, with zero
+    gradients, never NaN. It may own proxies, one weight vector a class.
+    """
+
+    accepts: ClassVar[tuple[type, ...]] = ()
+    needs_miner: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        tuples: Tuples | None = None,
+        similarity: Similarity | None = None,
+    ) -> LossOutput: ...
+
+
+class Evaluator(ABC):
+    """Embedding sets to named scores, such as ``{"recall@1": 0.61}``."""
+
+    @abstractmethod
+    def evaluate(self, context: EvaluationContext) -> dict[str, float]: ...
+
+    def neighbours_needed(self, context: EvaluationContext) -> int:
+        """How many neighbours a query this evaluator reads, so that one search serves all evaluators."""
+        return 0
+
+    def protocol(self) -> dict[str, object]:
+        """What a reader must know to compare its scores (seed, normalisation, ...), for ``scores.json``."""
+        return {}

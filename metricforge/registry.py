@@ -1,0 +1,165 @@
+"""One registry class and the named registries: how a ``type=`` in a config becomes an object.
+
+Built on mmengine's registry, and narrower: a name is found if and only if a core module or an installed plug-in registered
+it. (mmengine's own falls back to importing whatever dotted or stdlib name it is given, so ``type="json"`` gives a module.)
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import mmengine
+
+from metricforge.errors import ConfigError, UnknownTypeError
+
+# Which distribution of ours has a type, so that a config which needs it can say what to install.
+# The tests of each plug-in compare this with what it registers.
+FIRST_PARTY_TYPES = {
+    "LiftedStructureLoss": "metricforge-lifted",
+    "LiftedStructureMiner": "metricforge-lifted",
+    "PDDM": "metricforge-pddm",
+    "LMDM": "metricforge-pddm",
+    "HardQuadrupletMiner": "metricforge-pddm",
+    "DoubleHeaderHingeLoss": "metricforge-pddm",
+    "NormSoftmaxLoss": "metricforge-normsoftmax",
+}
+
+
+class Registry(mmengine.Registry):
+    """Maps the names of one kind of component to classes; its modules are imported on the first look-up."""
+
+    load_plugins: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+
+    def __init__(self, kind: str, location: str) -> None:
+        super().__init__(kind, scope="metricforge", locations=[location])
+
+    def names(self) -> list[str]:
+        """All registered names, sorted, with the installed plug-ins' among them."""
+        self.import_from_location()
+        Registry.load_plugins()
+        return sorted(self._module_dict)
+
+    def get(self, key: str) -> Any:
+        """The class registered as ``key``.
+
+        Raises:
+            UnknownTypeError: if there is none; it names the nearest registered name, or the plug-in to install.
+        """
+        if not isinstance(key, str) or key not in self.names():
+            raise UnknownTypeError(self._unknown(key))
+        return self._module_dict[key]
+
+    def build(self, cfg: Mapping[str, Any], *, path: str = "", **derived: Any) -> Any:
+        """Builds the object that ``cfg`` describes: ``type``, and the constructor's arguments.
+
+        Args:
+            cfg: ``dict(type="TripletLoss", margin=0.2)``; values that are such dicts under a key naming a kind
+                (``loss``, ``similarity``, ...) are built first.
+            path: where ``cfg`` stands in the config, for error messages.
+            **derived: what the framework knows (``num_classes``, ``dim``, ...); each is handed over if the constructor
+                has an argument of that name.
+
+        Raises:
+            ConfigError: for an unknown type or argument, a missing one, or a value that contradicts a derived one.
+        """
+        faults = self.faults(cfg, path, derived)
+        if faults:
+            raise ConfigError(faults)
+        arguments = {key: value for key, value in cfg.items() if key != "type"}
+        cls = self.get(cfg["type"])
+        accepted = accepted_arguments(cls)
+        for name, value in arguments.items():
+            if name in KINDS and is_component(value):
+                arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
+        arguments |= {name: value for name, value in derived.items() if accepted is not None and name in accepted}
+        return cls(**arguments)
+
+    def faults(self, cfg: Any, path: str, derived: Mapping[str, Any]) -> list[str]:
+        """Everything wrong with ``cfg`` that can be seen without building it, one message a fault."""
+        where = path or self.name
+        if not isinstance(cfg, Mapping) or "type" not in cfg:
+            return [f"{where}: {cfg!r} must be a dict with a type, such as dict(type={self.names()[0]!r})"]
+        if cfg["type"] not in self.names():
+            return [f"{_join(path, 'type')}: {self._unknown(cfg['type'])}"]
+        faults = argument_faults(self.get(cfg["type"]), cfg, where, derived)
+        for name, value in cfg.items():
+            if name in KINDS and is_component(value):
+                faults += KINDS[name].faults(value, _join(path, name), derived)
+        return faults
+
+    def _unknown(self, key: object) -> str:
+        if key in FIRST_PARTY_TYPES:
+            distribution = FIRST_PARTY_TYPES[str(key)]
+            return (
+                f'"{key}" comes with the plug-in {distribution}, which is not installed or failed to load; '
+                f"`metricforge plugins` tells which, `pip install {distribution}` installs it "
+                f"(in a checkout: pip install -e plugins/{distribution.removeprefix('metricforge-')})"
+            )
+        return f'"{key}" is not a registered {self.name};{nearest(str(key), self.names())}'
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    guess = f' did you mean "{lowered[close[0]]}"?' if close else ""
+    return f"{guess} (known: {', '.join(known) or 'none'})"
+
+
+def is_component(value: Any) -> bool:
+    """Whether a config value describes a component: a dict with a ``type``."""
+    return isinstance(value, Mapping) and "type" in value
+
+
+def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    """The arguments that a config may give ``cls``; None if it takes any (``**kwargs``)."""
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_POSITIONAL}
+
+
+def argument_faults(
+    cls: Callable[..., Any], cfg: Mapping[str, Any], path: str, derived: Mapping[str, Any]
+) -> list[str]:
+    """Unknown, missing and contradicting arguments of ``cfg`` for ``cls``, one message a fault."""
+    accepted = accepted_arguments(cls)
+    if accepted is None:
+        return []
+    faults = []
+    for name in cfg:
+        if name != "type" and name not in accepted:
+            faults.append(f"{_join(path, name)}: {cfg['type']} has no such argument;{nearest(name, list(accepted))}")
+    for name, parameter in accepted.items():
+        if parameter.default is inspect.Parameter.empty and name not in cfg and name not in derived:
+            faults.append(f"{_join(path, name)}: {cfg['type']} needs this argument and has no default for it")
+    for name, value in derived.items():
+        if name in cfg and name in accepted and value is not None and cfg[name] != value:
+            faults.append(
+                f"{_join(path, name)}: {cfg[name]!r} contradicts {value!r}, which follows from the data set or the model; "
+                "leave it out, it is filled in"
+            )
+    return faults
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+BACKBONES = Registry("backbone", "metricforge.backbones")
+HEADS = Registry("head", "metricforge.heads")
+SIMILARITIES = Registry("similarity", "metricforge.similarities")
+MINERS = Registry("miner", "metricforge.miners")
+LOSSES = Registry("loss", "metricforge.losses")
+EVALUATORS = Registry("evaluator", "metricforge.evaluation")
+DATASETS = Registry("dataset", "metricforge.datasets")
+SAMPLERS = Registry("sampler", "metricforge.samplers")
+TRANSFORMS = Registry("transform", "metricforge.transforms")
+
+KINDS: dict[str, Registry] = {
+    registry.name: registry
+    for registry in (BACKBONES, HEADS, SIMILARITIES, MINERS, LOSSES, EVALUATORS, DATASETS, SAMPLERS, TRANSFORMS)
+}

@@ -1,0 +1,6 @@
+"""Similarities between embeddings, larger = more alike. Learned ones come as plug-ins."""
+
+from metricforge.similarities.cosine_similarity import CosineSimilarity
+from metricforge.similarities.euclidean_similarity import EuclideanSimilarity
+
+__all__ = ["CosineSimilarity", "EuclideanSimilarity"]

@@ -1,0 +1,141 @@
+"""The immutable values that components hand to each other, and the shape letters used in every comment.
+
+========  =====================================================
+``B``     images in a batch
+``D``     dimensions of an embedding
+``F``     dimensions of a backbone's pooled feature
+``C``     classes
+``N, M``  samples in general
+``Q, G``  queries, gallery
+``K``     neighbours a query
+``P``     pairs; ``T`` triplets or quadruplets
+========  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _check_index_columns(owner: object) -> None:
+    """Raises ValueError unless every integer column of ``owner`` is one-dimensional and of one length."""
+    columns = {f.name: getattr(owner, f.name) for f in fields(owner)}  # type: ignore[arg-type]
+    shapes = {name: tuple(column.shape) for name, column in columns.items()}
+    if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) != 1:
+        raise ValueError(f"{type(owner).__name__} needs one-dimensional columns of one length, got {shapes}")
+    for name, column in columns.items():
+        allowed = torch.bool if name == "positive" and isinstance(owner, Pairs) else torch.int64
+        if column.dtype != allowed:
+            raise ValueError(f"{type(owner).__name__}.{name} must be {allowed}, got {column.dtype}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Unordered pairs of a batch: rows ``first`` (P,) and ``second`` (P,), and whether they are of one class (P,)."""
+
+    first: Tensor
+    second: Tensor
+    positive: Tensor
+
+    def __post_init__(self) -> None:
+        _check_index_columns(self)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Triplets:
+    """Rows of a batch (T,): ``positive`` is of the ``anchor``'s class and another image, ``negative`` of another class."""
+
+    anchor: Tensor
+    positive: Tensor
+    negative: Tensor
+
+    def __post_init__(self) -> None:
+        _check_index_columns(self)
+
+    def __len__(self) -> int:
+        return len(self.anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class Quadruplets:
+    """Rows of a batch (T,): a positive pair (``anchor``, ``positive``), and a negative of each of the two."""
+
+    anchor: Tensor
+    positive: Tensor
+    anchor_negative: Tensor
+    positive_negative: Tensor
+
+    def __post_init__(self) -> None:
+        _check_index_columns(self)
+
+    def __len__(self) -> int:
+        return len(self.anchor)
+
+
+Tuples = Pairs | Triplets | Quadruplets
+
+
+@dataclass(frozen=True, slots=True)
+class LossOutput:
+    """What a loss returns: ``total``, a scalar and the only thing that is differentiated, and ``parts`` to log."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.total.dim() != 0:
+            raise ValueError(f"LossOutput.total must be a scalar, got shape {tuple(self.total.shape)}; reduce it first")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSet:
+    """Embedded images: ``embeddings`` (N, D) float, ``labels`` (N,) and ``ids`` (N,) int64, on the host.
+
+    An id names an image once and for all: it is how a query is kept from being its own neighbour. Ids default to the
+    position. ``class_names``, where given, is indexed by label.
+
+    Raises:
+        ValueError: for other shapes, lengths that differ, embeddings that are not finite, or an id that stands twice.
+    """
+
+    embeddings: np.ndarray[Any, np.dtype[Any]]
+    labels: np.ndarray[Any, np.dtype[np.int64]]
+    ids: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2:
+            raise ValueError(f"embeddings must be (N, D), got shape {self.embeddings.shape}")
+        count = len(self.embeddings)
+        if self.ids is None:
+            object.__setattr__(self, "ids", np.arange(count))
+        assert self.ids is not None
+        if self.labels.shape != (count,) or self.ids.shape != (count,):
+            raise ValueError(
+                f"labels and ids must be one for each of the {count} embeddings, "
+                f"got labels {self.labels.shape} and ids {self.ids.shape}"
+            )
+        if not (np.issubdtype(self.labels.dtype, np.integer) and np.issubdtype(self.ids.dtype, np.integer)):
+            raise ValueError(f"labels and ids must be integers, got {self.labels.dtype} and {self.ids.dtype}")
+        finite = np.isfinite(self.embeddings).all(axis=1)
+        if not finite.all():
+            first = ", ".join(str(i) for i in self.ids[~finite][:5])
+            raise ValueError(
+                f"{int((~finite).sum())} of {count} embeddings are not finite (the first ids: {first}); "
+                "find out why before any score is computed: a diverged model, or an image of one colour?"
+            )
+        if len(np.unique(self.ids)) != count:
+            raise ValueError(f"ids must be unique, but {count - len(np.unique(self.ids))} of {count} stand twice")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
