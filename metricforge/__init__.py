@@ -15,7 +15,8 @@ from metricforge.registry import (
     SIMILARITIES,
     TRANSFORMS,
 )
-from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets
+from metricforge.runner import build_runner
+from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets, Tuples
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,8 @@ __all__ = [
     "Quadruplets",
     "Similarity",
     "Triplets",
+    "Tuples",
+    "build_runner",
     "functional",
     "load_plugins",
 ]

@@ -12,7 +12,7 @@ class MetricForgeError(Exception):
     """Base of every error that MetricForge raises on purpose."""
 
 
-class ConfigError(MetricForgeError):
+class ConfigError(MetricForgeError, ValueError):
     """One or more faults of a config, each led by its config path.
 
     Args:

@@ -61,13 +61,22 @@ def _load(entry: importlib.metadata.EntryPoint) -> Plugin:
         distribution=entry.dist.name if entry.dist else "unknown",
         version=entry.dist.version if entry.dist else "unknown",
         module=entry.value,
-        registers=tuple(sorted(_registered() - before)),
+        # a module that was imported before, by a test for instance, registered its classes then
+        registers=tuple(
+            sorted((_registered() - before) | _registered(entry.value.partition(":")[0].partition(".")[0]))
+        ),
         error=error,
     )
 
 
-def _registered() -> set[tuple[str, str]]:
-    return {(kind, name) for kind, registry in KINDS.items() for name in registry.module_dict}
+def _registered(package: str | None = None) -> set[tuple[str, str]]:
+    """(kind, name) of everything registered, or only what the classes of ``package`` are registered as."""
+    return {
+        (kind, name)
+        for kind, registry in KINDS.items()
+        for name, cls in registry.module_dict.items()
+        if package is None or cls.__module__.partition(".")[0] == package
+    }
 
 
 Registry.load_plugins = staticmethod(load_plugins)

@@ -1,7 +1,7 @@
 """One registry class and the named registries: how a ``type=`` in a config becomes an object.
 
-Built on mmengine's registry, and narrower: a name is found if and only if a core module or an installed plug-in registered
-it. (mmengine's own falls back to importing whatever dotted or stdlib name it is given, so ``type="json"`` gives a module.)
+Built on mmengine's registry, and narrower: a name is found if and only if a core module or an installed plug-in
+registered it. (mmengine's own falls back to importing any dotted or stdlib name: ``type="json"`` gives a module.)
 """
 
 from __future__ import annotations
@@ -75,7 +75,12 @@ class Registry(mmengine.Registry):
             if name in KINDS and is_component(value):
                 arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
         arguments |= {name: value for name, value in derived.items() if accepted is not None and name in accepted}
-        return cls(**arguments)
+        try:
+            return cls(**arguments)
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError([f"{path or self.name}: {error}"]) from error
 
     def faults(self, cfg: Any, path: str, derived: Mapping[str, Any]) -> list[str]:
         """Everything wrong with ``cfg`` that can be seen without building it, one message a fault."""
@@ -115,11 +120,26 @@ def is_component(value: Any) -> bool:
 
 
 def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
-    """The arguments that a config may give ``cls``; None if it takes any (``**kwargs``)."""
-    parameters = inspect.signature(cls).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_POSITIONAL}
+    """The arguments that a config may give ``cls``; None if it takes any (``**kwargs``).
+
+    A constructor that passes ``**kwargs`` on is followed up to the base class that names them. Whether it fills in what
+    that class requires cannot be seen, so those arguments count as optional.
+    """
+    accepted: dict[str, inspect.Parameter] = {}
+    passed_on = False
+    constructors = (
+        [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)] if isinstance(cls, type) else [cls]
+    )
+    for constructor in constructors:
+        parameters = [p for p in inspect.signature(constructor).parameters.values() if p.name != "self"]
+        positional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+        for parameter in parameters:
+            if parameter.kind not in positional:
+                accepted.setdefault(parameter.name, parameter.replace(default=None) if passed_on else parameter)
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            return accepted
+        passed_on = True
+    return None
 
 
 def argument_faults(
@@ -139,7 +159,7 @@ def argument_faults(
     for name, value in derived.items():
         if name in cfg and name in accepted and value is not None and cfg[name] != value:
             faults.append(
-                f"{_join(path, name)}: {cfg[name]!r} contradicts {value!r}, which follows from the data set or the model; "
+                f"{_join(path, name)}: {cfg[name]!r} contradicts {value!r}, which the data set or the model says; "
                 "leave it out, it is filled in"
             )
     return faults

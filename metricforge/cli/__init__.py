@@ -1,0 +1,1 @@
+"""The ``metricforge`` command; the scripts in tools/ call the same functions."""

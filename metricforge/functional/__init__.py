@@ -1,5 +1,6 @@
 """Pure tensor maths that components and plug-ins share. Imports only torch and ``metricforge.structures``."""
 
+from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
 from metricforge.functional.distances import (
     in_float32,
     l2_normalize,
@@ -9,14 +10,21 @@ from metricforge.functional.distances import (
     pairwise_squared_distances,
     safe_sqrt,
 )
-from metricforge.functional.embedding_checks import check_at_least, check_batch
+from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
 from metricforge.functional.pair_masks import negative_mask, positive_mask, positive_pairs
+from metricforge.functional.row_choice import least_alike, most_alike, random_choice
 
 __all__ = [
+    "all_pairs",
+    "all_quadruplets",
+    "all_triplets",
     "check_at_least",
     "check_batch",
+    "check_tuples",
     "in_float32",
     "l2_normalize",
+    "least_alike",
+    "most_alike",
     "negative_mask",
     "paired_squared_distances",
     "pairwise_cosine",
@@ -24,5 +32,6 @@ __all__ = [
     "pairwise_squared_distances",
     "positive_mask",
     "positive_pairs",
+    "random_choice",
     "safe_sqrt",
 ]

@@ -27,9 +27,9 @@ def pairwise_squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def safe_sqrt(squares: Tensor) -> Tensor:
-    """The root of ``squares`` >= 0, with gradient 0 instead of infinity at 0 (two duplicate images)."""
-    positive = squares > 0
-    return squares.where(positive, 1).sqrt().where(positive, 0)
+    """The root of ``squares`` >= 0, with gradient 0 instead of infinity at 0 (two duplicate images). NaN stays NaN."""
+    zero = squares == 0
+    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metricforge.structures import Tuples
+
 
 def check_batch(embeddings: Tensor, labels: Tensor) -> None:
     """Raises ValueError unless ``embeddings`` are (B, D) floats and ``labels`` (B,) int64 on the same device."""
@@ -23,6 +25,15 @@ def check_batch(embeddings: Tensor, labels: Tensor) -> None:
 
 def check_at_least(name: str, value: float, lowest: float, *, open_end: bool = False) -> None:
     """Raises ValueError unless ``value`` is a finite number >= ``lowest`` (> ``lowest`` if ``open_end``)."""
-    allowed = value > lowest if open_end else value >= lowest
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (allowed and value < float("inf")):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (value > lowest if open_end else value >= lowest) or value == float("inf"):
         raise ValueError(f"{name} must be a number {'>' if open_end else '>='} {lowest}, got {value!r}")
+
+
+def check_tuples(tuples: Tuples | None, accepts: tuple[type, ...]) -> None:
+    """Raises TypeError unless ``tuples`` are None or of a type that the loss ``accepts``."""
+    if tuples is not None and not isinstance(tuples, accepts):
+        allowed = " or ".join(kind.__name__ for kind in accepts) or "no tuples"
+        raise TypeError(
+            f"this loss accepts {allowed}, got {type(tuples).__name__}; choose a miner that yields what it accepts"
+        )

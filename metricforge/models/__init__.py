@@ -1,0 +1,5 @@
+"""What is trained: a backbone, a head, a similarity, a miner and a loss, put together."""
+
+from metricforge.models.metric_learner import MetricLearner, compatibility_faults
+
+__all__ = ["MetricLearner", "compatibility_faults"]

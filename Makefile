@@ -1,0 +1,38 @@
+# One place for the commands of the README. Each sets up what it needs; nothing else has to be installed but Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax
+
+.PHONY: setup demo test check clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, train on the embedded data set, evaluate"
+	@echo "make test    set up, run the whole test suite"
+	@echo "make check   style, types and the architecture's rules"
+	@echo "make setup   only make $(VENV) and install everything into it"
+	@echo "make clean   remove $(VENV) and everything that was generated"
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "MetricForge needs Python 3.10 or newer, this is %d.%d; name another with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt $(DISTRIBUTIONS)
+	@touch $@
+
+demo: setup
+	$(BIN)/python tools/train.py configs/normsoftmax_glyphs.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

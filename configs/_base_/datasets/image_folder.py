@@ -1,0 +1,30 @@
+# Your own images: a folder with one sub-folder a class. The first half of the classes trains, the other half is retrieved.
+train_dataloader = dict(
+    dataset=dict(
+        type="ImageFolderDataset",
+        root="data/images",
+        split="train",
+        transform=[
+            dict(type="RandomResizedCrop", size=128, scale=(0.3, 1.0)),
+            dict(type="RandomHorizontalFlip"),
+        ],
+    ),
+    sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=16, samples_per_class=4),
+    num_workers=2,
+)
+test_dataloader = dict(
+    dataset=dict(
+        type="ImageFolderDataset",
+        root="data/images",
+        split="test",
+        transform=[dict(type="Resize", size=(128, 128))],
+    ),
+    batch_size=128,
+    num_workers=2,
+)
+evaluators = [
+    dict(type="RecallAtK", ks=[1, 2, 4, 8]),
+    dict(type="MAPAtR"),
+    dict(type="RPrecision"),
+    dict(type="NMI"),
+]

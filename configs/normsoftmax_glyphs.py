@@ -1,0 +1,10 @@
+# python tools/train.py configs/normsoftmax_glyphs.py
+# Normalised softmax (Zhai & Wu 2018) on Glyphs.
+_base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
+
+model = dict(
+    backbone=dict(type="GlyphNet"),
+    head=dict(type="EmbeddingHead", dim=64, layer_norm=True),
+    similarity=dict(type="CosineSimilarity"),
+    loss=dict(type="NormSoftmaxLoss", temperature=0.05),
+)

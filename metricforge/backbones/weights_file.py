@@ -1,0 +1,54 @@
+"""Loads a file of weights into a network whose classifier was removed, and accepts no file of another network."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+from timm.models import load_state_dict
+from torch import nn
+
+from metricforge.errors import CheckpointError
+
+
+def load_weights_file(model: nn.Module, file: str | Path, ignored: Sequence[str]) -> None:
+    """Loads the state dict in ``file`` (.pth, .pt or .safetensors) into ``model``; nothing in it is executed.
+
+    Every weight of ``model`` must be there, in its shape. What else is there must belong to a layer in ``ignored``:
+    the classifier, auxiliary heads. A state dict under the key ``state_dict`` or ``model``, as training scripts
+    save it, is found.
+
+    Raises:
+        CheckpointError: if the file is absent, unreadable, or of another network.
+    """
+    path = Path(file).expanduser().absolute()
+    if not path.is_file():
+        raise CheckpointError(
+            f"weights: {path} does not exist or is no file; give the path of a .pth or .safetensors file"
+        )
+    try:
+        state = load_state_dict(str(path), device="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError) as fault:
+        raise CheckpointError(
+            f"weights: {path} cannot be read as a dict of tensors ({type(fault).__name__}: {fault}); it may be "
+            "truncated, or hold more than tensors: save it with torch.save(model.state_dict(), file)"
+        ) from fault
+    prefixes = tuple(f"{name}." for name in ignored)
+    state = {name: value for name, value in state.items() if not name.startswith(prefixes)}
+    wanted = {name: value for name, value in model.state_dict().items() if not name.startswith(prefixes)}
+    faults = {
+        "lacks": sorted(name for name in wanted.keys() - state.keys() if not name.endswith("num_batches_tracked")),
+        "has nothing to do with": sorted(state.keys() - wanted.keys()),
+        "has another shape of": sorted(n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape),
+    }
+    if any(faults.values()):
+        told = "; it ".join(
+            f"{verb} {len(names)}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            for verb, names in faults.items()
+            if names
+        )
+        raise CheckpointError(
+            f"weights: {path} is of another network than {type(model).__name__} with {len(wanted)} tensors. It {told}"
+        )
+    model.load_state_dict(state, strict=False)

@@ -1,0 +1,30 @@
+"""The ``metricforge`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from metricforge import __version__
+from metricforge.cli import plugins, test, train
+from metricforge.cli.arguments import run_command
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parses the command line and runs the subcommand."""
+    parser = argparse.ArgumentParser(prog="metricforge", description="Train, measure and serve embeddings.")
+    parser.add_argument("--version", action="version", version=f"metricforge {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    training = commands.add_parser("train", help="train an embedding and evaluate it")
+    train.add_arguments(training)
+    training.set_defaults(run=train.train)
+
+    testing = commands.add_parser("test", help="evaluate a checkpoint")
+    test.add_arguments(testing)
+    testing.set_defaults(run=test.test)
+
+    listing = commands.add_parser("plugins", help="list the installed plug-ins")
+    listing.set_defaults(run=plugins.plugins)
+
+    arguments = parser.parse_args(argv)
+    run_command(arguments.run, arguments)

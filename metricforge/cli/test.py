@@ -1,0 +1,43 @@
+"""``metricforge test CONFIG CHECKPOINT``: evaluates a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from metricforge.cli.arguments import add_run_arguments, run_command
+from metricforge.report import print_scores
+from metricforge.runner import build_runner
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    add_run_arguments(parser)
+    parser.add_argument("checkpoint", help="a checkpoint that training wrote, such as runs/NAME/best.pth")
+
+
+def test(arguments: argparse.Namespace) -> None:
+    """Evaluates the checkpoint as training's validation does, to the last digit, and writes ``scores.json``."""
+    console = Console()
+    with console.status("looking at the config, the data and the checkpoint"):
+        runner = build_runner(
+            arguments.config,
+            overrides=arguments.cfg_options,
+            work_dir=arguments.work_dir,
+            checkpoint=arguments.checkpoint,
+            seed=arguments.seed,
+            device=arguments.device,
+            console=console,
+        )
+    runner.describe()
+    scores = runner.test()
+    print_scores(console, {str(arguments.checkpoint): scores})
+    console.print(f"\nwritten to {runner.run_dir / 'scores.json'}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """The script ``tools/test.py``."""
+    parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
+    add_arguments(parser)
+    run_command(test, parser.parse_args())

@@ -1,0 +1,55 @@
+"""``metricforge train CONFIG``: trains, evaluates, and says where the results are."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from metricforge.cli.arguments import add_run_arguments, run_command
+from metricforge.report import print_scores
+from metricforge.runner import build_runner
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    add_run_arguments(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run's folder")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Trains what the config describes; ends with a table of scores and the next commands to try."""
+    console = Console()
+    with console.status("looking at the config and the data"):
+        runner = build_runner(
+            arguments.config,
+            overrides=arguments.cfg_options,
+            work_dir=arguments.work_dir,
+            resume=arguments.resume,
+            seed=arguments.seed,
+            device=arguments.device,
+            console=console,
+        )
+    runner.describe()
+    runner.train()
+    console.print()
+    rows = {**runner.baseline_scores, f"trained, {runner.trained_epochs} epochs": runner.last_scores}
+    if runner.last_scores:
+        print_scores(console, rows)
+    folder = runner.run_dir
+    newest = runner.newest_checkpoint_name()
+    console.print(
+        f"\nThe run is in {folder}: scores.json, {newest} and best.pth, the config, the log.\n"
+        "Try next:\n"
+        f"  python tools/test.py {arguments.config} {folder / newest}\n"
+        f"  python tools/train.py {arguments.config} --cfg-options optim_wrapper.optimizer.lr=0.002 --seed 1",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    """The script ``tools/train.py``."""
+    parser = argparse.ArgumentParser(description="Train an embedding and evaluate it.")
+    add_arguments(parser)
+    run_command(train, parser.parse_args())

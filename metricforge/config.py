@@ -1,0 +1,256 @@
+"""Reads a config, applies overrides, and finds every fault in it at once, each with its config path and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import mmengine.hooks
+import mmengine.optim
+import mmengine.registry
+from mmengine.config import Config
+
+from metricforge.engine.checkpoint_hook import CheckpointHook
+from metricforge.engine.train_loop import ResumableTrainLoop
+from metricforge.errors import ConfigError
+from metricforge.models import compatibility_faults
+from metricforge.registry import KINDS, Registry, accepted_arguments, argument_faults, is_component, nearest
+
+TOP_LEVEL = {
+    "model": "backbone, head, similarity, miner and loss",
+    "data_root": "the folder of the training and the test set, in place of their own root",
+    "train_dataloader": "dataset, sampler and num_workers",
+    "test_dataloader": "dataset, batch_size and num_workers",
+    "evaluators": "a list of evaluators",
+    "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
+    "optim_wrapper": "optimizer, and how it is stepped",
+    "param_scheduler": "a list of learning-rate schedulers",
+    "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval",
+    "checkpoint": "interval, interval_iterations, max_keep, save_best",
+    "custom_hooks": "a list of mmengine hooks",
+    "custom_imports": "modules of your own to import first",
+    "visualizer": "mmengine's visualizer, for TensorBoard and others",
+    "seed": "an integer that every random number follows from",
+}
+REQUIRED = ("model", "test_dataloader", "evaluators")
+REQUIRED_TO_TRAIN = ("train_dataloader", "optim_wrapper", "train_cfg")
+
+
+def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The config in the file ``path``, with ``overrides`` such as ``{"model.loss.margin": 0.5}`` applied.
+
+    Raises:
+        ConfigError: if the file is absent or does not run, or an override does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise ConfigError([f"there is no such file;{nearest(str(path), near)}"], str(path))
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # a config is Python code: whatever it raises is reported with the file that raised it
+        raise ConfigError([_explain(error, path)], str(path)) from error
+    override_config(config, overrides or {})
+    return config
+
+
+def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
+    """Applies ``overrides``, dotted config keys to values; another ``type`` drops the arguments of the one before.
+
+    Raises:
+        ConfigError: if one goes through a value that is not a dict or a list.
+    """
+    merged = dict(overrides)
+    for key, value in overrides.items():
+        parent, _, last = key.rpartition(".")
+        if last == "type" and _value_at(config, key) not in (None, value):
+            merged[f"{parent}._delete_"] = True
+    try:
+        config.merge_from_dict(merged)
+    except (KeyError, TypeError, AssertionError, IndexError) as error:
+        raise ConfigError([f"{', '.join(overrides)}: {error}"], "the overrides") from error
+
+
+def _value_at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        if isinstance(config, Sequence) and not isinstance(config, str) and part.isdigit() and int(part) < len(config):
+            config = config[int(part)]
+        elif isinstance(config, Mapping) or hasattr(config, "get"):
+            config = config.get(part)
+        else:
+            return None
+    return config
+
+
+def complete_config(config: Config) -> None:
+    """Writes out what a config may leave to others: ``data_root`` for both data sets, the backbone of a baseline."""
+    for loader in ("train_dataloader", "test_dataloader"):
+        if config.get("data_root") and isinstance(config.get(loader), Mapping) and config[loader].get("dataset"):
+            config[loader].dataset.root = config.data_root
+    for baseline in (config.get("baselines") or {}).values():
+        if isinstance(baseline, dict) and config.get("model"):
+            baseline.setdefault("backbone", config.model.get("backbone"))
+    if isinstance(config.get("optim_wrapper"), Mapping):
+        # one group for each setting and misspelt keys refused, unless a config brings its own constructor
+        config.optim_wrapper.setdefault("constructor", "ParameterGroups")
+
+
+def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: int | None = None) -> list[str]:
+    """Every fault of ``config`` that can be seen without building a model; empty if there is none.
+
+    Args:
+        config: as ``read_config`` gives it, or a plain dict.
+        train: whether it is to be trained with; evaluation alone needs less.
+        num_classes: of the training set, to compare with; None: not known yet.
+    """
+    faults = [
+        f"{key}: there is no such top-level key;{nearest(key, list(TOP_LEVEL))}"
+        for key in config
+        if key not in TOP_LEVEL and not key.startswith("_")
+    ]
+    required = REQUIRED + (REQUIRED_TO_TRAIN if train else ())
+    faults += [f"{key}: is missing; it holds {TOP_LEVEL[key]}" for key in required if not config.get(key)]
+    if config.get("model"):
+        faults += _model_faults(config["model"], "model", num_classes, needs_loss=train)
+    for name, model in (config.get("baselines") or {}).items():
+        faults += _model_faults(model, f"baselines.{name}", None, needs_loss=False)
+    if train and config.get("train_dataloader"):
+        faults += _train_dataloader_faults(config["train_dataloader"])
+    if config.get("test_dataloader"):
+        faults += _part_faults(
+            config["test_dataloader"], "test_dataloader", {"dataset", "batch_size", "num_workers"}, {"dataset"}
+        )
+    for number, evaluator in enumerate(config.get("evaluators") or []):
+        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {})
+    if train:
+        faults += _training_faults(config)
+    return faults
+
+
+def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss: bool) -> list[str]:
+    kinds = ("backbone", "head", "similarity", "miner", "loss")
+    if not isinstance(model, Mapping):
+        return [f"{path}: {model!r} must be a dict with the keys {', '.join(kinds)}"]
+    faults = [
+        f"{path}.{key}: a model has no such part;{nearest(key, list(kinds))}" for key in model if key not in kinds
+    ]
+    needed = ("backbone", "loss") if needs_loss else ("backbone",)
+    faults += [f"{path}.{key}: is missing; choose one of {KINDS[key].names()}" for key in needed if not model.get(key)]
+    unknown = {"dim": None, "num_classes": num_classes}
+    for kind in kinds:
+        if model.get(kind):
+            derived = {"head": {"feature_dim": None}, "backbone": {}}.get(kind, unknown)
+            faults += KINDS[kind].faults(model[kind], f"{path}.{kind}", derived)
+    miner, loss = (_class_of(KINDS[kind], model.get(kind)) for kind in ("miner", "loss"))
+    if not (model.get("miner") and miner is None):  # a miner with a misspelt type is one fault, not two
+        faults += compatibility_faults(miner, loss, path)
+    return faults
+
+
+def _class_of(registry: Registry, cfg: Any) -> Any:
+    return registry.get(cfg["type"]) if is_component(cfg) and cfg["type"] in registry.names() else None
+
+
+def _train_dataloader_faults(loader: Any) -> list[str]:
+    path = "train_dataloader"
+    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers"}, {"dataset"})
+    if not isinstance(loader, Mapping):
+        return faults
+    if not loader.get("sampler"):
+        faults.append(
+            f"{path}.sampler: is missing, so images would come in their stored order, one class after the other; "
+            f"choose one of {KINDS['sampler'].names()}"
+        )
+    else:
+        derived = {"labels": None, "seed": None, "rank": None, "world_size": None}
+        faults += KINDS["sampler"].faults(loader["sampler"], f"{path}.sampler", derived)
+    return faults
+
+
+def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> list[str]:
+    if not isinstance(part, Mapping):
+        return [f"{path}: {part!r} must be a dict with the keys {', '.join(sorted(known))}"]
+    faults = [f"{path}.{key}: there is no such key;{nearest(key, sorted(known))}" for key in part if key not in known]
+    for key in sorted(datasets):
+        if not part.get(key):
+            faults.append(f"{path}.{key}: is missing; choose one of {KINDS['dataset'].names()}")
+            continue
+        faults += KINDS["dataset"].faults(part[key], f"{path}.{key}", {})
+        if isinstance(part[key], Mapping):
+            for number, transform in enumerate(part[key].get("transform") or []):
+                faults += KINDS["transform"].faults(transform, f"{path}.{key}.transform[{number}]", {})
+    return faults
+
+
+def _training_faults(config: Mapping[str, Any]) -> list[str]:
+    faults = []
+    loop = config.get("train_cfg")
+    if loop:
+        faults += _keyword_faults(ResumableTrainLoop, loop, "train_cfg", {"runner", "dataloader"})
+    if config.get("checkpoint"):
+        faults += _keyword_faults(CheckpointHook, config["checkpoint"], "checkpoint", set())
+    wrapper = config.get("optim_wrapper")
+    if wrapper:
+        faults += _optim_wrapper_faults(wrapper)
+    schedulers = config.get("param_scheduler") or []
+    for number, scheduler in enumerate(schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]):
+        path = f"param_scheduler[{number}]"
+        faults += _library_faults(
+            mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
+        )
+    for number, hook in enumerate(config.get("custom_hooks") or []):
+        faults += _library_faults(mmengine.registry.HOOKS, hook, f"custom_hooks[{number}]", set(), {"priority"})
+    seed = config.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        faults.append(f"seed: {seed!r} must be an integer >= 0")
+    return faults
+
+
+def _optim_wrapper_faults(wrapper: Any) -> list[str]:
+    path = "optim_wrapper"
+    if not isinstance(wrapper, Mapping) or not is_component(wrapper.get("optimizer")):
+        return [f"{path}.optimizer: is missing; for example optimizer=dict(type='SGD', lr=0.01, momentum=0.9)"]
+    faults = _library_faults(mmengine.registry.OPTIMIZERS, wrapper["optimizer"], f"{path}.optimizer", {"params"}, set())
+    own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
+    faults += _library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
+    if not isinstance(wrapper["optimizer"].get("lr", 1.0), (int, float)):
+        faults.append(f"{path}.optimizer.lr: {wrapper['optimizer']['lr']!r} must be a number")
+    return faults
+
+
+def _library_faults(registry: Any, cfg: Any, path: str, injected: set[str], extra: set[str]) -> list[str]:
+    """Faults of a component that mmengine or torch has: its own registries fall back to importing any dotted name."""
+    if not is_component(cfg):
+        return [f"{path}: {cfg!r} must be a dict with a type"]
+    if cfg["type"] not in registry.module_dict:
+        guess = nearest(str(cfg["type"]), sorted(registry.module_dict))
+        return [f'{path}.type: "{cfg["type"]}" is not a known {registry.name};{guess}']
+    known = {key: value for key, value in cfg.items() if key not in extra}
+    return argument_faults(registry.module_dict[cfg["type"]], known, path, dict.fromkeys(injected))
+
+
+def _keyword_faults(cls: Callable[..., Any], cfg: Any, path: str, injected: set[str]) -> list[str]:
+    """Faults of a dict that is handed to ``cls`` as keywords."""
+    if not isinstance(cfg, Mapping):
+        return [f"{path}: {cfg!r} must be a dict"]
+    accepted = [name for name in accepted_arguments(cls) or {} if name not in injected]
+    faults = [f"{path}.{key}: there is no such key;{nearest(key, accepted)}" for key in cfg if key not in accepted]
+    missing = argument_faults(
+        cls, {"type": path} | {k: cfg[k] for k in cfg if k in accepted}, path, dict.fromkeys(injected)
+    )
+    return faults + missing
+
+
+def _explain(error: Exception, path: Path) -> str:
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno} is not Python: {error.msg}: {(error.text or '').strip()}"
+    if isinstance(error, RuntimeError) and not str(error):
+        return "a config may not import and call modules; write values, or compute them in a module of custom_imports"
+    if isinstance(error, FileNotFoundError):
+        return f"a file of _base_ is missing: {error}"
+    return f"{type(error).__name__}: {error}"
+
+
+__all__ = ["check_config", "complete_config", "read_config"]

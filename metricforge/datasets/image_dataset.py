@@ -1,0 +1,156 @@
+"""What every data set is: images with labels, which says itself how many classes it has."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from metricforge.errors import DatasetError
+from metricforge.registry import TRANSFORMS, is_component
+
+# Pillow clips these to 8 bits instead of scaling them: a 16-bit picture would silently become white.
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+class ImageDataset(Dataset[dict[str, Any]], ABC):
+    """One split of a labelled image collection; item ``i`` is ``dict(image, label, id)``.
+
+    ``image`` is a uint8 tensor (3, H, W), ``label`` an int in 0..C-1, ``id`` the position ``i``. A subclass finds the
+    images, calls this constructor and implements ``load``.
+
+    Args:
+        name: what the collection is called, such as "Glyphs".
+        split: which part of it this is, such as "train".
+        labels: one integer an image (N,), which together take every value in 0..C-1.
+        class_names: one name a class, indexed by label.
+        transform: transform configs such as ``dict(type="CenterCrop", size=224)``, or callables, applied in this order
+            to the uint8 image (3, H, W); what comes out of the last must again be uint8 (3, H', W').
+
+    Raises:
+        DatasetError: if there is no image, or labels and class names do not fit together.
+        ConfigError: for a transform that cannot be built.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        split: str,
+        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        class_names: Sequence[str],
+        transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.split = split
+        self.labels: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(labels, dtype=np.int64)  # (N,)
+        self.class_names = tuple(class_names)
+        if self.labels.ndim != 1 or len(self.labels) == 0:
+            raise DatasetError(f"{name} {split} needs a label for each of at least one image, got {self.labels.shape}")
+        if not np.array_equal(np.unique(self.labels), np.arange(len(self.class_names))):
+            raise DatasetError(
+                f"{name} {split} has {len(self.class_names)} class names, but {len(np.unique(self.labels))} labels "
+                f"in {self.labels.min()}..{self.labels.max()}; every label in 0..C-1 must have an image and a name"
+            )
+        self.transform = [_build_transform(step, f"transform[{i}]") for i, step in enumerate(transform or ())]
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes of this split."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def load(self, index: int) -> Image.Image:
+        """Image ``index`` as Pillow opens it, in any mode and size."""
+
+    def location(self, index: int) -> str:
+        """Where image ``index`` comes from, for messages and reports: a path, for instance."""
+        return f"image {index} of {self.name} {self.split}"
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when the classes, the labels or the images do; transforms do not count."""
+        digest = hashlib.sha256("\0".join([self.name, self.split, *self.class_names]).encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        self._digest_images(digest)
+        return digest.hexdigest()[:16]
+
+    def _digest_images(self, digest: hashlib._Hash) -> None:
+        """Adds to ``digest`` what tells these images from others, without reading millions of files."""
+
+    def describe(self) -> str:
+        """One line, such as ``Glyphs train: 9,876 images of 858 classes``."""
+        return f"{self.name} {self.split}: {len(self):,} images of {self.num_classes:,} classes"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is outside 0..{len(self) - 1} of {self.describe()}")
+        image = self._apply_transform(self._pixels(index), index)
+        return {"image": image, "label": int(self.labels[index]), "id": int(index)}
+
+    def _pixels(self, index: int) -> Tensor:
+        """Image ``index`` as uint8 (3, H, W)."""
+        try:
+            image = self.load(index)
+            mode = image.mode
+            pixels = np.array(image.convert("RGB"))  # (H, W, 3)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+            raise DatasetError(
+                f"{self.location(index)} cannot be read as an image ({type(fault).__name__}: {fault}); "
+                "replace or remove the file"
+            ) from fault
+        if mode in _DEEP_MODES:
+            raise DatasetError(
+                f"{self.location(index)} has more than 8 bits a channel (Pillow's mode {mode}); "
+                "convert it to 8 bits with a scale of your choice"
+            )
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (3, H, W)
+
+    def _apply_transform(self, image: Any, index: int) -> Tensor:
+        culprit = ""
+        for step in self.transform:
+            image = step(image)
+            if _is_image_tensor(image):
+                culprit = ""
+            elif not culprit:
+                culprit = type(step).__name__ if not hasattr(step, "__name__") else step.__name__
+        if culprit:
+            raise DatasetError(
+                f"transform {culprit} of {self.name} {self.split} made {_describe_value(image)} out of "
+                f"{self.location(index)}; the last transform must give a uint8 tensor (3, H, W): "
+                "scaling and normalising is done on the device, by the model"
+            )
+        return image
+
+
+def _build_transform(step: Any, path: str) -> Callable[[Any], Any]:
+    if not isinstance(step, Mapping):
+        if not callable(step):
+            raise TypeError(f"{path} must be a dict with a type, or a callable, got {step!r}")
+        return step
+    arguments = dict(step)
+    # RandomApply, RandomChoice, RandomOrder and Compose hold transforms of their own.
+    nested = arguments.get("transforms")
+    if isinstance(nested, Sequence) and any(is_component(inner) for inner in nested):
+        arguments["transforms"] = [_build_transform(inner, f"{path}.transforms[{i}]") for i, inner in enumerate(nested)]
+    return TRANSFORMS.build(arguments, path=path)
+
+
+def _is_image_tensor(image: Any) -> bool:
+    return isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() == 3 and image.shape[0] == 3
+
+
+def _describe_value(image: Any) -> str:
+    if isinstance(image, Tensor):
+        return f"a {str(image.dtype).removeprefix('torch.')} tensor {tuple(image.shape)}"
+    return f"a {type(image).__name__}"

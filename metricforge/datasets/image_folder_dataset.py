@@ -1,0 +1,137 @@
+"""Any folder with one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from metricforge.datasets.image_file_dataset import ImageFileDataset
+from metricforge.errors import DatasetError
+from metricforge.registry import DATASETS
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+@DATASETS.register_module()
+class ImageFolderDataset(ImageFileDataset):
+    """The images under ``root/<class>/``, however deep, split into train and test classes that do not overlap.
+
+    Classes and images are in lexicographic order, hidden files and folders are skipped. Either the first
+    ``train_fraction`` of the classes is the train split, or ``train_classes`` lists its classes; all others are the
+    test split. ``split="all"`` takes every class.
+
+    Args:
+        root: the folder with one sub-folder a class.
+        split: "train", "test" or "all".
+        train_fraction: how many of the classes are for training, in 0..1 (both excluded), rounded to whole classes.
+        train_classes: names of the training classes instead of a fraction, or a text file with one name a line.
+        transform: see ImageDataset.
+
+    Raises:
+        DatasetError: if the folder is absent, has no class, has a class without an image or gives a split fewer than
+            two classes, or if ``train_classes`` names a class that is not there.
+        ValueError: for another split, or a fraction that is not between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "test", "all"] = "train",
+        train_fraction: float = 0.5,
+        train_classes: Sequence[str] | str | Path | None = None,
+        transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
+    ) -> None:
+        if split not in ("train", "test", "all"):
+            raise ValueError(f'split must be "train", "test" or "all", got {split!r}')
+        if not 0 < train_fraction < 1:
+            raise ValueError(
+                f'train_fraction must be between 0 and 1, both excluded, got {train_fraction}; split="all" takes all'
+            )
+        folder = Path(root).expanduser().absolute()
+        by_class = _images_by_class(folder)
+        chosen = _chosen_classes(folder, list(by_class), split, train_fraction, train_classes)
+        if len(chosen) < 2:
+            raise DatasetError(
+                f"the {split} split of {folder} has {len(chosen)} of its {len(by_class)} classes, but retrieval needs "
+                f"at least 2; add classes (one sub-folder each), or change train_fraction ({train_fraction}) or "
+                "train_classes"
+            )
+        super().__init__(
+            root=folder,
+            files=[file for name in chosen for file in by_class[name]],
+            name=folder.name,
+            split=split,
+            labels=[label for label, name in enumerate(chosen) for _ in by_class[name]],
+            class_names=chosen,
+            transform=transform,
+        )
+
+
+def _images_by_class(folder: Path) -> dict[str, list[str]]:
+    """Class name to its images' paths relative to ``folder``, both sorted."""
+    expected = (
+        f"looked in {folder}; expected there: one sub-folder a class with that class's images ({', '.join(SUFFIXES)}), "
+        "such as cats/1.jpg and dogs/1.jpg; unpack your images like that, or point to another folder with `root` in "
+        "the config's dataset"
+    )
+    if not folder.is_dir():
+        raise DatasetError(f"the image folder {'is not a folder' if folder.exists() else 'does not exist'}: {expected}")
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise DatasetError(f"the image folder has no sub-folder: {expected}")
+    by_class = {name: _images_below(folder, name) for name in classes}
+    empty = [name for name, files in by_class.items() if not files]
+    if empty:
+        named = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        raise DatasetError(
+            f"{len(empty)} of {len(classes)} classes have no image ({named}); remove those sub-folders or fill them: "
+            f"{expected}"
+        )
+    return by_class
+
+
+def _images_below(folder: Path, class_name: str) -> list[str]:
+    files = []
+    for parent, folders, names in os.walk(folder / class_name, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = Path(parent).relative_to(folder)
+        files += [
+            (relative / name).as_posix()
+            for name in names
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(files)
+
+
+def _chosen_classes(
+    folder: Path,
+    classes: list[str],
+    split: str,
+    train_fraction: float,
+    train_classes: Sequence[str] | str | Path | None,
+) -> list[str]:
+    if split == "all":
+        return classes
+    if train_classes is None:
+        boundary = round(train_fraction * len(classes))
+        return classes[:boundary] if split == "train" else classes[boundary:]
+    source = "train_classes"
+    if isinstance(train_classes, str | Path):
+        file = Path(train_classes).expanduser().absolute()
+        if not file.is_file():
+            raise DatasetError(
+                f"train_classes names the file {file}, which does not exist; write one class name a line into it, "
+                "or give the names as a list"
+            )
+        source = f"train_classes ({file})"
+        train_classes = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    listed = set(train_classes)
+    missing = sorted(listed - set(classes))
+    if missing:
+        raise DatasetError(
+            f"{source} lists {len(missing)} classes that have no sub-folder in {folder}: {', '.join(missing[:5])}; "
+            f"it has {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}"
+        )
+    return [name for name in classes if (name in listed) == (split == "train")]

@@ -1,0 +1,27 @@
+"""What the trained embedding is compared with: untrained models, on the same images, in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from metricforge.models import MetricLearner
+
+
+class BaselineHook(Hook):
+    """Evaluates each of ``baselines`` (name -> config of a model without a loss) once before training."""
+
+    def __init__(self, baselines: Mapping[str, Mapping[str, Any]]) -> None:
+        self.baselines = baselines
+
+    def before_train(self, runner: Any) -> None:
+        for name, cfg in self.baselines.items():
+            if name in runner.baseline_scores:
+                continue  # a resumed run brings them along
+            model = MetricLearner.from_config(cfg, None, path=f"baselines.{name}").to(runner.device)
+            scores, _ = runner.val_loop.score(model, f"baseline {name}")
+            runner.baseline_scores[name] = scores
+            shown = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
+            runner.say(f"baseline {name}, untrained:  {shown}")

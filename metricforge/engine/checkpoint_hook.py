@@ -1,0 +1,70 @@
+"""When checkpoints are written, and which are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from metricforge.engine.checkpoints import checkpoint_files
+
+
+class CheckpointHook(Hook):
+    """Saves the run periodically and at the end, and the weights that scored best.
+
+    The newest ``max_keep`` files stay, and an older one goes only after the newer is whole on the disk; with at least
+    two, a crash at any moment leaves one that loads. (mmengine's deletes first.)
+
+    Args:
+        interval: epochs between two checkpoints.
+        interval_iterations: iterations between two, besides; None: only whole epochs.
+        max_keep: how many periodic checkpoints stay, at least 2.
+        save_best: the score whose best epoch is kept as ``best.pth``; None: none.
+
+    Raises:
+        ValueError: for an interval below 1 or ``max_keep`` below 2.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        interval: int = 1,
+        interval_iterations: int | None = None,
+        max_keep: int = 2,
+        save_best: str | None = "recall@1",
+    ) -> None:
+        if interval < 1 or (interval_iterations is not None and interval_iterations < 1):
+            raise ValueError(f"interval and interval_iterations must be >= 1, got {interval} and {interval_iterations}")
+        if max_keep < 2:
+            raise ValueError(f"max_keep must be >= 2, got {max_keep}: with one file, a crash while writing leaves none")
+        self.interval = interval
+        self.interval_iterations = interval_iterations
+        self.max_keep = max_keep
+        self.save_best = save_best
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        done = runner.iter + 1
+        if self.interval_iterations and done % self.interval_iterations == 0:
+            self._save(runner, done)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if done % self.interval == 0 or done == runner.max_epochs or runner.train_loop.stop_training:
+            self._save(runner, runner.iter)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        if not self.save_best or not metrics:
+            return
+        if self.save_best not in metrics:
+            raise ValueError(
+                f"checkpoint.save_best: no evaluator gives the score {self.save_best!r}; take one of {sorted(metrics)}"
+            )
+        if runner.best_score is None or metrics[self.save_best] > runner.best_score:
+            runner.best_score = metrics[self.save_best]
+            runner.write_checkpoint("best.pth", runner.iter)
+
+    def _save(self, runner: Any, iteration: int) -> None:
+        runner.write_checkpoint(f"iter_{iteration}.pth", iteration)
+        for old in checkpoint_files(runner.run_dir)[self.max_keep :]:
+            old.unlink()

@@ -1,0 +1,71 @@
+"""What a person sees while a run trains: one moving bar, and one line an epoch."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from mmengine.hooks import Hook
+
+
+class ConsoleHook(Hook):
+    """Shows progress, reads the losses once an interval, and writes both to the log file and the visualizer."""
+
+    priority = "BELOW_NORMAL"
+
+    def __init__(self) -> None:
+        self._bar = ExitStack()
+        self._advance: Any = None
+        self._started = 0.0
+        self._losses: dict[str, list[float]] = {}
+        self._line = ""
+
+    def before_train_epoch(self, runner: Any) -> None:
+        self._flush(runner)
+        loop = runner.train_loop
+        self._losses, self._started = {}, time.perf_counter()
+        warmup = ", new layers only" if loop.epoch < loop.warmup_epochs else ""
+        task = f"epoch {loop.epoch + 1}/{loop.max_epochs}{warmup}"
+        done = loop.iter - loop.epoch * len(loop.dataloader)
+        self._advance = self._bar.enter_context(runner.progress(task, len(loop.dataloader), done))
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        self._advance(1)
+        if (runner.iter + 1) % runner.train_loop.log_interval == 0:
+            self._read(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._read(runner)
+        self._bar.close()
+        seconds = time.perf_counter() - self._started
+        means = "  ".join(f"{name} {sum(v) / len(v):.4f}" for name, v in self._losses.items() if name == "loss")
+        width = len(str(runner.max_epochs))
+        self._line = f"epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}  {means}  {seconds:5.1f} s"
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        scores = "  ".join(f"{name} {value:.4f}" for name, value in (metrics or {}).items())
+        self._line = f"{self._line or 'validation'}  {scores}"
+        runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
+        self._flush(runner)
+
+    def after_train(self, runner: Any) -> None:
+        self._flush(runner)
+
+    def after_run(self, runner: Any) -> None:
+        self._bar.close()
+
+    def _read(self, runner: Any) -> None:
+        means = runner.losses.read()
+        for name, value in means.items():
+            self._losses.setdefault(name, []).append(value)
+        if means:
+            learning_rates = runner.optim_wrapper.get_lr()["lr"]
+            runner.visualizer.add_scalars(means | {"lr": max(learning_rates)}, step=runner.iter + 1)
+            shown = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
+            runner.logger.info(f"iteration {runner.iter + 1}  lr {max(learning_rates):.3g}  {shown}")
+
+    def _flush(self, runner: Any) -> None:
+        if self._line:
+            runner.say(self._line)
+            self._line = ""

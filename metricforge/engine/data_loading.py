@@ -1,0 +1,96 @@
+"""DataLoaders whose every sample is seeded, and that skip seen batches without decoding them.
+
+mmengine never tells a batch sampler of its own the epoch, repeats the same augmentations each epoch with non-persistent
+workers, and resumes inside an epoch by decoding everything again (or not at all). Here a batch sampler yields keys
+(index, seed): which worker draws the sample, in which epoch of its life, no longer matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from metricforge.datasets import ImageDataset
+from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.samplers import BatchSampler
+
+SampleKey = tuple[int, int]
+
+
+class SeededDataset(Dataset[dict[str, Any]]):
+    """``dataset`` asked by (index, seed): whatever its transforms draw follows from the seed alone."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        index, seed = key
+        seed_all(seed)
+        return self.dataset[index]
+
+
+class SeededBatches:
+    """A batch sampler's batches as (index, seed) keys, from the position where an epoch is to be taken up.
+
+    Args:
+        sampler: what is in each batch; told the epoch before each.
+        seed: the run's seed.
+    """
+
+    def __init__(self, sampler: BatchSampler, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self._epoch = 0
+        self._first = 0
+
+    def set_position(self, epoch: int, first: int = 0) -> None:
+        """Makes the next pass yield the batches of ``epoch`` from number ``first`` on."""
+        self._epoch = epoch
+        self._first = first
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for number, indices in enumerate(self.sampler):
+            if number >= self._first:
+                yield [(i, derive_seed(self.seed, self._epoch, number, i)) for i in indices]
+
+
+def build_train_loader(
+    dataset: ImageDataset, sampler: BatchSampler, *, seed: int, num_workers: int, device: torch.device
+) -> DataLoader[dict[str, Any]]:
+    """Batches ``image`` (B, 3, H, W) uint8, ``label`` (B,), ``id`` (B,) in the order of ``sampler``."""
+    return DataLoader(
+        SeededDataset(dataset),
+        batch_sampler=SeededBatches(sampler, seed),  # type: ignore[arg-type]
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_one_thread,
+    )
+
+
+def build_test_loader(
+    dataset: ImageDataset, *, batch_size: int, num_workers: int, device: torch.device
+) -> DataLoader[dict[str, Any]]:
+    """All images once, in their stored order."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=False,
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,71 @@
+"""Validation and test: embed, search, score, and write the scores with their protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
+
+from metricforge.datasets import ImageDataset
+from metricforge.engine.embedding import embed_dataset
+from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate, write_scores
+from metricforge.interfaces import Evaluator
+from metricforge.models import MetricLearner
+
+
+class EvaluationLoop(BaseLoop):
+    """One evaluation of the runner's model on ``dataloader``; its scores go to ``scores.json`` in the run's folder.
+
+    Args:
+        runner: the runner this loop belongs to.
+        dataloader: the test images.
+        evaluators: what is scored.
+        mode: ``"val"`` during training or ``"test"``: which hooks are called.
+    """
+
+    def __init__(
+        self, runner: Any, dataloader: DataLoader[dict[str, Any]], evaluators: Sequence[Evaluator], mode: str
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluators = evaluators
+        self.mode = mode
+
+    def run(self) -> dict[str, float]:
+        """Evaluates, writes ``scores.json`` and returns the scores."""
+        self.runner.call_hook(f"before_{self.mode}")
+        self.runner.call_hook(f"before_{self.mode}_epoch")
+        scores, protocol = self.score(self.runner.model)
+        protocol |= {
+            "checkpoint": self.runner.describe_weights(),
+            "epoch": self.runner.trained_epochs,
+            "iteration": self.runner.trained_iterations,
+        }
+        write_scores(self.runner.run_dir / "scores.json", scores, protocol | {"baselines": self.runner.baseline_scores})
+        self.runner.last_scores = scores
+        self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
+        self.runner.call_hook(f"after_{self.mode}")
+        return scores
+
+    def score(self, model: MetricLearner, task: str = "embedding") -> tuple[dict[str, float], dict[str, object]]:
+        """The scores of ``model`` on this loop's images, and the protocol they were measured by."""
+        started = time.perf_counter()
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        with self.runner.progress(task, len(dataset)) as advance:
+            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
+        context = EvaluationContext(embedded, model.similarity, seed=self.runner.seed, device=self.runner.device)
+        with self.runner.console.status("searching and scoring"):
+            scores = evaluate(context, self.evaluators)
+        protocol = describe_protocol(context, self.evaluators) | {
+            "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
+            "preprocessing": {
+                "transform": repr(dataset.transform),
+                "mean": model.backbone.mean,
+                "std": model.backbone.std,
+            },
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        return scores, protocol

@@ -1,0 +1,62 @@
+"""Losses stay on the device until a whole interval of them is read in one transfer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from metricforge.errors import NonFiniteLossError
+
+
+class LossLedger:
+    """Collects each iteration's losses; ``read`` fetches them together and refuses those that are not finite.
+
+    One ``.item()`` a scalar an iteration, mmengine's way, makes a GPU wait in every step; and nothing there stops a run
+    whose loss is NaN. The sample ids are kept with the losses, so the batch that did it is named even later.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, Tensor, dict[str, Tensor]]] = []
+        self._read: dict[str, list[float]] = {}
+
+    def add(self, epoch: int, iteration: int, ids: Tensor, losses: Mapping[str, Tensor]) -> None:
+        """Notes the detached scalars ``losses`` (``loss`` among them) of the batch of samples ``ids`` (B,)."""
+        self._rows.append((epoch, iteration, ids, dict(losses)))
+
+    def check(self) -> None:
+        """Fetches what was added since the last fetch.
+
+        Raises:
+            NonFiniteLossError: names the first iteration whose ``loss`` is NaN or infinite, and its batch.
+        """
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        flat = torch.stack([value.float() for *_, losses in rows for value in losses.values()]).tolist()
+        values = iter(flat)
+        for epoch, iteration, ids, losses in rows:
+            read = {name: next(values) for name in losses}
+            if not math.isfinite(read["loss"]):
+                raise NonFiniteLossError(_explain(epoch, iteration, ids, read))
+            for name, value in read.items():
+                self._read.setdefault(name, []).append(value)
+
+    def read(self) -> dict[str, float]:
+        """The mean of every scalar since the last reading, after ``check``; empty if there is none."""
+        self.check()
+        read, self._read = self._read, {}
+        return {name: sum(values) / len(values) for name, values in read.items()}
+
+
+def _explain(epoch: int, iteration: int, ids: Tensor, losses: Mapping[str, float]) -> str:
+    scalars = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+    shown = ", ".join(str(i) for i in ids[:8].tolist()) + (", ..." if len(ids) > 8 else "")
+    return (
+        f"the loss became {losses['loss']:g} at epoch {epoch + 1}, iteration {iteration + 1} ({scalars}), "
+        f"on the batch of {len(ids)} samples with ids {shown}. The weights are no longer usable; the checkpoints "
+        "written before are. Ways out: a smaller optim_wrapper.optimizer.lr, optim_wrapper.clip_grad=dict(max_norm=1), "
+        "a look at these images"
+    )

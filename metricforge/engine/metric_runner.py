@@ -1,0 +1,304 @@
+"""mmengine's Runner with its traps closed: quiet, safe and exact about checkpoints, on the device it is told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
+
+from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
+from metricforge.engine.evaluation_loop import EvaluationLoop
+from metricforge.engine.loss_ledger import LossLedger
+from metricforge.engine.train_loop import ResumableTrainLoop
+from metricforge.errors import CheckpointError
+from metricforge.interfaces import Evaluator
+from metricforge.models import MetricLearner
+
+
+class MetricRunner(Runner):
+    """Trains and evaluates one ``MetricLearner``; ``metricforge.build_runner`` makes it from a config.
+
+    Args:
+        cfg: the checked config, dumped into the run's folder and into every checkpoint.
+        model: what is trained or evaluated.
+        run_dir: the run's folder.
+        device: where the model goes.
+        console: what a person reads.
+        seed: everything random follows from it.
+        num_classes: classes of the training set, which a checkpoint remembers.
+        train_loader: from ``build_train_loader``; None: only evaluation.
+        test_loader: from ``build_test_loader``.
+        evaluators: what is scored.
+        hooks: further hooks, the checkpoint's and the console's among them.
+        resume: take up the newest checkpoint in ``run_dir`` that loads.
+        weights: a checkpoint whose weights are evaluated.
+    """
+
+    model: MetricLearner
+    _has_loaded: bool
+
+    def __init__(
+        self,
+        *,
+        cfg: Config,
+        model: MetricLearner,
+        run_dir: Path,
+        device: torch.device,
+        console: Console,
+        seed: int,
+        num_classes: int | None,
+        train_loader: DataLoader[dict[str, Any]] | None,
+        test_loader: DataLoader[dict[str, Any]],
+        evaluators: Sequence[Evaluator],
+        hooks: Sequence[Hook],
+        resume: bool = False,
+        weights: Path | None = None,
+    ) -> None:
+        self.device = device
+        self.console = console
+        self.run_dir = run_dir
+        self.num_classes = num_classes
+        self.evaluators = evaluators
+        self.losses = LossLedger()
+        self.last_scores: dict[str, float] = {}
+        self.best_score: float | None = None
+        self.baseline_scores: dict[str, dict[str, float]] = {}
+        self._weights_file = weights
+        self._weights_iteration: int | None = None
+        self._trained = {"epoch": 0, "iteration": 0}
+        for leftover in run_dir.glob(".*.tmp"):  # a checkpoint that a killed run never finished
+            leftover.unlink()
+        training = train_loader is not None
+        super().__init__(
+            model=model,
+            work_dir=str(run_dir),
+            train_dataloader=train_loader,
+            train_cfg=dict(cfg.train_cfg) if training else None,
+            optim_wrapper=cfg.get("optim_wrapper") if training else None,
+            param_scheduler=cfg.get("param_scheduler") if training else None,
+            val_dataloader=test_loader,
+            val_cfg={},
+            val_evaluator=[],
+            test_dataloader=test_loader,
+            test_cfg={},
+            test_evaluator=[],
+            # those that stay are the ones whose work is not done better by ours
+            default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
+            custom_hooks=list(hooks),
+            visualizer=cfg.get("visualizer", dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])),
+            resume=resume,
+            randomness=dict(seed=seed),
+            # two runs started in the same second would share their message hub
+            experiment_name=f"{run_dir.name}_{time.time_ns()}",
+            cfg=cfg,
+        )
+
+    # ------------------------------------------------------------------ what a person sees
+
+    def say(self, text: str) -> None:
+        """Prints a line and puts it into the log file."""
+        self.console.print(text, highlight=False, markup=False)
+        self.logger.info(text)
+
+    @contextmanager
+    def progress(self, task: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+        """Shows a bar while it is open, on a terminal; yields the function that advances it."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        visible = self.console.is_terminal  # in a log file a bar is noise
+        with Progress(*columns, console=self.console, transient=True, disable=not visible) as bar:
+            number = bar.add_task(task, total=total, completed=done)
+            yield lambda count: bar.advance(number, count)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """mmengine's logger, whose INFO lines (190 of them before the first step) go to the log file alone."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+    def describe(self) -> None:
+        """Says in a few lines what is trained or evaluated, on what."""
+        learner = self.model
+        size = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+        parts = [type(part).__name__ for part in (learner.backbone, learner.miner, learner.loss) if part is not None]
+        self.say(f"model    {' + '.join(parts)}, embeddings of {learner.head.dim}, {size:,} trained weights")
+        if self._train_dataloader is not None:
+            self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")
+        self.say(f"test     {self._test_dataloader.dataset.describe()}")
+        self.say(f"run      {self.run_dir}, seed {self.seed}, on {self.device}\n")
+
+    # ------------------------------------------------------------------ what is built differently
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: MetricLearner) -> MetricLearner:
+        """Moves the model to this runner's device. (mmengine takes whatever accelerator it finds.)"""
+        return model.to(self.device)
+
+    def build_train_loop(self, loop: Any) -> ResumableTrainLoop:
+        return (
+            loop if isinstance(loop, ResumableTrainLoop) else ResumableTrainLoop(self, self._train_dataloader, **loop)
+        )
+
+    def build_val_loop(self, loop: Any) -> EvaluationLoop:
+        return self._build_evaluation_loop(loop, "val")
+
+    def build_test_loop(self, loop: Any) -> EvaluationLoop:
+        return self._build_evaluation_loop(loop, "test")
+
+    def _build_evaluation_loop(self, loop: Any, mode: str) -> EvaluationLoop:
+        if isinstance(loop, EvaluationLoop):
+            return loop
+        return EvaluationLoop(self, self._test_dataloader, self.evaluators, mode)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    @property
+    def trained_epochs(self) -> int:
+        """Epochs that the present weights have seen."""
+        return self._trained["epoch"] if self._train_loop is None else self.epoch
+
+    @property
+    def trained_iterations(self) -> int:
+        """Updates that the present weights have seen."""
+        return self._trained["iteration"] if self._train_loop is None else self.iter
+
+    def describe_weights(self) -> dict[str, str] | None:
+        """File and hash of the checkpoint that holds the present weights; None if they were not saved."""
+        if self._weights_file is None or (self._train_loop is not None and self._weights_iteration != self.iter):
+            return None
+        return {"file": self._weights_file.name, "sha256": file_hash(self._weights_file)}
+
+    def write_checkpoint(self, name: str, iteration: int) -> None:
+        """Saves everything that decides how training goes on after ``iteration`` updates, atomically.
+
+        Raises:
+            NonFiniteLossError: if a loss since the last reading was not finite: such weights are not worth keeping.
+        """
+        self.losses.check()
+        checkpoint: dict[str, Any] = {
+            "meta": {
+                "format": FORMAT,
+                "iteration": iteration,
+                "epoch": iteration // len(self.train_dataloader),
+                "batches_per_epoch": len(self.train_dataloader),
+                "seed": self.seed,
+                "num_classes": self.num_classes,
+                "best_score": self.best_score,
+                "baselines": self.baseline_scores,
+                "dataset": self.train_dataloader.dataset.dataset.fingerprint(),
+                "config": self.cfg.pretty_text,
+                "metricforge": version("metricforge"),
+                "torch": torch.__version__,
+            },
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optim_wrapper.state_dict(),
+            "param_schedulers": [scheduler.state_dict() for scheduler in self.param_schedulers or []],
+        }
+        if iteration % self.optim_wrapper._accumulative_counts:
+            checkpoint["gradients"] = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        save_checkpoint(checkpoint, self.run_dir / name)
+        self._weights_file, self._weights_iteration = self.run_dir / name, iteration
+        self.logger.info(f"saved {self.run_dir / name}")
+
+    def load_or_resume(self) -> None:
+        """Restores what ``resume`` or ``weights`` ask for, once."""
+        if self._has_loaded:
+            return
+        self._has_loaded = True
+        if self._resume:
+            self._restore(self._newest_checkpoint())
+        elif self._weights_file is not None:
+            checkpoint = load_checkpoint(self._weights_file)
+            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            load_weights(self.model, checkpoint, self._weights_file)
+            self._trained = {name: checkpoint["meta"][name] for name in ("epoch", "iteration")}
+            self.baseline_scores = checkpoint["meta"]["baselines"]
+
+    def newest_checkpoint_name(self) -> str:
+        """The file name of the newest periodic checkpoint."""
+        return checkpoint_files(self.run_dir)[0].name
+
+    def _newest_checkpoint(self) -> Path:
+        """The newest checkpoint that loads; each newer one that does not is named."""
+        files = checkpoint_files(self.run_dir)
+        for path in files:
+            try:
+                load_checkpoint(path)
+            except CheckpointError as error:
+                self.say(f"cannot resume from {error}; falling back to the checkpoint before it")
+                continue
+            return path
+        tried = f"none of its {len(files)} checkpoints loads" if files else "it holds no checkpoint"
+        raise CheckpointError(
+            f"cannot resume {self.run_dir}: {tried}; train without --resume, or name another --work-dir"
+        )
+
+    def _restore(self, path: Path) -> None:
+        checkpoint = load_checkpoint(path)
+        meta = checkpoint["meta"]
+        batches = len(self.train_dataloader)
+        for what, here in (
+            ("seed", self.seed),
+            ("batches_per_epoch", batches),
+            ("dataset", self.train_dataloader.dataset.dataset.fingerprint()),
+        ):
+            if meta[what] != here:
+                raise CheckpointError(
+                    f"{path}: was trained with {what} {meta[what]!r}, this run has {here!r}; "
+                    "only the same run can be resumed, anything else is a new one (another --work-dir)"
+                )
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        load_weights(self.model, checkpoint, path)
+        self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+        for scheduler, state in zip(self.param_schedulers or [], checkpoint["param_schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+        for name, parameter in self.model.named_parameters():
+            if name in checkpoint.get("gradients", {}):
+                parameter.grad = checkpoint["gradients"][name].to(parameter.device)
+        self.best_score = meta["best_score"]
+        self.baseline_scores = meta["baselines"]
+        self._weights_file, self._weights_iteration = path, meta["iteration"]
+        self.train_loop.set_position(meta["iteration"])
+        self.say(
+            f"resumed from {path.name}: epoch {meta['iteration'] // batches + 1}, "
+            f"iteration {meta['iteration'] % batches} of {batches}"
+        )
+
+
+def load_weights(model: MetricLearner, checkpoint: dict[str, Any], path: Path) -> None:
+    """Puts a checkpoint's weights into ``model``, every one of them.
+
+    Raises:
+        CheckpointError: if it is of another architecture; names the first tensors that do not fit.
+    """
+    theirs, ours = checkpoint["state_dict"], model.state_dict()
+    faults = [f"{name} is only in the checkpoint" for name in theirs if name not in ours]
+    faults += [f"{name} is only in the model" for name in ours if name not in theirs]
+    faults += [
+        f"{name} is {tuple(theirs[name].shape)} in the checkpoint, {tuple(ours[name].shape)} in the model"
+        for name in ours
+        if name in theirs and theirs[name].shape != ours[name].shape
+    ]
+    if faults:
+        shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+        raise CheckpointError(f"{path}: is of another model than the config describes: {shown}")
+    model.load_state_dict(theirs)

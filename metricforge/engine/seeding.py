@@ -1,0 +1,20 @@
+"""Every random number of a run follows from (seed, epoch, iteration, sample): the ground of exact resume."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+
+def derive_seed(*parts: int) -> int:
+    """A 63-bit seed from non-negative integers such as (seed, epoch, iteration); unlike parts give unrelated seeds."""
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_all(seed: int) -> None:
+    """Seeds Python's, numpy's and torch's global generators (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

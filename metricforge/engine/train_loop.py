@@ -1,0 +1,106 @@
+"""The training loop: epochs that can be taken up at any iteration, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
+
+from metricforge.engine.data_loading import SeededBatches
+from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.models import MetricLearner
+
+
+class ResumableTrainLoop(BaseLoop):
+    """Trains, validates, and derives every seed: a resumed run equals an uninterrupted one.
+
+    Before each update the global generators are seeded from (seed, epoch, iteration): dropout and random miners draw
+    the same however the run got there, and validation may draw what it likes.
+
+    Args:
+        runner: the runner this loop belongs to.
+        dataloader: its batches come from ``SeededBatches``.
+        max_epochs: how many epochs, warm-up included.
+        warmup_epochs: for so many epochs first, only the new parameters (all but the backbone's) are trained.
+        val_interval: validate after every so many epochs and after the last; 0: never.
+        log_interval: iterations between two readings of the losses.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader[dict[str, Any]],
+        max_epochs: int,
+        warmup_epochs: int = 0,
+        val_interval: int = 1,
+        log_interval: int = 10,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.max_epochs = max_epochs
+        self.max_iters = max_epochs * len(dataloader)
+        self.warmup_epochs = warmup_epochs
+        self.val_interval = val_interval
+        self.val_begin = 1
+        self.log_interval = log_interval
+        self.stop_training = False
+        self._epoch = 0
+        self._iter = 0
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Updates done in all epochs together."""
+        return self._iter
+
+    def set_position(self, iteration: int) -> None:
+        """Takes training up after ``iteration`` updates."""
+        self._iter = iteration
+        self._epoch = iteration // len(self.dataloader)
+
+    def run(self) -> torch.nn.Module:
+        """Trains to the end and returns the model."""
+        self.runner.call_hook("before_train")
+        if self._iter and self._iter == self._epoch * len(self.dataloader):
+            self._validate()  # the run may have been killed between the epoch's checkpoint and its validation
+        while self._epoch < self.max_epochs and not self.stop_training:
+            self._run_epoch()
+            self._validate()
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _validate(self) -> None:
+        due = self.val_interval and (self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs)
+        if due and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+
+    def _run_epoch(self) -> None:
+        model = self.runner.model
+        assert isinstance(model, MetricLearner)
+        model.train()
+        model.train_backbone = self._epoch >= self.warmup_epochs
+        first = self._iter - self._epoch * len(self.dataloader)
+        batches = self.dataloader.batch_sampler
+        assert isinstance(batches, SeededBatches)
+        batches.set_position(self._epoch, first)
+        self.runner.call_hook("before_train_epoch")
+        for number, batch in enumerate(self.dataloader, start=first):
+            self._run_iteration(number, batch)
+            if self.stop_training:
+                break
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+    def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
+        self.runner.call_hook("before_train_iter", batch_idx=number, data_batch=batch)
+        seed_all(derive_seed(self.runner.seed, self._epoch, number))
+        on_device = {key: batch[key].to(self.runner.device, non_blocking=True) for key in ("image", "label")}
+        outputs = self.runner.model.train_step(on_device, optim_wrapper=self.runner.optim_wrapper)
+        self.runner.losses.add(self._epoch, self._iter, batch["id"], outputs)
+        self.runner.call_hook("after_train_iter", batch_idx=number, data_batch=batch, outputs=outputs)
+        self._iter += 1

@@ -1,0 +1,145 @@
+"""What evaluators read: neighbours searched once and clusters computed once, for all of them."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
+from metricforge.evaluation.neighbour_search import search_neighbours
+from metricforge.evaluation.prepared_embeddings import prepared_embeddings
+from metricforge.interfaces import Similarity
+from metricforge.structures import EmbeddingSet
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class EvaluationContext:
+    """One retrieval and clustering experiment: queries, what they are searched in, and the similarity.
+
+    The similarity is copied as it is now, onto ``device`` and in evaluation mode, so that what is cached stays true
+    when training goes on.
+
+    Args:
+        queries: the embedded images to search with.
+        similarity: ranks the gallery for each query.
+        gallery: the images to search. None searches the queries' own set, each query left out of its own neighbours by
+            its id. With a gallery nothing is left out: ids of the two sets are not compared.
+        seed: of the k-means clustering.
+        device: where the search is computed; embeddings stay on the host.
+
+    Raises:
+        ValueError: for an empty set, or queries and gallery of different dimensions.
+    """
+
+    def __init__(
+        self,
+        queries: EmbeddingSet,
+        similarity: Similarity,
+        gallery: EmbeddingSet | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if gallery is queries:
+            raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
+        for name, images in (("queries", queries), ("gallery", gallery)):
+            if images is not None and not len(images):
+                raise ValueError(f"{name} must hold at least one embedding, got shape {images.embeddings.shape}")
+        if gallery is not None and gallery.embeddings.shape[1] != queries.embeddings.shape[1]:
+            raise ValueError(
+                f"gallery has {gallery.embeddings.shape[1]} dimensions and queries {queries.embeddings.shape[1]}; "
+                "embed both with the same model"
+            )
+        self.queries = queries
+        self.gallery = queries if gallery is None else gallery
+        self.searches_itself = gallery is None
+        self.device = torch.device(device)
+        self.similarity = copy.deepcopy(similarity).to(self.device).eval()
+        self.seed = seed
+        self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
+
+    @property
+    def gallery_size(self) -> int:
+        """How many images a query can find: the gallery, without the query itself where it is in there."""
+        return len(self.gallery) - self.searches_itself
+
+    def prefetch(self, k: int) -> None:
+        """Searches the ``k`` nearest neighbours unless as many are known; see ``neighbours``."""
+        if self._neighbours.shape[1] < k or k < 1:
+            self._neighbours = search_neighbours(
+                None if self.searches_itself else self.queries.embeddings,
+                self.gallery.embeddings,
+                self.similarity,
+                k,
+                device=self.device,
+            )
+
+    def neighbours(self, k: int) -> Indices:
+        """Gallery indices (Q, k) of each query's ``k`` nearest, best first, ties in the gallery's order.
+
+        Raises:
+            ValueError: for a ``k`` below 1 or above ``gallery_size``.
+        """
+        self.prefetch(k)
+        return self._neighbours[:, :k]
+
+    def hits(self, k: int) -> Flags:
+        """Whether each of the ``k`` neighbours is of the query's class (Q, k)."""
+        return self.gallery.labels[self.neighbours(k)] == self.queries.labels[:, None]
+
+    @cached_property
+    def matches(self) -> Indices:
+        """How many gallery images are of each query's class (Q,), the query itself not counted."""
+        classes, counts = np.unique(self.gallery.labels, return_counts=True)
+        place = np.searchsorted(classes, self.queries.labels).clip(max=len(classes) - 1)  # (Q,)
+        found = classes[place] == self.queries.labels
+        return np.where(found, counts[place], 0).astype(np.int64) - self.searches_itself
+
+    @property
+    def queries_without_match(self) -> int:
+        """How many queries have nothing to find, and are left out of every retrieval score."""
+        return int((self.matches == 0).sum())
+
+    def mean_over_queries(self, values: np.ndarray[Any, Any]) -> float:
+        """The mean of one value a query (Q,) over the queries that have a match, in float64.
+
+        Raises:
+            ValueError: if no query has one.
+        """
+        answerable = self.matches > 0
+        if not answerable.any():
+            raise ValueError(
+                f"none of the {len(self.queries)} queries has another image of its class in the gallery, so no "
+                "retrieval score is defined; check the labels, or evaluate on classes of two images and more"
+            )
+        return float(values[answerable].mean(dtype=np.float64))
+
+    @property
+    def num_classes(self) -> int:
+        """Classes among the queries."""
+        return len(np.unique(self.queries.labels))
+
+    def clusters(self) -> Indices:
+        """The k-means cluster of each query (Q,): as many clusters as the queries have classes, computed once."""
+        return self._clusters
+
+    @cached_property
+    def _clusters(self) -> Indices:
+        embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
+        return kmeans_clusters(embeddings, self.num_classes, self.seed)
+
+    def clustering_protocol(self) -> dict[str, object]:
+        """How ``clusters`` come about, for ``scores.json``."""
+        return {
+            "method": "k-means",
+            "clusters": self.num_classes,
+            "seed": self.seed,
+            "iterations": KMEANS_ITERATIONS,
+            "starts": 1,
+            "spherical": False,
+        }

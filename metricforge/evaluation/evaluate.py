@@ -1,0 +1,31 @@
+"""All evaluators on one context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.interfaces import Evaluator
+
+
+def evaluate(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, float]:
+    """The scores of all ``evaluators``, by name, in their order; neighbours are searched once for all of them.
+
+    Raises:
+        ValueError: without evaluators, for one that needs more neighbours than there are, or two of one score name.
+    """
+    if not evaluators:
+        raise ValueError("evaluators must hold at least one evaluator, such as RecallAtK(), got none")
+    needed = max(evaluator.neighbours_needed(context) for evaluator in evaluators)
+    if needed:
+        context.prefetch(needed)
+    scores: dict[str, float] = {}
+    origin: dict[str, str] = {}
+    for evaluator in evaluators:
+        kind = type(evaluator).__name__
+        for name, value in evaluator.evaluate(context).items():
+            if name in scores:
+                raise ValueError(f'both {origin[name]} and {kind} give a score named "{name}"; leave one of them out')
+            scores[name] = float(value)
+            origin[name] = kind
+    return scores

@@ -1,0 +1,117 @@
+"""Exact nearest neighbours, block by block: the same from every block size, with ties in sample order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metricforge.evaluation.pairwise_scores import PairwiseScores
+from metricforge.evaluation.product_scores import ProductScores
+from metricforge.interfaces import Similarity
+
+SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second look
+
+
+@torch.no_grad()
+def search_neighbours(
+    queries: np.ndarray[Any, Any] | None,
+    gallery: np.ndarray[Any, Any],
+    similarity: Similarity,
+    k: int,
+    *,
+    device: torch.device | str = "cpu",
+    scores_at_once: int = 2**24,
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Indices (Q, k) of the ``k`` most similar ``gallery`` images (G, D) of each query (Q, D), best first.
+
+    Ties go to the smaller index. Where ``similarity.search`` is "l2" or "ip", a float32 matrix product finds the
+    candidates and whatever its rounding leaves undecided is compared in float64, so that neither the block size nor
+    the matrix library changes the result; otherwise ``similarity.pairwise`` decides alone.
+
+    Args:
+        queries: None searches the gallery with itself, each image left out of its own neighbours.
+        gallery: of any float type; computed in float32.
+        similarity: on ``device`` and in evaluation mode.
+        k: at most G, or G - 1 where the gallery is searched with itself.
+        device: where it is computed.
+        scores_at_once: at most so many scores are held in memory, but no fewer than one query's.
+
+    Raises:
+        ValueError: for a ``k`` below 1 or beyond the gallery, or scores that are not finite.
+    """
+    available = len(gallery) - (queries is None)
+    if not 1 <= k <= available:
+        itself = ", one of them the query itself" if queries is None else ""
+        raise ValueError(f"k ({k}) must be in 1..{available}: the gallery has {len(gallery)} images{itself}")
+    by_product = similarity.search in ("l2", "ip")
+    source = ProductScores if by_product else PairwiseScores
+    count = len(gallery if queries is None else queries)
+    rows = max(1, scores_at_once // len(gallery))
+    rows = rows if by_product else min(rows, 128)
+    neighbours = np.empty((count, k), dtype=np.int64)
+    with _full_precision(torch.device(device)):
+        scores = source(queries, gallery, similarity, torch.device(device))
+        for start in range(0, count, rows):
+            stop = min(start + rows, count)
+            block, slack = scores.rough(start, stop)  # (b, G), (b,)
+            if queries is None:
+                block[torch.arange(stop - start), torch.arange(start, stop)] = -torch.inf
+            neighbours[start:stop] = _nearest(block, slack, k, scores, start).cpu().numpy()
+    return neighbours
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Float32 products as float32: the error bound knows nothing of TF32 or of autocast."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _nearest(block: Tensor, slack: Tensor, k: int, scores: ProductScores | PairwiseScores, start: int) -> Tensor:
+    """Columns (b, k) of the largest scores of ``block`` (b, G); its first row is query ``start``."""
+    best, candidates = block.topk(min(k + SPARE, block.shape[1]))  # (b, k + SPARE)
+    # At least k true scores reach the k-th rough one less its error, so whoever is below by twice the error is out.
+    lowest = best[:, k - 1] - slack  # (b,)
+    queries = torch.arange(start, start + len(block), device=block.device)
+    nearest = _ordered(best, candidates, slack, lowest, queries, scores)[:, :k]
+    undecided = best[:, -1] >= lowest
+    if best.shape[1] < block.shape[1]:
+        for row in undecided.nonzero()[:, 0].tolist():
+            candidates = (block[row] >= lowest[row]).nonzero()[:, 0]
+            best, order = block[row, candidates].sort(descending=True)
+            one = slice(row, row + 1)
+            whole_row = _ordered(best[None], candidates[order][None], slack[one], lowest[one], queries[one], scores)
+            nearest[row] = whole_row[0, :k]
+    return nearest
+
+
+def _ordered(
+    best: Tensor,
+    candidates: Tensor,
+    slack: Tensor,
+    lowest: Tensor,
+    queries: Tensor,
+    scores: ProductScores | PairwiseScores,
+) -> Tensor:
+    """``candidates`` (b, w), sorted by falling rough score ``best``, put into exact order, ties by index."""
+    apart = best[:, :-1] - best[:, 1:] > slack[:, None]  # (b, w - 1): surely in the right order
+    run = torch.nn.functional.pad(apart.long().cumsum(dim=1), (1, 0))  # (b, w): who shares a run may have to swap
+    close = torch.nn.functional.pad(~apart, (1, 0)) | torch.nn.functional.pad(~apart, (0, 1))
+    close &= best >= lowest[:, None]
+    exact = torch.full(best.shape, -torch.inf, dtype=torch.float64, device=best.device)  # (b, w)
+    row, column = close.nonzero(as_tuple=True)
+    exact[row, column] = scores.exact(queries[row], candidates[row, column])
+    order = candidates.argsort(dim=1)
+    order = order.gather(1, exact.gather(1, order).argsort(dim=1, descending=True, stable=True))
+    order = order.gather(1, run.gather(1, order).argsort(dim=1, stable=True))
+    return candidates.gather(1, order)

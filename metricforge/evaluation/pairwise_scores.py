@@ -1,0 +1,61 @@
+"""Similarities that only ``pairwise`` itself can tell, such as a learned metric head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metricforge.interfaces import Similarity
+
+PAIRS_AT_ONCE = 2**14  # a metric head holds some hundreds of activations a pair
+
+
+class PairwiseScores:
+    """Scores of one block of queries after another by ``similarity.pairwise``, which is called on small tiles.
+
+    Args:
+        queries: (Q, D), or None to search the gallery with itself.
+        gallery: (G, D).
+    """
+
+    def __init__(
+        self,
+        queries: np.ndarray[Any, Any] | None,
+        gallery: np.ndarray[Any, Any],
+        similarity: Similarity,
+        device: torch.device,
+    ) -> None:
+        self._queries = gallery if queries is None else queries
+        self._gallery = gallery
+        self._similarity = similarity
+        self._device = device
+
+    def rough(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Scores (b, G) of queries ``start:stop``, and the slack (b,): 0, for they are final.
+
+        Raises:
+            ValueError: if a score is not finite.
+        """
+        queries = self._on_device(self._queries[start:stop])  # (b, D)
+        columns = max(1, PAIRS_AT_ONCE // (stop - start))
+        tiles = [
+            self._similarity.pairwise(queries, self._on_device(self._gallery[first : first + columns])).float()
+            for first in range(0, len(self._gallery), columns)
+        ]
+        scores = torch.cat(tiles, dim=1)  # (b, G)
+        if not scores.isfinite().all():
+            raise ValueError(
+                f"{type(self._similarity).__name__}.pairwise gave {int((~scores.isfinite()).sum())} scores that are "
+                f"not finite for queries {start} to {stop - 1}; have its weights diverged?"
+            )
+        return scores, scores.new_zeros(len(scores))
+
+    def exact(self, queries: Tensor, candidates: Tensor) -> Tensor:
+        """Equal for all pairs (P,): where ``pairwise`` is undecided, nothing else decides."""
+        return torch.zeros(len(queries), dtype=torch.float64, device=queries.device)
+
+    def _on_device(self, embeddings: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(np.array(embeddings, dtype=np.float32)).to(self._device)

@@ -1,0 +1,73 @@
+"""Contrastive loss: positive pairs pulled together, negative ones pushed apart up to a margin."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metricforge.functional.distances import pairwise_squared_distances, safe_sqrt
+from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
+from metricforge.functional.pair_masks import negative_mask, positive_mask
+from metricforge.interfaces import Loss, Similarity
+from metricforge.registry import LOSSES
+from metricforge.structures import LossOutput, Pairs, Tuples
+
+
+@LOSSES.register_module()
+class ContrastiveLoss(Loss):
+    """The mean over the pairs of D^2 (positive) or [margin - D]_+^2 (negative), D the Euclidean distance.
+
+    Eq. 1 of Oh Song et al., "Deep Metric Learning via Lifted Structured Feature Embedding" (CVPR 2016). Deviations: the
+    paper takes m/2 disjoint pairs of a batch of m and divides by m, so its value is half the mean over its pairs; here
+    the pairs may overlap, and without a miner they are all pairs of the batch.
+
+    A batch without a positive or without a negative pair, judged by its labels, gives 0 with zero gradients, and so
+    does an empty ``Pairs``. Half types are computed in float32, also under autocast. ``similarity`` is not used: the
+    loss is one of Euclidean distances, whatever the miner mined by. Memory is O(B^2).
+
+    Parts: ``positive``, the mean of D^2 over the positive pairs, and ``negative``, the mean of [margin - D]_+^2 over
+    the negative ones; 0 where there are none.
+
+    Args:
+        margin: the distance (> 0) from which a negative pair no longer counts, in the units of the embeddings.
+
+    Raises:
+        ValueError: for a margin that is not a finite number above 0, or a batch of the wrong shapes or types.
+        TypeError: for tuples that are not ``Pairs``.
+    """
+
+    accepts = (Pairs,)
+
+    def __init__(self, margin: float = 1.0) -> None:
+        super().__init__()
+        check_at_least("margin", margin, 0, open_end=True)
+        self.margin = margin
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        tuples: Tuples | None = None,
+        similarity: Similarity | None = None,
+    ) -> LossOutput:
+        check_batch(embeddings, labels)
+        check_tuples(tuples, self.accepts)
+        squares = pairwise_squared_distances(embeddings, embeddings)  # (B, B)
+        positive, negative = positive_mask(labels), negative_mask(labels)  # (B, B)
+        usable = positive.any() & negative.any()
+        if isinstance(tuples, Pairs):
+            squares = squares[tuples.first, tuples.second]  # (P,)
+            positive, negative = tuples.positive, ~tuples.positive  # (P,)
+        pull = squares.where(positive, 0).sum()
+        push = (self.margin - safe_sqrt(squares)).relu().square().where(negative, 0).sum()
+        positives, negatives = positive.sum(), negative.sum()
+        total = (pull + push) / (positives + negatives).clamp_min(1)
+        return LossOutput(
+            total.where(usable, 0),
+            {
+                "positive": pull.detach() / positives.clamp_min(1),
+                "negative": push.detach() / negatives.clamp_min(1),
+            },
+        )
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}"

@@ -1,0 +1,131 @@
+"""The one model: backbone -> head -> miner -> loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from metricforge.errors import ConfigError
+from metricforge.interfaces import Backbone, Loss, Miner, Similarity
+from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
+from metricforge.structures import LossOutput
+
+
+class MetricLearner(nn.Module):
+    """Images (B, 3, H, W) uint8 to embeddings (B, D), and with labels (B,) to a loss.
+
+    The images are normalised on the device, with the backbone's own mean and standard deviation. While
+    ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers).
+
+    Args:
+        backbone: images to features (B, F).
+        head: features to embeddings (B, D); has an attribute ``dim``.
+        similarity: between embeddings; what neighbours are searched by.
+        loss: of embeddings, labels and mined tuples; None in a model that is only evaluated.
+        miner: chooses the tuples; None lets the loss see the whole batch.
+
+    Raises:
+        ConfigError: if the loss does not accept what the miner yields.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        similarity: Similarity,
+        loss: Loss | None = None,
+        miner: Miner | None = None,
+    ) -> None:
+        super().__init__()
+        faults = compatibility_faults(type(miner) if miner else None, type(loss) if loss else None)
+        if faults:
+            raise ConfigError(faults, "the model")
+        self.backbone = backbone
+        self.head = head
+        self.similarity = similarity
+        self.miner = miner
+        self.loss = loss
+        self.train_backbone = True
+        # as buffers the two constants follow the model to its device; they are no weights, so no checkpoint holds them
+        self.register_buffer("mean", 255 * torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: Mapping[str, Any], num_classes: int | None, path: str = "model") -> MetricLearner:
+        """Builds the model that ``cfg`` describes, handing ``num_classes`` and the sizes to those who ask for them.
+
+        ``cfg`` has the keys ``backbone``, and optionally ``head`` (default: the features themselves), ``similarity``
+        (default: Euclidean), ``miner`` and ``loss``. A loss that needs ``num_classes`` needs a training set.
+        """
+        backbone = BACKBONES.build(cfg["backbone"], path=f"{path}.backbone")
+        head_cfg = cfg.get("head") or dict(type="EmbeddingHead", l2_normalize=False)
+        head = HEADS.build(head_cfg, path=f"{path}.head", feature_dim=backbone.feature_dim)
+        derived = {"dim": head.dim} | ({"num_classes": num_classes} if num_classes is not None else {})
+        parts = {}
+        for kind, registry in (("similarity", SIMILARITIES), ("miner", MINERS), ("loss", LOSSES)):
+            if cfg.get(kind):
+                parts[kind] = registry.build(cfg[kind], path=f"{path}.{kind}", **derived)
+        parts.setdefault("similarity", SIMILARITIES.build(dict(type="EuclideanSimilarity")))
+        return cls(backbone, head, **parts)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D) float32 of ``images`` (B, 3, H, W) uint8."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_backbone):
+            features = self.backbone((images - self.mean) / self.std)  # (B, F)
+        return self.head(features).float()  # (B, D)
+
+    def forward(self, images: Tensor, labels: Tensor) -> LossOutput:
+        """The loss of a batch; mining sees the same embeddings, without gradient."""
+        assert self.loss is not None, "a model without a loss is only evaluated"
+        embeddings = self.embed(images)
+        # pair maths cancels catastrophically in half precision: losses work in float32, a third party's too
+        with torch.autocast(embeddings.device.type, enabled=False):
+            tuples = None
+            if self.miner is not None:
+                with torch.no_grad():
+                    tuples = self.miner(embeddings.detach(), labels, self.similarity)
+            return self.loss(embeddings, labels, tuples, self.similarity)
+
+    def train_step(self, batch: Mapping[str, Tensor], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """One update; returns the detached total as ``loss`` and the loss's parts, still on the device.
+
+        Only ``LossOutput.total`` is differentiated. (mmengine's own sums every key with "loss" in its name.)
+        """
+        with optim_wrapper.optim_context(self):
+            output = self(batch["image"], batch["label"])
+        optim_wrapper.update_params(output.total)
+        parts = {f"loss/{name}": part.detach() for name, part in output.parts.items()}
+        return {"loss": output.total.detach(), **parts}
+
+    def val_step(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Embeddings of a batch: the counterpart of ``train_step`` that mmengine's runner asks a model for."""
+        return self.embed(batch["image"])
+
+    test_step = val_step
+
+
+def compatibility_faults(miner: type[Miner] | None, loss: type[Loss] | None, path: str = "model") -> list[str]:
+    """Why ``miner`` and ``loss`` cannot work together, one message a fault; empty if they can."""
+    if loss is None:
+        return []
+    accepted = " or ".join(kind.__name__ for kind in loss.accepts) or "no tuples at all"
+    if miner is None:
+        if loss.needs_miner:
+            fitting = [name for name in MINERS.names() if MINERS.get(name).yields in loss.accepts]
+            return [f"{path}.miner: {loss.__name__} needs a miner that yields {accepted}; take one of {fitting}"]
+        return []
+    if miner.yields in loss.accepts:
+        return []
+    fitting = [name for name in MINERS.names() if MINERS.get(name).yields in loss.accepts]
+    way_out = f"take one of the miners {fitting}" if fitting else "leave the miner out (miner=None)"
+    return [
+        f"{path}.miner: {miner.__name__} yields {miner.yields.__name__}, "
+        f"but {loss.__name__} accepts {accepted}; {way_out}"
+    ]

@@ -1,0 +1,169 @@
+"""``build_runner``: a config to a runner that is ready to train or test. The one place that knows how one is built."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import HOOKS
+from rich.console import Console
+
+from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.engine.baseline_hook import BaselineHook
+from metricforge.engine.checkpoint_hook import CheckpointHook
+from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.console_hook import ConsoleHook
+from metricforge.engine.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.metric_runner import MetricRunner
+from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.errors import ConfigError
+from metricforge.models import MetricLearner
+from metricforge.plugins import load_plugins
+from metricforge.registry import DATASETS, EVALUATORS, SAMPLERS
+
+
+def build_runner(
+    config: str | Path | Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    work_dir: str | Path | None = None,
+    resume: bool = False,
+    checkpoint: str | Path | None = None,
+    seed: int | None = None,
+    device: str | torch.device | None = None,
+    console: Console | None = None,
+) -> MetricRunner:
+    """Builds what trains (``.train()``) or, given a ``checkpoint``, evaluates (``.test()``) the model of a config.
+
+    Everything is checked first: the config's faults are reported together, and a data set that is absent is said before
+    a model is built.
+
+    Args:
+        config: a config file, or its content.
+        overrides: values to replace, ``{"model.loss.margin": 0.5}``.
+        work_dir: the run's folder. By default ``runs/<config's name>`` for training, numbered where that holds a run
+            already, and the checkpoint's folder for evaluation.
+        resume: go on from the newest checkpoint in ``work_dir``.
+        checkpoint: evaluate these weights; no training set is needed.
+        seed: replaces the config's.
+        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one.
+        console: where a person reads; by default the terminal.
+
+    Raises:
+        ConfigError: everything that is wrong with the config.
+        DatasetError: a data set that is not there or not whole.
+        CheckpointError: a checkpoint that cannot be read, or is of another model.
+    """
+    if isinstance(config, (str, Path)):
+        source = str(config)
+        cfg = read_config(config, overrides)
+    else:
+        source = "the config"
+        cfg = Config(dict(config))
+        override_config(cfg, overrides or {})
+    if seed is not None:
+        cfg.seed = seed
+    complete_config(cfg)
+    for module in (cfg.get("custom_imports") or {}).get("imports", []):
+        import_module(module)
+    load_plugins()
+
+    weights = None if checkpoint is None else Path(checkpoint)
+    faults = check_config(cfg, train=weights is None)
+    if faults:
+        raise ConfigError(faults, source)
+    where = _choose_device(device)
+    train_set = None
+    if weights is None:
+        train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
+        num_classes = train_set.num_classes
+    else:
+        num_classes = load_checkpoint(weights)["meta"]["num_classes"]
+    test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
+    faults = check_config(cfg, train=weights is None, num_classes=num_classes)
+    if faults:
+        raise ConfigError(faults, source)
+
+    run_dir = _choose_run_dir(source, work_dir, weights, resume)
+    run_seed = int(cfg.get("seed", 0))
+    seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
+    model = MetricLearner.from_config(cfg.model, num_classes)
+    loader = None
+    if train_set is not None:
+        sampler = SAMPLERS.build(
+            cfg.train_dataloader.sampler,
+            path="train_dataloader.sampler",
+            labels=train_set.labels,
+            seed=run_seed,
+            rank=0,
+            world_size=1,
+        )
+        workers = cfg.train_dataloader.get("num_workers", 0)
+        loader = build_train_loader(train_set, sampler, seed=run_seed, num_workers=workers, device=where)
+    test_loader = build_test_loader(
+        test_set,
+        batch_size=cfg.test_dataloader.get("batch_size", 256),
+        num_workers=cfg.test_dataloader.get("num_workers", 0),
+        device=where,
+    )
+    evaluators = [EVALUATORS.build(e, path=f"evaluators[{i}]") for i, e in enumerate(cfg.evaluators)]
+    hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
+    hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
+    with warnings.catch_warnings():
+        # mmengine's own deprecations are nothing that a user of ours can act on
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="mmengine")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="mmengine")
+        return MetricRunner(
+            cfg=cfg,
+            model=model,
+            run_dir=run_dir,
+            device=where,
+            console=console or Console(),
+            seed=run_seed,
+            num_classes=num_classes,
+            train_loader=loader,
+            test_loader=test_loader,
+            evaluators=evaluators,
+            hooks=hooks,
+            resume=resume,
+            weights=weights,
+        )
+
+
+def _choose_device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        found = ["cpu"] + [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        raise ConfigError(
+            [f"--device {device}: cannot be used; this machine has {', '.join(found)}"], "the command"
+        ) from error
+    return chosen
+
+
+def _choose_run_dir(source: str, work_dir: str | Path | None, weights: Path | None, resume: bool) -> Path:
+    """Where a run's files go; a folder that holds another run is never written over."""
+    if work_dir is not None:
+        folder = Path(work_dir)
+        if weights is None and not resume and checkpoint_files(folder):
+            raise ConfigError(
+                [f"--work-dir {folder}: holds another run's checkpoints; --resume goes on with it, or name another"],
+                "the command",
+            )
+        return folder
+    if weights is not None:
+        return weights.parent
+    base = Path("runs") / (Path(source).stem if source != "the config" else "run")
+    taken = [base] if base.exists() else []
+    taken += sorted(base.parent.glob(f"{base.name}-*"), key=lambda p: int(p.name.rpartition("-")[2])) if taken else []
+    if resume:
+        return taken[-1] if taken else base
+    return base if not taken else base.with_name(f"{base.name}-{len(taken) + 1}")

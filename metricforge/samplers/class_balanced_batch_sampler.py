@@ -1,0 +1,86 @@
+"""Batches of so many classes with so many images each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from metricforge.registry import SAMPLERS
+from metricforge.samplers.batch_sampler import BatchSampler
+from metricforge.samplers.shuffled_stream import ShuffledStream
+
+
+@SAMPLERS.register_module()
+class ClassBalancedBatchSampler(BatchSampler):
+    """``classes_per_batch`` different classes in a batch, with ``samples_per_class`` images of each, class by class.
+
+    Within an epoch no class comes a second time before all others came once, and no image before all others of its
+    class did. The images of a class in one batch are different, unless the class has fewer than ``samples_per_class``:
+    then each of them is there, and some are repeated. With several processes each gets whole classes.
+
+    Args:
+        labels: the class of each image (N,), any integers.
+        classes_per_batch: classes in a global batch, over all processes; at least 2 for a loss that needs negatives.
+        samples_per_class: images of a class in a batch; at least 2 for a loss that needs positives.
+        batches_per_epoch: by default the number of images divided by the batch size, rounded down, and at least 1.
+        seed: see BatchSampler, as for the arguments that follow.
+
+    Raises:
+        ValueError: for a count below 1, more classes in a batch than there are, or a number of classes that the
+            processes cannot share evenly; and see BatchSampler.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        classes_per_batch: int,
+        samples_per_class: int,
+        batches_per_epoch: int | None = None,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        counts = {
+            "classes_per_batch": classes_per_batch,
+            "samples_per_class": samples_per_class,
+            "batches_per_epoch": batches_per_epoch,
+        }
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        if world_size > 0 and classes_per_batch % world_size:
+            raise ValueError(
+                f"classes_per_batch ({classes_per_batch}) must be a multiple of world_size ({world_size}), because "
+                "each process gets whole classes; "
+                f"try {classes_per_batch + world_size - classes_per_batch % world_size}"
+            )
+        super().__init__(labels, classes_per_batch * samples_per_class, seed=seed, rank=rank, world_size=world_size)
+        order = np.argsort(self.labels, kind="stable")  # (N,)
+        starts = np.flatnonzero(np.diff(self.labels[order])) + 1
+        self._images_of_class = np.split(order, starts)  # C arrays of image indices
+        if len(self._images_of_class) < classes_per_batch:
+            raise ValueError(
+                f"classes_per_batch ({classes_per_batch}) is more than the {len(self._images_of_class)} classes there "
+                f"are; try {len(self._images_of_class) - len(self._images_of_class) % world_size} "
+                f"with samples_per_class={self.batch_size // len(self._images_of_class)}"
+            )
+        self.classes_per_batch = classes_per_batch
+        self.samples_per_class = samples_per_class
+        self.batches_per_epoch = batches_per_epoch or max(1, len(self.labels) // self.batch_size)
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+    def global_batches(self, generator: np.random.Generator) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+        classes = ShuffledStream(np.arange(len(self._images_of_class)), generator)
+        images: dict[int, ShuffledStream] = {}
+        for _ in range(self.batches_per_epoch):
+            groups = []
+            for c in classes.take(self.classes_per_batch).tolist():
+                if c not in images:
+                    images[c] = ShuffledStream(self._images_of_class[c], generator)
+                groups.append(images[c].take(self.samples_per_class))
+            yield np.concatenate(groups)

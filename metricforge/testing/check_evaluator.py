@@ -1,0 +1,82 @@
+"""The contract of an evaluator as a test."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import torch
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.interfaces import Evaluator
+from metricforge.similarities import EuclideanSimilarity
+from metricforge.structures import EmbeddingSet
+from metricforge.testing.clause import clause, require
+from metricforge.testing.sample_batches import random_rows
+
+
+def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
+    """Tests an evaluator against the contract, on a copy of it, with four classes of random embeddings.
+
+    - ``evaluate`` gives finite floats under names that are not empty, and leaves the embedding set alone;
+    - the same images give the same scores, and what the classes are called (0, 1, ... or 7, 12, ...) changes nothing;
+    - it works where queries search themselves and where they search a gallery;
+    - ``neighbours_needed`` is a whole number >= 0;
+    - ``protocol`` can be written as JSON.
+
+    Args:
+        evaluator: the evaluator.
+        images: how many images (at least 8) to test with, above the largest K that the evaluator looks at.
+
+    Raises:
+        AssertionError: naming the clause that failed.
+    """
+    with clause(evaluator, "it is an evaluator"):
+        require(isinstance(evaluator, Evaluator), "not a metricforge.Evaluator")
+    evaluator = copy.deepcopy(evaluator)
+    with clause(evaluator, "its protocol can be written as JSON"):
+        protocol = evaluator.protocol()
+        require(isinstance(protocol, dict), f"protocol must be a dict, got {type(protocol).__name__}")
+        json.dumps(protocol, allow_nan=False)
+    with torch.random.fork_rng(devices=[]):
+        for name, with_gallery in (("queries search themselves", False), ("queries search a gallery", True)):
+            scores = _check_scores(evaluator, _context(images, with_gallery), name)
+            with clause(evaluator, f"the same images give the same scores ({name})"):
+                torch.manual_seed(1)
+                again = evaluator.evaluate(_context(images, with_gallery))
+                require(again == scores, f"got {scores}, then {again}")
+            with clause(evaluator, f"what the classes are called changes nothing ({name})"):
+                renamed = evaluator.evaluate(_context(images, with_gallery, scale=5, shift=7))
+                close = renamed.keys() == scores.keys() and all(
+                    math.isclose(renamed[key], value, rel_tol=1e-6, abs_tol=1e-9) for key, value in scores.items()
+                )
+                require(close, f"labels 0..3 give {scores}, labels 7, 12, 17 and 22 give {renamed}")
+
+
+def _context(images: int, with_gallery: bool, scale: int = 1, shift: int = 0) -> EvaluationContext:
+    def embedding_set(seed: int) -> EmbeddingSet:
+        labels = torch.arange(images) % 4 * scale + shift
+        return EmbeddingSet(random_rows(images, dim=8, seed=seed).numpy(), labels.numpy())
+
+    return EvaluationContext(embedding_set(1), EuclideanSimilarity(), embedding_set(2) if with_gallery else None)
+
+
+def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -> dict[str, float]:
+    with clause(evaluator, f"neighbours_needed is a whole number ({name})"):
+        needed = evaluator.neighbours_needed(context)
+        require(isinstance(needed, int) and needed >= 0, f"got {needed!r}")
+        if needed:
+            context.prefetch(needed)
+    embeddings, labels = context.queries.embeddings.copy(), context.queries.labels.copy()
+    with clause(evaluator, f"evaluate gives named, finite floats ({name})"):
+        torch.manual_seed(0)
+        scores = evaluator.evaluate(context)
+        require(isinstance(scores, dict) and len(scores) > 0, f"got {scores!r}")
+        for key, value in scores.items():
+            require(isinstance(key, str) and key.strip() != "", f"{key!r} is not a name")
+            require(isinstance(value, float) and math.isfinite(value), f"{key} is {value!r}")
+    with clause(evaluator, f"it leaves the embedding set alone ({name})"):
+        same = (context.queries.embeddings == embeddings).all() and (context.queries.labels == labels).all()
+        require(bool(same), "embeddings or labels were changed in place")
+    return scores

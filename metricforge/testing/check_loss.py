@@ -1,0 +1,143 @@
+"""The contract of a loss as a test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
+from metricforge.interfaces import Loss
+from metricforge.similarities import EuclideanSimilarity
+from metricforge.structures import LossOutput, Pairs, Quadruplets, Triplets, Tuples
+from metricforge.testing.clause import clause, require
+from metricforge.testing.sample_batches import batches_with_duplicates, batches_without_pairs, ordinary_batch
+
+LIST_TUPLES: dict[type, Callable[[Tensor], Tuples]] = {
+    Pairs: all_pairs,
+    Triplets: all_triplets,
+    Quadruplets: all_quadruplets,
+}
+
+
+def check_loss(loss: Loss, *, dim: int = 8, num_classes: int = 4) -> None:
+    """Tests a loss against the contract, on the CPU and on a copy of it.
+
+    It is called without tuples (unless ``needs_miner``), and with all tuples of the batch of each type it accepts,
+    always with a ``EuclideanSimilarity``. In each of these ways:
+
+    - it returns a ``LossOutput`` of a finite scalar, and leaves its inputs alone;
+    - the gradient reaches the embeddings and every parameter, and is finite;
+    - both stay finite with duplicate embeddings, one class, all different classes, one sample, bfloat16 and autocast;
+    - a batch without a positive or a negative gives zero with zero gradients, and so do no tuples at all. A loss that
+      accepts no tuples and owns parameters or buffers is excused: it compares samples with its proxies;
+    - the order of the batch does not change the value, if the loss is not random.
+
+    Args:
+        loss: the loss, built for ``dim`` and ``num_classes`` where it has these arguments.
+        dim: the embedding size (D) to test with, at least 1.
+        num_classes: labels are 0..num_classes-1; at least 2.
+
+    Raises:
+        AssertionError: naming the clause that failed, and the batch it failed on.
+    """
+    with clause(loss, "it declares what it accepts"):
+        require(isinstance(loss, Loss), "not a metricforge.Loss")
+        require(isinstance(loss.accepts, tuple), f"accepts must be a tuple of types, got {loss.accepts!r}")
+        unknown = [kind for kind in loss.accepts if kind not in LIST_TUPLES]
+        require(not unknown, f"accepts has {unknown}, allowed are Pairs, Triplets and Quadruplets")
+        require(bool(loss.accepts) or not loss.needs_miner, "it needs a miner, but accepts no tuples")
+    compares_samples = bool(loss.accepts) or not [*loss.parameters(), *loss.buffers()]
+
+    kinds: list[type | None] = [*loss.accepts] if loss.needs_miner else [None, *loss.accepts]
+    for kind in kinds:
+        run = _Run(loss, kind)
+        _check_ordinary_batch(run, *ordinary_batch(dim, num_classes))
+        for name, batch in batches_with_duplicates(dim, num_classes).items():
+            run.finite_gradients(name, *batch)
+        for name, batch in batches_without_pairs(dim, num_classes).items():
+            run.finite_gradients(name, *batch, zero=compares_samples)
+        if kind is not None:
+            run.finite_gradients("no tuples", *ordinary_batch(dim, num_classes), zero=True, no_tuples=True)
+
+
+def _check_ordinary_batch(run: _Run, embeddings: Tensor, labels: Tensor) -> None:
+    gradient, parameter_gradients = run.finite_gradients("an ordinary batch", embeddings, labels)
+    with run.clause("the gradient reaches the embeddings", "an ordinary batch"):
+        require(gradient is not None and bool(gradient.any()), "it is None or zero everywhere")
+    with run.clause("the gradient reaches every parameter", "an ordinary batch"):
+        missed = [name for name, value in parameter_gradients.items() if value is None]
+        require(not missed, f"{', '.join(missed)} got none")
+
+    run.finite_gradients("a bfloat16 batch", embeddings.bfloat16(), labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        run.finite_gradients("an ordinary batch under bfloat16 autocast", embeddings, labels)
+
+    with run.clause("the order of the batch does not matter", "an ordinary batch"):
+        totals = [run.total(embeddings, labels, seed=seed) for seed in (0, 1, 2)]
+        if min(totals) == max(totals):
+            order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+            shuffled = run.total(embeddings[order], labels[order], seed=0)
+            require(
+                abs(shuffled - totals[0]) <= 1e-4 * max(abs(totals[0]), 1e-2),
+                f"the total is {totals[0]:.6g}, of the same batch in another order {shuffled:.6g}",
+            )
+
+
+class _Run:
+    """A loss, called in one way: without tuples, or with all tuples of one type."""
+
+    def __init__(self, loss: Loss, kind: type | None) -> None:
+        self.loss = copy.deepcopy(loss).cpu()
+        self.kind = kind
+
+    def clause(self, text: str, batch: str) -> AbstractContextManager[None]:
+        given = f"all {self.kind.__name__}" if self.kind else "tuples=None"
+        return clause(self.loss, f"{text} ({batch}, {given})")
+
+    def __call__(self, embeddings: Tensor, labels: Tensor, seed: int = 0, *, no_tuples: bool = False) -> LossOutput:
+        tuples = None
+        if self.kind is not None:
+            tuples = LIST_TUPLES[self.kind](labels[:0] if no_tuples else labels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.loss(embeddings, labels, tuples, EuclideanSimilarity())
+
+    def total(self, embeddings: Tensor, labels: Tensor, seed: int) -> float:
+        return self(embeddings, labels, seed).total.item()
+
+    def finite_gradients(
+        self, name: str, embeddings: Tensor, labels: Tensor, *, zero: bool = False, no_tuples: bool = False
+    ) -> tuple[Tensor | None, dict[str, Tensor | None]]:
+        """The gradients of the embeddings and of each parameter, after checking them and the output."""
+        leaf = embeddings.clone().requires_grad_()
+        labels_given = labels.clone()
+        with self.clause("it returns a LossOutput", name):
+            output = self(leaf, labels_given, no_tuples=no_tuples)
+            require(isinstance(output, LossOutput), f"got {type(output).__name__}")
+            require(isinstance(output.total, Tensor) and output.total.dim() == 0, "the total is not a scalar tensor")
+            for part, value in output.parts.items():
+                require(isinstance(value, Tensor) and value.dim() == 0, f"part {part!r} is not a scalar tensor")
+                require(bool(value.isfinite()), f"part {part!r} is {value.item()}")
+        with self.clause("it leaves its inputs alone", name):
+            require(torch.equal(leaf, embeddings) and torch.equal(labels_given, labels), "they were changed in place")
+        with self.clause("the total is finite", name):
+            require(bool(output.total.isfinite()), f"it is {output.total.item()}")
+        with self.clause("the total can be differentiated", name):
+            require(output.total.requires_grad, "it is not connected to the embeddings; a zero must be, too")
+            parameters = {key: value for key, value in self.loss.named_parameters() if value.requires_grad}
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(
+                output.total, [leaf, *parameters.values()], allow_unused=True
+            )
+        gradient, gradients = found[0], dict(zip(parameters, found[1:], strict=True))
+        with self.clause("the gradients are finite", name):
+            for key, found_gradient in {"embeddings": gradient, **gradients}.items():
+                require(found_gradient is None or bool(found_gradient.isfinite().all()), f"that of {key} is not")
+        if zero:
+            with self.clause("without a positive or a negative it is zero, with zero gradients", name):
+                require(output.total.item() == 0, f"the total is {output.total.item():.6g}")
+                require(gradient is None or not gradient.any(), "the gradient of the embeddings is not zero")
+        return gradient, gradients

@@ -1,0 +1,21 @@
+import metricforge_normsoftmax
+
+from metricforge import load_plugins
+from metricforge.registry import FIRST_PARTY_TYPES, KINDS
+
+
+def test_the_plugin_registers_exactly_the_types_that_the_core_ascribes_to_it():
+    registered = {
+        name
+        for registry in KINDS.values()
+        for name, registered_class in registry.module_dict.items()
+        if registered_class.__module__.startswith("metricforge_normsoftmax.")
+    }
+    ascribed = {name for name, distribution in FIRST_PARTY_TYPES.items() if distribution == "metricforge-normsoftmax"}
+    assert registered == ascribed == set(metricforge_normsoftmax.__all__)
+
+
+def test_the_installed_entry_point_loads_without_a_fault():
+    plugins = {plugin.distribution: plugin for plugin in load_plugins()}
+    assert plugins["metricforge-normsoftmax"].module == "metricforge_normsoftmax"
+    assert plugins["metricforge-normsoftmax"].error == ""

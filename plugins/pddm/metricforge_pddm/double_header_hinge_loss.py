@@ -1,0 +1,125 @@
+"""Two hinges a quadruplet: on the learned scores, and on the distances of the embeddings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, Similarity, Triplets, functional
+
+# The least range of a batch's scores that is scaled up to 1: a collapsed metric head has a smaller one, and dividing by
+# it would make its gradients explode.
+SMALLEST_RANGE = 1e-6
+
+
+@LOSSES.register_module()
+class DoubleHeaderHingeLoss(Loss):
+    """Double-header hinge loss (Huang et al., NIPS 2016, Eqs. 3 and 4) over quadruplets (i, j, k, l).
+
+    ``E_m = [alpha + S_ik - S_ij]_+ + [alpha + S_jl - S_ij]_+`` with the learned similarity S, ``E_e = [beta + D_ij -
+    D_ik]_+ + [beta + D_ij - D_jl]_+`` with the distance D of L2-normalised embeddings, and ``total = E_m +
+    embedding_weight E_e``: a mean over the quadruplets, equal to the paper for its one a batch; 0 for none. ``parts``
+    has ``e_m`` and ``e_e``. Scores and distances are in at least float32.
+
+    Scaling divides S by the range, largest minus smallest, of the batch's (B, B) similarity graph without its
+    diagonal, so that alpha is a share of it; the minimum cancels in the differences. The range is held constant in
+    the gradient: where the quadruplet has both the graph's smallest and its largest score, S_ik - S_ij is 1 whatever
+    the weights are, and differentiating the range too would leave no gradient for just the hardest quadruplets. A
+    range below 1e-6 counts as 1e-6.
+
+    In training a similarity with dropout draws new masks here: the scores are not those that the miner saw.
+
+    The paper's weight decay gamma is the optimizer's. D is plain in Eq. 4, but the identity printed below it holds for
+    squared distances: ``squared_distances`` chooses.
+
+    Args:
+        alpha: margin of the scores, >= 0; the paper's is 0.5.
+        beta: margin of the distances, >= 0; the paper's is 1.
+        embedding_weight: lambda >= 0; the paper's is 0.5, and 0 leaves E_m alone.
+        scale_scores: scale S to 0..1 over the batch, as the paper does; False takes S as it is.
+        squared_distances: take D squared.
+
+    Raises:
+        ValueError: for a negative argument, a call without Quadruplets or without a similarity, or a malformed batch.
+    """
+
+    accepts = (Quadruplets,)
+    needs_miner = True
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float = 1.0,
+        embedding_weight: float = 0.5,
+        scale_scores: bool = True,
+        squared_distances: bool = False,
+    ) -> None:
+        super().__init__()
+        functional.check_at_least("alpha", alpha, 0)
+        functional.check_at_least("beta", beta, 0)
+        functional.check_at_least("embedding_weight", embedding_weight, 0)
+        self.alpha = alpha
+        self.beta = beta
+        self.embedding_weight = embedding_weight
+        self.scale_scores = scale_scores
+        self.squared_distances = squared_distances
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        tuples: Pairs | Triplets | Quadruplets | None = None,
+        similarity: Similarity | None = None,
+    ) -> LossOutput:
+        functional.check_batch(embeddings, labels)
+        if not isinstance(tuples, Quadruplets):
+            raise ValueError(
+                f"DoubleHeaderHingeLoss needs Quadruplets, got {type(tuples).__name__}; "
+                'set a miner that yields them, such as dict(type="HardQuadrupletMiner")'
+            )
+        if similarity is None:
+            raise ValueError(
+                "DoubleHeaderHingeLoss needs the similarity whose scores it trains, got None; "
+                'set one, such as dict(type="PDDM")'
+            )
+        count = max(len(tuples), 1)
+        score_hinges = self._score_hinges(embeddings, tuples, similarity)  # (T,)
+        distance_hinges = self._distance_hinges(embeddings, tuples)  # (T,)
+        e_m, e_e = score_hinges.sum() / count, distance_hinges.sum() / count
+        return LossOutput(e_m + self.embedding_weight * e_e, {"e_m": e_m.detach(), "e_e": e_e.detach()})
+
+    def _score_hinges(self, embeddings: Tensor, quadruplets: Quadruplets, similarity: Similarity) -> Tensor:
+        """The two hinges of E_m, added, for each quadruplet (T,)."""
+        scores = functional.in_float32(similarity.pairwise(embeddings, embeddings))  # (B, B)
+        scale = _range_without_diagonal(scores) if self.scale_scores else 1
+        i, j = quadruplets.anchor, quadruplets.positive
+        k, l = quadruplets.anchor_negative, quadruplets.positive_negative  # noqa: E741 - the paper's letters
+        positive = scores[i, j]  # (T,)
+        of_anchor = (self.alpha + (scores[i, k] - positive) / scale).relu()  # (T,)
+        of_positive = (self.alpha + (scores[j, l] - positive) / scale).relu()  # (T,)
+        return of_anchor + of_positive
+
+    def _distance_hinges(self, embeddings: Tensor, quadruplets: Quadruplets) -> Tensor:
+        """The two hinges of E_e, added, for each quadruplet (T,)."""
+        unit = functional.l2_normalize(embeddings)  # (B, D)
+        i, j = unit[quadruplets.anchor], unit[quadruplets.positive]  # (T, D)
+        k, l = unit[quadruplets.anchor_negative], unit[quadruplets.positive_negative]  # noqa: E741 - the paper's letters
+        positive = self._distances(i, j)  # (T,)
+        of_anchor = (self.beta + positive - self._distances(i, k)).relu()  # (T,)
+        of_positive = (self.beta + positive - self._distances(j, l)).relu()  # (T,)
+        return of_anchor + of_positive
+
+    def _distances(self, x: Tensor, y: Tensor) -> Tensor:
+        squares = functional.paired_squared_distances(x, y)  # (T,)
+        return squares if self.squared_distances else functional.safe_sqrt(squares)
+
+
+def _range_without_diagonal(scores: Tensor) -> Tensor:
+    """Largest minus smallest of ``scores`` (B, B) off the diagonal, a constant, at least ``SMALLEST_RANGE``."""
+    if len(scores) < 2:
+        return scores.new_ones(())
+    diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    constant = scores.detach()
+    largest = constant.masked_fill(diagonal, -torch.inf).max()
+    smallest = constant.masked_fill(diagonal, torch.inf).min()
+    return (largest - smallest).clamp_min(SMALLEST_RANGE)

@@ -1,0 +1,229 @@
+"""Whole small runs: what a run leaves, and that a resumed one equals an uninterrupted one to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from metricforge import build_runner
+from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.errors import CheckpointError, ConfigError, NonFiniteLossError
+
+
+def final_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(checkpoint_files(folder)[0])["state_dict"]
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    first, second = final_weights(a), final_weights(b)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def train(config, folder, **arguments):
+    runner = build_runner(config, work_dir=folder, device="cpu", **arguments)
+    runner.train()
+    return runner
+
+
+def test_a_run_leaves_scores_checkpoints_config_and_log(tiny_config, tmp_path):
+    train(tiny_config, tmp_path)
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert set(written["scores"]) == {"recall@1", "recall@2", "map@r", "nmi"}
+    assert written["protocol"]["checkpoint"]["file"] == "iter_18.pth"
+    assert written["protocol"]["epoch"] == 3
+    assert [p.name for p in checkpoint_files(tmp_path)] == ["iter_18.pth", "iter_12.pth"]
+    assert (tmp_path / "best.pth").is_file()
+    assert list(tmp_path.glob("*.py")), "the config"
+    assert list(tmp_path.glob("*/*.log")), "the log"
+
+
+def test_testing_a_checkpoint_gives_the_last_validation_to_the_last_digit(tiny_config, tmp_path):
+    trained = train(tiny_config, tmp_path).last_scores
+    tiny_config.pop("train_dataloader")  # no training set is needed
+    tested = build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").test()
+    assert tested == trained
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == trained
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_config, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        train(tiny_config, tmp_path / name, seed=seed)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "a", tmp_path / "c")
+
+
+def test_workers_do_not_change_what_is_trained(tiny_config, tmp_path):
+    train(tiny_config, tmp_path / "none")
+    tiny_config["train_dataloader"]["num_workers"] = 2
+    train(tiny_config, tmp_path / "two")
+    assert_same_weights(tmp_path / "none", tmp_path / "two")
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path, accumulate):
+    tiny_config["optim_wrapper"]["accumulative_counts"] = accumulate  # 4 leaves gradients waiting at iteration 10
+    tiny_config["checkpoint"] = dict(interval_iterations=5)
+    train(tiny_config, tmp_path / "whole")
+
+    runner = build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu")
+    steps = iter(range(10))
+    original = runner.model.train_step
+
+    def step_until_cut(*args, **kwargs):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    runner.model.train_step = step_until_cut
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert checkpoint_files(tmp_path / "cut")[0].name == "iter_10.pth"
+    train(tiny_config, tmp_path / "cut", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_signal_9_resumes_bit_for_bit(tiny_config, tmp_path):
+    tiny_config["checkpoint"] = dict(interval_iterations=1)
+    tiny_config["train_cfg"]["max_epochs"] = 12
+    tiny_config["train_dataloader"]["num_workers"] = 1
+    script = tmp_path / "config.py"
+    script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    command = [sys.executable, "-m", "metricforge.cli.main", "train", str(script), "--device", "cpu", "--work-dir"]
+    command = [sys.executable, "-c", "from metricforge.cli.main import main; main()", *command[3:]]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, str(tmp_path / "cut")], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any(int(p.stem[5:]) >= 8 for p in checkpoint_files(tmp_path / "cut")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = int(checkpoint_files(tmp_path / "cut")[0].stem[5:])
+    assert 8 <= reached < 72, "it was to be killed on the way"
+    subprocess.run(
+        [*command, str(tmp_path / "cut"), "--resume"], env=environment, check=True, stdout=subprocess.DEVNULL
+    )
+    subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_resume_falls_back_from_a_truncated_checkpoint_and_says_so(tiny_config, tmp_path, capsys):
+    train(tiny_config, tmp_path / "whole")
+    train(tiny_config, tmp_path / "cut")
+    newest = tmp_path / "cut" / "iter_18.pth"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    capsys.readouterr()
+    train(tiny_config, tmp_path / "cut", resume=True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "iter_18.pth" in said
+    assert "falling back" in said
+    assert "resumed from iter_12.pth" in said
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_moved_run_resumes(tiny_config, tmp_path):
+    train(tiny_config, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert train(tiny_config, tmp_path / "there", resume=True).iter == 18
+
+
+def test_resuming_nothing_is_an_error_not_a_fresh_start(tiny_config, tmp_path):
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        train(tiny_config, tmp_path, resume=True)
+
+
+def test_resuming_with_another_seed_is_an_error(tiny_config, tmp_path):
+    train(tiny_config, tmp_path)
+    with pytest.raises(CheckpointError, match="seed 3, this run has 4"):
+        train(tiny_config, tmp_path, resume=True, seed=4)
+
+
+def test_a_folder_with_a_run_is_not_written_over(tiny_config, tmp_path):
+    train(tiny_config, tmp_path)
+    with pytest.raises(ConfigError, match="holds another run's checkpoints"):
+        train(tiny_config, tmp_path)
+
+
+def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoints_before_it(tiny_config, tmp_path):
+    tiny_config["optim_wrapper"]["optimizer"]["lr"] = 1e30
+    with pytest.raises(NonFiniteLossError, match=r"iteration \d+ .*ids"):
+        train(tiny_config, tmp_path)
+    assert all(
+        torch.isfinite(w).all() for p in checkpoint_files(tmp_path) for w in load_checkpoint(p)["state_dict"].values()
+    )
+
+
+def test_warm_up_trains_the_new_layers_only(tiny_config, tmp_path):
+    tiny_config["train_cfg"] = dict(max_epochs=1, warmup_epochs=1)
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+    before = {name: parameter.detach().clone() for name, parameter in runner.model.named_parameters()}
+    runner.train()
+    moved = {name for name, parameter in runner.model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved
+    assert not any(name.startswith("backbone") for name in moved)
+
+
+def test_after_the_warm_up_all_layers_train(tiny_config, tmp_path):
+    tiny_config["train_cfg"] = dict(max_epochs=2, warmup_epochs=1)
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+    before = {name: parameter.detach().clone() for name, parameter in runner.model.named_parameters()}
+    runner.train()
+    still = [name for name, parameter in runner.model.named_parameters() if torch.equal(parameter, before[name])]
+    assert still == []
+
+
+def test_validation_does_not_change_what_is_trained(tiny_config, tmp_path):
+    train(tiny_config, tmp_path / "often")
+    tiny_config["train_cfg"]["val_interval"] = 0
+    train(tiny_config, tmp_path / "never")
+    assert_same_weights(tmp_path / "often", tmp_path / "never")
+
+
+def test_bfloat16_autocast_trains_on_the_cpu(tiny_config, tmp_path):
+    tiny_config["optim_wrapper"]["type"] = "AutocastOptimWrapper"
+    runner = train(tiny_config, tmp_path)
+    assert runner.last_scores["recall@1"] > 0.25
+
+
+def test_the_console_shows_a_few_lines_and_the_log_file_the_environment(tiny_config, tmp_path, capsys):
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+    runner.describe()
+    runner.train()
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) < 20
+    assert "System environment" not in printed
+    assert "TripletLoss" in printed
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert "System environment" in log
+    assert "epoch 3/3" in log
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tiny_config, tmp_path):
+    train(tiny_config, tmp_path)
+    tiny_config["model"]["head"]["dim"] = 16
+    with pytest.raises(CheckpointError, match=r"head.* is \(8, .*in the checkpoint, \(16, "):
+        build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").test()
+
+
+def test_a_score_that_no_evaluator_gives_cannot_choose_the_best(tiny_config, tmp_path):
+    tiny_config["checkpoint"] = dict(save_best="recall@7")
+    with pytest.raises(ValueError, match=r"save_best: no evaluator gives the score 'recall@7'"):
+        train(tiny_config, tmp_path)
+
+
+def test_baselines_are_measured_on_the_same_images_and_kept_through_a_resume(tiny_config, tmp_path):
+    tiny_config["baselines"] = {"untrained": dict(similarity=dict(type="CosineSimilarity"))}
+    first = train(tiny_config, tmp_path).baseline_scores
+    assert set(first["untrained"]) == {"recall@1", "recall@2", "map@r", "nmi"}
+    assert train(tiny_config, tmp_path, resume=True).baseline_scores == first
+    assert json.loads((tmp_path / "scores.json").read_text())["protocol"]["baselines"] == first

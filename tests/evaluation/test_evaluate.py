@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metricforge.evaluation import NMI, EvaluationContext, MAPAtR, RecallAtK, RPrecision, context, evaluate
+from metricforge.registry import EVALUATORS
+from metricforge.similarities import EuclideanSimilarity
+from metricforge.structures import EmbeddingSet
+
+
+@pytest.fixture
+def experiment() -> EvaluationContext:
+    generator = np.random.default_rng(0)
+    return EvaluationContext(
+        EmbeddingSet(generator.normal(size=(40, 3)), generator.integers(0, 4, 40)), EuclideanSimilarity()
+    )
+
+
+def test_every_evaluator_is_registered_by_its_name():
+    assert {"RecallAtK", "MAPAtR", "RPrecision", "NMI"} <= set(EVALUATORS.names())
+    assert EVALUATORS.build({"type": "RecallAtK", "ks": [1, 5]}).ks == (1, 5)
+
+
+def test_neighbours_are_searched_once_for_the_largest_k(experiment, monkeypatch):
+    asked = []
+    search = context.search_neighbours
+
+    def counting(queries, gallery, similarity, k, **options):
+        asked.append(k)
+        return search(queries, gallery, similarity, k, **options)
+
+    monkeypatch.setattr(context, "search_neighbours", counting)
+    scores = evaluate(experiment, [RecallAtK((1, 2)), MAPAtR(), NMI(), RPrecision(), RecallAtK((30,))])
+    assert asked == [30]
+    assert list(scores) == ["recall@1", "recall@2", "map@r", "nmi", "r_precision", "recall@30"]
+    assert all(type(value) is float for value in scores.values())
+
+
+def test_clustering_scores_alone_need_no_search_and_no_match(monkeypatch):
+    monkeypatch.setattr(context, "search_neighbours", None)
+    images = EmbeddingSet(np.eye(3), np.arange(3))
+    assert evaluate(EvaluationContext(images, EuclideanSimilarity()), [NMI()]) == {"nmi": pytest.approx(1.0)}
+
+
+def test_two_evaluators_of_one_score_name_are_refused_by_name(experiment):
+    with pytest.raises(ValueError, match='both RecallAtK and RecallAtK give a score named "recall@2"'):
+        evaluate(experiment, [RecallAtK((1, 2)), RecallAtK((2, 4))])
+
+
+def test_too_large_a_k_is_refused_before_anything_is_searched(experiment, monkeypatch):
+    monkeypatch.setattr(context, "search_neighbours", None)
+    with pytest.raises(ValueError, match=r"ks of RecallAtK must be at most 39.*leave out \[40\]"):
+        evaluate(experiment, [RecallAtK((1,)), RecallAtK((2, 40))])
+
+
+def test_no_evaluator_is_refused(experiment):
+    with pytest.raises(ValueError, match="at least one evaluator"):
+        evaluate(experiment, [])

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from metricforge import LOSSES, Loss, LossOutput
+from metricforge.errors import ConfigError, UnknownTypeError
+from metricforge.registry import KINDS, Registry, accepted_arguments
+
+
+class Holder:
+    """Takes another component, and what the framework derives."""
+
+    def __init__(self, similarity: object, dim: int, num_classes: int = 0) -> None:
+        self.similarity, self.dim, self.num_classes = similarity, dim, num_classes
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    fresh = Registry("holder", "metricforge.similarities")
+    fresh.register_module(module=Holder)
+    monkeypatch.setattr(fresh, "_imported", True)
+    return fresh
+
+
+def test_a_nested_component_is_built_and_derived_values_are_handed_over(registry):
+    built = registry.build(dict(type="Holder", similarity=dict(type="CosineSimilarity")), dim=4, labels="unused")
+    assert type(built.similarity).__name__ == "CosineSimilarity"
+    assert built.dim == 4
+
+
+def test_a_fault_in_a_nested_component_has_the_whole_path(registry):
+    with pytest.raises(ConfigError, match=r"model\.head\.similarity\.type: \"Cosine\""):
+        registry.build(dict(type="Holder", similarity=dict(type="Cosine")), path="model.head", dim=4)
+
+
+def test_a_value_that_contradicts_the_data_is_an_error(registry):
+    with pytest.raises(ConfigError, match="num_classes: 7 contradicts 98"):
+        registry.build(dict(type="Holder", similarity=None, num_classes=7), dim=4, num_classes=98)
+
+
+def test_a_value_that_agrees_with_the_data_is_allowed(registry):
+    assert registry.build(dict(type="Holder", similarity=None, num_classes=98), dim=4, num_classes=98).num_classes == 98
+
+
+def test_a_missing_argument_is_named(registry):
+    with pytest.raises(ConfigError, match="similarity: Holder needs this argument"):
+        registry.build(dict(type="Holder"), dim=4)
+
+
+@pytest.mark.parametrize("name", ["json", "os.system", "torch.nn.Linear", "", None])
+def test_nothing_is_found_that_was_not_registered(name):
+    with pytest.raises(UnknownTypeError):
+        LOSSES.get(name)
+
+
+def test_a_config_without_a_type_shows_what_one_looks_like():
+    with pytest.raises(ConfigError, match="must be a dict with a type"):
+        LOSSES.build(dict(margin=1))
+
+
+def test_a_name_can_be_registered_once_only(monkeypatch):
+    monkeypatch.setattr(LOSSES, "_module_dict", dict(LOSSES._module_dict))
+
+    class TripletLoss(Loss):
+        def forward(self, embeddings, labels, tuples=None, similarity=None):
+            return LossOutput(embeddings.sum())
+
+    LOSSES.names()
+    with pytest.raises(KeyError, match="already registered"):
+        LOSSES.register_module(module=TripletLoss)
+
+
+def test_arguments_passed_on_by_keywords_are_followed_up():
+    class Base:
+        def __init__(self, size: int, depth: int = 1) -> None: ...
+
+    class Child(Base):
+        def __init__(self, *args: object, colour: str = "red", **kwargs: object) -> None: ...
+
+    assert set(accepted_arguments(Child)) == {"colour", "size", "depth"}
+
+
+def test_every_kind_of_component_has_its_registry_and_a_class_in_a_file_of_its_name():
+    import re
+    from inspect import getfile
+    from pathlib import Path
+
+    for kind in set(KINDS) - {"transform"}:
+        registry = KINDS[kind]
+        assert registry.names()
+        for name in registry.names():
+            cls = registry.get(name)
+            if cls.__module__.startswith("metricforge."):
+                words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+                found = Path(getfile(cls)).stem
+                assert found.replace("_", "") == words.replace("_", ""), f"{name} is in {found}.py"
+
+
+def test_losses_and_miners_declare_what_they_take_and_give():
+    for name in KINDS["miner"].names():
+        assert isinstance(KINDS["miner"].get(name).yields, type)
+    for name in LOSSES.names():
+        assert issubclass(LOSSES.get(name), nn.Module)
+        assert isinstance(LOSSES.get(name).accepts, tuple)

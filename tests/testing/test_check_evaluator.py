@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metricforge import EVALUATORS, Evaluator
+from metricforge.testing import check_evaluator
+
+
+class FirstHit(Evaluator):
+    """Small and right; the rest break it."""
+
+    def neighbours_needed(self, context):
+        return 1
+
+    def evaluate(self, context):
+        return {"first_hit": float(context.hits(1).mean())}
+
+
+def test_an_evaluator_that_keeps_the_contract_passes():
+    check_evaluator(FirstHit())
+
+
+@pytest.mark.parametrize("kind", ["RecallAtK", "MAPAtR", "RPrecision", "NMI"])
+def test_the_evaluators_of_the_core_pass(kind):
+    check_evaluator(EVALUATORS.build(dict(type=kind)))
+
+
+def test_more_images_serve_an_evaluator_of_many_neighbours():
+    recall = EVALUATORS.build(dict(type="RecallAtK", ks=(1, 60)))
+    check_evaluator(recall, images=80)
+    with pytest.raises(AssertionError, match=r"^RecallAtK: .*raised ValueError.*60"):
+        check_evaluator(recall)
+
+
+class GivesNothing(FirstHit):
+    def evaluate(self, context):
+        return {}
+
+
+class GivesInt(FirstHit):
+    def evaluate(self, context):
+        return {"count": 3}
+
+
+class GivesNan(FirstHit):
+    def evaluate(self, context):
+        return {"score": float("nan")}
+
+
+class Nameless(FirstHit):
+    def evaluate(self, context):
+        return {"": 1.0}
+
+
+class IsRandom(FirstHit):
+    def evaluate(self, context):
+        return {"score": float(torch.rand(()))}
+
+
+class ReadsClassNames(FirstHit):
+    def evaluate(self, context):
+        return {"score": float(context.queries.labels.mean())}
+
+
+class SortsInPlace(FirstHit):
+    def evaluate(self, context):
+        context.queries.labels.sort()
+        return {"score": 1.0}
+
+
+class ForgetsTheGallery(FirstHit):
+    def evaluate(self, context):
+        assert context.searches_itself, "no gallery, please"
+        return super().evaluate(context)
+
+
+class NeedsHalf(FirstHit):
+    def neighbours_needed(self, context):
+        return 0.5
+
+
+class ProtocolOfObjects(FirstHit):
+    def protocol(self):
+        return {"kind": FirstHit}
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "message"),
+    [
+        (GivesNothing, r"evaluate gives named, finite floats \(queries search themselves\): got \{\}"),
+        (GivesInt, r"count is 3"),
+        (GivesNan, r"score is nan"),
+        (Nameless, r"'' is not a name"),
+        (IsRandom, r"the same images give the same scores"),
+        (ReadsClassNames, r"what the classes are called changes nothing"),
+        (SortsInPlace, r"it leaves the embedding set alone"),
+        (ForgetsTheGallery, r"\(queries search a gallery\): no gallery, please"),
+        (NeedsHalf, r"neighbours_needed is a whole number .*got 0\.5"),
+        (ProtocolOfObjects, r"its protocol can be written as JSON: raised TypeError"),
+    ],
+)
+def test_a_broken_evaluator_is_caught_and_the_clause_is_named(evaluator, message):
+    with pytest.raises(AssertionError, match=rf"^{evaluator.__name__}: .*{message}"):
+        check_evaluator(evaluator())
+
+
+def test_what_is_not_an_evaluator_is_caught():
+    with pytest.raises(AssertionError, match=r"^object: .*not a metricforge\.Evaluator"):
+        check_evaluator(object())
