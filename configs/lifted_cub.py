@@ -1,5 +1,5 @@
 # python tools/train.py configs/lifted_cub.py
-# Lifted structured embedding on CUB-200-2011 (Song et al. 2016, section 5): GoogLeNet, batches of 128, 20,000 iterations,
+# Lifted structured embedding on CUB-200-2011 (Song et al. 2016, section 5): GoogLeNet, batches of 128, 20,000 steps,
 # SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times that, embeddings not normalised.
 # Deviation: 32 classes x 4 images a batch, where the released code draws random positive pairs.
 _base_ = ["_base_/datasets/cub.py", "_base_/runtime/default.py"]

@@ -16,7 +16,7 @@ class ConfigError(MetricForgeError, ValueError):
     """One or more faults of a config, each led by its config path.
 
     Args:
-        faults: one message a fault, such as ``model.loss.type: "Tripletloss" is not a loss; did you mean "TripletLoss"?``
+        faults: one message a fault, such as ``model.loss.type: "Tripletloss" is not a registered loss; ...``.
         source: the config's file name, shown above the faults.
     """
 

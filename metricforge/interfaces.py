@@ -1,7 +1,7 @@
 """The whole plug-in contract on one page: five kinds of component, each an abstract class.
 
-A plug-in derives from one of them, decorates it with the registry of its kind (``@LOSSES.register_module()``) and is then
-selected by ``type=`` in a config. ``metricforge.testing`` has a ``check_...`` for each, which runs the contract as a test.
+A plug-in derives from one of them, decorates it with the registry of its kind (``@LOSSES.register_module()``) and is
+then selected by ``type=`` in a config. ``metricforge.testing`` has a ``check_...`` for each, the contract as a test.
 
 Constructor arguments named ``num_classes``, ``dim`` (embedding size) or ``feature_dim`` (backbone's feature size) are
 filled in by the framework where a config leaves them out, and compared with the truth where it does not.
@@ -45,7 +45,7 @@ class Similarity(nn.Module, ABC):
         """Similarities (N, M) between each row of ``x`` (N, D) and each row of ``y`` (M, D)."""
 
     def prepare(self, embeddings: Tensor) -> Tensor:
-        """Maps embeddings (N, D) into the space in which ``search`` ranks as ``pairwise`` does."""
+        """Maps embeddings (N, D), each row by itself, into the space in which ``search`` ranks as ``pairwise`` does."""
         return embeddings
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Third-party components: modules that installed distributions announce under the entry-point group ``metricforge.plugins``.
+"""Third-party components: modules that distributions announce under the entry-point group ``metricforge.plugins``.
 
 Importing such a module registers its components. A broken plug-in is named, and the others work all the same.
 """

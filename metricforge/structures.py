@@ -53,7 +53,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Triplets:
-    """Rows of a batch (T,): ``positive`` is of the ``anchor``'s class and another image, ``negative`` of another class."""
+    """Rows of a batch (T,): ``positive`` is another image of the ``anchor``'s class, ``negative`` of another class."""
 
     anchor: Tensor
     positive: Tensor

@@ -130,7 +130,7 @@ def test_a_custom_key_that_matches_no_parameter_is_refused(tiny_config, tmp_path
 def test_a_config_that_does_not_run_names_its_file(tmp_path, text, says):
     path = tmp_path / "broken.py"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="broken.py") as caught:
+    with pytest.raises(ConfigError, match=r"broken\.py") as caught:
         read_config(path)
     assert says in str(caught.value)
 

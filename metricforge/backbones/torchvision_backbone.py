@@ -65,8 +65,9 @@ class TorchvisionBackbone(Backbone):
         download = pretrained and weights is None
         options: dict[str, Any] = {}
         if name in _INCEPTION:
-            # torchvision insists on building the auxiliary classifiers when it downloads weights.
-            options = {"aux_logits": download, "transform_input": False, "init_weights": not (pretrained or weights)}
+            options = {"transform_input": False, "init_weights": not (pretrained or weights)}
+            # With weights to download, torchvision refuses False and warns of True.
+            options |= {} if download else {"aux_logits": False}
             self.mean = self.std = (0.5, 0.5, 0.5)
         try:
             model = get_model(name, weights="DEFAULT" if download else None, **options)

@@ -7,14 +7,19 @@ import argparse
 from rich.console import Console
 
 from metricforge.cli.arguments import add_run_arguments, run_command
-from metricforge.report import print_scores
+from metricforge.report import draw_retrieval_grid, pick_queries, print_scores
 from metricforge.runner import build_runner
+
+PICTURED_QUERIES = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     add_run_arguments(parser)
     parser.add_argument("checkpoint", help="a checkpoint that training wrote, such as runs/NAME/best.pth")
+    parser.add_argument(
+        "--picture", metavar="FILE", help="draw some queries with their neighbours, right and wrong ones"
+    )
 
 
 def test(arguments: argparse.Namespace) -> None:
@@ -34,6 +39,11 @@ def test(arguments: argparse.Namespace) -> None:
     scores = runner.test()
     print_scores(console, {str(arguments.checkpoint): scores})
     console.print(f"\nwritten to {runner.run_dir / 'scores.json'}", highlight=False, soft_wrap=True)
+    if arguments.picture:
+        context, dataset = runner.test_loop.context, runner.test_dataloader.dataset
+        queries = pick_queries(context, PICTURED_QUERIES, seed=runner.seed)
+        draw_retrieval_grid(dataset.load, context, queries, arguments.picture, title=dataset.describe())
+        console.print(f"drawn into {arguments.picture}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

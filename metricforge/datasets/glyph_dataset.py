@@ -21,8 +21,8 @@ class GlyphDataset(ImageDataset):
 
     1,900 letters, digits, punctuation and mathematical signs are rendered in twelve fonts. Characters that look the
     same are one class (Latin A, Greek Alpha, Cyrillic A): those that at least three fonts draw with identical pictures,
-    which leaves 1,731 classes. No picture stands twice, neither within a class nor in two, so that none is found by
-    being its own copy; most classes have 12 pictures, some fewer, merged ones up to 35. The splits share no class: one
+    which leaves 1,687 classes. No picture stands twice, neither within a class nor in two, so that none is found by
+    being its own copy; most classes have 12 pictures, some fewer, merged ones up to 45. The splits share no class: one
     half of all classes each, chosen by a hash of their names. (Counted with Matplotlib 3.11; others may differ.)
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from metricforge.engine.console_hook import headline
 from metricforge.models import MetricLearner
 
 
@@ -21,7 +22,6 @@ class BaselineHook(Hook):
             if name in runner.baseline_scores:
                 continue  # a resumed run brings them along
             model = MetricLearner.from_config(cfg, None, path=f"baselines.{name}").to(runner.device)
-            scores, _ = runner.val_loop.score(model, f"baseline {name}")
+            scores, *_ = runner.val_loop.score(model, f"baseline {name}")
             runner.baseline_scores[name] = scores
-            shown = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
-            runner.say(f"baseline {name}, untrained:  {shown}")
+            runner.say(f"baseline {name}  {headline(scores)}")

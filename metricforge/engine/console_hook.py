@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from mmengine.hooks import Hook
+
+
+def headline(scores: Mapping[str, float]) -> str:
+    """One score of each kind, so that a line stays a line: of recall@1, recall@2, ... the first."""
+    kinds: dict[str, str] = {}
+    for name, value in scores.items():
+        kinds.setdefault(name.partition("@")[0], f"{name} {value:.4f}")
+    return "  ".join(kinds.values())
 
 
 class ConsoleHook(Hook):
@@ -44,8 +53,8 @@ class ConsoleHook(Hook):
         self._line = f"epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}  {means}  {seconds:5.1f} s"
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        scores = "  ".join(f"{name} {value:.4f}" for name, value in (metrics or {}).items())
-        self._line = f"{self._line or 'validation'}  {scores}"
+        self._line = f"{self._line or 'validation'}  {headline(metrics or {})}"
+        runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in (metrics or {}).items()))
         runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
         self._flush(runner)
 

@@ -32,12 +32,13 @@ class EvaluationLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self.evaluators = evaluators
         self.mode = mode
+        self.context: EvaluationContext | None = None
 
     def run(self) -> dict[str, float]:
         """Evaluates, writes ``scores.json`` and returns the scores."""
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
-        scores, protocol = self.score(self.runner.model)
+        scores, protocol, self.context = self.score(self.runner.model)
         protocol |= {
             "checkpoint": self.runner.describe_weights(),
             "epoch": self.runner.trained_epochs,
@@ -49,8 +50,10 @@ class EvaluationLoop(BaseLoop):
         self.runner.call_hook(f"after_{self.mode}")
         return scores
 
-    def score(self, model: MetricLearner, task: str = "embedding") -> tuple[dict[str, float], dict[str, object]]:
-        """The scores of ``model`` on this loop's images, and the protocol they were measured by."""
+    def score(
+        self, model: MetricLearner, task: str = "embedding"
+    ) -> tuple[dict[str, float], dict[str, object], EvaluationContext]:
+        """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched."""
         started = time.perf_counter()
         dataset = self.dataloader.dataset
         assert isinstance(dataset, ImageDataset)
@@ -68,4 +71,4 @@ class EvaluationLoop(BaseLoop):
             },
             "seconds": round(time.perf_counter() - started, 2),
         }
-        return scores, protocol
+        return scores, protocol, context

@@ -110,7 +110,7 @@ class MetricRunner(Runner):
 
     def say(self, text: str) -> None:
         """Prints a line and puts it into the log file."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         self.logger.info(text)
 
     @contextmanager

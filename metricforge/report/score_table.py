@@ -10,27 +10,26 @@ from rich.table import Table
 from rich.text import Text
 
 
-def print_scores(console: Console, rows: Mapping[str, Mapping[str, float]], title: str | None = None) -> None:
-    """Prints a table of scores in percent, a row for each name, with the best of each column in bold.
+def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], title: str | None = None) -> None:
+    """Prints a table of scores in percent, a column for each model, with the best of each row in bold.
 
     Args:
         console: where to.
-        rows: from a name (``"raw pixels"``) to its scores in 0..1, larger = better; a missing one is a dash.
+        models: from a name (``"raw pixels"``) to its scores in 0..1, larger = better; a missing one is a dash.
         title: stands above.
 
     Raises:
-        ValueError: without rows.
+        ValueError: without models.
     """
-    if not rows:
-        raise ValueError("rows must hold the scores of at least one name, got none")
-    columns = list(dict.fromkeys(score for scores in rows.values() for score in scores))
-    best = {column: max(scores.get(column, -math.inf) for scores in rows.values()) for column in columns}
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
-    table.add_column("")
-    for column in columns:
-        table.add_column(Text(column), justify="right", no_wrap=True)
-    for name, scores in rows.items():
-        cells = [_cell(scores.get(column), len(rows) > 1 and scores.get(column) == best[column]) for column in columns]
+    if not models:
+        raise ValueError("models must hold the scores of at least one name, got none")
+    names = list(dict.fromkeys(score for scores in models.values() for score in scores))
+    table = Table("", title=title, title_justify="left", title_style="bold", header_style="dim")
+    for model in models:
+        table.add_column(Text(model), justify="right")
+    for name in names:
+        best = max(scores.get(name, -math.inf) for scores in models.values())
+        cells = [_cell(scores.get(name), len(models) > 1 and scores.get(name) == best) for scores in models.values()]
         table.add_row(Text(name), *cells)
     console.print(table)
 

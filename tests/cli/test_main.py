@@ -1,0 +1,88 @@
+"""The command as a person types it: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from metricforge.cli.main import main
+
+
+@pytest.fixture
+def config_file(tiny_config, tmp_path):
+    path = tmp_path / "tiny.py"
+    path.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    return path
+
+
+def run(*arguments) -> int:
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+def test_training_says_what_is_trained_the_scores_and_what_to_try_next(config_file, tmp_path, capsys):
+    assert run("train", config_file, "--device", "cpu", "--work-dir", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    for words in ("GlyphNet + RandomTripletMiner + TripletLoss", "24 images of 4 classes", "epoch 3/3", "recall@1"):
+        assert words in out
+    assert f"python tools/test.py {config_file} {tmp_path / 'run' / 'iter_18.pth'}" in out
+
+
+def test_testing_prints_and_writes_the_scores_and_draws_them(config_file, tmp_path, capsys):
+    run("train", config_file, "--device", "cpu", "--work-dir", tmp_path / "run")
+    trained = json.loads((tmp_path / "run" / "scores.json").read_text())["scores"]
+    picture = tmp_path / "found.png"
+    checkpoint = tmp_path / "run" / "best.pth"
+    assert (
+        run("test", config_file, checkpoint, "--device", "cpu", "--work-dir", tmp_path / "t", "--picture", picture) == 0
+    )
+    tested = json.loads((tmp_path / "t" / "scores.json").read_text())
+    assert tested["protocol"]["checkpoint"]["file"] == "best.pth"
+    assert tested["scores"].keys() == trained.keys()
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert "recall@1" in capsys.readouterr().out
+
+
+def test_a_config_s_faults_are_printed_without_a_traceback(config_file, tmp_path, capsys):
+    options = ["--cfg-options", "model.loss.marjin=1", "modle.x=2"]
+    assert run("train", config_file, "--work-dir", tmp_path / "run", *options) == 1
+    printed = capsys.readouterr()
+    assert "error: 2 faults in" in printed.err
+    assert 'model.loss.marjin: TripletLoss has no such argument; did you mean "margin"?' in printed.err
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_override_without_a_value_is_refused(config_file, capsys):
+    assert run("train", config_file, "--cfg-options", "model.loss.margin") == 2
+    assert "must be KEY=VALUE" in capsys.readouterr().err
+
+
+def test_another_type_drops_the_arguments_of_the_one_before(config_file, tmp_path, capsys):
+    options = ["--cfg-options", "model.loss.type=ContrastiveLoss", "model.miner.type=HardPairMiner"]
+    assert run("train", config_file, "--device", "cpu", "--work-dir", tmp_path / "run", *options) == 0
+    assert "HardPairMiner + ContrastiveLoss" in capsys.readouterr().out
+
+
+def test_the_default_folder_is_numbered_and_resume_takes_the_last(config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run("train", config_file, "--device", "cpu") == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["tiny", "tiny-2"]
+    assert run("train", config_file, "--device", "cpu", "--resume") == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["tiny", "tiny-2"]
+    assert "resumed from iter_18.pth" in capsys.readouterr().out
+
+
+def test_an_absent_checkpoint_is_said(config_file, tmp_path, capsys):
+    assert run("test", config_file, tmp_path / "none.pth") == 1
+    assert "none.pth: there is no such checkpoint" in capsys.readouterr().err
+
+
+def test_plugins_lists_distributions_and_what_they_register(capsys):
+    assert run("plugins") == 0
+    assert capsys.readouterr().out
