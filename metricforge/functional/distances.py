@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,25 +13,83 @@ def in_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+class _SquaredDistances(torch.autograd.Function):
+    """``|x|^2 + |y|^2 - 2xy`` (N, M). Autograd would walk over several more N x M matrices for its gradient.
+
+    The gradient is that of the formula, also where rounding made a distance negative. It can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor) -> Tensor:
+        squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)[None, :]  # (N, M)
+        return squares.addmm_(x, y.T, alpha=-2).clamp_min_(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, y = ctx.saved_tensors
+        needs_x, needs_y = ctx.needs_input_grad
+        with torch.autocast(x.device.type, enabled=False):
+            to_x = 2 * (gradient.sum(dim=1)[:, None] * x - gradient @ y) if needs_x else None  # (N, D)
+            to_y = 2 * (gradient.sum(dim=0)[:, None] * y - gradient.T @ x) if needs_y else None  # (M, D)
+        return to_x, to_y
+
+
+class _SquaredDistancesWithin(torch.autograd.Function):
+    """The same of one set (N, N), with zeros on the diagonal: one matrix product less in the gradient."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return _SquaredDistances.forward(x, x).fill_diagonal_(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            # without contiguous() the sum reads one side column by column, which takes four times as long
+            both = (gradient.T.contiguous() + gradient).fill_diagonal_(0)  # (N, N)
+            return 2 * (both.sum(dim=1)[:, None] * x - both @ x)
+
+
+class _SafeSqrt(torch.autograd.Function):
+    @staticmethod
+    def forward(squares: Tensor) -> Tensor:
+        return squares.sqrt()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (roots,) = ctx.saved_tensors
+        # threshold takes a fifth of the time that a mask takes, and leaves NaN as it is
+        divided = gradient / (2 * torch.nn.functional.threshold(roots, 0, 1))
+        return torch.ops.aten.threshold_backward(divided, roots, 0)
+
+
 def pairwise_squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Squared Euclidean distances (N, M) of rows ``x`` (N, D) and ``y`` (M, D), never negative.
 
     Half types are computed and returned in float32, also under autocast. One matrix product: ``|x|^2 + |y|^2 - 2xy``.
     Where both are the same tensor the diagonal is exactly zero.
     """
-    same = x is y
     with torch.autocast(x.device.type, enabled=False):
-        x = in_float32(x)
-        y = x if same else in_float32(y)
-        squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)[None, :]  # (N, M)
-        squares = torch.addmm(squares, x, y.T, alpha=-2).clamp_min(0)  # (N, M)
-    return squares.masked_fill(torch.eye(len(x), dtype=torch.bool, device=x.device), 0) if same else squares
+        if x is y:
+            return _SquaredDistancesWithin.apply(in_float32(x))
+        return _SquaredDistances.apply(in_float32(x), in_float32(y))
 
 
 def safe_sqrt(squares: Tensor) -> Tensor:
     """The root of ``squares`` >= 0, with gradient 0 instead of infinity at 0 (two duplicate images). NaN stays NaN."""
-    zero = squares == 0
-    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+    return _SafeSqrt.apply(squares)
 
 
 def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
