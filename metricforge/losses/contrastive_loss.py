@@ -57,8 +57,9 @@ class ContrastiveLoss(Loss):
         if isinstance(tuples, Pairs):
             squares = squares[tuples.first, tuples.second]  # (P,)
             positive, negative = tuples.positive, ~tuples.positive  # (P,)
-        pull = squares.where(positive, 0).sum()
-        push = (self.margin - safe_sqrt(squares)).relu().square().where(negative, 0).sum()
+        # Products, because torch.where takes several times as long on a CPU.
+        pull = (squares * positive.to(squares.dtype)).sum()
+        push = ((self.margin - safe_sqrt(squares)).relu().square() * negative.to(squares.dtype)).sum()
         positives, negatives = positive.sum(), negative.sum()
         total = (pull + push) / (positives + negatives).clamp_min(1)
         return LossOutput(
