@@ -77,7 +77,7 @@ class ProxyNCALoss(Loss):
                 )
         proxies = in_float32(self.proxies)  # (C, D)
         # d = 2 - 2 cos, and the 2 is in the numerator and in every term of the denominator.
-        logits = 2 * self.scale * pairwise_cosine(embeddings.to(proxies.dtype), proxies)  # (B, C)
+        logits = pairwise_cosine(embeddings.to(proxies.dtype), proxies, scale=2 * self.scale)  # (B, C)
         if self.include_positive:
             losses = cross_entropy(logits, labels, reduction="sum")
         else:

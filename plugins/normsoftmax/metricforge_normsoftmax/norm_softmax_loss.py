@@ -50,7 +50,7 @@ class NormSoftmaxLoss(Loss):
                 "leave dim out of the config and it is filled in"
             )
         proxies = functional.in_float32(self.proxies)  # (C, D)
-        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies) / self.temperature  # (B, C)
+        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies, 1 / self.temperature)  # (B, C)
 
     def forward(
         self,
