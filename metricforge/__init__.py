@@ -1,6 +1,7 @@
 """MetricForge trains, measures, explains and serves embeddings that put like things close together."""
 
 from metricforge import functional
+from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.errors import MetricForgeError
 from metricforge.interfaces import Backbone, Evaluator, Loss, Miner, Similarity
@@ -33,6 +34,7 @@ __all__ = [
     "TRANSFORMS",
     "Backbone",
     "EmbeddingSet",
+    "EmptyBatchWarning",
     "Evaluator",
     "Loss",
     "LossOutput",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from metricforge.empty_batches import EmptyBatches
+from metricforge.functional.pair_masks import has_positive_and_negative
 from metricforge.structures import LossOutput, Tuples
 
 if TYPE_CHECKING:
@@ -70,12 +72,18 @@ class Loss(nn.Module, ABC):
     """Embeddings (B, D), labels (B,) int64 and mined tuples to a scalar that training makes small.
 
     ``accepts`` lists the tuple types it takes; empty, it works on the batch as it is. With ``tuples=None`` a loss uses
-    every tuple of the batch, unless ``needs_miner``. A batch without a positive or a negative gives zero, with zero
-    gradients, never NaN. It may own proxies, one weight vector a class.
+    every tuple of the batch, unless ``needs_miner``. It may own proxies, one weight vector a class.
+
+    A batch without a positive or a negative gives zero, with zero gradients, never NaN. Such batches are counted here,
+    and an ``EmptyBatchWarning`` says how many there were at the first, the tenth, the hundredth of them, ...
     """
 
     accepts: ClassVar[tuple[type, ...]] = ()
     needs_miner: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._empty_batches = EmptyBatches(type(self).__name__)
 
     @abstractmethod
     def forward(
@@ -85,6 +93,37 @@ class Loss(nn.Module, ABC):
         tuples: Tuples | None = None,
         similarity: Similarity | None = None,
     ) -> LossOutput: ...
+
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        """Whether a batch is not counted as empty: it has both a positive and a negative pair, and tuples if mined.
+
+        A loss that takes no tuples and owns parameters or buffers compares samples with its proxies, so every batch
+        will do. A loss of other needs overrides this; a tensor () bool spares a GPU the wait for the answer.
+        """
+        if tuples is not None and len(tuples) == 0:
+            return False
+        if not self.accepts and (any(True for _ in self.parameters()) or any(True for _ in self.buffers())):
+            return True
+        return has_positive_and_negative(labels)
+
+    def __call__(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        tuples: Tuples | None = None,
+        similarity: Similarity | None = None,
+    ) -> LossOutput:
+        output = super().__call__(embeddings, labels, tuples, similarity)
+        if not isinstance(output, LossOutput):
+            raise TypeError(
+                f"{type(self).__name__}.forward must return a LossOutput, got {type(output).__name__}; "
+                "return LossOutput(total)"
+            )
+        if labels.device.type == "cpu":  # the total is at hand, and only one of 0 raises the question
+            self._empty_batches.add(bool(output.total) or self.can_compare(labels, tuples))
+        else:
+            self._empty_batches.add(self.can_compare(labels, tuples), look_every=100)
+        return output
 
 
 class Evaluator(ABC):

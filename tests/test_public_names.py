@@ -17,6 +17,7 @@ PUBLIC = [
     "TRANSFORMS",
     "Backbone",
     "EmbeddingSet",
+    "EmptyBatchWarning",
     "Evaluator",
     "Loss",
     "LossOutput",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metricforge.functional.distances import pairwise_distances
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
-from metricforge.functional.pair_masks import negative_mask, positive_mask
+from metricforge.functional.pair_masks import has_positive_and_negative, negative_mask, positive_mask
 from metricforge.interfaces import Loss, Similarity
 from metricforge.registry import LOSSES
 from metricforge.structures import LossOutput, Pairs, Triplets, Tuples
@@ -112,7 +112,7 @@ class MarginLoss(Loss):
             anchor, partner, positive = _pairs_of(tuples)  # (P,)
             sides = 2 * positive.to(beta.dtype) - 1
             hinges = (sides * (distances[anchor, partner] - beta[anchor]) + self.margin).relu()  # (P,)
-            usable = _has_positive_and_negative(labels)
+            usable = has_positive_and_negative(labels)
             hinge_sum, active = hinges.sum().where(usable, 0), (hinges > 0).sum().to(beta.dtype)
             anchor_weights = torch.bincount(anchor, minlength=len(labels)).to(beta.dtype) * usable  # (B,)
         hinge_count = anchor_weights.sum()
@@ -154,9 +154,3 @@ def _pairs_of(tuples: Tuples) -> tuple[Tensor, Tensor, Tensor]:
         torch.cat([tuples.positive, tuples.negative]),
         torch.cat([~negatives, negatives]),
     )
-
-
-def _has_positive_and_negative(labels: Tensor) -> Tensor:
-    ordered = labels.sort().values  # (B,)
-    same = ordered[1:] == ordered[:-1]
-    return same.any() & (~same).any()

@@ -78,6 +78,14 @@ class NPairsLoss(Loss):
             {"pairs": torch.tensor(float(len(anchor)), device=labels.device), "squared_norm": squared_norm.detach()},
         )
 
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor:
+        """Whether two classes or more have two images."""
+        ordered = labels.sort().values  # (B,)
+        same = ordered[1:] == ordered[:-1]  # (B - 1,)
+        begins = same.clone()  # where a class with a second image has its first
+        begins[1:] &= ~same[:-1]
+        return begins.sum() >= 2
+
     def _pick(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of each class's anchor and positive (N,), classes in ascending order."""
         if self.pick == "first":

@@ -118,9 +118,9 @@ def test_a_backward_pass_under_autocast_does_not_lower_the_precision(function):
 def test_gradients_that_come_transposed_are_neither_mixed_up_nor_changed(function):
     x, weights = rows(5, 3), rows(5, 5, seed=2)
     gradients = []
-    for given in (weights.T.contiguous(), weights.T):  # the same values in another layout
+    for incoming in (weights.T.contiguous(), weights.T):  # the same values in another layout
         a = x.clone().requires_grad_()
-        function(a, a).backward(given)
+        function(a, a).backward(incoming)
         gradients.append(a.grad)
     assert torch.equal(weights, rows(5, 5, seed=2))
     torch.testing.assert_close(gradients[0], gradients[1])
