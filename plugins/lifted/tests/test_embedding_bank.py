@@ -1,3 +1,4 @@
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -36,12 +37,22 @@ def test_neighbours_are_those_of_a_loop_in_float64(seed, dim, classes):
     assert found.tolist() == [brute_force(labels, embeddings, i, count) for i in range(len(labels))]
 
 
-def test_a_collapsed_cloud_far_from_the_origin_keeps_its_order():
+@pytest.mark.parametrize("by_products_from", [1, 10**6])
+def test_a_collapsed_cloud_far_from_the_origin_keeps_its_order(by_products_from, monkeypatch):
+    # faiss computes |x|^2 - 2xy + |y|^2 where it is asked for as many queries as this, from 20 on in some versions
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", by_products_from)
     rng = np.random.default_rng(0)
     labels = np.arange(600) % 20
     embeddings = 100 + rng.normal(scale=0.01, size=(600, 8))  # a squared distance is 1e-7 of a squared norm
     found = filled(labels, embeddings).nearest_of_other_classes(np.arange(600), 4)
     assert found.tolist() == [brute_force(labels, embeddings, i, 4) for i in range(600)]
+
+
+def test_what_float32_cannot_tell_apart_is_ordered_by_float64():
+    aside = np.random.default_rng(0).permutation(30) * 1e-5  # squared distances 1 + aside^2, in float32 all 1
+    embeddings = [[0.0, 0.0]] * 5 + [[1.0, a] for a in aside]
+    found = filled([0] * 5 + [1] * 30, embeddings).nearest_of_other_classes(np.array([0]), 10)
+    assert found.tolist() == [(5 + np.argsort(aside)[:10]).tolist()]
 
 
 def test_blocks_of_any_size_find_the_same(monkeypatch):
