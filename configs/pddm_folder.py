@@ -27,4 +27,10 @@ evaluators = [
         similarity=dict(type="EuclideanSimilarity"),
         evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8]), dict(type="MAPAtR"), dict(type="RPrecision")],
     ),
+    dict(
+        type="ScoresBySimilarity",
+        name="binary",
+        similarity=dict(type="HammingSimilarity"),
+        evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])],
+    ),
 ]
