@@ -14,6 +14,7 @@ from metricforge.registry import (
     SAMPLERS,
     SIMILARITIES,
     TRANSFORMS,
+    Registry,
 )
 from metricforge.runner import build_runner
 from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets, Tuples
@@ -39,6 +40,7 @@ __all__ = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "Registry",
     "Similarity",
     "Triplets",
     "Tuples",

@@ -24,6 +24,7 @@ PUBLIC = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "Registry",
     "Similarity",
     "Triplets",
     "Tuples",
