@@ -123,7 +123,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
             config["test_dataloader"], "test_dataloader", {"dataset", "batch_size", "num_workers"}, {"dataset"}
         )
     for number, evaluator in enumerate(config.get("evaluators") or []):
-        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {})
+        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {"dim": None})
     if train:
         faults += _training_faults(config)
     return faults

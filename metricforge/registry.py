@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import mmengine
@@ -64,8 +64,9 @@ class Registry(mmengine.Registry):
 
         Args:
             cfg: ``dict(type="TripletLoss", margin=0.2)``; values that are such dicts under a key naming a kind
-                (``loss``, ``similarity``, ...) are built first, and so are those, alone or in lists and dicts, under a
-                key for which the class's attribute ``nested`` has a registry.
+                (``loss``, ``similarity``, ...) are built first, and so are those in a list under its plural
+                (``evaluators``), and those, alone or in lists and dicts, under a key for which the class's attribute
+                ``nested`` has a registry.
             path: where ``cfg`` stands in the config, for error messages.
             **derived: what the framework knows (``num_classes``, ``dim``, ...); each is handed over if the constructor
                 has an argument of that name.
@@ -85,6 +86,12 @@ class Registry(mmengine.Registry):
                 arguments[name] = _build_nested(nested[name], value, _join(path, name), derived)
             elif name in KINDS and is_component(value):
                 arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
+            elif _is_component_list(name, value):
+                registry = KINDS[name.removesuffix("s")]
+                arguments[name] = [
+                    registry.build(item, path=f"{_join(path, name)}[{number}]", **derived)
+                    for number, item in enumerate(value)
+                ]
         arguments |= {name: value for name, value in derived.items() if accepted is not None and name in accepted}
         try:
             return cls(**arguments)
@@ -108,6 +115,10 @@ class Registry(mmengine.Registry):
                 faults += _nested_faults(nested[name], value, _join(path, name), derived)
             elif name in KINDS and is_component(value):
                 faults += KINDS[name].faults(value, _join(path, name), derived)
+            elif _is_component_list(name, value):
+                registry = KINDS[name.removesuffix("s")]
+                for number, item in enumerate(value):
+                    faults += registry.faults(item, f"{_join(path, name)}[{number}]", derived)
         return faults
 
     def _unknown(self, key: object) -> str:
@@ -164,6 +175,14 @@ def nearest(name: str, known: list[str]) -> str:
 def is_component(value: Any) -> bool:
     """Whether a config value describes a component: a dict with a ``type``."""
     return isinstance(value, Mapping) and "type" in value
+
+
+def _is_component_list(name: str, value: Any) -> bool:
+    """Whether ``value`` is a list of components of the kind whose plural is ``name``."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return (
+        is_list and name.endswith("s") and name.removesuffix("s") in KINDS and any(is_component(item) for item in value)
+    )
 
 
 def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:

@@ -8,6 +8,7 @@ from metricforge.evaluation.nmi import NMI
 from metricforge.evaluation.protocol import describe_protocol
 from metricforge.evaluation.r_precision import RPrecision
 from metricforge.evaluation.recall_at_k import RecallAtK
+from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MAPAtR",
     "RPrecision",
     "RecallAtK",
+    "ScoresBySimilarity",
     "describe_protocol",
     "evaluate",
     "read_scores",

@@ -61,7 +61,23 @@ class EvaluationContext:
         self.device = torch.device(device)
         self.similarity = copy.deepcopy(similarity).to(self.device).eval()
         self.seed = seed
+        self._others: dict[Similarity, EvaluationContext] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
+
+    def by(self, similarity: Similarity) -> EvaluationContext:
+        """The same experiment by another ``similarity``; the same object gives the same context, with what it knows."""
+        if similarity not in self._others:
+            gallery = None if self.searches_itself else self.gallery
+            self._others[similarity] = EvaluationContext(self.queries, similarity, gallery, self.seed, self.device)
+        return self._others[similarity]
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """What one embedding takes in the form it is searched in: packed bits, or floats as they were given."""
+        dimensions = self.queries.embeddings.shape[1]
+        if self.similarity.search == "hamming":
+            return dimensions // 8
+        return dimensions * self.queries.embeddings.dtype.itemsize
 
     @property
     def gallery_size(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.evaluation.hamming_search import hamming_neighbours, packed_embeddings
 from metricforge.evaluation.pairwise_scores import PairwiseScores
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.interfaces import Similarity
@@ -31,7 +32,8 @@ def search_neighbours(
 
     Ties go to the smaller index. Where ``similarity.search`` is "l2" or "ip", a float32 matrix product finds the
     candidates and whatever its rounding leaves undecided is compared in float64, so that neither the block size nor
-    the matrix library changes the result; otherwise ``similarity.pairwise`` decides alone.
+    the matrix library changes the result. Where it is "hamming", faiss's binary index compares packed bits; otherwise
+    ``similarity.pairwise`` decides alone.
 
     Args:
         queries: None searches the gallery with itself, each image left out of its own neighbours.
@@ -42,12 +44,16 @@ def search_neighbours(
         scores_at_once: at most so many scores are held in memory, but no fewer than one query's.
 
     Raises:
-        ValueError: for a ``k`` below 1 or beyond the gallery, or scores that are not finite.
+        ValueError: for a ``k`` below 1 or beyond the gallery, scores that are not finite, or bits that fill no bytes.
     """
     available = len(gallery) - (queries is None)
     if not 1 <= k <= available:
         itself = ", one of them the query itself" if queries is None else ""
         raise ValueError(f"k ({k}) must be in 1..{available}: the gallery has {len(gallery)} images{itself}")
+    if similarity.search == "hamming":
+        codes = packed_embeddings(gallery, similarity, torch.device(device))  # (G, D / 8)
+        query_codes = None if queries is None else packed_embeddings(queries, similarity, torch.device(device))
+        return hamming_neighbours(query_codes, codes, k, distances_at_once=scores_at_once)
     by_product = similarity.search in ("l2", "ip")
     source = ProductScores if by_product else PairwiseScores
     count = len(gallery if queries is None else queries)

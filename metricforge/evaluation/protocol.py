@@ -11,6 +11,7 @@ import sklearn
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.interfaces import Evaluator
 
 
@@ -31,9 +32,10 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
         "embedding": {
             "dimensions": context.queries.embeddings.shape[1],
             "dtype": str(context.queries.embeddings.dtype),
+            "bytes_per_vector": context.bytes_per_vector,
         },
         "clustering": context.clustering_protocol(),
-        "evaluators": [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in evaluators],
+        "evaluators": [_describe_evaluator(evaluator, context) for evaluator in evaluators],
         "versions": {
             "metricforge": _metricforge_version(),
             "torch": torch.__version__,
@@ -42,6 +44,13 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
             "scikit-learn": sklearn.__version__,
         },
     }
+
+
+def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
+    description = {"type": type(evaluator).__name__, **evaluator.protocol()}
+    if isinstance(evaluator, ScoresBySimilarity):
+        description["bytes_per_vector"] = context.by(evaluator.similarity).bytes_per_vector
+    return description
 
 
 def _metricforge_version() -> str:
