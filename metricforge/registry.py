@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -124,6 +125,9 @@ class Registry(mmengine.Registry):
     def _unknown(self, key: object) -> str:
         if key in self._left_out:
             return f'"{key}" is not a {self.name} here: {self._left_out[str(key)]}'
+        of_kinds = [kind for kind, registry in KINDS.items() if registry is not self and key in registry.names()]
+        if of_kinds:
+            return f'"{key}" is a {" and a ".join(of_kinds)}, not a {self.name}'
         distribution = _absent_distribution(str(key))
         if distribution:
             return (
@@ -131,7 +135,7 @@ class Registry(mmengine.Registry):
                 f"`metricforge plugins` tells which, `pip install {distribution}` installs it "
                 f"(in a checkout: pip install -e plugins/{distribution.removeprefix('metricforge-')})"
             )
-        return f'"{key}" is not a registered {self.name};{nearest(str(key), self.names())}'
+        return f'"{key}" is not a registered {self.name};{nearest(str(key), self.names(), _families(self.names()))}'
 
 
 def _absent_distribution(key: str) -> str | None:
@@ -164,12 +168,27 @@ def _nested_faults(registry: Registry, value: Any, path: str, derived: Mapping[s
     return [fault for where, part in parts for fault in _nested_faults(registry, part, where, derived)]
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets."""
+def _families(names: list[str]) -> list[str]:
+    """``names`` with those of one plug-in's prefix, where they are many, as one entry that says where to see them."""
+    prefixes = Counter(name.partition(".")[0] for name in names if "." in name)
+    many = {prefix: count for prefix, count in prefixes.items() if count > 5}
+    return [name for name in names if name.partition(".")[0] not in many or "." not in name] + [
+        f"{count} {prefix}.* that `metricforge plugins --all` lists" for prefix, count in many.items()
+    ]
+
+
+def nearest(name: str, known: list[str], shown: list[str] | None = None) -> str:
+    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets.
+
+    Args:
+        name: what was written.
+        known: what would have been right.
+        shown: what is said to be known, where ``known`` is too long; None for all of it.
+    """
     lowered = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     guess = f' did you mean "{lowered[close[0]]}"?' if close else ""
-    return f"{guess} (known: {', '.join(known) or 'none'})"
+    return f"{guess} (known: {', '.join(known if shown is None else shown) or 'none'})"
 
 
 def is_component(value: Any) -> bool:

@@ -78,6 +78,23 @@ def test_a_prefix_of_a_distribution_of_ours_says_what_to_install_unless_it_is_th
         LOSSES.get("pml.CircelLoss")
 
 
+def test_a_name_of_another_kind_is_answered_with_that_kind():
+    with pytest.raises(UnknownTypeError, match='"HardTripletMiner" is a miner, not a loss'):
+        LOSSES.get("HardTripletMiner")
+
+
+def test_the_many_names_of_one_plug_in_are_one_entry_of_what_is_known(registry):
+    for number in range(40):
+        registry.register_module(name=f"big.Loss{number}", module=type(f"Loss{number}", (), {}))
+    registry.register_module(name="small.Loss", module=type("Loss", (), {}))
+    with pytest.raises(UnknownTypeError) as caught:
+        registry.get("big.Los7")
+    assert str(caught.value) == (
+        '"big.Los7" is not a registered holder; did you mean "big.Loss7"? '
+        "(known: Holder, small.Loss, 40 big.* that `metricforge plugins --all` lists)"
+    )
+
+
 def test_a_value_that_contradicts_the_data_is_an_error(registry):
     with pytest.raises(ConfigError, match="num_classes: 7 contradicts 98"):
         registry.build(dict(type="Holder", similarity=None, num_classes=7), dim=4, num_classes=98)

@@ -18,3 +18,10 @@ class BoundedTupletMarginLoss(TupletMarginLoss):
         if isinstance(pos_pairs, Tensor):  # over there an empty list stands for no pairs
             pos_pairs = pos_pairs.clamp(-1 + 1e-6, 1 - 1e-6)
         return super()._compute_loss(pos_pairs, neg_pairs, indices_tuple)
+
+    def set_stats(self, pos_angles: Tensor, neg_pairs: Tensor) -> None:
+        super().set_stats(pos_angles, neg_pairs.clamp(-1, 1))
+
+
+# CrossBatchMemory knows by their names the losses that it supports.
+BoundedTupletMarginLoss.__name__ = TupletMarginLoss.__name__

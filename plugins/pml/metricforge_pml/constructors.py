@@ -92,7 +92,7 @@ def construct(pml_class: type, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:  # over there a wrong argument is an assert, a ValueError or a bare Exception
         raise ValueError(
             f"{PREFIX}{pml_class.__name__} refuses these arguments ({', '.join(given) or 'none'}): "
-            f"{error or type(error).__name__}"
+            f"{str(error) or type(error).__name__}"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from metricforge import Miner, Registry, Similarity, Tuples, functional
+from metricforge import Miner, Registry, Similarity, Triplets, Tuples, functional
 from metricforge_pml.constructors import construct
 from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.index_tuples import from_index_tuple
@@ -33,8 +33,12 @@ class PMLMiner(Miner):
         super().__init__()
         self.wrapped = construct(self.pml_class, arguments)
 
-    @torch.no_grad()
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Tuples:
+        return self.mine(embeddings, labels)
+
+    @torch.no_grad()
+    def mine(self, embeddings: Tensor, labels: Tensor) -> DirectedPairs | Triplets:
+        """The tuples of a batch; ``forward`` has a similarity only because every miner is given one."""
         functional.check_batch(embeddings, labels)
         if has_both_kinds(labels):
             with torch.autocast(embeddings.device.type, enabled=False):

@@ -11,6 +11,7 @@ from pytorch_metric_learning import losses as pml_losses
 from pytorch_metric_learning import reducers as pml_reducers
 
 from metricforge import LOSSES, MINERS, Pairs, Triplets, functional
+from metricforge.errors import ConfigError
 from metricforge.testing import check_loss
 
 DIM, CLASSES = 8, 4
@@ -31,7 +32,9 @@ BREAKS_THE_CONTRACT = {
 
 def build(name, num_classes=CLASSES, **arguments):
     torch.manual_seed(0)
-    return LOSSES.build(dict(type=f"pml.{name}", **NEEDED.get(name, {}), **arguments), dim=DIM, num_classes=num_classes)
+    return LOSSES.build(
+        dict(type=f"pml.{name}", **{**NEEDED.get(name, {}), **arguments}), dim=DIM, num_classes=num_classes
+    )
 
 
 def batch(classes=CLASSES, each=3, dim=DIM, seed=0, dtype=torch.float32):
@@ -221,8 +224,6 @@ def test_multiple_losses_add_up_with_their_weights_and_miners():
     assert loss(embeddings, labels).total.item() == pytest.approx((2 * first + 0.5 * second).item())
     with pytest.raises(ValueError, match="exclude each other"):
         loss(embeddings, labels, mined)
-    with pytest.raises(ValueError, match=r"losses\[0\] must be one such as"):
-        metricforge_pml.losses.MultipleLosses(losses=[pml_losses.ContrastiveLoss()])
 
 
 def test_multiple_losses_in_a_list_may_leave_one_without_a_miner():
@@ -234,6 +235,63 @@ def test_multiple_losses_in_a_list_may_leave_one_without_a_miner():
         LOSSES.build(parts[0])(embeddings, labels).total + LOSSES.build(parts[1])(embeddings, labels, mined).total
     )
     assert loss(embeddings, labels).total.item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (dict(losses=dict(type="pml.ContrastiveLoss")), "losses must be a list or a dict, got .*ContrastiveLoss"),
+        (dict(losses=[dict(type="ContrastiveLoss")]), r"losses\[0\] must be one such as .* got metricforge\.losses"),
+        (
+            dict(losses=[dict(type="pml.NCALoss")], weights=[1.0, 2.0]),
+            r"weights must have one .* are \[0\], got \[0, 1\]",
+        ),
+        (dict(losses=[dict(type="pml.NCALoss")], miners=[]), r"miners must have one .* are \[0\], got \[\]"),
+        (dict(losses=[dict(type="pml.NCALoss")], miners=[dict(type="HardPairMiner")]), r"miners\[0\] must be one such"),
+        (dict(losses=dict(a=dict(type="pml.NCALoss")), miners=dict(b=None)), r"miners .* are \['a'\], got \['b'\]"),
+        (dict(losses=dict(a=dict(type="pml.NCALoss")), weights=[1.0]), r"weights .* are \['a'\], got \[0\]"),
+    ],
+)
+def test_multiple_losses_name_parts_that_are_not_of_the_package_or_not_as_many(arguments, says):
+    with pytest.raises(ConfigError, match=says):
+        LOSSES.build(dict(type="pml.MultipleLosses", **arguments))
+
+
+def test_multiple_losses_are_asked_for_what_each_of_them_is_asked_for():
+    embeddings, labels = batch()
+    loss = build("MultipleLosses", losses=[dict(type="pml.NCALoss"), dict(type="pml.PNPLoss")])
+    assert loss(embeddings, labels).total.isfinite()
+    with pytest.raises(ValueError, match=r"pml\.PNPLoss, one of the losses, takes no tuples"):
+        loss(embeddings, labels, functional.all_pairs(labels))
+    packaged = dict(type="pml.EmbeddingsAlreadyPackagedAsTriplets")
+    with pytest.raises(ValueError, match="not packaged"):
+        build("MultipleLosses", losses=[dict(type="pml.TripletMarginLoss")], miners=[packaged])(embeddings, labels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (dict(loss=dict(type="ContrastiveLoss")), r"loss must be one such as .* got metricforge\.losses"),
+        (dict(miner=dict(type="HardPairMiner")), "miner must be one such as .* got HardPairMiner"),
+        (dict(miner=dict(type="pml.EmbeddingsAlreadyPackagedAsTriplets")), "which can choose from a memory"),
+        (dict(loss=dict(type="pml.ArcFaceLoss")), "not supported for ArcFaceLoss"),
+        (dict(memory_size=0), "memory_size must be at least 1"),
+    ],
+)
+def test_cross_batch_memory_refuses_what_it_cannot_call(arguments, says):
+    cfg = dict(type="pml.CrossBatchMemory", loss=dict(type="pml.ContrastiveLoss"))
+    with pytest.raises(ConfigError, match=says):
+        LOSSES.build({**cfg, **arguments}, dim=DIM, num_classes=CLASSES)
+
+
+@pytest.mark.parametrize("name", pml_losses.CrossBatchMemory.supported_losses())
+def test_cross_batch_memory_takes_every_loss_that_it_takes_over_there(name):
+    ours = build("CrossBatchMemory", loss=dict(type=f"pml.{name}"))
+    theirs = pml_losses.CrossBatchMemory(getattr(pml_losses, name)(), DIM)
+    for seed in range(2):
+        embeddings, labels = batch(seed=seed)
+        # in the first batch the memory has each sample itself: a cosine of 1, which two of the losses round off
+        assert ours(embeddings, labels).total.item() == pytest.approx(theirs(embeddings, labels).item(), rel=1e-4)
 
 
 def test_cross_batch_memory_compares_with_the_batches_before_and_keeps_them_in_its_state():
@@ -273,6 +331,22 @@ def test_duplicates_that_break_the_package_itself_train(name):
     total.backward()
     assert total.isfinite()
     assert embeddings.grad.isfinite().all()
+
+
+def test_cosines_that_rounding_brings_beyond_one_are_counted_in_the_last_bins():
+    loss = build("HistogramLoss", n_bins=2).wrapped
+    beyond = torch.tensor([1 + 1e-6, -1 - 1e-6, 0.5])  # nodes -1, 0, 1; the last value is shared by two
+    torch.testing.assert_close(loss.compute_density(beyond), torch.tensor([1.0, 0.5, 1.5]) / 3, atol=1e-5, rtol=0)
+
+
+def test_recorded_angles_of_duplicates_are_finite():
+    embeddings, labels = batch()
+    embeddings[1] = embeddings[0]
+    unit = torch.nn.functional.normalize(embeddings)
+    embeddings = torch.where((unit @ unit[0] > 0.999)[:, None], 3 * unit[0], embeddings)
+    parts = build("TupletMarginLoss", collect_stats=True)(embeddings, labels).parts
+    assert parts["avg_neg_angle"].isfinite()
+    assert 0 < parts["avg_neg_angle"] < 180
 
 
 def test_recorded_statistics_are_parts_to_log():
