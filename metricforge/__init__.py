@@ -18,6 +18,7 @@ from metricforge.registry import (
     Registry,
 )
 from metricforge.runner import build_runner
+from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
 from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets, Tuples
 
 __version__ = "0.1.0"
@@ -33,6 +34,8 @@ __all__ = [
     "SIMILARITIES",
     "TRANSFORMS",
     "Backbone",
+    "BatchSampler",
+    "EmbeddingBatchSampler",
     "EmbeddingSet",
     "Evaluator",
     "Loss",
