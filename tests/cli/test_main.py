@@ -95,7 +95,7 @@ def test_an_absent_checkpoint_is_said(config_file, tmp_path, capsys):
 @pytest.fixture
 def installed(monkeypatch):
     """Three plug-ins: one of one loss, one of many, one that fails."""
-    many = tuple(("loss", f"big.Loss{number}") for number in range(40)) + (("miner", "big.Miner"),)
+    many = (*(("loss", f"big.Loss{number}") for number in range(40)), ("miner", "big.Miner"))
     plugins = (
         Plugin("small", "small-dist", "1.0", "small_module", (("loss", "SmallLoss"),)),
         Plugin("big", "big-dist", "2.0", "big_module", many),
