@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax
+DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
 .PHONY: setup demo test check bench clean
 .DEFAULT_GOAL := help

@@ -16,6 +16,7 @@ from metricforge.registry import (
     SAMPLERS,
     SIMILARITIES,
     TRANSFORMS,
+    Registry,
 )
 from metricforge.runner import build_runner
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
@@ -45,6 +46,7 @@ __all__ = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "Registry",
     "Similarity",
     "Triplets",
     "Tuples",

@@ -4,7 +4,9 @@ A plug-in derives from one of them, decorates it with the registry of its kind (
 then selected by ``type=`` in a config. ``metricforge.testing`` has a ``check_...`` for each, the contract as a test.
 
 Constructor arguments named ``num_classes``, ``dim`` (embedding size) or ``feature_dim`` (backbone's feature size) are
-filled in by the framework where a config leaves them out, and compared with the truth where it does not.
+filled in by the framework where a config leaves them out, and compared with the truth where it does not. An argument
+named after a kind (``loss``, ``similarity``, ...) may be the config of another component, which is built first; a class
+attribute ``nested`` such as ``{"distance": SIMILARITIES}`` says so of arguments with other names, and of lists of them.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class Similarity(nn.Module, ABC):
 class Miner(nn.Module, ABC):
     """Chooses from a batch the tuples that the loss sees. ``yields`` is the one type it returns.
 
+    A plug-in may yield a subclass of ``Pairs``, ``Triplets`` or ``Quadruplets``; a loss that accepts these takes it.
     It may return no tuple at all, but never a positive as a negative, nor a sample as its own partner.
     """
 

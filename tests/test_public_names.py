@@ -27,6 +27,7 @@ PUBLIC = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "Registry",
     "Similarity",
     "Triplets",
     "Tuples",
