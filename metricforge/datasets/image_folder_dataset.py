@@ -50,7 +50,7 @@ class ImageFolderDataset(ImageFileDataset):
                 f'train_fraction must be between 0 and 1, both excluded, got {train_fraction}; split="all" takes all'
             )
         folder = Path(root).expanduser().absolute()
-        by_class = _images_by_class(folder)
+        by_class = images_by_class(folder)
         chosen = _chosen_classes(folder, list(by_class), split, train_fraction, train_classes)
         if len(chosen) < 2:
             raise DatasetError(
@@ -69,7 +69,7 @@ class ImageFolderDataset(ImageFileDataset):
         )
 
 
-def _images_by_class(folder: Path) -> dict[str, list[str]]:
+def images_by_class(folder: Path) -> dict[str, list[str]]:
     """Class name to its images' paths relative to ``folder``, both sorted."""
     expected = (
         f"looked in {folder}; expected there: one sub-folder a class with that class's images ({', '.join(SUFFIXES)}), "
