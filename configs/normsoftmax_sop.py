@@ -1,6 +1,6 @@
 # python tools/train.py configs/normsoftmax_sop.py
 # NormSoftmax on Stanford Online Products (Zhai & Wu 2018, section 6.1): ResNet-50, 512 dimensions, batches of
-# 15 classes x 5, one epoch on the new layers only, then 30 on all, SGD at 1e-2, a tenth of it from the 15th of the 30 on.
+# 15 classes x 5, one epoch on the new layers only, then 30 on all, SGD at 1e-2, a tenth from the 15th of the 30 on.
 _base_ = ["_base_/datasets/sop.py", "_base_/runtime/default.py"]
 
 _squash = dict(type="Resize", size=(256, 256))
