@@ -8,6 +8,7 @@ from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import ImageFolderDataset
 from metricforge.datasets.in_shop_dataset import InShopDataset
 from metricforge.datasets.stanford_online_products_dataset import StanfordOnlineProductsDataset
+from metricforge.datasets.table_dataset import TableDataset
 
 __all__ = [
     "CUB200Dataset",
@@ -18,4 +19,5 @@ __all__ = [
     "ImageFolderDataset",
     "InShopDataset",
     "StanfordOnlineProductsDataset",
+    "TableDataset",
 ]

@@ -102,6 +102,8 @@ def _read_table(file: Path) -> dict[int, str]:
         number, _, value = line.strip().partition(" ")
         if not (number.isdecimal() and value):
             raise DatasetError(f"{file}, line {position}: expected <number> <value>, got {line!r}")
+        if int(number) in table:
+            raise DatasetError(f"{file}, line {position}: number {number} stands a second time; {_AGAIN}")
         table[int(number)] = value
     return table
 

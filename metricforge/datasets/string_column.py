@@ -36,9 +36,9 @@ class StringColumn(Sequence[str]):
             return tuple(self.array[index].to_pylist())
         return self.array[int(index)].as_py()
 
-    def take(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> StringColumn:
-        """The strings at ``rows``, in their order."""
-        return StringColumn(self.array.take(pa.array(rows)))
+    def filter(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> StringColumn:
+        """The strings for which ``chosen`` (N,) is true."""
+        return StringColumn(self.array.filter(pa.array(chosen)))
 
     def add_to(self, digest: hashlib._Hash) -> None:
         """Updates ``digest`` with all strings, so that any two different columns differ."""
