@@ -65,7 +65,8 @@ def read_image_table(file: Path, columns: Mapping[str, str], unique_paths: bool 
     if unique_paths:
         _refuse_repeats(table, file)
     labels, class_names = _numbered(table["label"])
-    groups, group_names = None, []
+    groups = None
+    group_names: list[str] = []
     if "group" in table.column_names:
         if table["group"].null_count:
             raise DatasetError(f"{file}: {table['group'].null_count:,} rows have no {called['group']!r}; fill them in")

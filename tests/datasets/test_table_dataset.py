@@ -92,7 +92,7 @@ def test_folds_validate_every_training_class_once_and_never_touch_the_test(write
 def test_folds_of_all_classes_leave_no_test(write):
     table = write(COLUMNS)
     assert TableDataset(table, split="val", train_fraction=1, folds=3, fold=2).class_names == ("eel", "fox")
-    with pytest.raises(DatasetError, match="test split of .* has 0 of its 6 classes"):
+    with pytest.raises(DatasetError, match=r"test split of .* has 0 of its 6 classes"):
         TableDataset(table, split="test", train_fraction=1, folds=3, fold=2)
 
 
@@ -148,7 +148,7 @@ def test_columns_of_other_names_are_told(write):
         TableDataset(table)
     with pytest.raises(DatasetError, match="has no column 'fold'"):
         TableDataset(table, columns=dict(label="product", split="fold"))
-    with pytest.raises(ValueError, match="columns must be among path, label, .* got labels"):
+    with pytest.raises(ValueError, match=r"columns must be among path, label, .* got labels"):
         TableDataset(table, columns=dict(labels="product"))
 
 
