@@ -21,7 +21,7 @@ from metricforge.registry import KINDS, Registry, accepted_arguments, argument_f
 TOP_LEVEL = {
     "model": "backbone, head, similarity, miner and loss",
     "data_root": "the folder of the training and the test set, in place of their own root",
-    "train_dataloader": "dataset, sampler and num_workers",
+    "train_dataloader": "dataset, sampler, num_workers, and unreadable: error (by default) or skip",
     "test_dataloader": "dataset, batch_size and num_workers",
     "evaluators": "a list of evaluators",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
@@ -155,9 +155,11 @@ def _class_of(registry: Registry, cfg: Any) -> Any:
 
 def _train_dataloader_faults(loader: Any) -> list[str]:
     path = "train_dataloader"
-    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers"}, {"dataset"})
+    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers", "unreadable"}, {"dataset"})
     if not isinstance(loader, Mapping):
         return faults
+    if loader.get("unreadable", "error") not in ("error", "skip"):
+        faults.append(f'{path}.unreadable: {loader["unreadable"]!r} must be "error" or "skip"')
     if not loader.get("sampler"):
         faults.append(
             f"{path}.sampler: is missing, so images would come in their stored order, one class after the other; "

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from metricforge.errors import DatasetError
+from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.registry import TRANSFORMS, is_component
 from metricforge.structures import Role
 
@@ -127,12 +127,12 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
             mode = image.mode
             pixels = np.array(eight_bit_rgb(image))  # (H, W, 3)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-            raise DatasetError(
+            raise UnreadableImageError(
                 f"{self.location(index)} cannot be read as an image ({type(fault).__name__}: {fault}); "
-                "replace or remove the file"
+                'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
             ) from fault
         if mode in _OPEN_SCALE:
-            raise DatasetError(
+            raise UnreadableImageError(
                 f"{self.location(index)} has 32 bits a channel (Pillow's mode {mode}); "
                 "convert it to 8 bits with a scale of your choice"
             )

@@ -46,7 +46,8 @@ def fetch_archive(archive: Archive, folder: Path, console: Console, retries: int
         if reason is None:
             return file
         reasons.append(f"{url}: {reason}")
-        console.print(f"{reasons[-1]}", highlight=False, markup=False, soft_wrap=True)
+        if url != archive.urls[-1]:
+            console.print(f"{url} did not give it; asking the next", highlight=False, markup=False, soft_wrap=True)
     raise DatasetError(
         f"{archive.name} could not be downloaded:\n"
         + "".join(f"  - {reason}\n" for reason in reasons)
