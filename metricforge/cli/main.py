@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     data.add_arguments(commands.add_parser("data", help="get the published data sets, and look through any"))
 
     listing = commands.add_parser("plugins", help="list the installed plug-ins")
+    plugins.add_arguments(listing)
     listing.set_defaults(run=plugins.plugins)
 
     arguments = parser.parse_args(argv)
