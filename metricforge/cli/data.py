@@ -115,7 +115,7 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
     lines = [
         f"\n{target} {'was there already and is whole' if there else 'is ready'}. Its terms of use: {benchmark.home}",
         "Try next:",
-        f"  python tools/train.py {benchmark.config}{options}",
+        f"  metricforge train {benchmark.config}{options}",
         f"  metricforge data check {target if arguments.unofficial else benchmark.name}",
     ]
     downloads = arguments.data_dir / ".downloads"

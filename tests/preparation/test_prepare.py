@@ -65,7 +65,7 @@ def test_each_benchmark_goes_from_its_archives_to_a_trained_and_tested_model(
     said = capsys.readouterr().out
     benchmark = BENCHMARKS[name]
     assert visible(tmp_path / "data") == [benchmark.folder]
-    assert f"python tools/train.py {benchmark.config} --cfg-options data_root=data/{benchmark.folder}" in said
+    assert f"metricforge train {benchmark.config} --cfg-options data_root=data/{benchmark.folder}" in said
     assert "test: 12 images of 3 classes" in said or "test: 8 images of 2 classes" in said
 
     main(["data", "prepare", name, "--unofficial"])
