@@ -32,7 +32,7 @@ def near_duplicates(found: Examination) -> list[tuple[int, int]]:
     """Pairs of images whose pixels differ and whose look hardly does; of images with the same pixels, the first.
 
     Their perceptual hashes differ in at most 8 of 64 bits and their thumbnails correlate by at least 0.98. All pairs
-    are compared, by faiss: seconds for 100,000 images, minutes for a million.
+    are compared, by faiss: time grows with the square of their number.
     """
     readable = np.setdiff1d(np.arange(len(found.digests)), np.fromiter(found.errors, dtype=np.int64))
     if not len(readable):
