@@ -1,6 +1,6 @@
 # python tools/train.py configs/normsoftmax_sop_2048.py
-# NormSoftmax's best on Stanford Online Products (Zhai & Wu 2018, Tables 6 and 7): the 2,048 pooled features of ResNet-50 without a linear
-# layer, scored as floats (8,192 bytes an image) and by their signs (256 bytes).
+# NormSoftmax's best on Stanford Online Products (Zhai & Wu 2018, Tables 6 and 7): ResNet-50's 2,048 pooled
+# features without a linear layer, scored as floats (8,192 bytes an image) and by their signs (256 bytes).
 _base_ = ["normsoftmax_sop.py"]
 
 model = dict(head=dict(dim=None))
