@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     reproduction.set_defaults(run=reproduce.reproduce)
 
     listing = commands.add_parser("plugins", help="list the installed plug-ins")
+    plugins.add_arguments(listing)
     listing.set_defaults(run=plugins.plugins)
 
     arguments = parser.parse_args(argv)
