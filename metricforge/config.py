@@ -65,7 +65,7 @@ def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
     merged = dict(overrides)
     for key, value in overrides.items():
         parent, _, last = key.rpartition(".")
-        if last == "type" and _value_at(config, key) not in (None, value):
+        if last == "type" and value_at(config, key) not in (None, value):
             merged[f"{parent}._delete_"] = True
     try:
         config.merge_from_dict(merged)
@@ -73,7 +73,8 @@ def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
         raise ConfigError([f"{', '.join(overrides)}: {error}"], "the overrides") from error
 
 
-def _value_at(config: Any, key: str) -> Any:
+def value_at(config: Any, key: str) -> Any:
+    """What stands at the dotted ``key``; None if nothing does."""
     for part in key.split("."):
         if isinstance(config, Sequence) and not isinstance(config, str) and part.isdigit() and int(part) < len(config):
             config = config[int(part)]

@@ -106,7 +106,7 @@ BENCHMARKS = {
             top="",
             folder="cars196",
             dataset="Cars196Dataset",
-            config="configs/normsoftmax_cars196.py",
+            config="configs/normsoftmax_cars.py",
             home="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
         ),
         Benchmark(

@@ -1,4 +1,5 @@
-# In-Shop: queries are searched in the gallery. The papers' images: squashed to 256x256, cropped to 227x227.
+# In-Shop Clothes Retrieval: 3,997 classes train; of 3,985 others, 14,218 queries are searched in a gallery of 12,612
+# images. The paper's images: squashed to 256x256, cropped to 227x227.
 _squash = dict(type="Resize", size=(256, 256))
 train_dataloader = dict(
     dataset=dict(
@@ -23,5 +24,4 @@ evaluators = [
     dict(type="RecallAtK", ks=[1, 10, 20, 30, 40, 50]),
     dict(type="MAPAtR"),
     dict(type="RPrecision"),
-    dict(type="NMI"),
 ]

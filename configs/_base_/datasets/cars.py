@@ -1,4 +1,5 @@
-# Cars196: classes 1-98 train, 99-196 are retrieved. The papers' images: squashed to 256x256, cropped to 227x227.
+# Cars196: classes 1-98 train, 99-196 are retrieved, of both official parts. The papers' images: squashed to 256x256,
+# cropped to 227x227.
 _squash = dict(type="Resize", size=(256, 256))
 train_dataloader = dict(
     dataset=dict(
