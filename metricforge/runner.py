@@ -116,7 +116,14 @@ def build_runner(
             world_size=1,
         )
         workers = cfg.train_dataloader.get("num_workers", 0)
-        loader = build_train_loader(train_set, sampler, seed=run_seed, num_workers=workers, device=where)
+        loader = build_train_loader(
+            train_set,
+            sampler,
+            seed=run_seed,
+            num_workers=workers,
+            device=where,
+            skip_unreadable=cfg.train_dataloader.get("unreadable", "error") == "skip",
+        )
         if isinstance(sampler, EmbeddingBatchSampler):
             seen_as_tested = copy(train_set)
             seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from metricforge import __version__
-from metricforge.cli import plugins, test, train
+from metricforge.cli import data, plugins, reproduce, test, train
 from metricforge.cli.arguments import run_command
 
 
@@ -22,6 +22,12 @@ def main(argv: list[str] | None = None) -> None:
     testing = commands.add_parser("test", help="evaluate a checkpoint")
     test.add_arguments(testing)
     testing.set_defaults(run=test.test)
+
+    data.add_arguments(commands.add_parser("data", help="get the published data sets, and look through any"))
+
+    reproduction = commands.add_parser("reproduce", help="run a paper's table and compare")
+    reproduce.add_arguments(reproduction)
+    reproduction.set_defaults(run=reproduce.reproduce)
 
     listing = commands.add_parser("plugins", help="list the installed plug-ins")
     plugins.add_arguments(listing)
