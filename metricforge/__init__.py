@@ -17,7 +17,7 @@ from metricforge.registry import (
     TRANSFORMS,
 )
 from metricforge.runner import build_runner
-from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets, Tuples
+from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
 
 __version__ = "0.1.0"
 
@@ -40,6 +40,7 @@ __all__ = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "RowShard",
     "Similarity",
     "Triplets",
     "Tuples",

@@ -10,11 +10,13 @@ filled in by the framework where a config leaves them out, and compared with the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from metricforge.structures import LossOutput, Tuples
+from metricforge.structures import LossOutput, RowShard, Tuples
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
@@ -72,8 +74,13 @@ class Loss(nn.Module, ABC):
     ``accepts`` lists the tuple types it takes; empty, it works on the batch as it is. With ``tuples=None`` a loss uses
     every tuple of the batch, unless ``needs_miner``. A batch without a positive or a negative gives zero, with zero
     gradients, never NaN. It may own proxies, one weight vector a class.
+
+    Over several processes each calls it with the embeddings and labels of the whole batch, and the total and all
+    gradients must be those of one process. ``row_shards`` names the parameters, if any, of which each process holds
+    other rows, in the order of the processes.
     """
 
+    row_shards: Mapping[str, RowShard] = MappingProxyType({})
     accepts: ClassVar[tuple[type, ...]] = ()
     needs_miner: ClassVar[bool] = False
 

@@ -20,6 +20,7 @@ from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.console_hook import ConsoleHook
 from metricforge.engine.data_loading import build_test_loader, build_train_loader
 from metricforge.engine.metric_runner import MetricRunner
+from metricforge.engine.processes import Processes, join_processes
 from metricforge.engine.seeding import derive_seed, seed_all
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
@@ -43,6 +44,9 @@ def build_runner(
     Everything is checked first: the config's faults are reported together, and a data set that is absent is said before
     a model is built.
 
+    In the processes that ``torchrun`` starts each calls it, and ``.train()`` or ``.test()`` after it. Batch sizes are
+    of the batch of all processes together, so the same config trains the same with any number of them.
+
     Args:
         config: a config file, or its content.
         overrides: values to replace, ``{"model.loss.margin": 0.5}``.
@@ -51,7 +55,8 @@ def build_runner(
         resume: go on from the newest checkpoint in ``work_dir``.
         checkpoint: evaluate these weights; no training set is needed.
         seed: replaces the config's.
-        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one.
+        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one. Under ``torchrun``, "cuda" is a GPU
+            for each process.
         console: where a person reads; by default the terminal.
 
     Raises:
@@ -77,7 +82,8 @@ def build_runner(
     faults = check_config(cfg, train=weights is None)
     if faults:
         raise ConfigError(faults, source)
-    where = _choose_device(device)
+    where = _choose_device(join_processes(device))
+    processes = Processes.current()
     train_set = None
     if weights is None:
         train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
@@ -89,7 +95,7 @@ def build_runner(
     if faults:
         raise ConfigError(faults, source)
 
-    run_dir = _choose_run_dir(source, work_dir, weights, resume)
+    run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes)
@@ -100,8 +106,8 @@ def build_runner(
             path="train_dataloader.sampler",
             labels=train_set.labels,
             seed=run_seed,
-            rank=0,
-            world_size=1,
+            rank=processes.rank,
+            world_size=processes.world_size,
         )
         workers = cfg.train_dataloader.get("num_workers", 0)
         loader = build_train_loader(train_set, sampler, seed=run_seed, num_workers=workers, device=where)
@@ -110,6 +116,8 @@ def build_runner(
         batch_size=cfg.test_dataloader.get("batch_size", 256),
         num_workers=cfg.test_dataloader.get("num_workers", 0),
         device=where,
+        rank=processes.rank,
+        world_size=processes.world_size,
     )
     evaluators = [
         EVALUATORS.build(e, path=f"evaluators[{i}]", dim=model.head.dim) for i, e in enumerate(cfg.evaluators)
@@ -125,7 +133,7 @@ def build_runner(
             model=model,
             run_dir=run_dir,
             device=where,
-            console=console or Console(),
+            console=(console or Console()) if processes.is_main else Console(quiet=True),
             seed=run_seed,
             num_classes=num_classes,
             train_loader=loader,

@@ -24,6 +24,7 @@ PUBLIC = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "RowShard",
     "Similarity",
     "Triplets",
     "Tuples",

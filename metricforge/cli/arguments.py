@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from mmengine.config import DictAction
 from rich.console import Console
 
-from metricforge.errors import MetricForgeError
+from metricforge.engine.processes import leave_processes
+from metricforge.errors import ConfigError, MainProcessError, MetricForgeError, NonFiniteLossError
 
 
 class Overrides(DictAction):
@@ -39,10 +41,17 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
-    """Runs ``command``; a mistake of the caller's is printed in plain words, without a traceback, and exits with 1."""
+    """Runs ``command``; a mistake of the caller's is printed in plain words, without a traceback, and exits with 1.
+
+    Of several processes, the others keep quiet about what process 0 says, too.
+    """
+    is_main = os.environ.get("RANK", "0") == "0"
     try:
         command(arguments)
+        leave_processes()
     except MetricForgeError as error:
+        if not is_main and isinstance(error, (ConfigError, MainProcessError, NonFiniteLossError)):
+            sys.exit(1)
         Console(stderr=True).print("[bold red]error:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(1)
