@@ -26,7 +26,7 @@ from metricforge.engine.processes import Processes
 from metricforge.engine.row_shards import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.engine.train_loop import ResumableTrainLoop
-from metricforge.errors import CheckpointError
+from metricforge.errors import CheckpointError, ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 
@@ -166,6 +166,14 @@ class MetricRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """mmengine's, whose optimizer also steps parameters with a sparse gradient, whatever it is."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
+        shards = find_row_shards(self.model)
+        if shards and wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
+            raise ConfigError(
+                [
+                    f"optim_wrapper.clip_grad: each process knows the norm of its own rows of {', '.join(shards)} only; "
+                    "leave clip_grad out, clip by value (clip_grad=dict(type='value', clip_value=...)), or do not shard"
+                ]
+            )
         step_touched_rows(wrapper.optimizer)
         return wrapper
 

@@ -89,6 +89,7 @@ def test_scores_are_those_of_one_process_to_the_last_digit(tiny_config, tmp_path
     assert protocols[0] == protocols[1]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path):
     tiny_config["checkpoint"] = dict(interval_iterations=5)
     tiny_config["optim_wrapper"]["accumulative_counts"] = 4  # leaves gradients waiting at iteration 10
@@ -104,6 +105,7 @@ def resume(config, folder):
     return train(config, folder, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_is_taken_up_by_one_and_by_three(config, tmp_path):
     config["train_dataloader"]["sampler"] |= dict(type="RandomBatchSampler", batch_size=6)
     for name in ("classes_per_batch", "samples_per_class", "batches_per_epoch"):
@@ -174,7 +176,7 @@ def test_a_process_alone_is_number_0_of_1():
     [
         (
             dict(WORLD_SIZE="2"),
-            "WORLD_SIZE=2 is set .* but RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT are not; .*torchrun",
+            "WORLD_SIZE=2 is set .* but RANK, LOCAL_RANK, .* are not; .*torchrun",
         ),
         (dict(WORLD_SIZE="two", RANK="0", LOCAL_RANK="0", MASTER_ADDR="x", MASTER_PORT="1"), "it must be a number"),
     ],
