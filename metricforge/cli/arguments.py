@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.console import Console
 
 from metricforge.engine.processes import leave_processes
 from metricforge.errors import ConfigError, MainProcessError, MetricForgeError, NonFiniteLossError
+
+GRACE_SECONDS = 30
 
 
 class Overrides(DictAction):
@@ -43,7 +46,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """Runs ``command``; a mistake of the caller's is printed in plain words, without a traceback, and exits with 1.
 
-    Of several processes, the others keep quiet about what process 0 says, too.
+    Of several processes, the others leave it to process 0 to say what all of them find out.
     """
     is_main = os.environ.get("RANK", "0") == "0"
     try:
@@ -51,7 +54,7 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
         leave_processes()
     except MetricForgeError as error:
         if not is_main and isinstance(error, (ConfigError, MainProcessError, NonFiniteLossError)):
-            sys.exit(1)
+            time.sleep(GRACE_SECONDS)  # the first to leave makes torchrun end the others, process 0 in mid-sentence
         Console(stderr=True).print("[bold red]error:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -170,7 +170,7 @@ class MetricRunner(Runner):
         if shards and wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
             raise ConfigError(
                 [
-                    f"optim_wrapper.clip_grad: each process knows the norm of its own rows of {', '.join(shards)} only; "
+                    f"optim_wrapper.clip_grad: each process knows the norm of its rows of {', '.join(shards)} only; "
                     "leave clip_grad out, clip by value (clip_grad=dict(type='value', clip_value=...)), or do not shard"
                 ]
             )

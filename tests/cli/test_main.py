@@ -94,3 +94,16 @@ def test_an_absent_checkpoint_is_said(config_file, tmp_path, capsys):
 def test_plugins_lists_distributions_and_what_they_register(capsys):
     assert run("plugins") == 0
     assert capsys.readouterr().out
+
+
+def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file, monkeypatch, capsys):
+    waited = []
+    monkeypatch.setattr(
+        "metricforge.cli.arguments.time.sleep", lambda seconds: waited.append(seconds) or capsys.readouterr()
+    )
+    for rank, quiet_seconds in (("0", []), ("1", [30])):
+        waited.clear()
+        monkeypatch.setenv("RANK", rank)
+        assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
+        assert waited == quiet_seconds
+        assert "Nothing" in capsys.readouterr().err, "if process 0 did not, it says so itself"

@@ -33,8 +33,8 @@ class NormSoftmaxLoss(Loss):
 
     With ``shard`` and W processes (``torchrun``), process r holds the proxies r*C/W..(r+1)*C/W-1 alone, with their
     optimizer state, and logits of them alone: values, gradients and draws are those of one process, whatever W is, and
-    so are the checkpoints, which have all proxies. A run may be taken up by another number of processes. Optimizers must
-    treat each weight by itself, and ``clip_grad`` by norm is refused: no process knows the norm.
+    so are the checkpoints, which have all proxies. A run may be taken up by another number of processes. Optimizers
+    must treat each weight by itself, and ``clip_grad`` by norm is refused: no process knows the norm.
 
     Labels are 0..C-1. Without ``class_ratio`` they are checked on the CPU only, because reading them on a GPU would
     stop it at every step; there a label out of range is CUDA's assertion, or, for -100, is left out of the mean. With
@@ -122,7 +122,8 @@ class NormSoftmaxLoss(Loss):
                     f"label {int(outside[0])} is outside 0..{self.num_classes - 1} (num_classes={self.num_classes}); "
                     "leave num_classes out of the config and it is filled in, or number the classes from 0 on"
                 )
-        proxies, columns = self.proxies, labels - self.first_class  # (C_r, D), (B,)
+        proxies: Tensor = self.proxies  # (C_r, D)
+        columns = labels - self.first_class  # (B,)
         if subsample:
             assert self.sampled_classes is not None
             classes = draw_classes(labels, self.num_classes, self.sampled_classes)  # (S,), the same on all processes
