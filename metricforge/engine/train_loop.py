@@ -128,14 +128,14 @@ class ResumableTrainLoop(BaseLoop):
         self._epoch += 1
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
+        if self.processes.several:
+            # the images stay this process's share, labels and ids are of the whole batch
+            labels, ids = self.processes.gather_columns(torch.stack([batch["label"], batch["id"]]))  # (B,) each
+            batch = batch | {"label": labels, "id": ids}
         self.runner.call_hook("before_train_iter", batch_idx=number, data_batch=batch)
         seed_all(derive_seed(self.runner.seed, self._epoch, number))
-        labels, ids = self.processes.gather_columns(torch.stack([batch["label"], batch["id"]]))  # (B,) each
-        on_device = {
-            "image": batch["image"].to(self.runner.device, non_blocking=True),
-            "label": labels.to(self.runner.device, non_blocking=True),
-        }
+        on_device = {key: batch[key].to(self.runner.device, non_blocking=True) for key in ("image", "label")}
         outputs = self.runner.model.train_step(on_device, optim_wrapper=self.runner.optim_wrapper, shared=self._shared)
-        self.runner.losses.add(self._epoch, self._iter, ids, outputs)
+        self.runner.losses.add(self._epoch, self._iter, batch["id"], outputs)
         self.runner.call_hook("after_train_iter", batch_idx=number, data_batch=batch, outputs=outputs)
         self._iter += 1
