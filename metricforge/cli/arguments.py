@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,8 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
     Of several processes, the others leave it to process 0 to say what all of them find out.
     """
     is_main = os.environ.get("RANK", "0") == "0"
+    if not is_main:
+        warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
         command(arguments)
         leave_processes()

@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     testing.set_defaults(run=test.test)
 
     listing = commands.add_parser("plugins", help="list the installed plug-ins")
+    plugins.add_arguments(listing)
     listing.set_defaults(run=plugins.plugins)
 
     arguments = parser.parse_args(argv)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 
 from metricforge.cli.main import main
+from metricforge.plugins import Plugin
 
 
 @pytest.fixture
@@ -91,19 +93,43 @@ def test_an_absent_checkpoint_is_said(config_file, tmp_path, capsys):
     assert "none.pth: there is no such checkpoint" in capsys.readouterr().err
 
 
-def test_plugins_lists_distributions_and_what_they_register(capsys):
+@pytest.fixture
+def installed(monkeypatch):
+    """Three plug-ins: one of one loss, one of many, one that fails."""
+    many = (*(("loss", f"big.Loss{number}") for number in range(40)), ("miner", "big.Miner"))
+    plugins = (
+        Plugin("small", "small-dist", "1.0", "small_module", (("loss", "SmallLoss"),)),
+        Plugin("big", "big-dist", "2.0", "big_module", many),
+        Plugin("bad", "bad-dist", "3.0", "bad_module", (), "ImportError: no module [nonsense]"),
+    )
+    monkeypatch.setattr("metricforge.cli.plugins.load_plugins", lambda: plugins)
+
+
+def test_plugins_lists_distributions_and_what_they_register(installed, capsys):
     assert run("plugins") == 0
-    assert capsys.readouterr().out
+    out = capsys.readouterr().out
+    for words in ("small-dist", "loss SmallLoss", "loss: 40 names, see --all", "miner big.Miner", "3.0"):
+        assert words in out
+    assert "failed to load" in out
+    assert "[nonsense]" in out  # no markup
+    assert len(out.splitlines()) < 15
+
+
+def test_plugins_all_has_a_line_for_every_component(installed, capsys):
+    assert run("plugins", "--all") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "small loss SmallLoss"
+    assert lines[1:41] == [f"big loss big.Loss{number}" for number in range(40)]
+    assert lines[41:] == ["big miner big.Miner", "bad failed to load: ImportError: no module [nonsense]"]
 
 
 def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file, monkeypatch, capsys):
     waited = []
-    monkeypatch.setattr(
-        "metricforge.cli.arguments.time.sleep", lambda seconds: waited.append(seconds) or capsys.readouterr()
-    )
+    monkeypatch.setattr("metricforge.cli.arguments.time.sleep", waited.append)
     for rank, quiet_seconds in (("0", []), ("1", [30])):
         waited.clear()
         monkeypatch.setenv("RANK", rank)
-        assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
+        with warnings.catch_warnings():  # the others repeat none of process 0's
+            assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
         assert waited == quiet_seconds
         assert "Nothing" in capsys.readouterr().err, "if process 0 did not, it says so itself"

@@ -52,6 +52,7 @@ class NormSoftmaxLoss(Loss):
     Raises:
         ValueError: for arguments outside these ranges, more processes than classes to share, embeddings of another
             size, or a label outside 0..C-1.
+        TypeError: for any tuples.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class NormSoftmaxLoss(Loss):
                 "leave dim out of the config and it is filled in"
             )
         proxies = functional.in_float32(proxies)  # (S, D)
-        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies) / self.temperature  # (B, S)
+        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies, 1 / self.temperature)  # (B, S)
 
     def forward(
         self,
@@ -114,6 +115,7 @@ class NormSoftmaxLoss(Loss):
         similarity: Similarity | None = None,
     ) -> LossOutput:
         functional.check_batch(embeddings, labels)
+        functional.check_tuples(tuples, self.accepts)
         subsample = self.sampled_classes is not None and self.training
         if subsample or labels.device.type == "cpu":
             outside = labels[(labels < 0) | (labels >= self.num_classes)]
