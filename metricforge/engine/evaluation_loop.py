@@ -40,12 +40,14 @@ class EvaluationLoop(BaseLoop):
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
         scores, protocol, self.context = self.score(self.runner.model)
-        protocol |= {
-            "checkpoint": self.runner.describe_weights(),
-            "epoch": self.runner.trained_epochs,
-            "iteration": self.runner.trained_iterations,
-        }
-        write_scores(self.runner.run_dir / "scores.json", scores, protocol | {"baselines": self.runner.baseline_scores})
+        if self.runner.processes.is_main:
+            protocol |= {
+                "checkpoint": self.runner.describe_weights(),
+                "epoch": self.runner.trained_epochs,
+                "iteration": self.runner.trained_iterations,
+                "baselines": self.runner.baseline_scores,
+            }
+            write_scores(self.runner.run_dir / "scores.json", scores, protocol)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
         self.runner.call_hook(f"after_{self.mode}")
@@ -53,20 +55,36 @@ class EvaluationLoop(BaseLoop):
 
     def score(
         self, model: MetricLearner, task: str = "embedding"
-    ) -> tuple[dict[str, float], dict[str, object], EvaluationContext]:
-        """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched."""
+    ) -> tuple[dict[str, float], dict[str, object], EvaluationContext | None]:
+        """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched.
+
+        With several processes each embeds its share of the images and process 0 searches and scores: the others learn
+        scores and protocol from it, and have searched nothing.
+        """
         started = time.perf_counter()
         dataset = self.dataloader.dataset
         assert isinstance(dataset, ImageDataset)
-        with self.runner.progress(task, len(dataset)) as advance:
-            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
-        queries, gallery = split_by_role(embedded, dataset)
-        context = EvaluationContext(
-            queries, model.similarity, gallery, self.runner.seed, self.runner.device, shared_ids=True
-        )
+        processes = self.runner.processes
+        with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
+            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance, processes)
+        context = None
+        if embedded is not None:
+            queries, gallery = split_by_role(embedded, dataset)
+            context = EvaluationContext(
+                queries, model.similarity, gallery, self.runner.seed, self.runner.device, shared_ids=True
+            )
+        scores, protocol = processes.from_main(lambda: self._measure(context, model, started))
+        return scores, protocol, context
+
+    def _measure(
+        self, context: EvaluationContext | None, model: MetricLearner, started: float
+    ) -> tuple[dict[str, float], dict[str, object]]:
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        assert context is not None
         with self.runner.console.status("searching and scoring"):
             scores = evaluate(context, self.evaluators)
-        protocol = describe_protocol(context, self.evaluators) | {
+        return scores, describe_protocol(context, self.evaluators) | {
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),
@@ -75,7 +93,6 @@ class EvaluationLoop(BaseLoop):
             },
             "seconds": round(time.perf_counter() - started, 2),
         }
-        return scores, protocol, context
 
 
 def split_by_role(embedded: EmbeddingSet, dataset: ImageDataset) -> tuple[EmbeddingSet, EmbeddingSet | None]:

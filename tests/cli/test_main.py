@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 
@@ -120,3 +121,15 @@ def test_plugins_all_has_a_line_for_every_component(installed, capsys):
     assert lines[0] == "small loss SmallLoss"
     assert lines[1:41] == [f"big loss big.Loss{number}" for number in range(40)]
     assert lines[41:] == ["big miner big.Miner", "bad failed to load: ImportError: no module [nonsense]"]
+
+
+def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file, monkeypatch, capsys):
+    waited = []
+    monkeypatch.setattr("metricforge.cli.arguments.time.sleep", waited.append)
+    for rank, quiet_seconds in (("0", []), ("1", [30])):
+        waited.clear()
+        monkeypatch.setenv("RANK", rank)
+        with warnings.catch_warnings():  # the others repeat none of process 0's
+            assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
+        assert waited == quiet_seconds
+        assert "Nothing" in capsys.readouterr().err, "if process 0 did not, it says so itself"
