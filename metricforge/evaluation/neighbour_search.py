@@ -60,7 +60,7 @@ def search_neighbours(
     rows = max(1, scores_at_once // len(gallery))
     rows = rows if by_product else min(rows, 128)
     neighbours = np.empty((count, k), dtype=np.int64)
-    with _full_precision(torch.device(device)):
+    with full_precision(torch.device(device)):
         scores = source(queries, gallery, similarity, torch.device(device))
         for start in range(0, count, rows):
             stop = min(start + rows, count)
@@ -72,7 +72,7 @@ def search_neighbours(
 
 
 @contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> Iterator[None]:
     """Float32 products as float32: the error bound knows nothing of TF32 or of autocast."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
