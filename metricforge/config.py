@@ -13,6 +13,7 @@ import mmengine.registry
 from mmengine.config import Config
 
 from metricforge.engine.checkpoint_hook import CheckpointHook
+from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.train_loop import ResumableTrainLoop
 from metricforge.errors import ConfigError
 from metricforge.models import compatibility_faults
@@ -28,6 +29,7 @@ TOP_LEVEL = {
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
     "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval",
+    "test_cfg": "scores_at_once: how many scores a search holds in memory",
     "checkpoint": "interval, interval_iterations, max_keep, save_best",
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
@@ -124,6 +126,9 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
         )
     for number, evaluator in enumerate(config.get("evaluators") or []):
         faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {})
+    if config.get("test_cfg"):
+        injected = {"runner", "dataloader", "evaluators", "mode"}
+        faults += _keyword_faults(EvaluationLoop, config["test_cfg"], "test_cfg", injected)
     if train:
         faults += _training_faults(config)
     return faults

@@ -57,7 +57,7 @@ class Registry(mmengine.Registry):
 
         Args:
             cfg: ``dict(type="TripletLoss", margin=0.2)``; values that are such dicts under a key naming a kind
-                (``loss``, ``similarity``, ...) are built first.
+                (``loss``, ``similarity``, ...), and those in a list under its plural (``evaluators``), are built first.
             path: where ``cfg`` stands in the config, for error messages.
             **derived: what the framework knows (``num_classes``, ``dim``, ...); each is handed over if the constructor
                 has an argument of that name.
@@ -74,6 +74,13 @@ class Registry(mmengine.Registry):
         for name, value in arguments.items():
             if name in KINDS and is_component(value):
                 arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
+            elif name in PLURALS and isinstance(value, (list, tuple)):
+                arguments[name] = [
+                    PLURALS[name].build(item, path=f"{_join(path, name)}[{number}]", **derived)
+                    if isinstance(item, Mapping)
+                    else item
+                    for number, item in enumerate(value)
+                ]
         arguments |= {name: value for name, value in derived.items() if accepted is not None and name in accepted}
         try:
             return cls(**arguments)
@@ -93,6 +100,10 @@ class Registry(mmengine.Registry):
         for name, value in cfg.items():
             if name in KINDS and is_component(value):
                 faults += KINDS[name].faults(value, _join(path, name), derived)
+            elif name in PLURALS and isinstance(value, (list, tuple)):
+                for number, item in enumerate(value):
+                    if isinstance(item, (Mapping, str)):  # anything else may be a component that was built already
+                        faults += PLURALS[name].faults(item, f"{_join(path, name)}[{number}]", derived)
         return faults
 
     def _unknown(self, key: object) -> str:
@@ -182,4 +193,15 @@ TRANSFORMS = Registry("transform", "metricforge.transforms")
 KINDS: dict[str, Registry] = {
     registry.name: registry
     for registry in (BACKBONES, HEADS, SIMILARITIES, MINERS, LOSSES, EVALUATORS, DATASETS, SAMPLERS, TRANSFORMS)
+}
+PLURALS: dict[str, Registry] = {
+    "backbones": BACKBONES,
+    "heads": HEADS,
+    "similarities": SIMILARITIES,
+    "miners": MINERS,
+    "losses": LOSSES,
+    "evaluators": EVALUATORS,
+    "datasets": DATASETS,
+    "samplers": SAMPLERS,
+    "transforms": TRANSFORMS,
 }

@@ -24,14 +24,21 @@ class EvaluationLoop(BaseLoop):
         dataloader: the test images.
         evaluators: what is scored.
         mode: ``"val"`` during training or ``"test"``: which hooks are called.
+        scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
     """
 
     def __init__(
-        self, runner: Any, dataloader: DataLoader[dict[str, Any]], evaluators: Sequence[Evaluator], mode: str
+        self,
+        runner: Any,
+        dataloader: DataLoader[dict[str, Any]],
+        evaluators: Sequence[Evaluator],
+        mode: str,
+        scores_at_once: int = 2**24,
     ) -> None:
         super().__init__(runner, dataloader)
         self.evaluators = evaluators
         self.mode = mode
+        self.scores_at_once = scores_at_once
         self.context: EvaluationContext | None = None
 
     def run(self) -> dict[str, float]:
@@ -59,9 +66,15 @@ class EvaluationLoop(BaseLoop):
         assert isinstance(dataset, ImageDataset)
         with self.runner.progress(task, len(dataset)) as advance:
             embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
-        context = EvaluationContext(embedded, model.similarity, seed=self.runner.seed, device=self.runner.device)
-        with self.runner.console.status("searching and scoring"):
-            scores = evaluate(context, self.evaluators)
+        context = EvaluationContext(
+            embedded,
+            model.similarity,
+            seed=self.runner.seed,
+            device=self.runner.device,
+            scores_at_once=self.scores_at_once,
+            progress=self.runner.progress,
+        )
+        scores = evaluate(context, self.evaluators)
         protocol = describe_protocol(context, self.evaluators) | {
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {

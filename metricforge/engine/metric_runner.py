@@ -90,10 +90,10 @@ class MetricRunner(Runner):
             optim_wrapper=cfg.get("optim_wrapper") if training else None,
             param_scheduler=cfg.get("param_scheduler") if training else None,
             val_dataloader=test_loader,
-            val_cfg={},
+            val_cfg=dict(cfg.get("test_cfg") or {}),
             val_evaluator=[],
             test_dataloader=test_loader,
-            test_cfg={},
+            test_cfg=dict(cfg.get("test_cfg") or {}),
             test_evaluator=[],
             # those that stay are the ones whose work is not done better by ours
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
@@ -166,7 +166,7 @@ class MetricRunner(Runner):
     def _build_evaluation_loop(self, loop: Any, mode: str) -> EvaluationLoop:
         if isinstance(loop, EvaluationLoop):
             return loop
-        return EvaluationLoop(self, self._test_dataloader, self.evaluators, mode)
+        return EvaluationLoop(self, self._test_dataloader, self.evaluators, mode, **loop)
 
     # ------------------------------------------------------------------ checkpoints
 

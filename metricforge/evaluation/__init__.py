@@ -7,15 +7,19 @@ from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.nmi import NMI
 from metricforge.evaluation.protocol import describe_protocol
 from metricforge.evaluation.r_precision import RPrecision
+from metricforge.evaluation.re_ranked import ReRanked
 from metricforge.evaluation.recall_at_k import RecallAtK
 from metricforge.evaluation.scores_file import read_scores, write_scores
+from metricforge.evaluation.under_similarity import UnderSimilarity
 
 __all__ = [
     "NMI",
     "EvaluationContext",
     "MAPAtR",
     "RPrecision",
+    "ReRanked",
     "RecallAtK",
+    "UnderSimilarity",
     "describe_protocol",
     "evaluate",
     "read_scores",

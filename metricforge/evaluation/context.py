@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +19,13 @@ from metricforge.structures import EmbeddingSet
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+
+
+@contextmanager
+def no_progress(task: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Shows nothing."""
+    yield lambda count: None
 
 
 class EvaluationContext:
@@ -32,9 +41,12 @@ class EvaluationContext:
             its id. With a gallery nothing is left out: ids of the two sets are not compared.
         seed: of the k-means clustering.
         device: where the search is computed; embeddings stay on the host.
+        scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
+        progress: called with the name of a task and its number of steps, opens a bar and gives the function that
+            advances it.
 
     Raises:
-        ValueError: for an empty set, or queries and gallery of different dimensions.
+        ValueError: for an empty set, queries and gallery of different dimensions, or ``scores_at_once`` below 1.
     """
 
     def __init__(
@@ -44,6 +56,8 @@ class EvaluationContext:
         gallery: EmbeddingSet | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        scores_at_once: int = 2**24,
+        progress: Progress = no_progress,
     ) -> None:
         if gallery is queries:
             raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
@@ -55,12 +69,17 @@ class EvaluationContext:
                 f"gallery has {gallery.embeddings.shape[1]} dimensions and queries {queries.embeddings.shape[1]}; "
                 "embed both with the same model"
             )
+        if scores_at_once < 1:
+            raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**24 takes some 100 MB")
         self.queries = queries
         self.gallery = queries if gallery is None else gallery
         self.searches_itself = gallery is None
         self.device = torch.device(device)
         self.similarity = copy.deepcopy(similarity).to(self.device).eval()
         self.seed = seed
+        self.scores_at_once = scores_at_once
+        self.progress = progress
+        self._under: dict[int, tuple[Similarity, EvaluationContext]] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
     @property
@@ -71,13 +90,34 @@ class EvaluationContext:
     def prefetch(self, k: int) -> None:
         """Searches the ``k`` nearest neighbours unless as many are known; see ``neighbours``."""
         if self._neighbours.shape[1] < k or k < 1:
-            self._neighbours = search_neighbours(
+            self._neighbours = self._search(k)
+
+    def _search(self, k: int) -> Indices:
+        with self.progress(f"searching by {type(self.similarity).__name__}", len(self.queries)) as advance:
+            return search_neighbours(
                 None if self.searches_itself else self.queries.embeddings,
                 self.gallery.embeddings,
                 self.similarity,
                 k,
                 device=self.device,
+                scores_at_once=self.scores_at_once,
+                on_queries=advance,
             )
+
+    def under(self, similarity: Similarity) -> EvaluationContext:
+        """The same experiment under another similarity; one context for each similarity object, made once."""
+        if id(similarity) not in self._under:
+            other = EvaluationContext(
+                self.queries,
+                similarity,
+                None if self.searches_itself else self.gallery,
+                self.seed,
+                self.device,
+                self.scores_at_once,
+                self.progress,
+            )
+            self._under[id(similarity)] = (similarity, other)  # holding the object keeps its id its own
+        return self._under[id(similarity)][1]
 
     def neighbours(self, k: int) -> Indices:
         """Gallery indices (Q, k) of each query's ``k`` nearest, best first, ties in the gallery's order.
@@ -131,7 +171,10 @@ class EvaluationContext:
     @cached_property
     def _clusters(self) -> Indices:
         embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
-        return kmeans_clusters(embeddings, self.num_classes, self.seed)
+        with self.progress("clustering", 1) as advance:
+            clusters = kmeans_clusters(embeddings, self.num_classes, self.seed)
+            advance(1)
+        return clusters
 
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""

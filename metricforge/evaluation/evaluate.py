@@ -8,6 +8,13 @@ from metricforge.evaluation.context import EvaluationContext
 from metricforge.interfaces import Evaluator
 
 
+def check_evaluators(evaluators: object) -> None:
+    """Raises ValueError unless ``evaluators`` are a sequence of at least one evaluator."""
+    listed: Sequence[object] = evaluators if isinstance(evaluators, (list, tuple)) else ()
+    if not listed or not all(isinstance(evaluator, Evaluator) for evaluator in listed):
+        raise ValueError(f'evaluators must be a list of them, such as [dict(type="RecallAtK")], got {evaluators!r}')
+
+
 def evaluate(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, float]:
     """The scores of all ``evaluators``, by name, in their order; neighbours are searched once for all of them.
 

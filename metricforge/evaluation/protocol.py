@@ -11,17 +11,27 @@ import sklearn
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
+from metricforge.interfaces import Evaluator, Similarity
+
+
+def describe_similarity(similarity: Similarity) -> dict[str, object]:
+    """What ranks, ready for JSON."""
+    return {
+        "type": type(similarity).__name__,
+        "search": similarity.search or "pairwise",
+        "parameters": sum(parameter.numel() for parameter in similarity.parameters()),
+    }
+
+
+def describe_evaluators(evaluators: Sequence[Evaluator]) -> list[dict[str, object]]:
+    """The evaluators' own protocols, ready for JSON."""
+    return [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in evaluators]
 
 
 def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, object]:
     """The protocol of ``evaluate(context, evaluators)``, ready for JSON."""
     return {
-        "similarity": {
-            "type": type(context.similarity).__name__,
-            "search": context.similarity.search or "pairwise",
-            "parameters": sum(parameter.numel() for parameter in context.similarity.parameters()),
-        },
+        "similarity": describe_similarity(context.similarity),
         "self_exclusion": "by id" if context.searches_itself else "none, queries and gallery are two sets",
         "ties": "by sample order",
         "queries": len(context.queries),
@@ -33,7 +43,7 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
             "dtype": str(context.queries.embeddings.dtype),
         },
         "clustering": context.clustering_protocol(),
-        "evaluators": [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in evaluators],
+        "evaluators": describe_evaluators(evaluators),
         "versions": {
             "metricforge": _metricforge_version(),
             "torch": torch.__version__,
