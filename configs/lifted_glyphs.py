@@ -4,7 +4,7 @@ _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_bas
 
 model = dict(
     backbone=dict(type="GlyphNet"),
-    head=dict(type="EmbeddingHead", dim=64, layer_norm=True, l2_normalize=False),
+    head=dict(type="EmbeddingHead", dim=128, layer_norm=True, l2_normalize=False),
     similarity=dict(type="EuclideanSimilarity"),
     miner=dict(type="LiftedStructureMiner"),
     loss=dict(type="LiftedStructureLoss", margin=1.0),

@@ -1,6 +1,7 @@
 """MetricForge trains, measures, explains and serves embeddings that put like things close together."""
 
 from metricforge import functional
+from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.errors import MetricForgeError
 from metricforge.interfaces import Backbone, Evaluator, Loss, Miner, Similarity
 from metricforge.plugins import load_plugins
@@ -45,4 +46,5 @@ __all__ = [
     "build_runner",
     "functional",
     "load_plugins",
+    "step_touched_rows",
 ]

@@ -125,7 +125,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
             config["test_dataloader"], "test_dataloader", {"dataset", "batch_size", "num_workers"}, {"dataset"}
         )
     for number, evaluator in enumerate(config.get("evaluators") or []):
-        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {})
+        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {"dim": None})
     if config.get("test_cfg"):
         injected = {"runner", "dataloader", "evaluators", "mode"}
         faults += _keyword_faults(EvaluationLoop, config["test_cfg"], "test_cfg", injected)

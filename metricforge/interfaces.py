@@ -36,9 +36,9 @@ class Similarity(nn.Module, ABC):
     """How alike two embeddings are: larger = more alike. Fixed, or learned with weights of its own (a metric head).
 
     ``search`` names the index that finds the same neighbours after ``prepare``: ``"l2"`` (smallest Euclidean distance),
-    ``"ip"`` (largest inner product), ``"hamming"``, or None where only ``pairwise`` itself can tell.
-    ``symmetric`` says that in evaluation ``pairwise(x, y)`` is ``pairwise(y, x).T`` up to rounding: searching a set in
-    itself, it is then asked for each pair once.
+    ``"ip"`` (largest inner product), ``"hamming"`` (fewest signs that differ; it has no gradient), or None where only
+    ``pairwise`` itself can tell. ``symmetric`` says that in evaluation ``pairwise(x, y)`` is ``pairwise(y, x).T`` up to
+    rounding: searching a set in itself, it is then asked for each pair once.
     """
 
     search: ClassVar[Literal["l2", "ip", "hamming"] | None] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import mmengine
@@ -57,7 +57,8 @@ class Registry(mmengine.Registry):
 
         Args:
             cfg: ``dict(type="TripletLoss", margin=0.2)``; values that are such dicts under a key naming a kind
-                (``loss``, ``similarity``, ...), and those in a list under its plural (``evaluators``), are built first.
+                (``loss``, ``similarity``, ...) are built first, and so are those in a list under its plural
+                (``evaluators``).
             path: where ``cfg`` stands in the config, for error messages.
             **derived: what the framework knows (``num_classes``, ``dim``, ...); each is handed over if the constructor
                 has an argument of that name.
@@ -74,11 +75,10 @@ class Registry(mmengine.Registry):
         for name, value in arguments.items():
             if name in KINDS and is_component(value):
                 arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
-            elif name in PLURALS and isinstance(value, (list, tuple)):
+            elif _is_component_list(name, value):
+                registry = KINDS[name.removesuffix("s")]
                 arguments[name] = [
-                    PLURALS[name].build(item, path=f"{_join(path, name)}[{number}]", **derived)
-                    if isinstance(item, Mapping)
-                    else item
+                    registry.build(item, path=f"{_join(path, name)}[{number}]", **derived)
                     for number, item in enumerate(value)
                 ]
         arguments |= {name: value for name, value in derived.items() if accepted is not None and name in accepted}
@@ -100,10 +100,10 @@ class Registry(mmengine.Registry):
         for name, value in cfg.items():
             if name in KINDS and is_component(value):
                 faults += KINDS[name].faults(value, _join(path, name), derived)
-            elif name in PLURALS and isinstance(value, (list, tuple)):
+            elif _is_component_list(name, value):
+                registry = KINDS[name.removesuffix("s")]
                 for number, item in enumerate(value):
-                    if isinstance(item, (Mapping, str)):  # anything else may be a component that was built already
-                        faults += PLURALS[name].faults(item, f"{_join(path, name)}[{number}]", derived)
+                    faults += registry.faults(item, f"{_join(path, name)}[{number}]", derived)
         return faults
 
     def _unknown(self, key: object) -> str:
@@ -128,6 +128,14 @@ def nearest(name: str, known: list[str]) -> str:
 def is_component(value: Any) -> bool:
     """Whether a config value describes a component: a dict with a ``type``."""
     return isinstance(value, Mapping) and "type" in value
+
+
+def _is_component_list(name: str, value: Any) -> bool:
+    """Whether ``value`` is a list of components of the kind whose plural is ``name``."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return (
+        is_list and name.endswith("s") and name.removesuffix("s") in KINDS and any(is_component(item) for item in value)
+    )
 
 
 def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
@@ -193,15 +201,4 @@ TRANSFORMS = Registry("transform", "metricforge.transforms")
 KINDS: dict[str, Registry] = {
     registry.name: registry
     for registry in (BACKBONES, HEADS, SIMILARITIES, MINERS, LOSSES, EVALUATORS, DATASETS, SAMPLERS, TRANSFORMS)
-}
-PLURALS: dict[str, Registry] = {
-    "backbones": BACKBONES,
-    "heads": HEADS,
-    "similarities": SIMILARITIES,
-    "miners": MINERS,
-    "losses": LOSSES,
-    "evaluators": EVALUATORS,
-    "datasets": DATASETS,
-    "samplers": SAMPLERS,
-    "transforms": TRANSFORMS,
 }

@@ -111,7 +111,9 @@ def build_runner(
         num_workers=cfg.test_dataloader.get("num_workers", 0),
         device=where,
     )
-    evaluators = [EVALUATORS.build(e, path=f"evaluators[{i}]") for i, e in enumerate(cfg.evaluators)]
+    evaluators = [
+        EVALUATORS.build(e, path=f"evaluators[{i}]", dim=model.head.dim) for i, e in enumerate(cfg.evaluators)
+    ]
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     with warnings.catch_warnings():

@@ -125,6 +125,7 @@ def test_a_custom_key_that_matches_no_parameter_is_refused(tiny_config, tmp_path
         ("model = dict(\n", "is not Python"),
         ('_base_ = ["nowhere.py"]\n', "nowhere.py"),
         ("x = 1 / 0\n", "ZeroDivisionError"),
+        ('import os\nroot = os.path.join("a", "b")\n', "may not import and call modules"),
     ],
 )
 def test_a_config_that_does_not_run_names_its_file(tmp_path, text, says):

@@ -30,6 +30,7 @@ PUBLIC = [
     "build_runner",
     "functional",
     "load_plugins",
+    "step_touched_rows",
 ]
 
 

@@ -103,3 +103,17 @@ def test_losses_and_miners_declare_what_they_take_and_give():
     for name in LOSSES.names():
         assert issubclass(LOSSES.get(name), nn.Module)
         assert isinstance(LOSSES.get(name).accepts, tuple)
+
+
+def test_components_in_a_list_under_their_kind_s_plural_are_built_and_a_fault_in_one_has_the_whole_path(registry):
+    class Several:
+        def __init__(self, evaluators: list[object], ks: list[int]) -> None:
+            self.evaluators, self.ks = evaluators, ks
+
+    registry.register_module(module=Several)
+    good = dict(type="Several", evaluators=[dict(type="NMI"), dict(type="RecallAtK", ks=[3])], ks=[1])
+    built = registry.build(good)
+    assert [type(evaluator).__name__ for evaluator in built.evaluators] == ["NMI", "RecallAtK"]
+    assert built.ks == [1]
+    with pytest.raises(ConfigError, match=r"test\.evaluators\[1\]\.type: \"Recall\""):
+        registry.build(good | dict(evaluators=[dict(type="NMI"), dict(type="Recall")]), path="test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 
@@ -36,13 +37,14 @@ def train(arguments: argparse.Namespace) -> None:
     rows = {**runner.baseline_scores, f"trained, {runner.trained_epochs} epochs": runner.last_scores}
     if runner.last_scores:
         print_scores(console, rows)
-    folder = runner.run_dir
-    newest = runner.newest_checkpoint_name()
+    folder, config = runner.run_dir, Path(arguments.config)
+    best = folder / "best.pth"
+    weights = best if best.exists() else folder / runner.newest_checkpoint_name()
     console.print(
-        f"\nThe run is in {folder}: scores.json, {newest} and best.pth, the config, the log.\n"
+        f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"
-        f"  python tools/test.py {arguments.config} {folder / newest}\n"
-        f"  python tools/train.py {arguments.config} --cfg-options optim_wrapper.optimizer.lr=0.002 --seed 1",
+        f"  python tools/test.py {folder / config.name} {weights} --picture {folder / 'neighbours.png'}\n"
+        f"  python tools/train.py {config} --seed 1",
         highlight=False,
         soft_wrap=True,
     )

@@ -76,8 +76,7 @@ def _absent(folder: Path, absent: list[str]) -> str:
         "  expected there: images.txt, image_class_labels.txt, classes.txt and images/<class>/<image>.jpg\n"
         "  to get it: download CUB_200_2011.tgz (1.1 GB) from https://www.vision.caltech.edu/datasets/cub_200_2011/\n"
         f"  and unpack it with: tar xf CUB_200_2011.tgz -C {folder.parent}\n"
-        "  if you have it elsewhere, set `root` of the config's data sets to that folder (on the command line: "
-        "--cfg-options)"
+        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
     )
 
 

@@ -73,8 +73,8 @@ def _images_by_class(folder: Path) -> dict[str, list[str]]:
     """Class name to its images' paths relative to ``folder``, both sorted."""
     expected = (
         f"looked in {folder}; expected there: one sub-folder a class with that class's images ({', '.join(SUFFIXES)}), "
-        "such as cats/1.jpg and dogs/1.jpg; unpack your images like that, or point to another folder with `root` in "
-        "the config's dataset"
+        "such as cats/1.jpg and dogs/1.jpg; unpack your images like that, or name another folder: "
+        "--cfg-options data_root=FOLDER"
     )
     if not folder.is_dir():
         raise DatasetError(f"the image folder {'is not a folder' if folder.exists() else 'does not exist'}: {expected}")

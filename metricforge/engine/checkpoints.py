@@ -66,9 +66,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        foreign = re.search(r"GLOBAL (\S+)", str(error))  # torch's own message goes on to recommend the unsafe way
+        if foreign is None:
+            raise CheckpointError(f"{path}: truncated or not a checkpoint") from error
         raise CheckpointError(
-            f"{path}: refused: it holds more than tensors and plain values ({_first_line(error)}); "
-            "a checkpoint from elsewhere must be converted to a plain state dict by whoever trusts it"
+            f"{path}: refused, because it holds a Python object ({foreign[1]}) and not only tensors and plain values; "
+            "reading it could run foreign code. Whoever trusts it may convert it to a plain state dict"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: truncated or not a checkpoint ({_first_line(error)})") from error

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
 from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.loss_ledger import LossLedger
+from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.engine.train_loop import ResumableTrainLoop
 from metricforge.errors import CheckpointError
 from metricforge.interfaces import Evaluator
@@ -151,6 +152,12 @@ class MetricRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: Any, model: MetricLearner) -> MetricLearner:
         """Moves the model to this runner's device. (mmengine takes whatever accelerator it finds.)"""
         return model.to(self.device)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """mmengine's, whose optimizer also steps parameters with a sparse gradient, whatever it is."""
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        step_touched_rows(wrapper.optimizer)
+        return wrapper
 
     def build_train_loop(self, loop: Any) -> ResumableTrainLoop:
         return (

@@ -9,8 +9,8 @@ from metricforge.evaluation.protocol import describe_protocol
 from metricforge.evaluation.r_precision import RPrecision
 from metricforge.evaluation.re_ranked import ReRanked
 from metricforge.evaluation.recall_at_k import RecallAtK
+from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
-from metricforge.evaluation.under_similarity import UnderSimilarity
 
 __all__ = [
     "NMI",
@@ -19,7 +19,7 @@ __all__ = [
     "RPrecision",
     "ReRanked",
     "RecallAtK",
-    "UnderSimilarity",
+    "ScoresBySimilarity",
     "describe_protocol",
     "evaluate",
     "read_scores",

@@ -79,8 +79,30 @@ class EvaluationContext:
         self.seed = seed
         self.scores_at_once = scores_at_once
         self.progress = progress
-        self._under: dict[int, tuple[Similarity, EvaluationContext]] = {}
+        self._others: dict[Similarity, EvaluationContext] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
+
+    def by(self, similarity: Similarity) -> EvaluationContext:
+        """The same experiment by another ``similarity``; the same object gives the same context, with what it knows."""
+        if similarity not in self._others:
+            self._others[similarity] = EvaluationContext(
+                self.queries,
+                similarity,
+                None if self.searches_itself else self.gallery,
+                self.seed,
+                self.device,
+                self.scores_at_once,
+                self.progress,
+            )
+        return self._others[similarity]
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """What one embedding takes in the form it is searched in: packed bits, or floats as they were given."""
+        dimensions = self.queries.embeddings.shape[1]
+        if self.similarity.search == "hamming":
+            return dimensions // 8
+        return dimensions * self.queries.embeddings.dtype.itemsize
 
     @property
     def gallery_size(self) -> int:
@@ -103,21 +125,6 @@ class EvaluationContext:
                 scores_at_once=self.scores_at_once,
                 on_queries=advance,
             )
-
-    def under(self, similarity: Similarity) -> EvaluationContext:
-        """The same experiment under another similarity; one context for each similarity object, made once."""
-        if id(similarity) not in self._under:
-            other = EvaluationContext(
-                self.queries,
-                similarity,
-                None if self.searches_itself else self.gallery,
-                self.seed,
-                self.device,
-                self.scores_at_once,
-                self.progress,
-            )
-            self._under[id(similarity)] = (similarity, other)  # holding the object keeps its id its own
-        return self._under[id(similarity)][1]
 
     def neighbours(self, k: int) -> Indices:
         """Gallery indices (Q, k) of each query's ``k`` nearest, best first, ties in the gallery's order.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.evaluation.hamming_search import hamming_neighbours, packed_embeddings
 from metricforge.evaluation.pairwise_scores import PairwiseScores
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.symmetric_search import search_symmetric
@@ -33,8 +34,9 @@ def search_neighbours(
 
     Ties go to the smaller index. Where ``similarity.search`` is "l2" or "ip", a float32 matrix product finds the
     candidates and whatever its rounding leaves undecided is compared in float64, so that neither the block size nor
-    the matrix library changes the result; otherwise ``similarity.pairwise`` decides alone, for each pair once where the
-    gallery is searched with itself and the similarity says that it is symmetric.
+    the matrix library changes the result. Where it is "hamming", faiss's binary index compares packed bits; otherwise
+    ``similarity.pairwise`` decides alone, for each pair once where the gallery is searched with itself and the
+    similarity says that it is symmetric.
 
     Args:
         queries: None searches the gallery with itself, each image left out of its own neighbours.
@@ -46,12 +48,16 @@ def search_neighbours(
         on_queries: called with the number of queries after each block of them, for a progress bar.
 
     Raises:
-        ValueError: for a ``k`` below 1 or beyond the gallery, or scores that are not finite.
+        ValueError: for a ``k`` below 1 or beyond the gallery, scores that are not finite, or bits that fill no bytes.
     """
     available = len(gallery) - (queries is None)
     if not 1 <= k <= available:
         itself = ", one of them the query itself" if queries is None else ""
         raise ValueError(f"k ({k}) must be in 1..{available}: the gallery has {len(gallery)} images{itself}")
+    if similarity.search == "hamming":
+        codes = packed_embeddings(gallery, similarity, torch.device(device))  # (G, D / 8)
+        query_codes = None if queries is None else packed_embeddings(queries, similarity, torch.device(device))
+        return hamming_neighbours(query_codes, codes, k, distances_at_once=scores_at_once)
     by_product = similarity.search in ("l2", "ip")
     source = ProductScores if by_product else PairwiseScores
     count = len(gallery if queries is None else queries)

@@ -11,27 +11,18 @@ import sklearn
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator, Similarity
-
-
-def describe_similarity(similarity: Similarity) -> dict[str, object]:
-    """What ranks, ready for JSON."""
-    return {
-        "type": type(similarity).__name__,
-        "search": similarity.search or "pairwise",
-        "parameters": sum(parameter.numel() for parameter in similarity.parameters()),
-    }
-
-
-def describe_evaluators(evaluators: Sequence[Evaluator]) -> list[dict[str, object]]:
-    """The evaluators' own protocols, ready for JSON."""
-    return [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in evaluators]
+from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
+from metricforge.interfaces import Evaluator
 
 
 def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, object]:
     """The protocol of ``evaluate(context, evaluators)``, ready for JSON."""
     return {
-        "similarity": describe_similarity(context.similarity),
+        "similarity": {
+            "type": type(context.similarity).__name__,
+            "search": context.similarity.search or "pairwise",
+            "parameters": sum(parameter.numel() for parameter in context.similarity.parameters()),
+        },
         "self_exclusion": "by id" if context.searches_itself else "none, queries and gallery are two sets",
         "ties": "by sample order",
         "queries": len(context.queries),
@@ -41,9 +32,10 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
         "embedding": {
             "dimensions": context.queries.embeddings.shape[1],
             "dtype": str(context.queries.embeddings.dtype),
+            "bytes_per_vector": context.bytes_per_vector,
         },
         "clustering": context.clustering_protocol(),
-        "evaluators": describe_evaluators(evaluators),
+        "evaluators": [_describe_evaluator(evaluator, context) for evaluator in evaluators],
         "versions": {
             "metricforge": _metricforge_version(),
             "torch": torch.__version__,
@@ -52,6 +44,13 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
             "scikit-learn": sklearn.__version__,
         },
     }
+
+
+def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
+    description = {"type": type(evaluator).__name__, **evaluator.protocol()}
+    if isinstance(evaluator, ScoresBySimilarity):
+        description["bytes_per_vector"] = context.by(evaluator.similarity).bytes_per_vector
+    return description
 
 
 def _metricforge_version() -> str:

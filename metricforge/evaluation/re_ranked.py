@@ -8,7 +8,6 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
-from metricforge.evaluation.protocol import describe_evaluators, describe_similarity
 from metricforge.evaluation.reranked_context import RerankedContext
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
@@ -71,7 +70,7 @@ class ReRanked(Evaluator):
         return max(self.agreement, default=0)
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        reranked = RerankedContext(context.under(self.similarity), context, self.shortlist)
+        reranked = RerankedContext(context.by(self.similarity), context, self.shortlist)
         reranked.prefetch(max([1, *self.agreement, *(e.neighbours_needed(reranked) for e in self.evaluators)]))
         scores = evaluate(reranked, self.evaluators)
         for k in self.agreement:
@@ -82,9 +81,9 @@ class ReRanked(Evaluator):
         return {
             "name": self.name,
             "shortlist": self.shortlist,
-            "shortlist_similarity": describe_similarity(self.similarity),
+            "shortlist_similarity": type(self.similarity).__name__,
             "agreement": list(self.agreement),
-            "evaluators": describe_evaluators(self.evaluators),
+            "evaluators": [{"type": type(each).__name__, **each.protocol()} for each in self.evaluators],
         }
 
 

@@ -1,6 +1,7 @@
 """Pure tensor maths that components and plug-ins share. Imports only torch and ``metricforge.structures``."""
 
 from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
+from metricforge.functional.binary_codes import check_packable, pack_bits, pairwise_hamming_distances
 from metricforge.functional.distances import (
     in_float32,
     l2_normalize,
@@ -20,15 +21,18 @@ __all__ = [
     "all_triplets",
     "check_at_least",
     "check_batch",
+    "check_packable",
     "check_tuples",
     "in_float32",
     "l2_normalize",
     "least_alike",
     "most_alike",
     "negative_mask",
+    "pack_bits",
     "paired_squared_distances",
     "pairwise_cosine",
     "pairwise_distances",
+    "pairwise_hamming_distances",
     "pairwise_squared_distances",
     "positive_mask",
     "positive_pairs",

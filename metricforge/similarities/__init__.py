@@ -2,5 +2,6 @@
 
 from metricforge.similarities.cosine_similarity import CosineSimilarity
 from metricforge.similarities.euclidean_similarity import EuclideanSimilarity
+from metricforge.similarities.hamming_similarity import HammingSimilarity
 
-__all__ = ["CosineSimilarity", "EuclideanSimilarity"]
+__all__ = ["CosineSimilarity", "EuclideanSimilarity", "HammingSimilarity"]

@@ -135,6 +135,8 @@ class _Run:
         gradient, gradients = found[0], dict(zip(parameters, found[1:], strict=True))
         with self.clause("the gradients are finite", name):
             for key, found_gradient in {"embeddings": gradient, **gradients}.items():
+                if found_gradient is not None and found_gradient.is_sparse:
+                    found_gradient = found_gradient.coalesce().values()
                 require(found_gradient is None or bool(found_gradient.isfinite().all()), f"that of {key} is not")
         if zero:
             with self.clause("without a positive or a negative it is zero, with zero gradients", name):

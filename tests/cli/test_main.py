@@ -29,7 +29,15 @@ def test_training_says_what_is_trained_the_scores_and_what_to_try_next(config_fi
     out = capsys.readouterr().out
     for words in ("GlyphNet + RandomTripletMiner + TripletLoss", "24 images of 4 classes", "epoch 3/3", "recall@1"):
         assert words in out
-    assert f"python tools/test.py {config_file} {tmp_path / 'run' / 'iter_18.pth'}" in out
+    run_dir = tmp_path / "run"
+    assert f"python tools/test.py {run_dir / 'tiny.py'} {run_dir / 'best.pth'} --picture" in out
+
+
+def test_the_run_s_own_config_holds_the_overrides_and_tests_the_run(config_file, tmp_path, capsys):
+    folder = tmp_path / "run"
+    run("train", config_file, "--device", "cpu", "--work-dir", folder, "--cfg-options", "model.head.dim=5")
+    assert run("test", folder / "tiny.py", folder / "best.pth", "--device", "cpu") == 0
+    assert "embeddings of 5" in capsys.readouterr().out
 
 
 def test_testing_prints_and_writes_the_scores_and_draws_them(config_file, tmp_path, capsys):

@@ -70,7 +70,7 @@ def test_an_absent_root_says_where_it_looked_what_belongs_there_and_what_to_do(t
     assert str(tmp_path / "absent") in message
     assert "does not exist" in message
     assert "one sub-folder a class" in message
-    assert "`root`" in message
+    assert "data_root=" in message
 
 
 def test_a_relative_root_is_told_as_an_absolute_path(tmp_path, monkeypatch):

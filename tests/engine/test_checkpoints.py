@@ -68,7 +68,7 @@ def test_a_truncated_checkpoint_is_named(tmp_path, keep):
     path = tmp_path / "iter_5.pth"
     save_checkpoint(PLAIN, path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=r"iter_5\.pth: (truncated|refused)"):
+    with pytest.raises(CheckpointError, match=r"iter_5\.pth: truncated"):
         load_checkpoint(path)
 
 

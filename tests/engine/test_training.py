@@ -227,3 +227,25 @@ def test_baselines_are_measured_on_the_same_images_and_kept_through_a_resume(tin
     assert set(first["untrained"]) == {"recall@1", "recall@2", "map@r", "nmi"}
     assert train(tiny_config, tmp_path, resume=True).baseline_scores == first
     assert json.loads((tmp_path / "scores.json").read_text())["protocol"]["baselines"] == first
+
+
+def test_two_runs_started_in_the_same_second_share_nothing(tiny_config, tmp_path):
+    first = build_runner(tiny_config, work_dir=tmp_path / "a", device="cpu")
+    second = build_runner(tiny_config, work_dir=tmp_path / "b", device="cpu")
+    assert first.message_hub is not second.message_hub
+    assert first.visualizer is not second.visualizer
+    assert first.logger is not second.logger
+
+
+def test_a_run_gives_no_warning_that_its_user_cannot_act_on(tiny_config, tmp_path, recwarn):
+    train(tiny_config, tmp_path)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_averaged_weights_of_mmengine_s_hook_resume_bit_for_bit(tiny_config, tmp_path):
+    tiny_config["custom_hooks"] = [dict(type="EMAHook", momentum=0.1)]
+    train(tiny_config, tmp_path / "whole")
+    train(tiny_config, tmp_path / "cut")
+    (tmp_path / "cut" / "iter_18.pth").unlink()
+    train(tiny_config, tmp_path / "cut", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")

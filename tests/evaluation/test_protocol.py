@@ -20,7 +20,7 @@ def test_a_protocol_says_how_one_set_was_searched_with_itself():
     assert protocol["self_exclusion"] == "by id"
     assert (protocol["queries"], protocol["gallery"], protocol["classes"]) == (5, 5, 3)
     assert protocol["queries_without_match"] == 1
-    assert protocol["embedding"] == {"dimensions": 5, "dtype": "float32"}
+    assert protocol["embedding"] == {"dimensions": 5, "dtype": "float32", "bytes_per_vector": 20}
     assert (protocol["clustering"]["method"], protocol["clustering"]["seed"]) == ("k-means", 17)
     recall, nmi = protocol["evaluators"]
     assert recall == {"type": "RecallAtK", "ks": [1, 2]}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, embedding
 
 from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, Similarity, Triplets, functional
+from metricforge_normsoftmax.class_sample import draw_classes
 
 
 @LOSSES.register_module()
@@ -17,21 +18,31 @@ class NormSoftmaxLoss(Loss):
     (B, D) and proxies (C, D) both L2-normalised here, in float32 also under autocast. A batch of one class, or of one
     image, is as good as any other, for the negatives are the other classes' proxies. It takes no tuples.
 
-    Labels are 0..C-1. They are checked on the CPU only, because reading them on a GPU would stop it at every step;
-    there a label out of range is CUDA's assertion, or, for -100, is left out of the mean.
+    With ``class_ratio`` (class subsampling, section 4.3) a training step sees S = ``round(class_ratio * C)`` classes:
+    the batch's own and, drawn evenly from torch's global generator, some of the others; where the batch alone has more
+    than S, its own. In evaluation mode all classes count. The proxies then get a sparse gradient that names these S
+    rows, and no (C, D) gradient ever exists. ``metricforge.step_touched_rows(optimizer)``, which every run of the
+    framework has, steps them: the learning rate, its schedule, weight decay and momentum of the config apply to a proxy
+    in the steps that it is sampled in, and nothing moves it in the others. At ratio 1 that is dense training. Weights
+    and optimizer state have the same names and shapes with and without ``class_ratio``. ``clip_grad`` by norm works,
+    by value torch cannot do it on a sparse gradient.
 
-    No deviation from the paper's loss; its class subsampling (section 4.3) is not part of it.
+    Labels are 0..C-1. Without ``class_ratio`` they are checked on the CPU only, because reading them on a GPU would
+    stop it at every step; there a label out of range is CUDA's assertion, or, for -100, is left out of the mean.
+
+    No deviation from the paper, which does not say whether its ratio counts the batch's own classes; here it does.
 
     Args:
         num_classes: C >= 2, the classes of the training set.
         dim: D >= 1, the embedding's size.
         temperature: T > 0; the paper's is 0.05.
+        class_ratio: S / C in (0, 1], large enough for two classes; None: every step sees all classes, densely.
 
     Raises:
-        ValueError: for arguments outside these ranges, embeddings of another size, or a label outside 0..C-1 (CPU).
+        ValueError: for arguments outside these ranges, embeddings of another size, or a label outside 0..C-1.
     """
 
-    def __init__(self, num_classes: int, dim: int, temperature: float = 0.05) -> None:
+    def __init__(self, num_classes: int, dim: int, temperature: float = 0.05, class_ratio: float | None = None) -> None:
         super().__init__()
         functional.check_at_least("num_classes", num_classes, 2)
         functional.check_at_least("dim", dim, 1)
@@ -39,18 +50,29 @@ class NormSoftmaxLoss(Loss):
         self.num_classes = num_classes
         self.dim = dim
         self.temperature = temperature
+        self.sampled_classes = None if class_ratio is None else _sampled_classes(class_ratio, num_classes)
         bound = dim**-0.5
         self.proxies = nn.Parameter(torch.empty(num_classes, dim).uniform_(-bound, bound))  # (C, D)
 
     def predict(self, embeddings: Tensor) -> Tensor:
-        """Logits (B, C) of embeddings (B, D), in -1/temperature..1/temperature; the largest is the likeliest class."""
+        """Logits (B, C) of embeddings (B, D), in -1/temperature..1/temperature: a classifier of the training classes.
+
+        The largest is the likeliest class, softmax gives probabilities. Column c is label c of the training set, whose
+        name is ``dataset.class_names[c]``.
+
+        Raises:
+            ValueError: for embeddings of another size.
+        """
+        return self._logits(embeddings, self.proxies)
+
+    def _logits(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
         if embeddings.dim() != 2 or embeddings.shape[1] != self.dim:
             raise ValueError(
                 f"embeddings must be (B, {self.dim}), as dim={self.dim} says, got shape {tuple(embeddings.shape)}; "
                 "leave dim out of the config and it is filled in"
             )
-        proxies = functional.in_float32(self.proxies)  # (C, D)
-        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies) / self.temperature  # (B, C)
+        proxies = functional.in_float32(proxies)  # (S, D)
+        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies) / self.temperature  # (B, S)
 
     def forward(
         self,
@@ -60,11 +82,30 @@ class NormSoftmaxLoss(Loss):
         similarity: Similarity | None = None,
     ) -> LossOutput:
         functional.check_batch(embeddings, labels)
-        if labels.device.type == "cpu":
+        subsample = self.sampled_classes is not None and self.training
+        if subsample or labels.device.type == "cpu":
             outside = labels[(labels < 0) | (labels >= self.num_classes)]
             if len(outside):
                 raise ValueError(
                     f"label {int(outside[0])} is outside 0..{self.num_classes - 1} (num_classes={self.num_classes}); "
                     "leave num_classes out of the config and it is filled in, or number the classes from 0 on"
                 )
-        return LossOutput(cross_entropy(self.predict(embeddings), labels))
+        if not subsample:
+            return LossOutput(cross_entropy(self.predict(embeddings), labels))
+        assert self.sampled_classes is not None
+        classes = draw_classes(labels, self.num_classes, self.sampled_classes)  # (S,)
+        proxies = embedding(classes, self.proxies, sparse=True)  # (S, D)
+        return LossOutput(cross_entropy(self._logits(embeddings, proxies), torch.searchsorted(classes, labels)))
+
+
+def _sampled_classes(class_ratio: float, num_classes: int) -> int:
+    functional.check_at_least("class_ratio", class_ratio, 0, open_end=True)
+    if class_ratio > 1:
+        raise ValueError(f"class_ratio must be in (0, 1], a share of all classes, got {class_ratio!r}")
+    sampled = round(class_ratio * num_classes)
+    if sampled < 2:
+        raise ValueError(
+            f"class_ratio ({class_ratio}) of {num_classes} classes is {sampled}, which leaves no negative class beside "
+            f"the batch's own; take at least {2 / num_classes:.2g}, or leave class_ratio out to use all classes"
+        )
+    return sampled

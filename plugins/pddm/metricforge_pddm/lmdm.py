@@ -21,9 +21,8 @@ from metricforge_pddm.pair_unit import (
 class LMDM(Similarity):
     """Large margin deep metric, the baseline of the PDDM paper (Huang et al., NIPS 2016, Table 1).
 
-    Eq. 2 from u alone: ``u = |f_i - f_j|``, ``u' = r(relu(W_u u + b_u))``, ``c = relu(W_c u' + b_c)``, ``S = W_s c +
-    b_s``,
-    with f L2-normalised. Range, symmetry, precision, memory and the place of dropout are as in PDDM.
+    Eq. 2 from u alone, with f L2-normalised: ``u = |f_i - f_j|``, ``u' = r(relu(W_u u + b_u))``, ``c = relu(W_c u' +
+    b_c)``, ``S = W_s c + b_s``. Range, symmetry, precision, memory and the place of dropout are as in PDDM.
 
     Args:
         dim: embedding size D >= 1.

@@ -1,0 +1,17 @@
+# python tools/train.py configs/normsoftmax_glyphs_binary.py
+# Normalised softmax on Glyphs, scored twice: by its 512 floats (2,048 bytes an image) and by their signs (64 bytes).
+_base_ = ["normsoftmax_glyphs.py"]
+
+model = dict(head=dict(dim=512))
+evaluators = [
+    dict(type="RecallAtK", ks=[1, 2, 4, 8]),
+    dict(type="MAPAtR"),
+    dict(type="RPrecision"),
+    dict(type="NMI"),
+    dict(
+        type="ScoresBySimilarity",
+        name="binary",
+        similarity=dict(type="HammingSimilarity"),
+        evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8]), dict(type="MAPAtR"), dict(type="NMI")],
+    ),
+]

@@ -1,0 +1,66 @@
+"""The same scores by another similarity, beside those of the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.interfaces import Evaluator, Similarity
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class ScoresBySimilarity(Evaluator):
+    """Runs ``evaluators`` on the same images ranked by ``similarity``; ``recall@1`` becomes ``<name>/recall@1``.
+
+    Binary codes beside the float embeddings, or plain distances beside a learned score::
+
+        dict(
+            type="ScoresBySimilarity",
+            name="binary",
+            similarity=dict(type="HammingSimilarity"),
+            evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])],
+        )
+
+    Neighbours and clusters are computed once for all of ``evaluators``.
+
+    Args:
+        name: stands before the name of each score.
+        similarity: what ranks the gallery; without weights of its own.
+        evaluators: what is scored, at least one.
+
+    Raises:
+        ValueError: for an empty ``name``, ``evaluators`` that are none, or a similarity with weights, which nothing would have trained.
+    """
+
+    def __init__(self, name: str, similarity: Similarity, evaluators: Sequence[Evaluator]) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'name must say how these scores are told from the others, such as "binary", got {name!r}')
+        check_evaluators(evaluators)
+        if not isinstance(similarity, Similarity):
+            raise ValueError(
+                f'similarity must be one, such as dict(type="EuclideanSimilarity"), got {type(similarity).__name__}'
+            )
+        weights = sum(parameter.numel() for parameter in similarity.parameters())
+        if weights:
+            raise ValueError(
+                f"similarity must be one without weights, got {type(similarity).__name__} with {weights}, which "
+                "nothing has trained; make it the model's similarity, and name here what it is compared with"
+            )
+        self.name = name
+        self.similarity = similarity
+        self.evaluators = tuple(evaluators)
+
+    def neighbours_needed(self, context: EvaluationContext) -> int:
+        for evaluator in self.evaluators:
+            evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
+        return 0
+
+    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+        scores = evaluate(context.by(self.similarity), self.evaluators)
+        return {f"{self.name}/{key}": value for key, value in scores.items()}
+
+    def protocol(self) -> dict[str, object]:
+        inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]
+        return {"name": self.name, "similarity": type(self.similarity).__name__, "evaluators": inner}
