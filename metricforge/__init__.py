@@ -17,6 +17,7 @@ from metricforge.registry import (
     TRANSFORMS,
 )
 from metricforge.runner import build_runner
+from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
 from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets, Tuples
 
 __version__ = "0.1.0"
@@ -32,6 +33,8 @@ __all__ = [
     "SIMILARITIES",
     "TRANSFORMS",
     "Backbone",
+    "BatchSampler",
+    "EmbeddingBatchSampler",
     "EmbeddingSet",
     "Evaluator",
     "Loss",

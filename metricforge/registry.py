@@ -20,6 +20,7 @@ from metricforge.errors import ConfigError, UnknownTypeError
 FIRST_PARTY_TYPES = {
     "LiftedStructureLoss": "metricforge-lifted",
     "LiftedStructureMiner": "metricforge-lifted",
+    "DifficultNeighbourBatchSampler": "metricforge-lifted",
     "PDDM": "metricforge-pddm",
     "LMDM": "metricforge-pddm",
     "HardQuadrupletMiner": "metricforge-pddm",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from metricforge.engine.checkpoint_hook import CheckpointHook
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.console_hook import ConsoleHook
 from metricforge.engine.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.seeding import derive_seed, seed_all
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import DATASETS, EVALUATORS, SAMPLERS
+from metricforge.samplers import EmbeddingBatchSampler
 
 
 def build_runner(
@@ -93,7 +96,13 @@ def build_runner(
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes)
+    evaluation_loading = dict(
+        batch_size=cfg.test_dataloader.get("batch_size", 256),
+        num_workers=cfg.test_dataloader.get("num_workers", 0),
+        device=where,
+    )
     loader = None
+    hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
     if train_set is not None:
         sampler = SAMPLERS.build(
             cfg.train_dataloader.sampler,
@@ -105,16 +114,14 @@ def build_runner(
         )
         workers = cfg.train_dataloader.get("num_workers", 0)
         loader = build_train_loader(train_set, sampler, seed=run_seed, num_workers=workers, device=where)
-    test_loader = build_test_loader(
-        test_set,
-        batch_size=cfg.test_dataloader.get("batch_size", 256),
-        num_workers=cfg.test_dataloader.get("num_workers", 0),
-        device=where,
-    )
+        if isinstance(sampler, EmbeddingBatchSampler):
+            seen_as_tested = copy(train_set)
+            seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random
+            hooks.append(EmbeddingBankHook(sampler, build_test_loader(seen_as_tested, **evaluation_loading)))
+    test_loader = build_test_loader(test_set, **evaluation_loading)
     evaluators = [
         EVALUATORS.build(e, path=f"evaluators[{i}]", dim=model.head.dim) for i, e in enumerate(cfg.evaluators)
     ]
-    hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     with warnings.catch_warnings():
         # mmengine's own deprecations are nothing that a user of ours can act on

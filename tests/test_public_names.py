@@ -16,6 +16,8 @@ PUBLIC = [
     "SIMILARITIES",
     "TRANSFORMS",
     "Backbone",
+    "BatchSampler",
+    "EmbeddingBatchSampler",
     "EmbeddingSet",
     "Evaluator",
     "Loss",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -40,14 +43,23 @@ def train(arguments: argparse.Namespace) -> None:
     folder, config = runner.run_dir, Path(arguments.config)
     best = folder / "best.pth"
     weights = best if best.exists() else folder / runner.newest_checkpoint_name()
+    python = _python_to_type()
     console.print(
         f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"
-        f"  python tools/test.py {folder / config.name} {weights} --picture {folder / 'neighbours.png'}\n"
-        f"  python tools/train.py {config} --seed 1",
+        f"  {python} tools/test.py {folder / config.name} {weights} --picture {folder / 'neighbours.png'}\n"
+        f"  {python} tools/train.py {config} --seed 1",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _python_to_type() -> str:
+    """``python`` where that is the interpreter at work, else the path that leads to it from here."""
+    found = shutil.which("python")
+    if found and Path(found) == Path(sys.executable):
+        return "python"
+    return os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ class MetricLearner(nn.Module):
     """Images (B, 3, H, W) uint8 to embeddings (B, D), and with labels (B,) to a loss.
 
     The images are normalised on the device, with the backbone's own mean and standard deviation. While
-    ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers).
+    ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers). ``last_embeddings`` are
+    those (B, D) of the latest batch that gave a loss, without gradient, for whoever follows the training.
 
     Args:
         backbone: images to features (B, F).
@@ -53,6 +54,7 @@ class MetricLearner(nn.Module):
         self.miner = miner
         self.loss = loss
         self.train_backbone = True
+        self.last_embeddings: Tensor | None = None
         # as buffers the two constants follow the model to its device; they are no weights, so no checkpoint holds them
         self.register_buffer("mean", 255 * torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
@@ -85,6 +87,7 @@ class MetricLearner(nn.Module):
         """The loss of a batch; mining sees the same embeddings, without gradient."""
         assert self.loss is not None, "a model without a loss is only evaluated"
         embeddings = self.embed(images)
+        self.last_embeddings = embeddings.detach()
         # pair maths cancels catastrophically in half precision: losses work in float32, a third party's too
         with torch.autocast(embeddings.device.type, enabled=False):
             tuples = None

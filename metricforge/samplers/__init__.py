@@ -2,6 +2,7 @@
 
 from metricforge.samplers.batch_sampler import BatchSampler
 from metricforge.samplers.class_balanced_batch_sampler import ClassBalancedBatchSampler
+from metricforge.samplers.embedding_batch_sampler import EmbeddingBatchSampler
 from metricforge.samplers.random_batch_sampler import RandomBatchSampler
 
-__all__ = ["BatchSampler", "ClassBalancedBatchSampler", "RandomBatchSampler"]
+__all__ = ["BatchSampler", "ClassBalancedBatchSampler", "EmbeddingBatchSampler", "RandomBatchSampler"]

@@ -15,7 +15,7 @@ class BatchSampler(Sampler[list[int]], ABC):
 
     All processes draw the same global batches of ``batch_size`` images, and each takes its own ``batch_size /
     world_size`` of every one. What is drawn depends on the arguments and the epoch alone, so a run that is taken up
-    again sees what it would have seen.
+    again sees what it would have seen. (One that chooses by embeddings as well is an ``EmbeddingBatchSampler``.)
 
     Args:
         labels: the class of each image (N,), integers.

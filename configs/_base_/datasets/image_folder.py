@@ -27,4 +27,10 @@ evaluators = [
     dict(type="MAPAtR"),
     dict(type="RPrecision"),
     dict(type="NMI"),
+    dict(
+        type="ScoresBySimilarity",
+        name="binary",  # by the signs alone: an eighth of a byte a dimension, for four bytes
+        similarity=dict(type="HammingSimilarity"),
+        evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])],
+    ),
 ]

@@ -17,11 +17,11 @@ class LiftedStructureMiner(Miner):
     With ``negatives="all"`` these are the pairs that Eq. 4 sums over, so the lifted structured loss (Song et al.,
     CVPR 2016) is the same as without a miner. With ``"as_many_as_positives"`` a random subset of them, as many as
     there are positive pairs (fewer if the batch has fewer), drawn anew each call from torch's global generator of the
-    device: what the released code does. A batch of one class yields positives only, a batch of all different images
-    nothing.
+    device: what the released code does once with all pairs of the data set, here with those of a batch. A batch of
+    one class yields positives only, a batch of all different images nothing.
 
-    Deviation: the paper (section 4) adds to the batch the difficult neighbours of a few random positive pairs; which
-    images make up a batch is a sampler's matter, so this miner chooses among those that are there.
+    Which images make up a batch is a sampler's matter: for the difficult neighbours of the paper's section 4 see
+    ``DifficultNeighbourBatchSampler``.
 
     Raises:
         ValueError: for another ``negatives``, or a malformed batch.

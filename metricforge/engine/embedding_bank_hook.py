@@ -1,0 +1,68 @@
+"""Brings a batch sampler the embeddings it chooses by, and keeps its state in the checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather, broadcast
+from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
+
+from metricforge.engine.embedding import embed_dataset
+from metricforge.errors import CheckpointError
+from metricforge.samplers import EmbeddingBatchSampler
+
+
+class EmbeddingBankHook(Hook):
+    """Calls an ``EmbeddingBatchSampler`` as that class says, so that a resumed run draws the same batches.
+
+    With several processes each embeds the whole training set and takes over the first one's result, and what a batch
+    gave is gathered in the order of the ranks: all know the same, to the bit.
+
+    Args:
+        sampler: the one that the training loader draws from.
+        loader: all training images once in their stored order, without random transforms, as ``build_test_loader``
+            makes it.
+    """
+
+    # before the console's hook opens its bar (one at a time), and before a checkpoint is written
+    priority = "NORMAL"
+
+    def __init__(self, sampler: EmbeddingBatchSampler, loader: DataLoader[dict[str, Any]]) -> None:
+        self.sampler = sampler
+        self.loader = loader
+
+    def before_train_epoch(self, runner: Any) -> None:
+        if not self.sampler.refresh_is_due():
+            return
+        with runner.progress("embedding the training set", len(self.sampler.labels)) as advance:
+            embedded = embed_dataset(runner.model, self.loader, runner.device, advance)
+        assert embedded.ids is not None
+        assert (embedded.ids[1:] > embedded.ids[:-1]).all(), "the loader must keep the stored order"
+        embeddings = torch.from_numpy(embedded.embeddings)  # (N, D)
+        broadcast(embeddings)
+        self.sampler.refresh(embeddings)
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        indices, embeddings = (torch.cat(all_gather(x)) for x in (data_batch["id"], runner.model.last_embeddings))
+        self.sampler.observe(indices, embeddings)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["sampler"] = self.sampler.state_dict()
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        name = type(self.sampler).__name__
+        way_out = "only the same run can be resumed, anything else is a new one (another --work-dir)"
+        if "sampler" not in checkpoint:
+            raise CheckpointError(f"the checkpoint has no state of {name}: it is of another sampler; {way_out}")
+        try:
+            self.sampler.load_state_dict(checkpoint["sampler"])
+        except ValueError as error:
+            raise CheckpointError(f"the checkpoint's state does not fit {name}: {error}; {way_out}") from error
