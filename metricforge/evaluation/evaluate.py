@@ -10,7 +10,7 @@ from metricforge.interfaces import Evaluator
 
 def check_evaluators(evaluators: object) -> None:
     """Raises ValueError unless ``evaluators`` are a sequence of at least one evaluator."""
-    if not isinstance(evaluators, (list, tuple)) or not all(isinstance(one, Evaluator) for one in evaluators):
+    if not isinstance(evaluators, Sequence) or not all(isinstance(one, Evaluator) for one in evaluators):
         raise ValueError(f'evaluators must be a list of them, such as [dict(type="RecallAtK")], got {evaluators!r}')
     if not evaluators:
         raise ValueError("evaluators must hold at least one evaluator, such as RecallAtK(), got none")

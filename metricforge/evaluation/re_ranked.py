@@ -24,7 +24,7 @@ class ReRanked(Evaluator):
 
     Args:
         similarity: finds the shortlist.
-        evaluators: what is scored on the re-ordered neighbours.
+        evaluators: what is scored on the re-ordered neighbours; none where only ``agreement`` is asked for.
         shortlist: candidates a query, at least 1; the whole gallery where that is smaller.
         agreement: the values of K to compare with the exact search; empty leaves that search out.
         name: leads the names of the scores.
@@ -45,7 +45,8 @@ class ReRanked(Evaluator):
             raise ValueError(
                 f'similarity must be one, such as dict(type="EuclideanSimilarity"), got {type(similarity).__name__}'
             )
-        check_evaluators(evaluators)
+        if evaluators or not agreement:
+            check_evaluators(evaluators)
         if isinstance(shortlist, bool) or not isinstance(shortlist, int) or shortlist < 1:
             raise ValueError(f"shortlist must be a whole number >= 1, got {shortlist!r}")
         if any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in agreement):
@@ -72,7 +73,7 @@ class ReRanked(Evaluator):
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
         reranked = RerankedContext(context.by(self.similarity), context, self.shortlist)
         reranked.prefetch(max([1, *self.agreement, *(e.neighbours_needed(reranked) for e in self.evaluators)]))
-        scores = evaluate(reranked, self.evaluators)
+        scores = evaluate(reranked, self.evaluators) if self.evaluators else {}
         for k in self.agreement:
             scores[f"agreement@{k}"] = _overlap(reranked.neighbours(k), context.neighbours(k))
         return {f"{self.name}/{score}": value for score, value in scores.items()}

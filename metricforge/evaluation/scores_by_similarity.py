@@ -31,7 +31,8 @@ class ScoresBySimilarity(Evaluator):
         evaluators: what is scored, at least one.
 
     Raises:
-        ValueError: for an empty ``name``, ``evaluators`` that are none, or a similarity with weights, which nothing would have trained.
+        ValueError: for an empty ``name``, ``evaluators`` that are none, or a similarity with weights, which nothing
+            would have trained.
     """
 
     def __init__(self, name: str, similarity: Similarity, evaluators: Sequence[Evaluator]) -> None:
