@@ -25,6 +25,7 @@ TOP_LEVEL = {
     "train_dataloader": "dataset, sampler and num_workers",
     "test_dataloader": "dataset, batch_size and num_workers",
     "evaluators": "a list of evaluators",
+    "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
@@ -124,10 +125,11 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
         faults += _part_faults(
             config["test_dataloader"], "test_dataloader", {"dataset", "batch_size", "num_workers"}, {"dataset"}
         )
-    for number, evaluator in enumerate(config.get("evaluators") or []):
-        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {"dim": None})
+    for key in ("evaluators", "final_evaluators"):
+        for number, evaluator in enumerate(config.get(key) or []):
+            faults += KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
     if config.get("test_cfg"):
-        injected = {"runner", "dataloader", "evaluators", "mode"}
+        injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode"}
         faults += _keyword_faults(EvaluationLoop, config["test_cfg"], "test_cfg", injected)
     if train:
         faults += _training_faults(config)

@@ -23,6 +23,7 @@ class EvaluationLoop(BaseLoop):
         runner: the runner this loop belongs to.
         dataloader: the test images.
         evaluators: what is scored.
+        final_evaluators: what is scored besides, but not by a validation that more training follows.
         mode: ``"val"`` during training or ``"test"``: which hooks are called.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
     """
@@ -32,20 +33,22 @@ class EvaluationLoop(BaseLoop):
         runner: Any,
         dataloader: DataLoader[dict[str, Any]],
         evaluators: Sequence[Evaluator],
+        final_evaluators: Sequence[Evaluator],
         mode: str,
         scores_at_once: int = 2**24,
     ) -> None:
         super().__init__(runner, dataloader)
-        self.evaluators = evaluators
+        self.evaluators = tuple(evaluators)
+        self.final_evaluators = tuple(final_evaluators)
         self.mode = mode
         self.scores_at_once = scores_at_once
         self.context: EvaluationContext | None = None
 
-    def run(self) -> dict[str, float]:
-        """Evaluates, writes ``scores.json`` and returns the scores."""
+    def run(self, *, final: bool = True) -> dict[str, float]:
+        """Evaluates, writes ``scores.json`` and returns the scores; with ``final`` those of all evaluators."""
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
-        scores, protocol, self.context = self.score(self.runner.model)
+        scores, protocol, self.context = self.score(self.runner.model, final=final)
         protocol |= {
             "checkpoint": self.runner.describe_weights(),
             "epoch": self.runner.trained_epochs,
@@ -58,24 +61,16 @@ class EvaluationLoop(BaseLoop):
         return scores
 
     def score(
-        self, model: MetricLearner, task: str = "embedding"
+        self, model: MetricLearner, task: str = "embedding", *, final: bool = True
     ) -> tuple[dict[str, float], dict[str, object], EvaluationContext]:
         """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched."""
         started = time.perf_counter()
         dataset = self.dataloader.dataset
         assert isinstance(dataset, ImageDataset)
-        with self.runner.progress(task, len(dataset)) as advance:
-            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
-        context = EvaluationContext(
-            embedded,
-            model.similarity,
-            seed=self.runner.seed,
-            device=self.runner.device,
-            scores_at_once=self.scores_at_once,
-            progress=self.runner.progress,
-        )
-        scores = evaluate(context, self.evaluators)
-        protocol = describe_protocol(context, self.evaluators) | {
+        context = self.embed(model, task)
+        evaluators = self.evaluators + (self.final_evaluators if final else ())
+        scores = evaluate(context, evaluators)
+        protocol = describe_protocol(context, evaluators) | {
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),
@@ -85,3 +80,18 @@ class EvaluationLoop(BaseLoop):
             "seconds": round(time.perf_counter() - started, 2),
         }
         return scores, protocol, context
+
+    def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext:
+        """The images of this loop, embedded by ``model``, ready to be searched by its similarity."""
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        with self.runner.progress(task, len(dataset)) as advance:
+            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
+        return EvaluationContext(
+            embedded,
+            model.similarity,
+            seed=self.runner.seed,
+            device=self.runner.device,
+            scores_at_once=self.scores_at_once,
+            progress=self.runner.progress,
+        )

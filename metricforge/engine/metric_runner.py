@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
 from metricforge.engine.evaluation_loop import EvaluationLoop
+from metricforge.engine.history import History
 from metricforge.engine.loss_ledger import LossLedger
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.engine.train_loop import ResumableTrainLoop
@@ -44,6 +45,7 @@ class MetricRunner(Runner):
         test_loader: from ``build_test_loader``.
         evaluators: what is scored.
         hooks: further hooks, the checkpoint's and the console's among them.
+        final_evaluators: what only the last validation of training scores besides, and a test.
         resume: take up the newest checkpoint in ``run_dir`` that loads.
         weights: a checkpoint whose weights are evaluated.
     """
@@ -65,6 +67,7 @@ class MetricRunner(Runner):
         test_loader: DataLoader[dict[str, Any]],
         evaluators: Sequence[Evaluator],
         hooks: Sequence[Hook],
+        final_evaluators: Sequence[Evaluator] = (),
         resume: bool = False,
         weights: Path | None = None,
     ) -> None:
@@ -73,7 +76,9 @@ class MetricRunner(Runner):
         self.run_dir = run_dir
         self.num_classes = num_classes
         self.evaluators = evaluators
+        self.final_evaluators = final_evaluators
         self.losses = LossLedger()
+        self.history = History(run_dir)
         self.last_scores: dict[str, float] = {}
         self.best_score: float | None = None
         self.baseline_scores: dict[str, dict[str, float]] = {}
@@ -173,7 +178,7 @@ class MetricRunner(Runner):
     def _build_evaluation_loop(self, loop: Any, mode: str) -> EvaluationLoop:
         if isinstance(loop, EvaluationLoop):
             return loop
-        return EvaluationLoop(self, self._test_dataloader, self.evaluators, mode, **loop)
+        return EvaluationLoop(self, self._test_dataloader, self.evaluators, self.final_evaluators, mode, **loop)
 
     # ------------------------------------------------------------------ checkpoints
 
