@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on the embedded data set, evaluate"
 	@echo "make test    set up, run the whole test suite"
 	@echo "make check   style, types and the architecture's rules"
+	@echo "make bench   measure against what the maths alone takes; prints ratios"
 	@echo "make setup   only make $(VENV) and install everything into it"
 	@echo "make clean   remove $(VENV) and everything that was generated"
 
@@ -33,6 +34,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python benchmarks/pddm.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
