@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax
+DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
 .PHONY: setup demo test check bench clean
 .DEFAULT_GOAL := help
@@ -11,7 +11,7 @@ help:
 	@echo "make demo    set up, train on the embedded data set, evaluate"
 	@echo "make test    set up, run the whole test suite"
 	@echo "make check   style, types and the architecture's rules"
-	@echo "make bench   measure against what the maths alone takes; prints ratios"
+	@echo "make bench   measure the losses against pytorch-metric-learning; options: make bench BENCH=--help"
 	@echo "make setup   only make $(VENV) and install everything into it"
 	@echo "make clean   remove $(VENV) and everything that was generated"
 
@@ -36,6 +36,8 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[bench]"
+	$(BIN)/python benchmarks/losses.py $(BENCH)
 	$(BIN)/python benchmarks/pddm.py
 
 clean:

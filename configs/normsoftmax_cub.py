@@ -1,7 +1,7 @@
 # python tools/train.py configs/normsoftmax_cub.py
 # NormSoftmax on CUB-200-2011 (Zhai & Wu 2018, section 6.1): ResNet-50, 512 dimensions, batches of 3 classes x 25,
 # one epoch on the new layers only, then 30 on all, SGD at 1e-3, a tenth of it from the 15th of the 30 on.
-_base_ = ["_base_/datasets/cub.py", "_base_/runtime/default.py"]
+_base_ = ["_base_/datasets/cub.py", "_base_/recipes/normsoftmax.py", "_base_/runtime/default.py"]
 
 _squash = dict(type="Resize", size=(256, 256))
 train_dataloader = dict(
@@ -9,12 +9,4 @@ train_dataloader = dict(
     sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=3, samples_per_class=25),
 )
 test_dataloader = dict(dataset=dict(transform=[_squash, dict(type="CenterCrop", size=224)]))
-model = dict(
-    backbone=dict(type="TorchvisionBackbone", name="resnet50", pretrained=True),
-    head=dict(type="EmbeddingHead", dim=512, layer_norm=True),
-    similarity=dict(type="CosineSimilarity"),
-    loss=dict(type="NormSoftmaxLoss", temperature=0.05),
-)
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=1e-3, momentum=0.9, weight_decay=1e-4))
-param_scheduler = [dict(type="MultiStepLR", milestones=[16], gamma=0.1, by_epoch=True)]
-train_cfg = dict(max_epochs=31, warmup_epochs=1, val_interval=5)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -1,6 +1,7 @@
 """MetricForge trains, measures, explains and serves embeddings that put like things close together."""
 
 from metricforge import functional
+from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.errors import MetricForgeError
 from metricforge.interfaces import Backbone, Evaluator, Loss, Miner, Similarity
@@ -15,6 +16,7 @@ from metricforge.registry import (
     SAMPLERS,
     SIMILARITIES,
     TRANSFORMS,
+    Registry,
 )
 from metricforge.runner import build_runner
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
@@ -36,6 +38,7 @@ __all__ = [
     "BatchSampler",
     "EmbeddingBatchSampler",
     "EmbeddingSet",
+    "EmptyBatchWarning",
     "Evaluator",
     "Loss",
     "LossOutput",
@@ -43,6 +46,7 @@ __all__ = [
     "Miner",
     "Pairs",
     "Quadruplets",
+    "Registry",
     "Similarity",
     "Triplets",
     "Tuples",

@@ -22,7 +22,7 @@ from metricforge.registry import KINDS, Registry, accepted_arguments, argument_f
 TOP_LEVEL = {
     "model": "backbone, head, similarity, miner and loss",
     "data_root": "the folder of the training and the test set, in place of their own root",
-    "train_dataloader": "dataset, sampler and num_workers",
+    "train_dataloader": "dataset, sampler, num_workers, and unreadable: error (by default) or skip",
     "test_dataloader": "dataset, batch_size and num_workers",
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
@@ -68,7 +68,7 @@ def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
     merged = dict(overrides)
     for key, value in overrides.items():
         parent, _, last = key.rpartition(".")
-        if last == "type" and _value_at(config, key) not in (None, value):
+        if last == "type" and value_at(config, key) not in (None, value):
             merged[f"{parent}._delete_"] = True
     try:
         config.merge_from_dict(merged)
@@ -76,7 +76,8 @@ def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
         raise ConfigError([f"{', '.join(overrides)}: {error}"], "the overrides") from error
 
 
-def _value_at(config: Any, key: str) -> Any:
+def value_at(config: Any, key: str) -> Any:
+    """What stands at the dotted ``key``; None if nothing does."""
     for part in key.split("."):
         if isinstance(config, Sequence) and not isinstance(config, str) and part.isdigit() and int(part) < len(config):
             config = config[int(part)]
@@ -162,9 +163,11 @@ def _class_of(registry: Registry, cfg: Any) -> Any:
 
 def _train_dataloader_faults(loader: Any) -> list[str]:
     path = "train_dataloader"
-    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers"}, {"dataset"})
+    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers", "unreadable"}, {"dataset"})
     if not isinstance(loader, Mapping):
         return faults
+    if loader.get("unreadable", "error") not in ("error", "skip"):
+        faults.append(f'{path}.unreadable: {loader["unreadable"]!r} must be "error" or "skip"')
     if not loader.get("sampler"):
         faults.append(
             f"{path}.sampler: is missing, so images would come in their stored order, one class after the other; "

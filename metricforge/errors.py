@@ -38,6 +38,10 @@ class DatasetError(MetricForgeError):
     """A data set that is absent, incomplete or not as it must be."""
 
 
+class UnreadableImageError(DatasetError):
+    """An image that cannot be decoded."""
+
+
 class CheckpointError(MetricForgeError):
     """A checkpoint that is absent, truncated, unsafe or of another model."""
 

@@ -4,7 +4,9 @@ A plug-in derives from one of them, decorates it with the registry of its kind (
 then selected by ``type=`` in a config. ``metricforge.testing`` has a ``check_...`` for each, the contract as a test.
 
 Constructor arguments named ``num_classes``, ``dim`` (embedding size) or ``feature_dim`` (backbone's feature size) are
-filled in by the framework where a config leaves them out, and compared with the truth where it does not.
+filled in by the framework where a config leaves them out, and compared with the truth where it does not. An argument
+named after a kind (``loss``, ``similarity``, ...) may be the config of another component, which is built first; a class
+attribute ``nested`` such as ``{"distance": SIMILARITIES}`` says so of arguments with other names, and of lists of them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from metricforge.empty_batches import EmptyBatches
+from metricforge.functional.pair_masks import has_positive_and_negative
 from metricforge.structures import LossOutput, Tuples
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ class Similarity(nn.Module, ABC):
 class Miner(nn.Module, ABC):
     """Chooses from a batch the tuples that the loss sees. ``yields`` is the one type it returns.
 
+    A plug-in may yield a subclass of ``Pairs``, ``Triplets`` or ``Quadruplets``; a loss that accepts these takes it.
     It may return no tuple at all, but never a positive as a negative, nor a sample as its own partner.
     """
 
@@ -81,12 +86,18 @@ class Loss(nn.Module, ABC):
     """Embeddings (B, D), labels (B,) int64 and mined tuples to a scalar that training makes small.
 
     ``accepts`` lists the tuple types it takes; empty, it works on the batch as it is. With ``tuples=None`` a loss uses
-    every tuple of the batch, unless ``needs_miner``. A batch without a positive or a negative gives zero, with zero
-    gradients, never NaN. It may own proxies, one weight vector a class.
+    every tuple of the batch, unless ``needs_miner``. It may own proxies, one weight vector a class.
+
+    A batch without a positive or a negative gives zero, with zero gradients, never NaN. Such batches are counted here,
+    and an ``EmptyBatchWarning`` says how many there were at the first, the tenth, the hundredth of them, ...
     """
 
     accepts: ClassVar[tuple[type, ...]] = ()
     needs_miner: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._empty_batches = EmptyBatches(type(self).__name__)
 
     @abstractmethod
     def forward(
@@ -96,6 +107,37 @@ class Loss(nn.Module, ABC):
         tuples: Tuples | None = None,
         similarity: Similarity | None = None,
     ) -> LossOutput: ...
+
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        """Whether a batch is not counted as empty: it has both a positive and a negative pair, and tuples if mined.
+
+        A loss that takes no tuples and owns parameters or buffers compares samples with its proxies, so every batch
+        will do. A loss of other needs overrides this; a tensor () bool spares a GPU the wait for the answer.
+        """
+        if tuples is not None and len(tuples) == 0:
+            return False
+        if not self.accepts and (any(True for _ in self.parameters()) or any(True for _ in self.buffers())):
+            return True
+        return has_positive_and_negative(labels)
+
+    def __call__(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        tuples: Tuples | None = None,
+        similarity: Similarity | None = None,
+    ) -> LossOutput:
+        output = super().__call__(embeddings, labels, tuples, similarity)
+        if not isinstance(output, LossOutput):
+            raise TypeError(
+                f"{type(self).__name__}.forward must return a LossOutput, got {type(output).__name__}; "
+                "return LossOutput(total)"
+            )
+        if labels.device.type == "cpu":  # the total is at hand, and only one of 0 raises the question
+            self._empty_batches.add(bool(output.total) or self.can_compare(labels, tuples))
+        else:
+            self._empty_batches.add(self.can_compare(labels, tuples), look_every=100)
+        return output
 
 
 class Evaluator(ABC):

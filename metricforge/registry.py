@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ FIRST_PARTY_TYPES = {
     "DoubleHeaderHingeLoss": "metricforge-pddm",
     "NormSoftmaxLoss": "metricforge-normsoftmax",
 }
+# The same for a distribution that has too many types to list: all of them begin so.
+FIRST_PARTY_PREFIXES = {"pml.": "metricforge-pml"}
 
 
 class Registry(mmengine.Registry):
@@ -37,6 +40,11 @@ class Registry(mmengine.Registry):
 
     def __init__(self, kind: str, location: str) -> None:
         super().__init__(kind, scope="metricforge", locations=[location])
+        self._left_out: dict[str, str] = {}
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Notes that ``name`` is not registered on purpose: whoever asks for it is told ``why``, and the way out."""
+        self._left_out[name] = why
 
     def names(self) -> list[str]:
         """All registered names, sorted, with the installed plug-ins' among them."""
@@ -60,7 +68,8 @@ class Registry(mmengine.Registry):
         Args:
             cfg: ``dict(type="TripletLoss", margin=0.2)``; values that are such dicts under a key naming a kind
                 (``loss``, ``similarity``, ...) are built first, and so are those in a list under its plural
-                (``evaluators``).
+                (``evaluators``), and those, alone or in lists and dicts, under a key for which the class's attribute
+                ``nested`` has a registry.
             path: where ``cfg`` stands in the config, for error messages.
             **derived: what the framework knows (``num_classes``, ``dim``, ...); each is handed over if the constructor
                 has an argument of that name.
@@ -74,8 +83,11 @@ class Registry(mmengine.Registry):
         arguments = {key: value for key, value in cfg.items() if key != "type"}
         cls = self.get(cfg["type"])
         accepted = accepted_arguments(cls)
+        nested = getattr(cls, "nested", {})
         for name, value in arguments.items():
-            if name in KINDS and is_component(value):
+            if name in nested:
+                arguments[name] = _build_nested(nested[name], value, _join(path, name), derived)
+            elif name in KINDS and is_component(value):
                 arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
             elif _is_component_list(name, value):
                 registry = KINDS[name.removesuffix("s")]
@@ -98,9 +110,13 @@ class Registry(mmengine.Registry):
             return [f"{where}: {cfg!r} must be a dict with a type, such as dict(type={self.names()[0]!r})"]
         if cfg["type"] not in self.names():
             return [f"{_join(path, 'type')}: {self._unknown(cfg['type'])}"]
-        faults = argument_faults(self.get(cfg["type"]), cfg, where, derived)
+        cls = self.get(cfg["type"])
+        faults = argument_faults(cls, cfg, where, derived)
+        nested = getattr(cls, "nested", {})
         for name, value in cfg.items():
-            if name in KINDS and is_component(value):
+            if name in nested:
+                faults += _nested_faults(nested[name], value, _join(path, name), derived)
+            elif name in KINDS and is_component(value):
                 faults += KINDS[name].faults(value, _join(path, name), derived)
             elif _is_component_list(name, value):
                 registry = KINDS[name.removesuffix("s")]
@@ -109,22 +125,72 @@ class Registry(mmengine.Registry):
         return faults
 
     def _unknown(self, key: object) -> str:
-        if key in FIRST_PARTY_TYPES:
-            distribution = FIRST_PARTY_TYPES[str(key)]
+        if key in self._left_out:
+            return f'"{key}" is not a {self.name} here: {self._left_out[str(key)]}'
+        of_kinds = [kind for kind, registry in KINDS.items() if registry is not self and key in registry.names()]
+        if of_kinds:
+            return f'"{key}" is a {" and a ".join(of_kinds)}, not a {self.name}'
+        distribution = _absent_distribution(str(key))
+        if distribution:
             return (
                 f'"{key}" comes with the plug-in {distribution}, which is not installed or failed to load; '
                 f"`metricforge plugins` tells which, `pip install {distribution}` installs it "
                 f"(in a checkout: pip install -e plugins/{distribution.removeprefix('metricforge-')})"
             )
-        return f'"{key}" is not a registered {self.name};{nearest(str(key), self.names())}'
+        return f'"{key}" is not a registered {self.name};{nearest(str(key), self.names(), _families(self.names()))}'
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets."""
+def _absent_distribution(key: str) -> str | None:
+    """Which distribution of ours has the type ``key`` that is not registered; None if none has, or it is loaded."""
+    for prefix, distribution in FIRST_PARTY_PREFIXES.items():
+        loaded = any(name.startswith(prefix) for registry in KINDS.values() for name in registry.module_dict)
+        if key.startswith(prefix) and not loaded:
+            return distribution
+    return FIRST_PARTY_TYPES.get(key)
+
+
+def _build_nested(registry: Registry, value: Any, path: str, derived: Mapping[str, Any]) -> Any:
+    if is_component(value):
+        return registry.build(value, path=path, **derived)
+    if isinstance(value, Mapping):
+        return {key: _build_nested(registry, part, _join(path, key), derived) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_build_nested(registry, part, f"{path}[{number}]", derived) for number, part in enumerate(value)]
+    return value
+
+
+def _nested_faults(registry: Registry, value: Any, path: str, derived: Mapping[str, Any]) -> list[str]:
+    if is_component(value):
+        return registry.faults(value, path, derived)
+    parts: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        parts = [(_join(path, key), part) for key, part in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"{path}[{number}]", part) for number, part in enumerate(value)]
+    return [fault for where, part in parts for fault in _nested_faults(registry, part, where, derived)]
+
+
+def _families(names: list[str]) -> list[str]:
+    """``names`` with those of one plug-in's prefix, where they are many, as one entry that says where to see them."""
+    prefixes = Counter(name.partition(".")[0] for name in names if "." in name)
+    many = {prefix: count for prefix, count in prefixes.items() if count > 5}
+    return [name for name in names if name.partition(".")[0] not in many or "." not in name] + [
+        f"{count} {prefix}.* that `metricforge plugins --all` lists" for prefix, count in many.items()
+    ]
+
+
+def nearest(name: str, known: list[str], shown: list[str] | None = None) -> str:
+    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets.
+
+    Args:
+        name: what was written.
+        known: what would have been right.
+        shown: what is said to be known, where ``known`` is too long; None for all of it.
+    """
     lowered = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     guess = f' did you mean "{lowered[close[0]]}"?' if close else ""
-    return f"{guess} (known: {', '.join(known) or 'none'})"
+    return f"{guess} (known: {', '.join(known if shown is None else shown) or 'none'})"
 
 
 def is_component(value: Any) -> bool:

@@ -21,6 +21,7 @@ from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.console_hook import ConsoleHook
 from metricforge.engine.data_loading import build_test_loader, build_train_loader
 from metricforge.engine.embedding_bank_hook import EmbeddingBankHook
+from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.seeding import derive_seed, seed_all
 from metricforge.errors import ConfigError
@@ -81,6 +82,8 @@ def build_runner(
     if faults:
         raise ConfigError(faults, source)
     where = _choose_device(device)
+    if where.type == "cpu":
+        keep_freed_memory()
     train_set = None
     if weights is None:
         train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
@@ -113,7 +116,14 @@ def build_runner(
             world_size=1,
         )
         workers = cfg.train_dataloader.get("num_workers", 0)
-        loader = build_train_loader(train_set, sampler, seed=run_seed, num_workers=workers, device=where)
+        loader = build_train_loader(
+            train_set,
+            sampler,
+            seed=run_seed,
+            num_workers=workers,
+            device=where,
+            skip_unreadable=cfg.train_dataloader.get("unreadable", "error") == "skip",
+        )
         if isinstance(sampler, EmbeddingBatchSampler):
             seen_as_tested = copy(train_set)
             seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import IntFlag
 from types import MappingProxyType
 from typing import Any
 
@@ -97,6 +98,14 @@ class LossOutput:
             raise ValueError(f"LossOutput.total must be a scalar, got shape {tuple(self.total.shape)}; reduce it first")
 
 
+class Role(IntFlag):
+    """What an image is for in a test: something to search with, something to find, or both."""
+
+    QUERY = 1
+    GALLERY = 2
+    BOTH = 3
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddingSet:
     """Embedded images: ``embeddings`` (N, D) float, ``labels`` (N,) and ``ids`` (N,) int64, on the host.
@@ -139,3 +148,8 @@ class EmbeddingSet:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def where(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> EmbeddingSet:
+        """The images for which ``chosen`` (N,) is true, with the ids they have here."""
+        assert self.ids is not None
+        return EmbeddingSet(self.embeddings[chosen], self.labels[chosen], self.ids[chosen], self.class_names)

@@ -1,8 +1,9 @@
-"""Small real runs that many tests train on: an image folder made here, and a config for it."""
+"""Small real runs that many tests train on: an image folder, a config for it, and tiny copies of the benchmarks."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from PIL import Image
 
@@ -66,3 +68,118 @@ def tiny_config(image_folder: Path) -> dict[str, Any]:
         train_cfg=dict(max_epochs=3, log_interval=2),
         seed=3,
     )
+
+
+def _picture(path: Path, colour: int, side: int = 24) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng([colour, *path.name.encode()]).integers(-20, 21, size=(side, side, 3))
+    Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8)).save(path, format="JPEG", quality=95)
+
+
+def _cub200(root: Path) -> None:
+    """Classes 1, 2, 100 and 101, 102, 200, out of order, four images each."""
+    names = {200: "200.Wren", 1: "001.Albatross", 101: "101.Pelican", 2: "002.Auk", 100: "100.Gull", 102: "102.Jay"}
+    files = [(n, f"{name}/bird_{copy}.jpg") for n, name in names.items() for copy in (4, 2, 3, 1)]
+    for number, file in files:
+        _picture(root / "images" / file, number)
+    (root / "images.txt").write_text("".join(f"{i} {file}\n" for i, (_, file) in enumerate(files, start=1)))
+    (root / "image_class_labels.txt").write_text("".join(f"{i} {n}\n" for i, (n, _) in enumerate(files, start=1)))
+    (root / "classes.txt").write_text("".join(f"{n} {name}\n" for n, name in sorted(names.items())))
+    boxes = "".join(f"{i} 2.0 1.0 20.0 16.0\n" for i in range(1, len(files) + 1))
+    (root / "bounding_boxes.txt").write_text(boxes)
+
+
+def _annotations(columns: dict[str, list[Any]]) -> np.ndarray[Any, Any]:
+    """A MATLAB struct array as the official files hold one: one row, a field a column."""
+    rows = np.empty((1, len(columns["class"])), dtype=[(name, object) for name in columns])
+    for name, values in columns.items():
+        rows[name][0] = values
+    return rows
+
+
+def _box_columns(count: int) -> dict[str, list[Any]]:
+    return {"bbox_x1": [3] * count, "bbox_y1": [2] * count, "bbox_x2": [20] * count, "bbox_y2": [17] * count}
+
+
+CAR_CLASSES = (1, 98, 99, 196)
+
+
+def _cars196(root: Path) -> None:
+    """The older layout: classes 1, 98, 99 and 196, four images each, official parts mixed."""
+    numbers = [number for _ in range(4) for number in CAR_CLASSES]
+    files = [f"car_ims/{i:06d}.jpg" for i in range(1, len(numbers) + 1)]
+    for number, file in zip(numbers, files, strict=True):
+        _picture(root / file, number)
+    columns = {"relative_im_path": files, **_box_columns(len(files)), "class": numbers}
+    annotations = _annotations(columns | {"test": [i % 2 for i in range(len(files))]})
+    names = np.array([[f"Car {n}" for n in range(1, 197)]], dtype=object)
+    scipy.io.savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": names})
+
+
+def _cars196_devkit(root: Path) -> None:
+    """The later layout: the same cars in two folders, two image of each class in each."""
+    (root / "devkit").mkdir(parents=True)
+    for part, list_file in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+        numbers = [number for _ in range(2) for number in CAR_CLASSES]
+        files = [f"{i:05d}.jpg" for i in range(1, len(numbers) + 1)]
+        for number, file in zip(numbers, files, strict=True):
+            _picture(root / f"cars_{part}" / file, number)
+        annotations = _annotations({**_box_columns(len(files)), "class": numbers, "fname": files})
+        scipy.io.savemat(root / list_file, {"annotations": annotations})
+    names = np.array([[f"Car {n}" for n in range(1, 197)]], dtype=object)
+    scipy.io.savemat(root / "devkit" / "cars_meta.mat", {"class_names": names})
+
+
+def _cars196_tree(root: Path) -> None:
+    """A tree of numbered class folders under train/ and test/."""
+    for number in CAR_CLASSES:
+        for copy in range(4):
+            part = "train" if copy % 2 else "test"
+            _picture(root / part / f"{number:03d}.Car_{number}" / f"{copy}.jpg", number)
+
+
+def _sop(root: Path) -> None:
+    """Three products of two kinds to train, three others to test, four pictures each."""
+    for split, products in (("train", {1: 1, 2: 1, 3: 2}), ("test", {11: 2, 12: 1, 13: 1})):
+        lines = ["image_id class_id super_class_id path"]
+        for product, kind in products.items():
+            for copy in range(4):
+                file = f"{('bicycle', 'cabinet')[kind - 1]}_final/{1000 + product}_{copy}.JPG"
+                _picture(root / file, 15 * product)
+                lines.append(f"{len(lines)} {product} {kind} {file}")
+        (root / f"Ebay_{split}.txt").write_text("\n".join(lines) + "\n")
+
+
+def _inshop(root: Path) -> None:
+    """Three items to train, three to test with one query and three gallery pictures each."""
+    lines = []
+    for item in range(1, 7):
+        for view in range(4):
+            file = f"img/WOMEN/Dresses/id_{item:08d}/02_{view}_front.jpg"
+            _picture(root / file, 35 * item)
+            part = "train" if item <= 3 else "gallery" if view else "query"
+            lines.append(f"{file}    id_{item:08d}    {part}")
+    header = f"{len(lines)}\nimage_name item_id evaluation_status\n"
+    (root / "list_eval_partition.txt").write_text(header + "\n".join(lines) + "\n")
+
+
+LAYOUTS = {
+    "cub200": _cub200,
+    "cars196": _cars196,
+    "cars196_devkit": _cars196_devkit,
+    "cars196_tree": _cars196_tree,
+    "sop": _sop,
+    "inshop": _inshop,
+}
+
+
+@pytest.fixture
+def make_benchmark() -> Callable[[str, Path], Path]:
+    """Makes a tiny copy of a benchmark in its official layout: the right names and list files, a few classes."""
+
+    def make(name: str, root: Path) -> Path:
+        root.mkdir(parents=True)
+        LAYOUTS[name](root)
+        return root
+
+    return make

@@ -34,6 +34,67 @@ def test_a_fault_in_a_nested_component_has_the_whole_path(registry):
         registry.build(dict(type="Holder", similarity=dict(type="Cosine")), path="model.head", dim=4)
 
 
+class Collection:
+    """Takes parts under names that are no kinds, alone, in a list or in a dict."""
+
+    nested = {"main": KINDS["similarity"], "others": KINDS["loss"]}  # noqa: RUF012
+
+    def __init__(self, main: object, others: object = None) -> None:
+        self.main, self.others = main, others
+
+
+def test_parts_under_other_names_are_built_alone_in_lists_and_in_dicts(registry):
+    registry.register_module(module=Collection)
+    part, loss = dict(type="CosineSimilarity"), dict(type="TripletLoss", margin=0.3)
+    built = registry.build(dict(type="Collection", main=part, others=dict(a=loss, b=[loss, None])))
+    assert type(built.main).__name__ == "CosineSimilarity"
+    assert built.others["a"].margin == built.others["b"][0].margin == 0.3
+    assert built.others["b"][1] is None
+
+
+def test_faults_of_parts_in_lists_and_dicts_have_the_whole_path(registry):
+    registry.register_module(module=Collection)
+    cfg = dict(type="Collection", main=dict(type="Cos"), others=dict(a=[dict(type="TripletLoss", marjin=1)]))
+    first, second = registry.faults(cfg, "model.x", {})
+    assert first.startswith('model.x.main.type: "Cos" is not a registered similarity')
+    assert second.startswith("model.x.others.a[0].marjin: TripletLoss has no such argument")
+
+
+def test_a_type_that_was_left_out_on_purpose_says_why(registry):
+    registry.leave_out("Other", "it needs two views; take Holder")
+    with pytest.raises(UnknownTypeError, match='"Other" is not a holder here: it needs two views; take Holder'):
+        registry.get("Other")
+
+
+def test_a_prefix_of_a_distribution_of_ours_says_what_to_install_unless_it_is_there(registry, monkeypatch):
+    for kind in KINDS.values():
+        kind.names()
+        kept = {name: cls for name, cls in kind._module_dict.items() if not name.startswith("pml.")}
+        monkeypatch.setattr(kind, "_module_dict", kept)
+    with pytest.raises(UnknownTypeError, match=r"comes with the plug-in metricforge-pml.*pip install -e plugins/pml"):
+        LOSSES.get("pml.AngularLoss")
+    LOSSES._module_dict["pml.CircleLoss"] = Holder
+    with pytest.raises(UnknownTypeError, match=r'"pml.CircelLoss" is not .* did you mean "pml.CircleLoss"'):
+        LOSSES.get("pml.CircelLoss")
+
+
+def test_a_name_of_another_kind_is_answered_with_that_kind():
+    with pytest.raises(UnknownTypeError, match='"HardTripletMiner" is a miner, not a loss'):
+        LOSSES.get("HardTripletMiner")
+
+
+def test_the_many_names_of_one_plug_in_are_one_entry_of_what_is_known(registry):
+    for number in range(40):
+        registry.register_module(name=f"big.Loss{number}", module=type(f"Loss{number}", (), {}))
+    registry.register_module(name="small.Loss", module=type("Loss", (), {}))
+    with pytest.raises(UnknownTypeError) as caught:
+        registry.get("big.Los7")
+    assert str(caught.value) == (
+        '"big.Los7" is not a registered holder; did you mean "big.Loss7"? '
+        "(known: Holder, small.Loss, 40 big.* that `metricforge plugins --all` lists)"
+    )
+
+
 def test_a_value_that_contradicts_the_data_is_an_error(registry):
     with pytest.raises(ConfigError, match="num_classes: 7 contradicts 98"):
         registry.build(dict(type="Holder", similarity=None, num_classes=7), dim=4, num_classes=98)

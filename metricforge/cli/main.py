@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from metricforge import __version__
-from metricforge.cli import plot, plugins, test, train
+from metricforge.cli import data, plot, plugins, reproduce, test, train
 from metricforge.cli.arguments import run_command
 
 
@@ -27,7 +27,14 @@ def main(argv: list[str] | None = None) -> None:
     plot.add_arguments(plotting)
     plotting.set_defaults(run=plot.plot)
 
+    data.add_arguments(commands.add_parser("data", help="get the published data sets, and look through any"))
+
+    reproduction = commands.add_parser("reproduce", help="run a paper's table and compare")
+    reproduce.add_arguments(reproduction)
+    reproduction.set_defaults(run=reproduce.reproduce)
+
     listing = commands.add_parser("plugins", help="list the installed plug-ins")
+    plugins.add_arguments(listing)
     listing.set_defaults(run=plugins.plugins)
 
     arguments = parser.parse_args(argv)

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     of_runs = pictures.add_parser("convergence", help="loss and score of one or more runs while they trained")
     of_runs.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, such as runs/pddm_glyphs")
-    of_runs.add_argument("--score", metavar="NAME", help="such as recall@1; by default the first that all runs have")
+    of_runs.add_argument(
+        "--score", nargs="+", metavar="NAME", help="such as recall@1; of several, each run's is the first that it has"
+    )
     of_runs.set_defaults(draw=convergence)
 
     for picture in (of_pairs, of_runs):
@@ -75,8 +77,9 @@ def distributions(arguments: argparse.Namespace) -> None:
 
 def convergence(arguments: argparse.Namespace) -> None:
     """Draws how the loss and a score of runs went, from their histories."""
-    score = draw_convergence(arguments.runs, arguments.out, arguments.score)
-    Console().print(f"loss and {score} drawn into {arguments.out}", highlight=False, soft_wrap=True)
+    drawn = draw_convergence(arguments.runs, arguments.out, arguments.score)
+    scores = " or ".join(dict.fromkeys(drawn.values()))
+    Console().print(f"loss and {scores} drawn into {arguments.out}", highlight=False, soft_wrap=True)
 
 
 def _picture(text: str) -> Path:

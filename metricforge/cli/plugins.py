@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from itertools import groupby
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from metricforge.plugins import GROUP, load_plugins
+from metricforge.plugins import GROUP, Plugin, load_plugins
+
+# A plug-in may register dozens of one kind, which would push the others off the screen.
+LISTED = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's one option."""
+    parser.add_argument("--all", action="store_true", help="every component on a line of its own: plug-in, kind, name")
 
 
 def plugins(arguments: argparse.Namespace) -> None:
-    """Prints a table of the installed plug-ins."""
+    """Prints a table of the installed plug-ins, or with ``--all`` a line for each of their components."""
     console = Console()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says what the warning says
@@ -20,9 +30,26 @@ def plugins(arguments: argparse.Namespace) -> None:
     if not installed:
         console.print(f"no plug-in is installed (a plug-in announces itself under the entry-point group {GROUP})")
         return
+    if arguments.all:
+        for plugin in installed:
+            for kind, name in plugin.registers:
+                print(plugin.name, kind, name)
+            if plugin.error:
+                print(plugin.name, "failed to load:", plugin.error)
+        return
     table = Table("plug-in", "distribution", "version", "registers")
     for plugin in installed:
-        registered = "\n".join(f"{kind} {name}" for kind, name in plugin.registers)
-        failed = f"[bold red]failed to load:[/] {plugin.error}"
-        table.add_row(plugin.name, plugin.distribution, plugin.version, failed if plugin.error else registered)
+        failed = f"[bold red]failed to load:[/] {escape(plugin.error)}"
+        table.add_row(plugin.name, plugin.distribution, plugin.version, failed if plugin.error else _summary(plugin))
     console.print(table)
+
+
+def _summary(plugin: Plugin) -> str:
+    """What ``plugin`` registers, a line for each; of a kind with many, only how many."""
+    lines = []
+    for kind, entries in groupby(plugin.registers, key=lambda entry: entry[0]):
+        names = [name for _, name in entries]
+        lines += (
+            [f"{kind} {name}" for name in names] if len(names) <= LISTED else [f"{kind}: {len(names)} names, see --all"]
+        )
+    return "\n".join(lines)

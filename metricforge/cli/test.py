@@ -42,7 +42,14 @@ def test(arguments: argparse.Namespace) -> None:
     if arguments.picture:
         context, dataset = runner.test_loop.context, runner.test_dataloader.dataset
         queries = pick_queries(context, PICTURED_QUERIES, seed=runner.seed)
-        draw_retrieval_grid(dataset.load, context, queries, arguments.picture, title=dataset.describe())
+        draw_retrieval_grid(
+            lambda query: dataset.load(int(context.queries.ids[query])),
+            context,
+            queries,
+            arguments.picture,
+            title=dataset.describe(),
+            gallery_images=lambda place: dataset.load(int(context.gallery.ids[place])),
+        )
         console.print(f"drawn into {arguments.picture}", highlight=False, soft_wrap=True)
 
 

@@ -48,7 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
         f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"
         f"  {python} tools/test.py {folder / config.name} {weights} --picture {folder / 'neighbours.png'}\n"
-        f"  {python} tools/train.py {config} --seed 1",
+        f"  {python} tools/train.py {folder / config.name} --seed 1",
         highlight=False,
         soft_wrap=True,
     )

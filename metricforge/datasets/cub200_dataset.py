@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from metricforge.datasets.image_file_dataset import ImageFileDataset
+from metricforge.datasets.split_counts import check_counts as check_split_counts
+from metricforge.datasets.split_counts import check_files
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 
-IMAGES_OF_SPLIT = {"train": 5864, "test": 5924}
+COUNTS = {"train": (100, 5864), "test": (100, 5924)}
+_AGAIN = "unpack CUB_200_2011.tgz again"
 _EXPECTED = ("images.txt", "image_class_labels.txt", "classes.txt", "images")
 
 
@@ -18,11 +23,12 @@ _EXPECTED = ("images.txt", "image_class_labels.txt", "classes.txt", "images")
 class CUB200Dataset(ImageFileDataset):
     """CUB-200-2011: classes 1-100 for training (5,864 images), 101-200 for the test (5,924), whole images.
 
-    The official train/test list and the bounding boxes are not used, as in the papers.
+    The official train/test list is not used, and the boxes only if asked for, as in the papers.
 
     Args:
         root: the official folder as unpacked, with images.txt, image_class_labels.txt, classes.txt and images/.
         split: "train" or "test".
+        crop: whether images are cropped to the boxes of bounding_boxes.txt; the papers take whole images.
         check_counts: whether the number of classes and images must be the official one.
         transform: see ImageDataset.
 
@@ -35,13 +41,15 @@ class CUB200Dataset(ImageFileDataset):
         self,
         root: str | Path = "data/CUB_200_2011",
         split: Literal["train", "test"] = "train",
+        crop: bool = False,
         check_counts: bool = True,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        if split not in IMAGES_OF_SPLIT:
+        if split not in COUNTS:
             raise ValueError(f'split must be "train" or "test", got {split!r}')
         folder = Path(root).expanduser().absolute()
-        absent = [name for name in _EXPECTED if not (folder / name).exists()]
+        expected = (*_EXPECTED, "bounding_boxes.txt") if crop else _EXPECTED
+        absent = [name for name in expected if not (folder / name).exists()]
         if absent:
             raise DatasetError(_absent(folder, absent))
         names = _read_table(folder / "classes.txt")
@@ -56,7 +64,10 @@ class CUB200Dataset(ImageFileDataset):
         numbers = sorted(number for number in set(class_of.values()) if number in wanted)
         images = sorted((image for image in files if class_of[image] in wanted), key=lambda i: (class_of[i], files[i]))
         if check_counts:
-            _check_counts(folder, split, numbers, [files[image] for image in images])
+            listed = [files[image] for image in images]
+            source = folder / "images.txt"
+            check_split_counts("CUB-200-2011", source, split, (len(numbers), len(listed)), COUNTS[split], _AGAIN)
+            check_files(folder / "images", listed, source.name, _AGAIN)
         label_of = {number: label for label, number in enumerate(numbers)}
         super().__init__(
             root=folder / "images",
@@ -65,6 +76,7 @@ class CUB200Dataset(ImageFileDataset):
             split=split,
             labels=[label_of[class_of[image]] for image in images],
             class_names=[names[number] for number in numbers],
+            boxes=_read_boxes(folder / "bounding_boxes.txt", images) if crop else None,
             transform=transform,
         )
 
@@ -74,7 +86,8 @@ def _absent(folder: Path, absent: list[str]) -> str:
     return (
         f"CUB-200-2011 was looked for in {folder}, {found}.\n"
         "  expected there: images.txt, image_class_labels.txt, classes.txt and images/<class>/<image>.jpg\n"
-        "  to get it: download CUB_200_2011.tgz (1.1 GB) from https://www.vision.caltech.edu/datasets/cub_200_2011/\n"
+        "  to get it: metricforge data prepare cub200\n"
+        "  or download CUB_200_2011.tgz (1.1 GB) from https://www.vision.caltech.edu/datasets/cub_200_2011/\n"
         f"  and unpack it with: tar xf CUB_200_2011.tgz -C {folder.parent}\n"
         "  if you have it elsewhere: --cfg-options data_root=FOLDER"
     )
@@ -89,19 +102,21 @@ def _read_table(file: Path) -> dict[int, str]:
         number, _, value = line.strip().partition(" ")
         if not (number.isdecimal() and value):
             raise DatasetError(f"{file}, line {position}: expected <number> <value>, got {line!r}")
+        if int(number) in table:
+            raise DatasetError(f"{file}, line {position}: number {number} stands a second time; {_AGAIN}")
         table[int(number)] = value
     return table
 
 
-def _check_counts(folder: Path, split: str, numbers: list[int], files: list[str]) -> None:
-    if len(numbers) != 100 or len(files) != IMAGES_OF_SPLIT[split]:
-        raise DatasetError(
-            f"{folder / 'images.txt'} lists {len(files):,} images of {len(numbers)} {split} classes; CUB-200-2011 has "
-            f"{IMAGES_OF_SPLIT[split]:,} of 100; unpack CUB_200_2011.tgz again, or set check_counts=False to use a part"
-        )
-    missing = [file for file in files if not (folder / "images" / file).is_file()]
-    if missing:
-        raise DatasetError(
-            f"{len(missing):,} of {len(files):,} images that images.txt lists are missing from {folder / 'images'}, "
-            f"such as {', '.join(missing[:3])}; unpack CUB_200_2011.tgz again"
-        )
+def _read_boxes(file: Path, images: list[int]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """(N, 4) as left, top, right, bottom, from lines ``<image> <left> <top> <width> <height>``."""
+    table = _read_table(file)
+    absent = [image for image in images if image not in table]
+    if absent:
+        raise DatasetError(f"{file} has no box of {len(absent):,} images, such as image {absent[0]}; {_AGAIN}")
+    try:
+        boxes = np.array([[float(value) for value in table[image].split()] for image in images]).reshape(-1, 4)
+    except ValueError as fault:
+        raise DatasetError(f"{file}: expected <image> <left> <top> <width> <height> in each line ({fault})") from fault
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes.astype(np.int32)

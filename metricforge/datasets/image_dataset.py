@@ -13,11 +13,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from metricforge.errors import DatasetError
+from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.registry import TRANSFORMS, is_component
+from metricforge.structures import Role
 
-# Pillow clips these to 8 bits instead of scaling them: a 16-bit picture would silently become white.
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+# Pillow clips these to 8 bits, so that a picture would silently become white; nothing says how they are to be scaled.
+_OPEN_SCALE = ("I", "F")
 
 
 class ImageDataset(Dataset[dict[str, Any]], ABC):
@@ -31,6 +33,11 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         split: which part of it this is, such as "train".
         labels: one integer an image (N,), which together take every value in 0..C-1.
         class_names: one name a class, indexed by label.
+        roles: of each image (N,), as bits of ``Role``: whether a test searches with it, finds it, or both. None: both,
+            for all. Each of the two needs an image.
+        groups: one integer an image (N,), which together take every value in 0..G-1: what is above the classes, such
+            as the kind of product. None: there is nothing.
+        group_names: one name a group, indexed by group.
         transform: transform configs such as ``dict(type="CenterCrop", size=224)``, or callables, applied in this order
             to the uint8 image (3, H, W); what comes out of the last must again be uint8 (3, H', W').
 
@@ -46,6 +53,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         split: str,
         labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
         class_names: Sequence[str],
+        roles: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
+        groups: np.ndarray[Any, np.dtype[Any]] | None = None,
+        group_names: Sequence[str] = (),
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
         super().__init__()
@@ -55,11 +65,16 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         self.class_names = tuple(class_names)
         if self.labels.ndim != 1 or len(self.labels) == 0:
             raise DatasetError(f"{name} {split} needs a label for each of at least one image, got {self.labels.shape}")
-        if not np.array_equal(np.unique(self.labels), np.arange(len(self.class_names))):
-            raise DatasetError(
-                f"{name} {split} has {len(self.class_names)} class names, but {len(np.unique(self.labels))} labels "
-                f"in {self.labels.min()}..{self.labels.max()}; every label in 0..C-1 must have an image and a name"
-            )
+        _check_numbering(self.labels, len(self.class_names), f"{name} {split}", "class", "label")
+        self.roles = None if roles is None or (roles == Role.BOTH).all() else np.asarray(roles, dtype=np.uint8)  # (N,)
+        if self.roles is not None:
+            assert self.roles.shape == self.labels.shape
+            _check_roles(self.roles, f"{name} {split}")
+        self.groups = None if groups is None else np.asarray(groups, dtype=np.int64)  # (N,)
+        self.group_names = tuple(group_names)
+        if self.groups is not None:
+            assert self.groups.shape == self.labels.shape
+            _check_numbering(self.groups, len(self.group_names), f"{name} {split}", "group", "group")
         self.transform = [_build_transform(step, f"transform[{i}]") for i, step in enumerate(transform or ())]
 
     @property
@@ -79,6 +94,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """16 hexadecimal digits that change when the classes, the labels or the images do; transforms do not count."""
         digest = hashlib.sha256("\0".join([self.name, self.split, *self.class_names]).encode())
         digest.update(self.labels.astype("<i8").tobytes())
+        for column in (self.roles, self.groups):
+            if column is not None:
+                digest.update(column.tobytes())
         self._digest_images(digest)
         return digest.hexdigest()[:16]
 
@@ -87,7 +105,11 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
 
     def describe(self) -> str:
         """One line, such as ``Glyphs train: 9,876 images of 858 classes``."""
-        return f"{self.name} {self.split}: {len(self):,} images of {self.num_classes:,} classes"
+        line = f"{self.name} {self.split}: {len(self):,} images of {self.num_classes:,} classes"
+        if self.roles is None:
+            return line
+        queries, gallery = ((self.roles & role != 0).sum() for role in (Role.QUERY, Role.GALLERY))
+        return f"{line}, {queries:,} queries in a gallery of {gallery:,}"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,15 +125,15 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         try:
             image = self.load(index)
             mode = image.mode
-            pixels = np.array(image.convert("RGB"))  # (H, W, 3)
+            pixels = np.array(eight_bit_rgb(image))  # (H, W, 3)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-            raise DatasetError(
+            raise UnreadableImageError(
                 f"{self.location(index)} cannot be read as an image ({type(fault).__name__}: {fault}); "
-                "replace or remove the file"
+                'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
             ) from fault
-        if mode in _DEEP_MODES:
-            raise DatasetError(
-                f"{self.location(index)} has more than 8 bits a channel (Pillow's mode {mode}); "
+        if mode in _OPEN_SCALE:
+            raise UnreadableImageError(
+                f"{self.location(index)} has 32 bits a channel (Pillow's mode {mode}); "
                 "convert it to 8 bits with a scale of your choice"
             )
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (3, H, W)
@@ -131,6 +153,36 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
                 "scaling and normalising is done on the device, by the model"
             )
         return image
+
+
+def eight_bit_rgb(image: Image.Image) -> Image.Image:
+    """``image`` of any mode as RGB: 16 bits scaled to 8 by their full range, what is transparent laid on white."""
+    if image.mode in _SIXTEEN_BITS:
+        deep = np.asarray(image).astype(np.uint32)  # (H, W)
+        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        ground = Image.new("RGBA", pixels.size, "white")
+        return Image.alpha_composite(ground, pixels).convert("RGB")
+    return image.convert("RGB")
+
+
+def _check_numbering(
+    numbers: np.ndarray[Any, np.dtype[np.int64]], names: int, where: str, kind: str, number: str
+) -> None:
+    """Raises DatasetError unless ``numbers`` take exactly the values 0..names-1."""
+    low, high = numbers.min(), numbers.max()
+    if low < 0 or high != names - 1 or not np.bincount(numbers).all():
+        raise DatasetError(
+            f"{where} has {names} {kind} names, but {len(np.unique(numbers))} {number}s in {low}..{high}; "
+            f"every {number} in 0..{kind[0].upper()}-1 must have an image and a name"
+        )
+
+
+def _check_roles(roles: np.ndarray[Any, np.dtype[np.uint8]], where: str) -> None:
+    for role, name, task in ((Role.QUERY, "query", "to search with"), (Role.GALLERY, "gallery", "to find")):
+        if not (roles & role).any():
+            raise DatasetError(f"{where} has no image whose role is {name}, so there is nothing {task}")
 
 
 def _build_transform(step: Any, path: str) -> Callable[[Any], Any]:

@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from metricforge.datasets.image_dataset import ImageDataset
+from metricforge.datasets.string_column import StringColumn
+from metricforge.errors import DatasetError
 
 
 class ImageFileDataset(ImageDataset):
     """Images that lie as files under ``root``; a subclass says which, and of which class each is.
 
+    A picture that its camera recorded sideways (EXIF orientation) is turned upright.
+
     Args:
         root: the folder that ``files`` are relative to.
         files: the path of each image (N,), relative to ``root``.
+        boxes: what to crop each image to (N, 4): left, top, right and bottom in pixels of the upright image, right and
+            bottom excluded. None: whole images.
         name: see ImageDataset, as for the arguments that follow.
     """
 
@@ -31,17 +37,44 @@ class ImageFileDataset(ImageDataset):
         split: str,
         labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
         class_names: Sequence[str],
+        boxes: np.ndarray[Any, np.dtype[np.int32]] | None = None,
+        roles: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
+        groups: np.ndarray[Any, np.dtype[Any]] | None = None,
+        group_names: Sequence[str] = (),
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        super().__init__(name=name, split=split, labels=labels, class_names=class_names, transform=transform)
+        super().__init__(
+            name=name,
+            split=split,
+            labels=labels,
+            class_names=class_names,
+            roles=roles,
+            groups=groups,
+            group_names=group_names,
+            transform=transform,
+        )
         assert len(files) == len(self.labels)
+        assert boxes is None or boxes.shape == (len(files), 4)
         self.root = root
-        self.files = tuple(files)
+        self.files = files if isinstance(files, StringColumn) else StringColumn(files)
+        self.boxes = boxes
 
     def load(self, index: int) -> Image.Image:
         with Image.open(self.root / self.files[index]) as image:
             image.load()
-        return image
+        upright = ImageOps.exif_transpose(image)
+        return upright if self.boxes is None else self._crop(upright, index)
+
+    def _crop(self, image: Image.Image, index: int) -> Image.Image:
+        assert self.boxes is not None
+        left, top, right, bottom = self.boxes[index].tolist()
+        if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
+            raise DatasetError(
+                f"{self.location(index)} is {image.width} x {image.height} pixels, and its box (left, top, right, "
+                f"bottom) ({left}, {top}, {right}, {bottom}) is empty or reaches beyond; mend the box, or use whole "
+                "images (crop=False)"
+            )
+        return image.crop((left, top, right, bottom))
 
     def location(self, index: int) -> str:
         return str(self.root / self.files[index])
@@ -50,3 +83,5 @@ class ImageFileDataset(ImageDataset):
         # Names and sizes: reading every file would take minutes on a large collection.
         for file in self.files:
             digest.update(f"{file}\0{(self.root / file).stat().st_size}\n".encode())
+        if self.boxes is not None:
+            digest.update(self.boxes.astype("<i4").tobytes())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from metricforge.datasets.class_split import check_split_arguments, classes_of_split, training_classes
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
@@ -19,44 +20,49 @@ class ImageFolderDataset(ImageFileDataset):
     """The images under ``root/<class>/``, however deep, split into train and test classes that do not overlap.
 
     Classes and images are in lexicographic order, hidden files and folders are skipped. Either the first
-    ``train_fraction`` of the classes is the train split, or ``train_classes`` lists its classes; all others are the
-    test split. ``split="all"`` takes every class.
+    ``train_fraction`` of the classes is for training, or ``train_classes`` lists its classes; all others are the test
+    split. ``split="all"`` takes every class.
+
+    For a class-disjoint cross-validation, ``folds`` parts the classes for training into as many consecutive parts of
+    their order. Part ``fold`` is then the "val" split, the others are the "train" split, and the test stays as it is.
 
     Args:
         root: the folder with one sub-folder a class.
-        split: "train", "test" or "all".
-        train_fraction: how many of the classes are for training, in 0..1 (both excluded), rounded to whole classes.
+        split: "train", "val" (only with ``folds``), "test" or "all".
+        train_fraction: how many of the classes are for training, rounded to whole classes, in 0..1, both excluded;
+            with ``folds`` also 1, which leaves no test.
         train_classes: names of the training classes instead of a fraction, or a text file with one name a line.
+        folds: of the cross-validation, at least 2.
+        fold: which part validates, in 0..folds-1.
         transform: see ImageDataset.
 
     Raises:
         DatasetError: if the folder is absent, has no class, has a class without an image or gives a split fewer than
             two classes, or if ``train_classes`` names a class that is not there.
-        ValueError: for another split, or a fraction that is not between 0 and 1.
+        ValueError: for another split, a fraction that is not between 0 and 1, or folds that do not go together.
     """
 
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test", "all"] = "train",
+        split: Literal["train", "val", "test", "all"] = "train",
         train_fraction: float = 0.5,
         train_classes: Sequence[str] | str | Path | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        if split not in ("train", "test", "all"):
-            raise ValueError(f'split must be "train", "test" or "all", got {split!r}')
-        if not 0 < train_fraction < 1:
-            raise ValueError(
-                f'train_fraction must be between 0 and 1, both excluded, got {train_fraction}; split="all" takes all'
-            )
+        check_split_arguments(split, train_fraction, folds, fold)
         folder = Path(root).expanduser().absolute()
-        by_class = _images_by_class(folder)
-        chosen = _chosen_classes(folder, list(by_class), split, train_fraction, train_classes)
+        by_class = images_by_class(folder)
+        for_training = training_classes(str(folder), list(by_class), train_fraction, train_classes)  # (C,)
+        in_split = classes_of_split(for_training, split, folds, fold)
+        chosen = [name for name, wanted in zip(by_class, in_split, strict=True) if wanted]
         if len(chosen) < 2:
             raise DatasetError(
                 f"the {split} split of {folder} has {len(chosen)} of its {len(by_class)} classes, but retrieval needs "
-                f"at least 2; add classes (one sub-folder each), or change train_fraction ({train_fraction}) or "
-                "train_classes"
+                f"at least 2; add classes (one sub-folder each), or change train_fraction ({train_fraction}), "
+                "train_classes or folds"
             )
         super().__init__(
             root=folder,
@@ -69,7 +75,7 @@ class ImageFolderDataset(ImageFileDataset):
         )
 
 
-def _images_by_class(folder: Path) -> dict[str, list[str]]:
+def images_by_class(folder: Path) -> dict[str, list[str]]:
     """Class name to its images' paths relative to ``folder``, both sorted."""
     expected = (
         f"looked in {folder}; expected there: one sub-folder a class with that class's images ({', '.join(SUFFIXES)}), "
@@ -103,35 +109,3 @@ def _images_below(folder: Path, class_name: str) -> list[str]:
             if name.lower().endswith(SUFFIXES) and not name.startswith(".")
         ]
     return sorted(files)
-
-
-def _chosen_classes(
-    folder: Path,
-    classes: list[str],
-    split: str,
-    train_fraction: float,
-    train_classes: Sequence[str] | str | Path | None,
-) -> list[str]:
-    if split == "all":
-        return classes
-    if train_classes is None:
-        boundary = round(train_fraction * len(classes))
-        return classes[:boundary] if split == "train" else classes[boundary:]
-    source = "train_classes"
-    if isinstance(train_classes, str | Path):
-        file = Path(train_classes).expanduser().absolute()
-        if not file.is_file():
-            raise DatasetError(
-                f"train_classes names the file {file}, which does not exist; write one class name a line into it, "
-                "or give the names as a list"
-            )
-        source = f"train_classes ({file})"
-        train_classes = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    listed = set(train_classes)
-    missing = sorted(listed - set(classes))
-    if missing:
-        raise DatasetError(
-            f"{source} lists {len(missing)} classes that have no sub-folder in {folder}: {', '.join(missing[:5])}; "
-            f"it has {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}"
-        )
-    return [name for name in classes if (name in listed) == (split == "train")]

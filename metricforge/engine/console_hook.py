@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+LISTED = 20  # skipped images that a person is shown
+
 
 def headline(scores: Mapping[str, float]) -> str:
     """One score of each kind, so that a line stays a line: of recall@1, recall@2, ... the first."""
@@ -64,6 +66,13 @@ class ConsoleHook(Hook):
 
     def after_train(self, runner: Any) -> None:
         self._flush(runner)
+        skipped = runner.train_dataloader.dataset.unreadable_images()
+        if skipped:
+            listed = runner.run_dir / "unreadable_images.txt"
+            listed.write_text("\n".join(skipped) + "\n", encoding="utf-8")
+            runner.say(f"{len(skipped):,} images could not be read and were skipped; all are listed in {listed}:")
+            for path in skipped[:LISTED]:
+                runner.say(f"  {path}")
 
     def after_run(self, runner: Any) -> None:
         self._bar.close()

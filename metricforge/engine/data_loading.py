@@ -10,21 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from metricforge.datasets import ImageDataset
 from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
 
 SampleKey = tuple[int, int]
 
 
 class SeededDataset(Dataset[dict[str, Any]]):
-    """``dataset`` asked by (index, seed): whatever its transforms draw follows from the seed alone."""
+    """``dataset`` asked by (index, seed): whatever its transforms draw follows from the seed alone.
 
-    def __init__(self, dataset: ImageDataset) -> None:
+    Args:
+        dataset: what is asked.
+        skip_unreadable: an image that cannot be read is no error, but gives way to the next one of its class that can,
+            so that batches keep their classes and a resumed run its images.
+    """
+
+    def __init__(self, dataset: ImageDataset, skip_unreadable: bool = False) -> None:
         self.dataset = dataset
+        self.skip_unreadable = skip_unreadable
+        # Shared, for it is the workers who find out.
+        self._unreadable = torch.zeros(len(dataset) if skip_unreadable else 0, dtype=torch.bool)
+        self._unreadable.share_memory_()  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -32,7 +44,32 @@ class SeededDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         index, seed = key
         seed_all(seed)
-        return self.dataset[index]
+        try:
+            return self.dataset[index]
+        except UnreadableImageError:
+            if not self.skip_unreadable:
+                raise
+        return self._replacement(index, seed)
+
+    def unreadable_images(self) -> list[str]:
+        """Where the images lie that were skipped so far."""
+        return [self.dataset.location(index) for index in self._unreadable.nonzero()[:, 0].tolist()]
+
+    def _replacement(self, index: int, seed: int) -> dict[str, Any]:
+        self._unreadable[index] = True
+        label = self.dataset.labels[index]
+        others = np.flatnonzero(self.dataset.labels == label)
+        start = int(np.searchsorted(others, index))
+        for other in np.roll(others, -start)[1:].tolist():
+            seed_all(seed)
+            try:
+                return self.dataset[other]
+            except UnreadableImageError:
+                self._unreadable[other] = True
+        raise DatasetError(
+            f"none of the {len(others)} images of class {self.dataset.class_names[label]!r} can be read, such as "
+            f"{self.dataset.location(index)}; take the class out of {self.dataset.name}"
+        )
 
 
 class SeededBatches:
@@ -65,11 +102,17 @@ class SeededBatches:
 
 
 def build_train_loader(
-    dataset: ImageDataset, sampler: BatchSampler, *, seed: int, num_workers: int, device: torch.device
+    dataset: ImageDataset,
+    sampler: BatchSampler,
+    *,
+    seed: int,
+    num_workers: int,
+    device: torch.device,
+    skip_unreadable: bool = False,
 ) -> DataLoader[dict[str, Any]]:
     """Batches ``image`` (B, 3, H, W) uint8, ``label`` (B,), ``id`` (B,) in the order of ``sampler``."""
     return DataLoader(
-        SeededDataset(dataset),
+        SeededDataset(dataset, skip_unreadable),
         batch_sampler=SeededBatches(sampler, seed),  # type: ignore[arg-type]
         num_workers=num_workers,
         persistent_workers=num_workers > 0,

@@ -14,6 +14,7 @@ from metricforge.engine.embedding import embed_dataset
 from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate, write_scores
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
+from metricforge.structures import EmbeddingSet, Role
 
 
 class EvaluationLoop(BaseLoop):
@@ -87,11 +88,22 @@ class EvaluationLoop(BaseLoop):
         assert isinstance(dataset, ImageDataset)
         with self.runner.progress(task, len(dataset)) as advance:
             embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
+        queries, gallery = split_by_role(embedded, dataset)
         return EvaluationContext(
-            embedded,
+            queries,
             model.similarity,
-            seed=self.runner.seed,
-            device=self.runner.device,
+            gallery,
+            self.runner.seed,
+            self.runner.device,
+            shared_ids=True,
             scores_at_once=self.scores_at_once,
             progress=self.runner.progress,
         )
+
+
+def split_by_role(embedded: EmbeddingSet, dataset: ImageDataset) -> tuple[EmbeddingSet, EmbeddingSet | None]:
+    """The queries of ``dataset`` and what they are searched in: a gallery, or None for their own set."""
+    if dataset.roles is None:
+        return embedded, None
+    roles = dataset.roles[embedded.ids]  # (N,)
+    return embedded.where(roles & Role.QUERY != 0), embedded.where(roles & Role.GALLERY != 0)

@@ -38,7 +38,9 @@ class EvaluationContext:
         queries: the embedded images to search with.
         similarity: ranks the gallery for each query.
         gallery: the images to search. None searches the queries' own set, each query left out of its own neighbours by
-            its id. With a gallery nothing is left out: ids of the two sets are not compared.
+            its id.
+        shared_ids: whether an id names the same image in queries and gallery, so that a query that stands in the
+            gallery too is left out of its own neighbours. Otherwise ids of the two sets are not compared.
         seed: of the k-means clustering.
         device: where the search is computed; embeddings stay on the host.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
@@ -56,6 +58,7 @@ class EvaluationContext:
         gallery: EmbeddingSet | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        shared_ids: bool = False,
         scores_at_once: int = 2**24,
         progress: Progress = no_progress,
     ) -> None:
@@ -74,6 +77,7 @@ class EvaluationContext:
         self.queries = queries
         self.gallery = queries if gallery is None else gallery
         self.searches_itself = gallery is None
+        self.shared_ids = shared_ids or self.searches_itself
         self.device = torch.device(device)
         self.similarity = copy.deepcopy(similarity).to(self.device).eval()
         self.seed = seed
@@ -91,6 +95,7 @@ class EvaluationContext:
                 None if self.searches_itself else self.gallery,
                 self.seed,
                 self.device,
+                self.shared_ids,
                 self.scores_at_once,
                 self.progress,
             )
@@ -106,8 +111,22 @@ class EvaluationContext:
 
     @property
     def gallery_size(self) -> int:
-        """How many images a query can find: the gallery, without the query itself where it is in there."""
-        return len(self.gallery) - self.searches_itself
+        """How many images every query can find: the gallery, less one where a query is in there itself."""
+        return len(self.gallery) - bool((self._own_place >= 0).any())
+
+    @cached_property
+    def _own_place(self) -> Indices:
+        """Where each query stands in the gallery (Q,), -1 for those that do not."""
+        if self.searches_itself:
+            return np.arange(len(self.queries))
+        if not self.shared_ids:
+            return np.full(len(self.queries), -1)
+        assert self.queries.ids is not None
+        assert self.gallery.ids is not None
+        order = np.argsort(self.gallery.ids)
+        place = np.searchsorted(self.gallery.ids, self.queries.ids, sorter=order).clip(max=len(order) - 1)
+        place = order[place]  # (Q,)
+        return np.where(self.gallery.ids[place] == self.queries.ids, place, -1)
 
     def prefetch(self, k: int) -> None:
         """Searches the ``k`` nearest neighbours unless as many are known; see ``neighbours``."""
@@ -115,16 +134,28 @@ class EvaluationContext:
             self._neighbours = self._search(k)
 
     def _search(self, k: int) -> Indices:
+        # A query of the gallery is among its own k + 1 nearest, or k + 1 others are at least as near.
+        spare = 0 if self.searches_itself else len(self.gallery) - self.gallery_size
+        if spare and not 1 <= k <= self.gallery_size:
+            raise ValueError(
+                f"k ({k}) must be in 1..{self.gallery_size}: the gallery has {len(self.gallery)} images, "
+                "one of them the query itself"
+            )
         with self.progress(f"searching by {type(self.similarity).__name__}", len(self.queries)) as advance:
-            return search_neighbours(
+            found = search_neighbours(
                 None if self.searches_itself else self.queries.embeddings,
                 self.gallery.embeddings,
                 self.similarity,
-                k,
+                k + spare,
                 device=self.device,
                 scores_at_once=self.scores_at_once,
                 on_queries=advance,
             )
+        if spare:
+            others = found != self._own_place[:, None]  # (Q, k + 1)
+            others[others.all(axis=1), -1] = False
+            found = found[others].reshape(len(found), k)
+        return found
 
     def neighbours(self, k: int) -> Indices:
         """Gallery indices (Q, k) of each query's ``k`` nearest, best first, ties in the gallery's order.
@@ -145,7 +176,7 @@ class EvaluationContext:
         classes, counts = np.unique(self.gallery.labels, return_counts=True)
         place = np.searchsorted(classes, self.queries.labels).clip(max=len(classes) - 1)  # (Q,)
         found = classes[place] == self.queries.labels
-        return np.where(found, counts[place], 0).astype(np.int64) - self.searches_itself
+        return np.where(found, counts[place], 0).astype(np.int64) - (self._own_place >= 0)
 
     @property
     def queries_without_match(self) -> int:

@@ -23,7 +23,7 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
             "search": context.similarity.search or "pairwise",
             "parameters": sum(parameter.numel() for parameter in context.similarity.parameters()),
         },
-        "self_exclusion": "by id" if context.searches_itself else "none, queries and gallery are two sets",
+        "self_exclusion": "by id" if context.shared_ids else "none, queries and gallery are two sets",
         "ties": "by sample order",
         "queries": len(context.queries),
         "gallery": len(context.gallery),

@@ -23,7 +23,14 @@ class RerankedContext(EvaluationContext):
     def __init__(self, found: EvaluationContext, exact: EvaluationContext, shortlist: int) -> None:
         gallery = None if exact.searches_itself else exact.gallery
         super().__init__(
-            exact.queries, exact.similarity, gallery, exact.seed, exact.device, exact.scores_at_once, exact.progress
+            exact.queries,
+            exact.similarity,
+            gallery,
+            exact.seed,
+            exact.device,
+            exact.shared_ids,
+            exact.scores_at_once,
+            exact.progress,
         )
         self._found = found
         self._shortlist = min(shortlist, self.gallery_size)

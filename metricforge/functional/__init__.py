@@ -12,7 +12,7 @@ from metricforge.functional.distances import (
     safe_sqrt,
 )
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
-from metricforge.functional.pair_masks import negative_mask, positive_mask, positive_pairs
+from metricforge.functional.pair_masks import has_positive_and_negative, negative_mask, positive_mask, positive_pairs
 from metricforge.functional.row_choice import least_alike, most_alike, random_choice
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "check_batch",
     "check_packable",
     "check_tuples",
+    "has_positive_and_negative",
     "in_float32",
     "l2_normalize",
     "least_alike",

@@ -17,6 +17,13 @@ def negative_mask(labels: Tensor) -> Tensor:
     return labels[:, None] != labels[None, :]
 
 
+def has_positive_and_negative(labels: Tensor) -> Tensor:
+    """Whether (() bool) ``labels`` (B,) have a positive pair and a negative one, in O(B log B)."""
+    ordered = labels.sort().values  # (B,)
+    same = ordered[1:] == ordered[:-1]
+    return same.any() & ~same.all()
+
+
 def positive_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Rows ``i < j`` of every positive pair of ``labels`` (B,), as two columns (P,) in row order."""
     first, second = torch.nonzero(positive_mask(labels).triu(), as_tuple=True)

@@ -1,6 +1,10 @@
 """The losses of the core. Those of the papers come as plug-ins."""
 
+from metricforge.losses.binomial_deviance_loss import BinomialDevianceLoss
 from metricforge.losses.contrastive_loss import ContrastiveLoss
+from metricforge.losses.margin_loss import MarginLoss
+from metricforge.losses.n_pairs_loss import NPairsLoss
+from metricforge.losses.proxy_nca_loss import ProxyNCALoss
 from metricforge.losses.triplet_loss import TripletLoss
 
-__all__ = ["ContrastiveLoss", "TripletLoss"]
+__all__ = ["BinomialDevianceLoss", "ContrastiveLoss", "MarginLoss", "NPairsLoss", "ProxyNCALoss", "TripletLoss"]

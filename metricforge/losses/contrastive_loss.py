@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metricforge.functional.distances import pairwise_squared_distances, safe_sqrt
+from metricforge.functional.distances import pairwise_distances
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
-from metricforge.functional.pair_masks import negative_mask, positive_mask
 from metricforge.interfaces import Loss, Similarity
 from metricforge.registry import LOSSES
 from metricforge.structures import LossOutput, Pairs, Tuples
@@ -51,22 +50,26 @@ class ContrastiveLoss(Loss):
     ) -> LossOutput:
         check_batch(embeddings, labels)
         check_tuples(tuples, self.accepts)
-        squares = pairwise_squared_distances(embeddings, embeddings)  # (B, B)
-        positive, negative = positive_mask(labels), negative_mask(labels)  # (B, B)
-        usable = positive.any() & negative.any()
+        distances = pairwise_distances(embeddings, embeddings)  # (B, B)
+        same = labels[:, None] == labels[None, :]  # (B, B)
+        alike, unlike = same.sum() - len(labels), (~same).sum()
+        usable = (alike > 0) & (unlike > 0)
         if isinstance(tuples, Pairs):
-            squares = squares[tuples.first, tuples.second]  # (P,)
-            positive, negative = tuples.positive, ~tuples.positive  # (P,)
-        pull = squares.where(positive, 0).sum()
-        push = (self.margin - safe_sqrt(squares)).relu().square().where(negative, 0).sum()
-        positives, negatives = positive.sum(), negative.sum()
-        total = (pull + push) / (positives + negatives).clamp_min(1)
+            distances = distances[tuples.first, tuples.second]  # (P,)
+            same = tuples.positive  # (P,)
+            alike, unlike = same.sum(), (~same).sum()
+        # One hinge for both: [D]_+ where positive, which is 0 on the diagonal, [margin - D]_+ where negative.
+        signs = same.to(distances.dtype).mul_(2).sub_(1)  # 1 and -1
+        offsets = (1 - signs).mul_(self.margin / 2)  # 0 and margin
+        # In place, because on a CPU a new matrix costs more time than filling it.
+        terms = offsets.addcmul_(signs, distances).relu_().square()  # (B, B) or (P,)
+        term_sum = terms.sum()
+        pull = (terms.detach() * same).sum()
+        push = (term_sum.detach() - pull).clamp_min(0)
+        total = term_sum / (alike + unlike).clamp_min(1)
         return LossOutput(
             total.where(usable, 0),
-            {
-                "positive": pull.detach() / positives.clamp_min(1),
-                "negative": push.detach() / negatives.clamp_min(1),
-            },
+            {"positive": pull / alike.clamp_min(1), "negative": push / unlike.clamp_min(1)},
         )
 
     def extra_repr(self) -> str:

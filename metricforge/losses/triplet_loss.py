@@ -9,7 +9,6 @@ from torch import Tensor
 
 from metricforge.functional.distances import pairwise_distances, pairwise_squared_distances
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
-from metricforge.functional.pair_masks import negative_mask, positive_mask
 from metricforge.interfaces import Loss, Similarity
 from metricforge.registry import LOSSES
 from metricforge.structures import LossOutput, Triplets, Tuples
@@ -23,8 +22,9 @@ class TripletLoss(Loss):
     2016). Deviations: the paper cuts a batch into disjoint triplets and takes half their mean, here it is the mean of
     those given; without a miner they are every triplet of the batch: each ordered positive pair with each negative.
 
-    All triplets take O(B^2) memory and O(B^2 log B) time: the hinge is linear where it is not zero, so that the sum
-    needs of each distance only how many active triplets it is in, and counting is a search in sorted rows.
+    All triplets take O(B^2) memory and O(B^2 log K) time, K the samples of the largest class: the hinge is linear where
+    it is not zero, so that the sum needs of each distance only how many active triplets it is in, and counting is a
+    search among a row's sorted positives.
 
     No triplet, in the batch or among those given, gives 0 with zero gradients. Half types are computed in float32, also
     under autocast. ``similarity`` is not used: the loss is one of Euclidean distances, whatever the miner mined by.
@@ -71,10 +71,8 @@ class TripletLoss(Loss):
             active = (hinges > 0).sum()
             triplets = torch.tensor(len(tuples), device=embeddings.device)
         else:
-            positive, negative = positive_mask(labels), negative_mask(labels)  # (B, B)
-            slopes, active = _hinge_slopes(distances.detach(), positive, negative, self.margin)
+            slopes, active, triplets = _hinge_slopes(distances.detach(), labels, self.margin)
             hinge_sum = (slopes * distances).sum() + self.margin * active.to(distances.dtype)
-            triplets = (positive.sum(dim=1) * negative.sum(dim=1)).sum()
         count = active if self.average == "active" else triplets
         return LossOutput(hinge_sum / count.clamp_min(1), {"active": active / triplets.clamp_min(1)})
 
@@ -82,16 +80,31 @@ class TripletLoss(Loss):
         return f"margin={self.margin}, squared={self.squared}, average={self.average!r}"
 
 
-def _hinge_slopes(distances: Tensor, positive: Tensor, negative: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """How the sum of all hinges grows with each distance (B, B), and how many hinges are above zero, a scalar.
+def _hinge_slopes(distances: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
+    """How the sum of all hinges grows with each distance (B, B); how many hinges are above zero; how many there are.
 
-    The slope of a positive is the number of negatives nearer than it plus the margin; that of a negative is minus the
-    number of positives which, plus the margin, are farther.
+    The slope of a positive is the number of negatives nearer than its limit, its distance plus the margin; that of a
+    negative is minus the number of limits above it. Both are read off the negatives' places among a row's limits,
+    which are as few as the largest class K has samples.
     """
-    limits = (distances + margin).masked_fill(~positive, -torch.inf)  # (B, B)
-    to_negatives = distances.masked_fill(~negative, torch.inf)  # (B, B)
-    nearer = torch.searchsorted(to_negatives.sort(dim=1).values, limits)  # (B, B)
-    not_farther = torch.searchsorted(limits.sort(dim=1).values, distances, right=True)  # (B, B)
-    pull = nearer.where(positive, 0)
-    push = (len(distances) - not_farther).where(negative, 0)
-    return (pull - push).to(distances.dtype), pull.sum()
+    batch, device = len(labels), labels.device
+    order = labels.argsort(stable=True)  # (B,)
+    start = torch.searchsorted(labels[order], labels)  # (B,)
+    end = torch.searchsorted(labels[order], labels, right=True)  # (B,)
+    size = end - start  # (B,), of each row's class
+    width = int(size.max()) if batch else 1  # K
+
+    places = start[:, None] + torch.arange(width, device=device)  # (B, K)
+    columns = order[places.clamp_max(max(batch - 1, 0))]  # (B, K), the row's class
+    positive = (places < end[:, None]) & (columns != torch.arange(batch, device=device)[:, None])  # (B, K)
+    limits = (distances.gather(1, columns) + margin).masked_fill(~positive, -torch.inf)  # (B, K)
+    limits, ascending = limits.sort(dim=1)
+    columns = columns.gather(1, ascending)
+
+    to_negatives = distances.masked_fill(labels[:, None] == labels[None, :], torch.inf)  # (B, B)
+    reached = torch.searchsorted(limits, to_negatives, right=True)  # (B, B), how many limits are not above a negative
+    counts = torch.zeros(batch, width + 1, dtype=torch.int64, device=device)
+    pull = counts.scatter_add_(1, reached, torch.ones_like(reached)).cumsum(dim=1)[:, :width]  # (B, K)
+    slopes = (reached - width).to(distances.dtype)  # (B, B)
+    slopes.scatter_add_(1, columns, pull.to(distances.dtype))
+    return slopes, pull.sum(), ((size - 1) * (batch - size)).sum()

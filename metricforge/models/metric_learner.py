@@ -121,12 +121,12 @@ def compatibility_faults(miner: type[Miner] | None, loss: type[Loss] | None, pat
     accepted = " or ".join(kind.__name__ for kind in loss.accepts) or "no tuples at all"
     if miner is None:
         if loss.needs_miner:
-            fitting = [name for name in MINERS.names() if MINERS.get(name).yields in loss.accepts]
+            fitting = [name for name in MINERS.names() if issubclass(MINERS.get(name).yields, loss.accepts)]
             return [f"{path}.miner: {loss.__name__} needs a miner that yields {accepted}; take one of {fitting}"]
         return []
-    if miner.yields in loss.accepts:
+    if issubclass(miner.yields, loss.accepts):
         return []
-    fitting = [name for name in MINERS.names() if MINERS.get(name).yields in loss.accepts]
+    fitting = [name for name in MINERS.names() if issubclass(MINERS.get(name).yields, loss.accepts)]
     way_out = f"take one of the miners {fitting}" if fitting else "leave the miner out (miner=None)"
     return [
         f"{path}.miner: {miner.__name__} yields {miner.yields.__name__}, "

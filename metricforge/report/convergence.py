@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from metricforge.registry import nearest
 from metricforge.report.chart_style import GRID, INK, line_look, open_chart
 from metricforge.report.save_figure import save_figure
 
+History = Sequence[Mapping[str, Any]]
 SMOOTHED_OVER = 40  # a curve's mean runs over one part in so many of its readings
 
 
 def draw_convergence(
     runs: Sequence[Path | str],
     path: Path | str,
-    score: str | None = None,
+    scores: Sequence[str] | None = None,
     title: str = "Convergence",
-) -> str:
+) -> dict[str, str]:
     """Draws the loss of ``runs`` over their iterations and one of their scores over their epochs.
 
     The loss is drawn as it was read, faint, and its running mean above it. Losses of different kinds share an axis, but
@@ -32,11 +34,12 @@ def draw_convergence(
     Args:
         runs: folders of runs, at least one; each is named after its folder.
         path: the picture to write; its ending says the format (.png, .pdf, .svg).
-        score: which one, such as ``"map@r"``; None: the first that all runs have.
+        scores: which one, such as ``["map@r"]``; of several, each run's is the first that it has. None: of those that
+            all runs have the one of the most validations.
         title: stands above.
 
     Returns:
-        The score that was drawn.
+        The score that was drawn of each run, by the run's name.
 
     Raises:
         MetricForgeError: for a folder without a history, or one without the score.
@@ -45,7 +48,8 @@ def draw_convergence(
     if not runs:
         raise ValueError("runs must name the folder of at least one run, got none")
     histories = dict(zip(_names(runs), [_read(Path(run)) for run in runs], strict=True))
-    score = _choose_score(histories, score)
+    chosen = _choose_scores(histories, scores)
+    together = len(set(chosen.values())) == 1
     rows = -(-len(histories) // 3)
     figure, (loss_axes, score_axes) = open_chart(
         2, title, "faint: the losses as they were read; above them their running mean", footer=0.12 + 0.22 * rows
@@ -56,15 +60,21 @@ def draw_convergence(
         at = [line["iteration"] for line in losses]
         values = [line["losses"]["loss"] for line in losses]
         loss_axes.plot(at, values, color=colour, alpha=0.22, linewidth=0.9)
-        loss_axes.plot(at, _running_mean(values), dashes, color=colour, linewidth=1.8, label=name)
-        points = [(line["epoch"], line["scores"][score]) for line in history if score in line.get("scores", {})]
-        epochs, scores = [epoch for epoch, _ in points], [100 * value for _, value in points]
-        score_axes.plot(epochs, scores, dashes, color=colour, linewidth=1.8, marker="o", markersize=4.5)
+        loss_axes.plot(
+            at,
+            _running_mean(values),
+            dashes,
+            color=colour,
+            linewidth=1.8,
+            label=name if together else f"{name}: {chosen[name]}",
+        )
+        found = [line for line in history if chosen[name] in line.get("scores", {})]
+        epochs, reached = [line["epoch"] for line in found], [100 * line["scores"][chosen[name]] for line in found]
+        score_axes.plot(epochs, reached, dashes, color=colour, linewidth=1.8, marker="o", markersize=4.5)
     _label(loss_axes, "Loss", "iteration")
-    _label(score_axes, score, "epoch")
+    _label(score_axes, " or ".join(dict.fromkeys(chosen.values())), "epoch")
     loss_axes.set_ylim(bottom=min(0, loss_axes.get_ylim()[0]))
     score_axes.set_ylabel("per cent", fontsize=9, color=INK)
-    # a legend draws dashes shorter than a curve's own; lines this long show which is which
     figure.legend(
         *loss_axes.get_legend_handles_labels(),
         loc="lower center",
@@ -75,7 +85,7 @@ def draw_convergence(
         handlelength=2.6,
     )
     save_figure(figure, path)
-    return score
+    return chosen
 
 
 def _names(runs: Sequence[Path | str]) -> list[str]:
@@ -90,7 +100,7 @@ def _names(runs: Sequence[Path | str]) -> list[str]:
     raise AssertionError("different folders have different paths")
 
 
-def _read(run: Path) -> list[dict[str, Any]]:
+def _read(run: Path) -> History:
     try:
         history = read_history(run)
     except ValueError as error:
@@ -103,21 +113,26 @@ def _read(run: Path) -> list[dict[str, Any]]:
     return history
 
 
-def _choose_score(histories: Mapping[str, Sequence[Mapping[str, Any]]], wanted: str | None) -> str:
+def _choose_scores(histories: Mapping[str, History], wanted: Sequence[str] | None) -> dict[str, str]:
+    """The score to draw of each run: the first of the ``wanted`` that it has, or one that all have most often."""
     by_run = {
-        name: list(dict.fromkeys(score for line in history for score in line.get("scores", {})))
-        for name, history in histories.items()
+        name: Counter(score for line in run for score in line.get("scores", {})) for name, run in histories.items()
     }
     for name, scores in by_run.items():
         if not scores:
             raise MetricForgeError(f"{name}: has no validation in its history yet; plot it after its first one")
+    if wanted:
+        for name, scores in by_run.items():
+            if not any(score in scores for score in wanted):
+                asked = " nor ".join(f'"{score}"' for score in wanted)
+                raise MetricForgeError(f"--score: {name} has no score {asked};{nearest(wanted[0], list(scores))}")
+        return {name: next(score for score in wanted if score in scores) for name, scores in by_run.items()}
     common = [score for score in next(iter(by_run.values())) if all(score in scores for scores in by_run.values())]
-    if wanted is None and not common:
-        raise MetricForgeError(f"the runs have no score in common: {'; '.join(f'{n}: {s}' for n, s in by_run.items())}")
-    for name, scores in by_run.items():
-        if wanted is not None and wanted not in scores:
-            raise MetricForgeError(f'--score: {name} has no score "{wanted}";{nearest(wanted, scores)}')
-    return wanted or common[0]
+    if not common:
+        listed = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in by_run.items())
+        raise MetricForgeError(f"the runs have no score in common, so name one of each by --score ({listed})")
+    most = max(common, key=lambda score: min(scores[score] for scores in by_run.values()))
+    return dict.fromkeys(by_run, most)
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:

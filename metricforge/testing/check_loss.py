@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
+from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
 from metricforge.interfaces import Loss
 from metricforge.similarities import EuclideanSimilarity
@@ -32,8 +34,9 @@ def check_loss(loss: Loss, *, dim: int = 8, num_classes: int = 4) -> None:
     - it returns a ``LossOutput`` of a finite scalar, and leaves its inputs alone;
     - the gradient reaches the embeddings and every parameter, and is finite;
     - both stay finite with duplicate embeddings, one class, all different classes, one sample, bfloat16 and autocast;
-    - a batch without a positive or a negative gives zero with zero gradients, and so do no tuples at all. A loss that
-      accepts no tuples and owns parameters or buffers is excused: it compares samples with its proxies;
+    - a batch without a positive or a negative gives zero with zero gradients, and so do no tuples at all. A loss is
+      excused where its ``can_compare`` says yes, as that of a loss with proxies does;
+    - ``can_compare`` says yes to a batch that has everything, and no to no tuples;
     - the order of the batch does not change the value, if the loss is not random.
 
     Args:
@@ -50,21 +53,24 @@ def check_loss(loss: Loss, *, dim: int = 8, num_classes: int = 4) -> None:
         unknown = [kind for kind in loss.accepts if kind not in LIST_TUPLES]
         require(not unknown, f"accepts has {unknown}, allowed are Pairs, Triplets and Quadruplets")
         require(bool(loss.accepts) or not loss.needs_miner, "it needs a miner, but accepts no tuples")
-    compares_samples = bool(loss.accepts) or not [*loss.parameters(), *loss.buffers()]
-
     kinds: list[type | None] = [*loss.accepts] if loss.needs_miner else [None, *loss.accepts]
     for kind in kinds:
         run = _Run(loss, kind)
-        _check_ordinary_batch(run, *ordinary_batch(dim, num_classes))
+        embeddings, labels = ordinary_batch(dim, num_classes)
+        _check_ordinary_batch(run, embeddings, labels)
         for name, batch in batches_with_duplicates(dim, num_classes).items():
             run.finite_gradients(name, *batch)
         for name, batch in batches_without_pairs(dim, num_classes).items():
-            run.finite_gradients(name, *batch, zero=compares_samples)
+            run.finite_gradients(name, *batch, zero=not run.can_compare(name, batch[1]))
         if kind is not None:
-            run.finite_gradients("no tuples", *ordinary_batch(dim, num_classes), zero=True, no_tuples=True)
+            run.finite_gradients("no tuples", embeddings, labels, zero=True, no_tuples=True)
+            with run.clause("no tuples are nothing to compare", "no tuples"):
+                require(not run.can_compare("no tuples", labels, no_tuples=True), "can_compare says otherwise")
 
 
 def _check_ordinary_batch(run: _Run, embeddings: Tensor, labels: Tensor) -> None:
+    with run.clause("there is something to compare", "an ordinary batch"):
+        require(run.can_compare("an ordinary batch", labels), "can_compare says otherwise")
     gradient, parameter_gradients = run.finite_gradients("an ordinary batch", embeddings, labels)
     with run.clause("the gradient reaches the embeddings", "an ordinary batch"):
         require(gradient is not None and bool(gradient.any()), "it is None or zero everywhere")
@@ -99,12 +105,17 @@ class _Run:
         return clause(self.loss, f"{text} ({batch}, {given})")
 
     def __call__(self, embeddings: Tensor, labels: Tensor, seed: int = 0, *, no_tuples: bool = False) -> LossOutput:
-        tuples = None
-        if self.kind is not None:
-            tuples = LIST_TUPLES[self.kind](labels[:0] if no_tuples else labels)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", EmptyBatchWarning)
             torch.manual_seed(seed)
-            return self.loss(embeddings, labels, tuples, EuclideanSimilarity())
+            return self.loss(embeddings, labels, self._tuples(labels, no_tuples), EuclideanSimilarity())
+
+    def can_compare(self, name: str, labels: Tensor, *, no_tuples: bool = False) -> bool:
+        with self.clause("can_compare answers", name):
+            return bool(self.loss.can_compare(labels, self._tuples(labels, no_tuples)))
+
+    def _tuples(self, labels: Tensor, no_tuples: bool) -> Tuples | None:
+        return None if self.kind is None else LIST_TUPLES[self.kind](labels[:0] if no_tuples else labels)
 
     def total(self, embeddings: Tensor, labels: Tensor, seed: int) -> float:
         return self(embeddings, labels, seed).total.item()

@@ -53,7 +53,7 @@ def check_miner(miner: Miner, *, dim: int = 8, similarity: Similarity | None = N
     """
     with clause(miner, "it declares what it yields"):
         require(isinstance(miner, Miner), "not a metricforge.Miner")
-        allowed = miner.yields in (Pairs, Triplets, Quadruplets)
+        allowed = isinstance(miner.yields, type) and issubclass(miner.yields, (Pairs, Triplets, Quadruplets))
         require(allowed, f"yields must be Pairs, Triplets or Quadruplets, got {miner.yields!r}")
     miner = copy.deepcopy(miner).cpu()
     similarity = EuclideanSimilarity() if similarity is None else copy.deepcopy(similarity).cpu()

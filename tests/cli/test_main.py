@@ -7,6 +7,7 @@ import json
 import pytest
 
 from metricforge.cli.main import main
+from metricforge.plugins import Plugin
 
 
 @pytest.fixture
@@ -91,9 +92,34 @@ def test_an_absent_checkpoint_is_said(config_file, tmp_path, capsys):
     assert "none.pth: there is no such checkpoint" in capsys.readouterr().err
 
 
-def test_plugins_lists_distributions_and_what_they_register(capsys):
+@pytest.fixture
+def installed(monkeypatch):
+    """Three plug-ins: one of one loss, one of many, one that fails."""
+    many = (*(("loss", f"big.Loss{number}") for number in range(40)), ("miner", "big.Miner"))
+    plugins = (
+        Plugin("small", "small-dist", "1.0", "small_module", (("loss", "SmallLoss"),)),
+        Plugin("big", "big-dist", "2.0", "big_module", many),
+        Plugin("bad", "bad-dist", "3.0", "bad_module", (), "ImportError: no module [nonsense]"),
+    )
+    monkeypatch.setattr("metricforge.cli.plugins.load_plugins", lambda: plugins)
+
+
+def test_plugins_lists_distributions_and_what_they_register(installed, capsys):
     assert run("plugins") == 0
-    assert capsys.readouterr().out
+    out = capsys.readouterr().out
+    for words in ("small-dist", "loss SmallLoss", "loss: 40 names, see --all", "miner big.Miner", "3.0"):
+        assert words in out
+    assert "failed to load" in out
+    assert "[nonsense]" in out  # no markup
+    assert len(out.splitlines()) < 15
+
+
+def test_plugins_all_has_a_line_for_every_component(installed, capsys):
+    assert run("plugins", "--all") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "small loss SmallLoss"
+    assert lines[1:41] == [f"big loss big.Loss{number}" for number in range(40)]
+    assert lines[41:] == ["big miner big.Miner", "bad failed to load: ImportError: no module [nonsense]"]
 
 
 def test_distributions_and_convergence_of_a_run_are_drawn(config_file, tmp_path, capsys):

@@ -87,6 +87,27 @@ def test_a_damaged_line_is_named_with_its_number(root):
         CUB200Dataset(root, check_counts=False)
 
 
+def test_boxes_crop_where_they_are_asked_for(root):
+    lines = [f"{i} 2.0 1.0 {3 + i % 2}.0 4.0\n" for i in range(1, 11)]
+    (root / "bounding_boxes.txt").write_text("".join(lines))
+    cropped = CUB200Dataset(root, "train", crop=True, check_counts=False)
+    assert {tuple(cropped[i]["image"].shape) for i in range(6)} == {(3, 4, 3), (3, 4, 4)}
+    assert CUB200Dataset(root, "train", check_counts=False)[0]["image"].shape == (3, 6, 8)
+    (root / "bounding_boxes.txt").write_text("".join(lines[1:]))
+    with pytest.raises(DatasetError, match=r"has no box of .* images"):
+        CUB200Dataset(root, "test", crop=True, check_counts=False)
+    (root / "bounding_boxes.txt").write_text("".join(f"{i} 2 1 30 4\n" for i in range(1, 11)))
+    with pytest.raises(DatasetError, match=r"is 8 x 6 pixels, and its box .* \(2, 1, 32, 5\) .* reaches beyond"):
+        CUB200Dataset(root, "train", crop=True, check_counts=False)[0]
+
+
+def test_a_second_label_of_an_image_is_refused(root):
+    with (root / "image_class_labels.txt").open("a") as file:
+        file.write("3 200\n")
+    with pytest.raises(DatasetError, match=r"image_class_labels\.txt, line 11: number 3 stands a second time"):
+        CUB200Dataset(root, check_counts=False)
+
+
 def test_an_unknown_split_is_refused(root):
     with pytest.raises(ValueError, match="got 'all'"):
         CUB200Dataset(root, "all")

@@ -7,6 +7,7 @@ from PIL import Image
 
 from metricforge.datasets import ImageDataset
 from metricforge.errors import ConfigError, DatasetError
+from metricforge.structures import Role
 
 
 class Solid(ImageDataset):
@@ -14,8 +15,10 @@ class Solid(ImageDataset):
 
     mode = "RGB"
 
-    def __init__(self, labels=(0, 1, 1), class_names=("cat", "dog"), transform=None):
-        super().__init__(name="Solid", split="train", labels=labels, class_names=class_names, transform=transform)
+    def __init__(self, labels=(0, 1, 1), class_names=("cat", "dog"), transform=None, roles=None):
+        super().__init__(
+            name="Solid", split="train", labels=labels, class_names=class_names, transform=transform, roles=roles
+        )
 
     def load(self, index):
         if self.mode == "RGB":
@@ -43,12 +46,41 @@ def test_every_8_bit_mode_becomes_three_channels(mode):
     assert dataset[0]["image"].shape == (3, 4, 6)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_an_image_of_more_than_8_bits_is_refused_rather_than_clipped(mode):
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_an_image_of_32_bits_is_refused_rather_than_clipped(mode):
     dataset = Solid()
     dataset.mode = mode
-    with pytest.raises(DatasetError, match="image 0 of Solid train has more than 8 bits"):
+    with pytest.raises(DatasetError, match="image 0 of Solid train has 32 bits a channel"):
         dataset[0]
+
+
+def test_16_bits_are_scaled_to_8_by_their_full_range(monkeypatch):
+    deep = np.array([[0, 128, 257, 32896, 65535]], dtype=np.uint16)
+    dataset = Solid()
+    monkeypatch.setattr(dataset, "load", lambda index: Image.fromarray(deep))
+    assert dataset[0]["image"][1, 0].tolist() == np.round(deep[0] * (255 / 65535)).astype(int).tolist()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white(monkeypatch, mode):
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (10, 10, 10, 255))
+    image = image.quantize() if mode == "P" else image.convert(mode)
+    dataset = Solid()
+    monkeypatch.setattr(dataset, "load", lambda index: image)
+    assert dataset[0]["image"][:, 0].tolist() == [[255, 10]] * 3
+
+
+def test_roles_that_leave_nothing_to_search_or_to_find_are_refused():
+    def build(roles):
+        return Solid(labels=(0, 1), roles=np.array(roles))
+
+    assert build([Role.QUERY, Role.GALLERY]).describe().endswith("1 queries in a gallery of 1")
+    assert build([Role.BOTH, Role.BOTH]).roles is None
+    with pytest.raises(DatasetError, match="no image whose role is gallery, so there is nothing to find"):
+        build([Role.QUERY, Role.QUERY])
+    with pytest.raises(DatasetError, match="no image whose role is query"):
+        build([Role.GALLERY, Role.GALLERY])
 
 
 def test_it_says_its_classes_and_describes_itself_in_one_line():

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -93,28 +92,43 @@ def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
 
 
+KILLS_ITS_PROCESS = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KillsItsProcess(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == int(os.environ.get("KILLED_AT", -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.mark.slow
 def test_a_run_killed_with_signal_9_resumes_bit_for_bit(tiny_config, tmp_path):
     tiny_config["checkpoint"] = dict(interval_iterations=1)
-    tiny_config["train_cfg"]["max_epochs"] = 12
+    tiny_config["train_cfg"]["max_epochs"] = 3
     tiny_config["train_dataloader"]["num_workers"] = 1
+    tiny_config["custom_imports"] = dict(imports=["kills_its_process"])
+    tiny_config["custom_hooks"] = [dict(type="KillsItsProcess")]
+    (tmp_path / "kills_its_process.py").write_text(KILLS_ITS_PROCESS)
     script = tmp_path / "config.py"
     script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
-    command = [sys.executable, "-m", "metricforge.cli.main", "train", str(script), "--device", "cpu", "--work-dir"]
-    command = [sys.executable, "-c", "from metricforge.cli.main import main; main()", *command[3:]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, str(tmp_path / "cut")], env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(int(p.stem[5:]) >= 8 for p in checkpoint_files(tmp_path / "cut")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    reached = int(checkpoint_files(tmp_path / "cut")[0].stem[5:])
-    assert 8 <= reached < 72, "it was to be killed on the way"
-    subprocess.run(
-        [*command, str(tmp_path / "cut"), "--resume"], env=environment, check=True, stdout=subprocess.DEVNULL
-    )
-    subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    def train(run: str, *options: str, **variables: str) -> int:
+        command = "from metricforge.cli.main import main; main()"
+        arguments = ["train", str(script), "--device", "cpu", "--work-dir", str(tmp_path / run), *options]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        finished = subprocess.run(
+            [sys.executable, "-c", command, *arguments], env=environment | variables, stdout=subprocess.DEVNULL
+        )
+        return finished.returncode
+
+    assert train("cut", KILLED_AT="8") == -signal.SIGKILL
+    assert checkpoint_files(tmp_path / "cut")[0].stem == "iter_8"
+    assert train("cut", "--resume") == 0
+    assert train("whole") == 0
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
 
 

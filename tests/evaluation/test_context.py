@@ -155,3 +155,31 @@ def test_bad_sets_are_refused_with_the_way_out():
         EvaluationContext(images, EuclideanSimilarity(), gallery=embedding_set(np.eye(2), [0, 1]))
     with pytest.raises(ValueError, match="queries must hold at least one embedding"):
         EvaluationContext(EmbeddingSet(np.empty((0, 3)), np.empty(0, dtype=np.int64)), EuclideanSimilarity())
+
+
+def test_a_query_that_stands_in_the_gallery_is_left_out_of_its_own_neighbours_by_its_id():
+    generator = np.random.default_rng(6)
+    embeddings = generator.integers(0, 3, (40, 2)).astype(np.float32)  # ties and duplicates everywhere
+    everything = EmbeddingSet(embeddings, generator.integers(0, 4, 40), ids=generator.permutation(40) + 7)
+    queries = everything.where(np.arange(40) % 3 == 0)
+    gallery = everything.where(np.arange(40) % 5 != 0)
+    experiment = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery, shared_ids=True)
+    assert experiment.gallery_size == len(gallery) - 1
+    found = experiment.neighbours(experiment.gallery_size)
+    for q in range(len(queries)):
+        others = [g for g in range(len(gallery)) if gallery.ids[g] != queries.ids[q]]
+        distance = ((gallery.embeddings.astype(float) - queries.embeddings[q]) ** 2).sum(axis=1)
+        expected = sorted(others, key=lambda g, distance=distance: (distance[g], g))
+        assert found[q].tolist() == expected[: found.shape[1]]
+        assert experiment.matches[q] == sum(gallery.labels[g] == queries.labels[q] for g in others)
+    with pytest.raises(ValueError, match=rf"k \({len(gallery)}\) must be in 1\.\.{len(gallery) - 1}"):
+        experiment.neighbours(len(gallery))
+
+
+def test_shared_ids_change_nothing_where_queries_and_gallery_are_apart():
+    everything = embedding_set(np.random.default_rng(7).normal(size=(20, 3)), np.arange(20) % 3)
+    queries, gallery = everything.where(np.arange(20) < 8), everything.where(np.arange(20) >= 8)
+    apart = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery, shared_ids=True)
+    assert apart.gallery_size == 12
+    expected = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery).neighbours(12)
+    assert (apart.neighbours(12) == expected).all()

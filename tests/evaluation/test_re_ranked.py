@@ -188,3 +188,12 @@ def test_a_k_beyond_the_gallery_is_refused_before_anything_is_searched(images, r
 def test_a_context_that_may_hold_no_score_is_refused(images):
     with pytest.raises(ValueError, match="scores_at_once must be at least 1, got 0"):
         EvaluationContext(images, FirstNumber(), scores_at_once=0)
+
+
+def test_a_query_that_stands_in_the_gallery_too_is_no_candidate_of_its_own():
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.4, 2.0]], dtype=np.float32)
+    queries = EmbeddingSet(points[:1], np.array([0]), ids=np.array([7]))
+    gallery = EmbeddingSet(points, np.array([0, 0, 1]), ids=np.array([7, 8, 9]))
+    context = EvaluationContext(queries, FirstNumber(), gallery, shared_ids=True)
+    reranked = RerankedContext(context.by(EuclideanSimilarity()), context, 3)
+    assert reranked.neighbours(2).tolist() == context.neighbours(2).tolist() == [[2, 1]]

@@ -90,6 +90,48 @@ def test_gradients_agree_with_finite_differences(function):
     assert torch.autograd.gradcheck(function, (x, y))
 
 
+@pytest.mark.parametrize("function", [pairwise_squared_distances, pairwise_distances])
+def test_gradients_of_a_batch_with_itself_agree_with_finite_differences_and_can_be_differentiated_again(function):
+    x, y = rows(4, 3).requires_grad_(), rows(3, 3, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: function(rows, rows), (x,))
+    assert torch.autograd.gradgradcheck(lambda rows: function(rows, rows), (x,))
+    assert torch.autograd.gradgradcheck(function, (x, y))
+
+
+@pytest.mark.parametrize("function", [pairwise_squared_distances, pairwise_distances])
+def test_a_backward_pass_under_autocast_does_not_lower_the_precision(function):
+    x, y = rows(6, 32), rows(5, 32, seed=1)
+    weights = rows(6, 6, seed=2)
+    for other in (x, y):
+        gradients = []
+        for dtype in (torch.float32, torch.float64):
+            a = x.to(dtype).requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
+                found = function(a, a if other is x else other.to(dtype))
+                (gradient,) = torch.autograd.grad((found * weights[:, : len(other)].to(dtype)).sum(), a)
+            gradients.append(gradient)
+        assert gradients[0].dtype == torch.float32
+        torch.testing.assert_close(gradients[0], gradients[1].float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("function", [pairwise_squared_distances, pairwise_distances])
+def test_gradients_that_come_transposed_are_neither_mixed_up_nor_changed(function):
+    x, weights = rows(5, 3), rows(5, 5, seed=2)
+    gradients = []
+    for incoming in (weights.T.contiguous(), weights.T):  # the same values in another layout
+        a = x.clone().requires_grad_()
+        function(a, a).backward(incoming)
+        gradients.append(a.grad)
+    assert torch.equal(weights, rows(5, 5, seed=2))
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_the_gradient_of_the_diagonal_is_zero_even_where_rounding_would_not_cancel_it():
+    x = (1000 * rows(8, 16).float()).requires_grad_()
+    pairwise_squared_distances(x, x).diagonal().sum().mul(1e6).backward()
+    assert x.grad.eq(0).all()
+
+
 def test_the_gradient_of_the_root_is_zero_at_zero():
     squares = torch.tensor([0.0, 4.0], requires_grad=True)
     roots = safe_sqrt(squares)
@@ -118,6 +160,12 @@ def test_l2_normalize_gives_rows_of_length_one_and_leaves_a_zero_row_zero():
     assert torch.allclose(found, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
     found.sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_scaled_cosines_are_the_cosines_times_the_scale():
+    x, y = rows(4, 3), rows(5, 3, seed=1)
+    for other in (x, y):
+        torch.testing.assert_close(pairwise_cosine(x, other, scale=20.0), 20 * pairwise_cosine(x, other))
 
 
 def test_empty_sets_have_empty_distances():

@@ -114,6 +114,18 @@ def test_a_miner_and_a_loss_that_do_not_fit_are_refused_with_those_that_do():
         learner(TripletLoss(), HardPairMiner())
 
 
+def test_a_miner_may_yield_a_special_kind_of_what_the_loss_accepts():
+    class SpecialPairs(Pairs):
+        pass
+
+    class SpecialMiner(HardPairMiner):
+        yields = SpecialPairs
+
+    assert compatibility_faults(SpecialMiner, ContrastiveLoss) == []
+    (fault,) = compatibility_faults(SpecialMiner, TripletLoss)
+    assert "SpecialMiner yields SpecialPairs, but TripletLoss accepts Triplets" in fault
+
+
 def test_a_loss_that_needs_a_miner_says_which():
     class Needy(Loss):
         accepts = (Pairs,)

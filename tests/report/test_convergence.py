@@ -36,12 +36,20 @@ def test_curves_are_the_losses_and_scores_of_the_history(tmp_path, monkeypatch):
     assert scores == [([1, 2, 3], pytest.approx([20, 40, 60]))] * 2
 
 
-def test_the_score_is_the_one_asked_for_or_the_first_that_all_runs_have(tmp_path):
+def test_the_score_is_the_one_asked_for_or_one_that_all_runs_have(tmp_path):
     runs = [run(tmp_path / "a"), run(tmp_path / "b", scores=("euclidean/recall@1", "map@r"))]
-    assert draw_convergence(runs, tmp_path / "c.png") == "map@r"
-    assert draw_convergence(runs[:1], tmp_path / "d.png") == "recall@1"
-    assert draw_convergence(runs[:1], tmp_path / "e.png", score="map@r") == "map@r"
+    assert draw_convergence(runs, tmp_path / "c.png") == {"a": "map@r", "b": "map@r"}
+    assert draw_convergence(runs[:1], tmp_path / "d.png") == {"a": "recall@1"}
+    assert draw_convergence(runs[:1], tmp_path / "e.png", ["map@r"]) == {"a": "map@r"}
+    each = draw_convergence(runs, tmp_path / "f.png", ["euclidean/recall@1", "recall@1"])
+    assert each == {"a": "recall@1", "b": "euclidean/recall@1"}
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_by_default_a_score_of_the_last_validation_alone_gives_way_to_one_of_all(tmp_path):
+    folder = run(tmp_path / "a", scores=("nmi",))
+    History(folder).add_scores(70, 3.5, {"map@r": 0.5, "nmi": 0.5})
+    assert draw_convergence([folder], tmp_path / "c.png") == {"a": "nmi"}
 
 
 def test_runs_are_told_apart_by_as_much_of_their_path_as_it_takes(tmp_path):
@@ -61,7 +69,7 @@ def test_twelve_runs_have_twelve_looks(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(score="recal@1"), r'--score: a has no score "recal@1"; did you mean "recall@1"\?'),
+        (dict(scores=["recal@1"]), r'--score: a has no score "recal@1"; did you mean "recall@1"\?'),
         (dict(extra="empty"), "holds no history.jsonl, so it is not the folder of a run"),
         (dict(extra="a"), "one folder stands there twice"),
     ],
@@ -77,5 +85,7 @@ def test_what_cannot_be_drawn_is_said_with_the_way_out(tmp_path, arguments, mess
 def test_runs_without_a_validation_or_a_common_score_are_refused(tmp_path):
     with pytest.raises(MetricForgeError, match="a: has no validation in its history yet"):
         draw_convergence([run(tmp_path / "a", validations=0)], tmp_path / "c.png")
-    with pytest.raises(MetricForgeError, match=r"the runs have no score in common: b: .*; c: "):
+    with pytest.raises(
+        MetricForgeError, match=r"the runs have no score in common, so name one of each by --score \(b: x; c: y\)"
+    ):
         draw_convergence([run(tmp_path / "b", ("x",)), run(tmp_path / "c", ("y",))], tmp_path / "c.png")

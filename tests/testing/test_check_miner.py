@@ -112,6 +112,22 @@ class OnePositiveNegative(EveryQuadruplet):
         return Quadruplets(found.anchor, found.positive, found.anchor_negative, found.anchor)
 
 
+class SpecialPairs(Pairs):
+    """Pairs of a plug-in."""
+
+
+class EverySpecialPair(EveryPair):
+    yields = SpecialPairs
+
+    def forward(self, embeddings, labels, similarity):
+        found = all_pairs(labels)
+        return SpecialPairs(found.first, found.second, found.positive)
+
+
+def test_a_special_kind_of_pairs_may_be_yielded():
+    check_miner(EverySpecialPair())
+
+
 @pytest.mark.parametrize(
     ("miner", "message"),
     [

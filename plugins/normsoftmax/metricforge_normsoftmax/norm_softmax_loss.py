@@ -40,6 +40,7 @@ class NormSoftmaxLoss(Loss):
 
     Raises:
         ValueError: for arguments outside these ranges, embeddings of another size, or a label outside 0..C-1.
+        TypeError: for any tuples.
     """
 
     def __init__(self, num_classes: int, dim: int, temperature: float = 0.05, class_ratio: float | None = None) -> None:
@@ -72,7 +73,7 @@ class NormSoftmaxLoss(Loss):
                 "leave dim out of the config and it is filled in"
             )
         proxies = functional.in_float32(proxies)  # (S, D)
-        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies) / self.temperature  # (B, S)
+        return functional.pairwise_cosine(embeddings.to(proxies.dtype), proxies, 1 / self.temperature)  # (B, S)
 
     def forward(
         self,
@@ -82,6 +83,7 @@ class NormSoftmaxLoss(Loss):
         similarity: Similarity | None = None,
     ) -> LossOutput:
         functional.check_batch(embeddings, labels)
+        functional.check_tuples(tuples, self.accepts)
         subsample = self.sampled_classes is not None and self.training
         if subsample or labels.device.type == "cpu":
             outside = labels[(labels < 0) | (labels >= self.num_classes)]

@@ -1,11 +1,12 @@
 import math
+import warnings
 
 import pytest
 import torch
 from metricforge_normsoftmax import NormSoftmaxLoss
 from torch.autograd import gradcheck
 
-from metricforge import LOSSES
+from metricforge import LOSSES, Triplets
 from metricforge.testing import check_loss
 
 
@@ -75,7 +76,9 @@ def test_a_batch_of_one_class_and_one_of_one_image_train():
     loss, embeddings, _ = loss_and_batch()
     for count in (1, 6):
         labels = torch.full((count,), 2)
-        total = loss(embeddings[:count], labels).total
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # for a loss with proxies such a batch is not an empty one
+            total = loss(embeddings[:count], labels).total
         assert total.item() == pytest.approx(loop_loss(embeddings[:count], loss.proxies, labels, 0.05))
         gradient = torch.autograd.grad(total, loss.proxies)[0]
         assert gradient.isfinite().all()
@@ -125,6 +128,13 @@ def test_a_label_out_of_range_is_named(label):
     labels[3] = label
     with pytest.raises(ValueError, match=rf"label {label} is outside 0..3 \(num_classes=4\)"):
         loss(embeddings, labels)
+
+
+def test_tuples_are_refused_because_they_would_have_no_effect():
+    loss, embeddings, labels = loss_and_batch()
+    rows = torch.arange(2)
+    with pytest.raises(TypeError, match="this loss accepts no tuples, got Triplets"):
+        loss(embeddings, labels, Triplets(rows, rows, rows))
 
 
 def test_embeddings_of_another_size_are_refused():

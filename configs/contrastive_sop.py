@@ -1,0 +1,15 @@
+# python tools/train.py configs/contrastive_sop.py
+# Contrastive loss on Stanford Online Products (Song et al. 2016, section 5): GoogLeNet, batches of 128, 20,000 steps,
+# SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times that, embeddings not normalised.
+# Deviation: 32 classes x 4 images a batch with all its positive pairs and as many negative ones, where the paper draws
+# m/2 disjoint pairs.
+_base_ = ["_base_/datasets/sop.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/default.py"]
+
+train_dataloader = dict(
+    sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=32, samples_per_class=4),
+)
+model = dict(
+    miner=dict(type="RandomPairMiner"),
+    loss=dict(type="ContrastiveLoss", margin=1.0),
+)
+train_cfg = dict(max_epochs=43, val_interval=10)  # 465 iterations an epoch: 19,995

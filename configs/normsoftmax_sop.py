@@ -1,0 +1,10 @@
+# python tools/train.py configs/normsoftmax_sop.py
+# NormSoftmax on Stanford Online Products (Zhai & Wu 2018, section 6.1): batches of 15 classes x 5, SGD at 1e-2.
+_base_ = ["_base_/datasets/sop.py", "_base_/recipes/normsoftmax.py", "_base_/runtime/default.py"]
+
+_squash = dict(type="Resize", size=(256, 256))
+train_dataloader = dict(
+    dataset=dict(transform=[_squash, dict(type="RandomCrop", size=224), dict(type="RandomHorizontalFlip")]),
+    sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=15, samples_per_class=5),
+)
+test_dataloader = dict(dataset=dict(transform=[_squash, dict(type="CenterCrop", size=224)]))

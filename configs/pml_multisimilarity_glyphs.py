@@ -1,0 +1,11 @@
+# python tools/train.py configs/pml_multisimilarity_glyphs.py
+# Multi-similarity loss and its miner (Wang et al. 2019), of pytorch-metric-learning, on Glyphs.
+_base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
+
+model = dict(
+    backbone=dict(type="GlyphNet"),
+    head=dict(type="EmbeddingHead", dim=64, layer_norm=True),
+    similarity=dict(type="CosineSimilarity"),
+    miner=dict(type="pml.MultiSimilarityMiner", epsilon=0.1),
+    loss=dict(type="pml.MultiSimilarityLoss", alpha=2, beta=50, base=0.5),
+)

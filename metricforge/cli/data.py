@@ -1,0 +1,173 @@
+"""``metricforge data list | prepare | check``: the published benchmarks, and a look through any images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from metricforge.doctor import (
+    Collection,
+    collection_of_folder,
+    collection_of_splits,
+    collection_of_table,
+    diagnose,
+    draw_contact_sheet,
+    examine,
+    print_findings,
+    write_findings,
+)
+from metricforge.errors import DatasetError
+from metricforge.preparation import BENCHMARKS, prepare
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands and their arguments."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument(
+        "--data-dir", metavar="FOLDER", type=Path, default=Path("data"), help="where data sets lie (default: data)"
+    )
+    commands = parser.add_subparsers(dest="data_command", required=True)
+
+    listing = commands.add_parser("list", parents=[where], help="what can be prepared, and what is there")
+    listing.set_defaults(run=list_benchmarks)
+
+    preparing = commands.add_parser("prepare", parents=[where], help="download, check and unpack a benchmark")
+    preparing.add_argument("name", choices=sorted(BENCHMARKS), help="which one; `metricforge data list` describes them")
+    preparing.add_argument(
+        "--from",
+        dest="sources",
+        metavar="ARCHIVE",
+        type=Path,
+        action="append",
+        default=[],
+        help="a file that you have already, instead of downloading it; may be repeated",
+    )
+    preparing.add_argument(
+        "--unofficial",
+        action="store_true",
+        help="take the --from files as they are: neither checksums nor the numbers of images must be official",
+    )
+    preparing.set_defaults(run=prepare_benchmark)
+
+    checking = commands.add_parser(
+        "check",
+        parents=[where],
+        help="open every image: unreadable ones, duplicates, wrong labels, leaks between splits",
+        description="Opens every image and says what would spoil training or flatter a score. "
+        "Exits with 1 if something is wrong, with 0 if there are only notes.",
+    )
+    checking.add_argument(
+        "what", metavar="NAME|FOLDER|TABLE", help="a prepared benchmark, a folder of class folders, a .csv or .parquet"
+    )
+    checking.add_argument("--root", metavar="FOLDER", type=Path, help="what the paths of a table are relative to")
+    checking.add_argument(
+        "--train-fraction",
+        type=_fraction,
+        default=0.5,
+        metavar="X",
+        help="which of a folder's or a table's classes count as train where nothing says so (default: 0.5, as configs)",
+    )
+    checking.add_argument("--tiny", type=int, default=32, metavar="PIXELS", help="shorter sides below are told of")
+    checking.add_argument("--workers", type=int, metavar="N", help="threads; by default one a core")
+    checking.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where findings.csv and findings.png go (default: data_check/NAME)"
+    )
+    checking.set_defaults(run=check)
+
+
+def list_benchmarks(arguments: argparse.Namespace) -> None:
+    """Prints a table of the benchmarks."""
+    console = Console()
+    table = Table("name", "data set", "images", "to download", "here")
+    for benchmark in BENCHMARKS.values():
+        folder = arguments.data_dir / benchmark.folder
+        by_hand = not all(archive.urls for archive in benchmark.archives)
+        table.add_row(
+            benchmark.name,
+            benchmark.title,
+            f"{benchmark.images:,}",
+            f"{benchmark.gigabytes} GB{', by hand' if by_hand else ''}",
+            f"[green]{folder}[/]" if folder.is_dir() else "no",
+        )
+    console.print(table)
+    console.print("metricforge data prepare NAME gets one; your own images need no preparation:")
+    console.print("metricforge data check FOLDER looks through them", highlight=False)
+
+
+def prepare_benchmark(arguments: argparse.Namespace) -> None:
+    """Prepares the benchmark and says what to train with."""
+    console = Console()
+    benchmark = BENCHMARKS[arguments.name]
+    target = arguments.data_dir / benchmark.folder
+    there = target.exists()
+    for split in prepare(
+        benchmark, arguments.data_dir, arguments.sources, unofficial=arguments.unofficial, console=console
+    ):
+        console.print(split.describe(), highlight=False)
+    unchecked = " ".join(f"{part}_dataloader.dataset.check_counts=False" for part in ("train", "test"))
+    options = f" --cfg-options data_root={target}{f' {unchecked}' if arguments.unofficial else ''}"
+    lines = [
+        f"\n{target} {'was there already and is whole' if there else 'is ready'}. Its terms of use: {benchmark.home}",
+        "Try next:",
+        f"  metricforge train {benchmark.config}{options}",
+        f"  metricforge data check {target if arguments.unofficial else benchmark.name}",
+    ]
+    downloads = arguments.data_dir / ".downloads"
+    if not there and downloads.is_dir():
+        lines.append(f"The downloaded archives are kept in {downloads}; remove them if you need the room.")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Looks through the images, prints what was found, and writes all of it with a contact sheet."""
+    console = Console()
+    with console.status("reading what is there"):
+        collection = _collection(arguments)
+    console.print(collection.describe(), highlight=False, markup=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("opening every image", total=len(collection))
+        workers = arguments.workers or len(os.sched_getaffinity(0))
+        found = examine(collection, workers, lambda count: bar.advance(task, count))
+    with console.status("comparing"):
+        findings = diagnose(collection, found, arguments.tiny)
+    if not findings:
+        console.print("nothing is wrong with them")
+        return
+    print_findings(console, collection, findings)
+    out = arguments.out or Path("data_check") / collection.name
+    write_findings(out / "findings.csv", collection, findings)
+    written = f"all of it is in {out / 'findings.csv'}"
+    if any(finding.shown for finding in findings):
+        draw_contact_sheet(out / "findings.png", collection, findings)
+        written += f", pictures of it in {out / 'findings.png'}"
+    console.print(f"\n{written}", highlight=False, markup=False, soft_wrap=True)
+    if any(finding.wrong for finding in findings):
+        sys.exit(1)
+
+
+def _collection(arguments: argparse.Namespace) -> Collection:
+    what = Path(arguments.what)
+    if arguments.what in BENCHMARKS and not what.exists():
+        benchmark = BENCHMARKS[arguments.what]
+        return collection_of_splits(benchmark.splits(arguments.data_dir / benchmark.folder))
+    if what.suffix.lower() in (".csv", ".parquet"):
+        return collection_of_table(what, arguments.root, arguments.train_fraction)
+    if what.is_dir():
+        return collection_of_folder(what, arguments.train_fraction)
+    raise DatasetError(
+        f"{what} is no folder, no .csv or .parquet file and no benchmark; those are {', '.join(sorted(BENCHMARKS))}"
+    )
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, both excluded, got {text}")
+    return value

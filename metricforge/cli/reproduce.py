@@ -1,0 +1,165 @@
+"""``metricforge reproduce TABLE``: runs or resumes the rows of a paper's table, and prints its figures beside ours."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from metricforge.cli.arguments import Overrides, run_command
+from metricforge.errors import ConfigError, DatasetError, MetricForgeError
+from metricforge.registry import nearest
+from metricforge.reproduction import PaperTable, RowRun, missing_data, print_comparison, read_tables
+from metricforge.runner import build_runner
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("table", nargs="?", help="a table, such as normsoftmax-table7; without it they are listed")
+    parser.add_argument("--list", action="store_true", help="list the tables")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would run and what data is missing; run nothing"
+    )
+    parser.add_argument(
+        "--reduced",
+        metavar="glyphs|FOLDER",
+        help="the table's reduced form, on Glyphs (nothing to download) or a folder with one sub-folder a class",
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="only rows with one of these words in their name: cub"
+    )
+    parser.add_argument("--work-dir", metavar="FOLDER", default="runs/reproduce", help="the folder of all runs")
+    parser.add_argument("--seed", type=int, help="replaces the configs' seed")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
+    parser.add_argument("--tables", metavar="FILE", default="configs/tables.py", help="where the tables are described")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=Overrides,
+        metavar="KEY=VALUE",
+        help="replace values in the config of every row",
+    )
+
+
+def reproduce(arguments: argparse.Namespace) -> None:
+    """Runs what is not yet finished, one row after the other, and ends with the comparison.
+
+    A row that fails does not keep the others from running; the command then ends with an error that says which.
+    """
+    console = Console()
+    if arguments.reduced not in (None, "glyphs") and not Path(arguments.reduced).is_dir():
+        raise ConfigError([f"--reduced {arguments.reduced}: is neither glyphs nor a folder that exists"], "the command")
+    tables = read_tables(arguments.tables, arguments.reduced)
+    if arguments.list or arguments.table is None:
+        return _list_tables(console, tables)
+    if arguments.table not in tables:
+        raise ConfigError(
+            [f"{arguments.table}: there is no such table;{nearest(arguments.table, list(tables))}"], "the command"
+        )
+    table = tables[arguments.table]
+    table = table.only(arguments.only) if arguments.only else table
+    runs = [
+        None
+        if row.config is None
+        else RowRun(
+            row.config, {**row.options, **(arguments.cfg_options or {})}, Path(arguments.work_dir), arguments.seed
+        )
+        for row in table.rows
+    ]
+    # two rows may be two ways to score one run
+    pending = list({run.folder: run for run in runs if run is not None and not run.finished}.values())
+    with console.status("looking for the data"):
+        missing = missing_data(pending)
+    if arguments.dry_run:
+        return _print_plan(console, table, runs, missing)
+    if missing:
+        raise DatasetError(_missing(table, runs, missing))
+    failed = _run(console, arguments, pending)
+    print_comparison(console, table, [{} if run is None else run.scores() for run in runs])
+    if failed:
+        said = "".join(f"\n  - {run.command}\n    {error}" for run, error in failed.items())
+        raise MetricForgeError(f"{_count(len(failed), 'run')} of {len(pending)} failed:{said}")
+    return None
+
+
+def _run(console: Console, arguments: argparse.Namespace, pending: list[RowRun]) -> dict[RowRun, str]:
+    failed = {}
+    for number, run in enumerate(pending, start=1):
+        console.rule(f"{number}/{len(pending)}  {escape(run.folder.name)}", align="left")
+        try:
+            runner = build_runner(
+                run.config,
+                overrides=run.options,
+                work_dir=run.folder,
+                resume=run.started,
+                device=arguments.device,
+                console=console,
+            )
+            runner.describe()
+            runner.train()
+            if not run.finished:
+                failed[run] = "ended without the scores of its last epoch; train_cfg.val_interval must not be 0"
+        except MetricForgeError as error:
+            console.print(f"failed: {escape(str(error))}", style="red", highlight=False, soft_wrap=True)
+            failed[run] = str(error)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on with what is not finished", file=sys.stderr)
+            sys.exit(130)
+    return failed
+
+
+def _list_tables(console: Console, tables: dict[str, PaperTable]) -> None:
+    width = max(map(len, tables))
+    for table in tables.values():
+        console.print(f"{table.name:{width}}  {table.title}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_plan(
+    console: Console, table: PaperTable, runs: list[RowRun | None], missing: dict[str, list[RowRun]]
+) -> None:
+    console.print(f"[bold]{escape(table.title)}[/]", highlight=False)
+    lacking = {run.folder for needing in missing.values() for run in needing}
+    for row, run in zip(table.rows, runs, strict=True):
+        if run is None:
+            state, command = "cannot be run", row.note
+        else:
+            state = run.state + (", data missing" if run.folder in lacking else "")
+            command = run.command
+        console.print(f"  {row.name}  [{state}]\n      {command}", highlight=False, markup=False, soft_wrap=True)
+    for message in missing:
+        console.print(f"\n{message}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _missing(table: PaperTable, runs: list[RowRun | None], missing: dict[str, list[RowRun]]) -> str:
+    """One paragraph a data set, and which rows could run without."""
+    paragraphs = []
+    lacking = set()
+    for message, needing in missing.items():
+        folders = {run.folder for run in needing}
+        lacking |= folders
+        names = [
+            row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder in folders
+        ]
+        paragraphs.append(f"{message}\n  needed by: {'; '.join(names)}")
+    others = [
+        row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder not in lacking
+    ]
+    missing_sets = f"{_count(len(missing), 'data set')} {'is' if len(missing) == 1 else 'are'} missing"
+    text = f"{missing_sets}, so nothing was run.\n\n" + "\n\n".join(paragraphs)
+    if others:
+        text += f"\n\nThese rows have their data, choose them with --only: {'; '.join(others)}"
+    return text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def main() -> None:
+    """The script ``tools/reproduce.py``."""
+    parser = argparse.ArgumentParser(description="Run a paper's table and compare.")
+    add_arguments(parser)
+    run_command(reproduce, parser.parse_args())

@@ -1,0 +1,111 @@
+"""DeepFashion's In-Shop Clothes Retrieval, with its queries and its gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from metricforge.datasets.image_file_dataset import ImageFileDataset
+from metricforge.datasets.split_counts import check_counts as check_split_counts
+from metricforge.datasets.split_counts import check_files
+from metricforge.errors import DatasetError
+from metricforge.registry import DATASETS
+from metricforge.structures import Role
+
+COUNTS = {"train": (3997, 25882), "query": (3985, 14218), "gallery": (3985, 12612)}
+_LIST = "list_eval_partition.txt"
+_HEADER = ["image_name", "item_id", "evaluation_status"]
+_AGAIN = "fetch the list and img.zip again"
+_ROLES = {"train": Role.BOTH, "query": Role.QUERY, "gallery": Role.GALLERY}
+
+
+@DATASETS.register_module()
+class InShopDataset(ImageFileDataset):
+    """In-Shop: 3,997 items to train (25,882 images); a test of 3,985 items, 14,218 queries in a gallery of 12,612.
+
+    The test split holds queries and gallery together, and says of each image which it is (``roles``): an evaluation
+    searches the queries in the gallery.
+
+    Args:
+        root: the official folder, with list_eval_partition.txt and img/, each there or in its Eval/ and Img/.
+        split: "train" or "test".
+        check_counts: whether the number of classes and images must be the official one.
+        transform: see ImageDataset.
+
+    Raises:
+        DatasetError: if the folder or its list is absent or damaged, or images are missing.
+        ValueError: for another split.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data/inshop",
+        split: Literal["train", "test"] = "train",
+        check_counts: bool = True,
+        transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
+    ) -> None:
+        if split not in ("train", "test"):
+            raise ValueError(f'split must be "train" or "test", got {split!r}')
+        folder = Path(root).expanduser().absolute()
+        lists = [file for file in (folder / _LIST, folder / "Eval" / _LIST) if file.is_file()]
+        images = [below for below in (folder, folder / "Img") if (below / "img").is_dir()]
+        if not lists or not images:
+            absent = [name for name, found in ((_LIST, lists), ("img", images)) if not found]
+            raise DatasetError(_absent(folder, absent))
+        parts = ("train",) if split == "train" else ("query", "gallery")
+        rows = sorted((item, file, part) for file, item, part in _read_list(lists[0]) if part in parts)
+        files = [file for _, file, _ in rows]
+        if check_counts:
+            for part in parts:
+                items = [item for item, _, of in rows if of == part]
+                check_split_counts("In-Shop", lists[0], part, (len(set(items)), len(items)), COUNTS[part], _AGAIN)
+            check_files(images[0], files, _LIST, _AGAIN)
+        names = sorted({item for item, _, _ in rows})
+        label_of = {name: label for label, name in enumerate(names)}
+        super().__init__(
+            root=images[0],
+            files=files,
+            name="In-Shop",
+            split=split,
+            labels=[label_of[item] for item, _, _ in rows],
+            class_names=names,
+            roles=np.array([_ROLES[part] for _, _, part in rows], dtype=np.uint8),
+            transform=transform,
+        )
+
+
+def _absent(folder: Path, absent: list[str]) -> str:
+    found = f"which lacks {' and '.join(absent)}" if folder.is_dir() else "which does not exist"
+    return (
+        f"In-Shop was looked for in {folder}, {found}.\n"
+        f"  expected there: {_LIST} (or Eval/{_LIST}) and img/WOMEN/.../<image>.jpg (or Img/img/...)\n"
+        f"  to get it: metricforge data prepare inshop --from img.zip --from {_LIST}\n"
+        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
+    )
+
+
+def _read_list(source: Path) -> list[tuple[str, str, str]]:
+    """Path, item and part of each image; the first line of the file is their number, the second the column names."""
+    lines = source.read_text(encoding="utf-8").splitlines()
+    if len(lines) < 2 or not lines[0].strip().isdecimal() or lines[1].split() != _HEADER:
+        raise DatasetError(f"{source}: expected a number and then the line {' '.join(_HEADER)!r}; {_AGAIN}")
+    rows, seen = [], set()
+    for position, line in enumerate(lines[2:], start=3):
+        if not line.strip():
+            continue
+        fields = line.split()
+        if len(fields) != 3 or fields[2] not in _ROLES:
+            raise DatasetError(
+                f"{source}, line {position}: expected a path, an item and train, query or gallery, got {line!r}; "
+                f"{_AGAIN}"
+            )
+        if fields[0] in seen:
+            raise DatasetError(f"{source}, line {position}: lists {fields[0]} a second time; {_AGAIN}")
+        seen.add(fields[0])
+        rows.append((fields[0], fields[1], fields[2]))
+    if len(rows) != int(lines[0]):
+        raise DatasetError(f"{source} lists {len(rows):,} images and says {int(lines[0]):,} in line 1; {_AGAIN}")
+    return rows

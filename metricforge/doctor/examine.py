@@ -1,0 +1,134 @@
+"""Opens every image, in parallel, and remembers little of each."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageOps
+
+from metricforge.datasets.image_dataset import eight_bit_rgb
+from metricforge.doctor.collection import Collection
+
+THUMBNAIL = 16
+AT_ONCE = 20_000
+_FORMAT_OF = Image.registered_extensions()
+_SAME_FORMAT = {"MPO": "JPEG"}  # several JPEGs in one file, as some cameras write them
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was seen of each of N images.
+
+    Args:
+        errors: index -> why the image cannot be read.
+        sides: width and height (N, 2) as stored; 0 for those that cannot be read.
+        digests: of the pixels as training sees them (N,), 16 bytes each.
+        hashes: perceptual hashes (N, 8) uint8, 64 bits that hardly change when a picture is scaled or compressed.
+        thumbnails: grey (N, 256) uint8.
+        oddities: index -> what is odd about its file, such as "CMYK".
+        extensions: index -> the format that it has in spite of its extension.
+    """
+
+    errors: dict[int, str]
+    sides: np.ndarray[Any, np.dtype[np.int32]]
+    digests: np.ndarray[Any, np.dtype[np.void]]
+    hashes: np.ndarray[Any, np.dtype[np.uint8]]
+    thumbnails: np.ndarray[Any, np.dtype[np.uint8]]
+    oddities: dict[int, tuple[str, ...]]
+    extensions: dict[int, str]
+
+
+class _Seen(NamedTuple):
+    error: str = ""
+    sides: tuple[int, int] = (0, 0)
+    digest: bytes = bytes(16)
+    hash: bytes = bytes(8)
+    thumbnail: bytes = bytes(THUMBNAIL**2)
+    oddities: tuple[str, ...] = ()
+    format: str = ""
+
+
+def examine(collection: Collection, workers: int, on_images: Callable[[int], object] = lambda n: None) -> Examination:
+    """Opens every image of ``collection`` in ``workers`` threads; ``on_images`` hears of each, for a progress bar."""
+    count = len(collection)
+    digests = np.zeros(count, dtype="V16")
+    found = Examination(
+        errors={},
+        sides=np.zeros((count, 2), dtype=np.int32),
+        digests=digests,
+        hashes=np.zeros((count, 8), dtype=np.uint8),
+        thumbnails=np.zeros((count, THUMBNAIL**2), dtype=np.uint8),
+        oddities={},
+        extensions={},
+    )
+    # Decoding and hashing release the interpreter's lock, and threads need not import torch again, each by itself.
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        warnings.simplefilter("ignore")
+        for start in range(0, count, AT_ONCE):
+            paths = [str(collection.root / file) for file in collection.files[start : start + AT_ONCE]]
+            for index, seen in enumerate(pool.map(_look_at, paths), start=start):
+                _note(found, index, seen)
+                on_images(1)
+    return found
+
+
+def _note(found: Examination, index: int, seen: _Seen) -> None:
+    if seen.error:
+        found.errors[index] = seen.error
+    if seen.oddities:
+        found.oddities[index] = seen.oddities
+    if seen.format:
+        found.extensions[index] = seen.format
+    found.sides[index] = seen.sides
+    found.digests[index] = np.void(seen.digest)
+    found.hashes[index] = np.frombuffer(seen.hash, dtype=np.uint8)
+    found.thumbnails[index] = np.frombuffer(seen.thumbnail, dtype=np.uint8)
+
+
+def _look_at(path: str) -> _Seen:
+    try:
+        with Image.open(path) as image:
+            image.load()
+        if image.mode in ("I", "F"):
+            return _Seen(error=f"32 bits a channel (Pillow's mode {image.mode}), with no scale to 8 bits")
+        upright = eight_bit_rgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+        return _Seen(error=f"{type(fault).__name__}: {str(fault).replace(path, '').strip() or 'no reason given'}")
+    grey = upright.convert("L")
+    size = f"{upright.width}x{upright.height}".encode()
+    expected = _FORMAT_OF.get(Path(path).suffix.lower())
+    actual = _SAME_FORMAT.get(image.format or "", image.format or "")
+    return _Seen(
+        sides=image.size,
+        digest=hashlib.blake2b(size + upright.tobytes(), digest_size=16).digest(),
+        hash=np.packbits(imagehash.phash(grey).hash).tobytes(),
+        thumbnail=grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes(),
+        oddities=tuple(_oddities(image)),
+        format=actual if expected is not None and actual != expected else "",
+    )
+
+
+def _oddities(image: Image.Image) -> list[str]:
+    odd = []
+    if image.mode == "CMYK":
+        odd.append("CMYK")
+    if image.mode.startswith("I;16"):
+        odd.append("16 bits a channel")
+    if image.mode == "P":
+        odd.append("palette")
+    if image.has_transparency_data:
+        odd.append("transparent")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        odd.append("several frames")
+    if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+        odd.append("turned by EXIF")
+    return odd

@@ -1,0 +1,45 @@
+"""What was found, as a table for people and as a file for programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from metricforge.doctor.collection import Collection
+from metricforge.doctor.diagnose import Finding
+
+EXAMPLES = 3
+
+
+def print_findings(console: Console, collection: Collection, findings: Sequence[Finding]) -> None:
+    """Prints a row a kind with its number of cases, then some cases of each."""
+    table = Table("found", "cases", "what to do, or what is done")
+    for finding in findings:
+        colour = "red" if finding.wrong else "yellow"
+        table.add_row(f"[{colour}]{finding.kind}[/]", f"{len(finding.groups):,}", finding.advice)
+    console.print(table)
+    for finding in findings:
+        console.print(f"\n{finding.kind}", highlight=False, markup=False)
+        for group, detail in list(zip(finding.groups, finding.details, strict=True))[:EXAMPLES]:
+            files = " = ".join(collection.files[i] for i in group)
+            told = f"  ({detail})" if detail else ""
+            console.print(f"  {files}{told}", highlight=False, markup=False, soft_wrap=True)
+        if len(finding.groups) > EXAMPLES:
+            console.print(f"  and {len(finding.groups) - EXAMPLES:,} more", highlight=False, markup=False)
+
+
+def write_findings(file: Path, collection: Collection, findings: Sequence[Finding]) -> None:
+    """Writes every case: a row an image, with a number that the images of one case share."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(["found", "wrong", "case", "path", "class", "split", "detail"])
+        for finding in findings:
+            for case, (group, detail) in enumerate(zip(finding.groups, finding.details, strict=True), start=1):
+                for i in group:
+                    place = (collection.files[i], collection.class_of(i), collection.split_of(i))
+                    rows.writerow([finding.kind, "yes" if finding.wrong else "no", case, *place, detail])

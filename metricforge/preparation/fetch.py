@@ -1,0 +1,109 @@
+"""Downloads an archive: mirror after mirror, going on where it was cut off, with its checksum compared."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+
+import gdown
+import requests
+from gdown.exceptions import DownloadError, FileURLRetrievalError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from metricforge.errors import DatasetError
+from metricforge.preparation.benchmarks import Archive
+
+SECONDS_OF_SILENCE = 60.0
+RETRIES = 3
+
+
+def fetch_archive(archive: Archive, folder: Path, console: Console, retries: int = RETRIES) -> Path:
+    """Downloads ``archive`` into ``folder`` unless it is there, and returns the file, whose checksum is right.
+
+    What was downloaded of it before, by a run that was cut off, is not downloaded again.
+
+    Args:
+        archive: with at least one address.
+        folder: made if need be.
+        console: shows the progress.
+        retries: after a network failure, on the same mirror.
+
+    Raises:
+        DatasetError: if no mirror gives the file; it says why of each, and what to do.
+    """
+    assert archive.urls
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / archive.name
+    if file.is_file():
+        if archive.md5 in (None, file_md5(file)):
+            return file
+        file.unlink()  # left by something else than this function, which leaves no wrong file
+    reasons = []
+    for url in archive.urls:
+        reason = _download(url, archive, file, console, retries)
+        if reason is None:
+            return file
+        reasons.append(f"{url}: {reason}")
+        if url != archive.urls[-1]:
+            console.print(f"{url} did not give it; asking the next", highlight=False, markup=False, soft_wrap=True)
+    raise DatasetError(
+        f"{archive.name} could not be downloaded:\n"
+        + "".join(f"  - {reason}\n" for reason in reasons)
+        + f"what did arrive is kept in {folder}; the same command goes on from there. If you have the file: "
+        f"--from {archive.name}"
+    )
+
+
+def _download(url: str, archive: Archive, file: Path, console: Console, retries: int) -> str | None:
+    """Downloads ``file``; why that failed, or None. A wrong file is removed, an unfinished one kept."""
+    digest = hashlib.md5(usedforsecurity=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(archive.name, total=None)
+            gdown.download(
+                url,
+                output=str(file),
+                quiet=True,
+                use_cookies=False,
+                resume=True,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                hasher=digest,
+                timeout=SECONDS_OF_SILENCE,
+                retries=retries,
+            )
+    except OSError as fault:
+        if fault.errno == errno.ENOSPC:
+            raise DatasetError(
+                f"the disk of {file.parent} is full; make room, or name another disk: --data-dir FOLDER. What did "
+                "arrive is kept, and the same command goes on from there"
+            ) from fault
+        # requests' errors are OSErrors too
+        return _first_line(fault)
+    except (requests.RequestException, DownloadError, FileURLRetrievalError) as fault:
+        return _first_line(fault)
+    if archive.md5 not in (None, digest.hexdigest()):
+        file.unlink()
+        return f"gave another file than the official one (MD5 {digest.hexdigest()}, not {archive.md5}); removed"
+    return None
+
+
+def file_md5(file: Path) -> str:
+    """The MD5 of ``file`` in hexadecimal digits."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with file.open("rb") as content:
+        while block := content.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _first_line(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {str(fault).strip().splitlines()[0] if str(fault).strip() else 'no reason given'}"

@@ -1,0 +1,153 @@
+"""A benchmark from its archives to a folder that is whole."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from metricforge.datasets import ImageFileDataset
+from metricforge.errors import DatasetError
+from metricforge.preparation.benchmarks import Archive, Benchmark
+from metricforge.preparation.fetch import fetch_archive, file_md5
+from metricforge.preparation.unpack import unpack
+
+DOWNLOADS = ".downloads"
+
+
+def prepare(
+    benchmark: Benchmark,
+    data_dir: Path,
+    sources: Sequence[Path] = (),
+    *,
+    unofficial: bool = False,
+    console: Console,
+) -> list[ImageFileDataset]:
+    """Makes ``data_dir / benchmark.folder`` and returns its train and test split; where it is already, checks it.
+
+    Archives are unpacked into a hidden folder beside, read with the benchmark's reader, and only then renamed, so that
+    a folder of the benchmark's name is a whole one. Whatever fails leaves nothing behind but downloads.
+
+    Args:
+        benchmark: which one.
+        data_dir: made if need be.
+        sources: files at hand to unpack; those archives that none of them is called like are downloaded, unless
+            ``unofficial``.
+        unofficial: take ``sources`` as they are: neither checksums nor the numbers of images must be official.
+        console: shows the progress.
+
+    Raises:
+        DatasetError: for a source that is absent or not the official file, an archive that cannot be downloaded or
+            unpacked, a full disk, contents that are not the benchmark's, or a folder there that is not whole.
+    """
+    target = data_dir / benchmark.folder
+    if target.exists():
+        return _check_existing(benchmark, target, unofficial)
+    _check_sources(benchmark, sources, unofficial)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = data_dir / f".{benchmark.folder}.unfinished"
+    try:
+        with FileLock(data_dir / f".{benchmark.folder}.lock", timeout=0):
+            if unfinished.exists():  # a run that was killed left it
+                shutil.rmtree(unfinished)
+            try:
+                archives = _gather(benchmark, data_dir, sources, unofficial, console)
+                _check_room(archives, data_dir)
+                unfinished.mkdir()
+                for archive in archives:
+                    unpack(archive, unfinished, console)
+                root = unfinished / benchmark.top
+                with console.status("reading what was unpacked"):
+                    _read(benchmark, root, unofficial, archives)
+                root.rename(target)
+            except OSError as fault:
+                if fault.errno != errno.ENOSPC:
+                    raise
+                raise DatasetError(_full(data_dir)) from fault
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except Timeout as fault:
+        raise DatasetError(f"another command is preparing {benchmark.name} in {data_dir}; wait for it") from fault
+    return benchmark.splits(target, not unofficial)
+
+
+def _check_existing(benchmark: Benchmark, target: Path, unofficial: bool) -> list[ImageFileDataset]:
+    try:
+        return benchmark.splits(target, not unofficial)
+    except DatasetError as fault:
+        raise DatasetError(
+            f"{target} is there already and not whole; move it away or remove it, and prepare {benchmark.name} again.\n"
+            f"  {fault}"
+        ) from fault
+
+
+def _check_sources(benchmark: Benchmark, sources: Sequence[Path], unofficial: bool) -> None:
+    official = {archive.name: archive for archive in benchmark.archives}
+    for source in sources:
+        if not source.is_file():
+            raise DatasetError(f"--from {source}: there is no such file")
+        if unofficial:
+            continue
+        archive = official.get(source.name)
+        if archive is None:
+            raise DatasetError(
+                f"--from {source}: {benchmark.title} comes in {', '.join(official)}; rename the file if it is one of "
+                "them, or add --unofficial to take it as it is"
+            )
+        if archive.md5 is not None and (found := file_md5(source)) != archive.md5:
+            raise DatasetError(
+                f"--from {source}: is not the official {archive.name} (MD5 {found}, not {archive.md5}): cut off, or "
+                "packed by somebody else; fetch it again, or add --unofficial to take it as it is"
+            )
+
+
+def _gather(
+    benchmark: Benchmark, data_dir: Path, sources: Sequence[Path], unofficial: bool, console: Console
+) -> list[Path]:
+    """All archives, at hand or downloaded."""
+    if unofficial and sources:
+        return list(sources)
+    at_hand = {source.name: source for source in sources}
+    lacking = [a for a in benchmark.archives if a.name not in at_hand and not a.urls and not _fetched(a, data_dir)]
+    if lacking:
+        options = " ".join(f"--from {archive.name}" for archive in benchmark.archives)
+        raise DatasetError(
+            f"{benchmark.title} is given out by its authors only: get {' and '.join(a.name for a in lacking)} from "
+            f"{benchmark.home} and then\n  metricforge data prepare {benchmark.name} {options}"
+        )
+    return [
+        at_hand.get(archive.name) or fetch_archive(archive, data_dir / DOWNLOADS, console)
+        for archive in benchmark.archives
+    ]
+
+
+def _fetched(archive: Archive, data_dir: Path) -> bool:
+    return (data_dir / DOWNLOADS / archive.name).is_file()
+
+
+def _check_room(archives: Sequence[Path], data_dir: Path) -> None:
+    needed = sum(archive.stat().st_size for archive in archives)  # pictures hardly shrink when they are packed
+    if shutil.disk_usage(data_dir).free < needed:
+        raise DatasetError(_full(data_dir, f" to unpack {needed / 1e9:.1f} GB"))
+
+
+def _full(data_dir: Path, task: str = "") -> str:
+    free = shutil.disk_usage(data_dir).free / 1e9
+    return (
+        f"the disk of {data_dir} is too full{task} ({free:.1f} GB are free); make room, or name another disk: "
+        "--data-dir FOLDER. Nothing was left behind but whole downloads"
+    )
+
+
+def _read(benchmark: Benchmark, root: Path, unofficial: bool, archives: Sequence[Path]) -> None:
+    named = ", ".join(str(archive) for archive in archives)
+    if not root.is_dir():
+        raise DatasetError(f"{named} holds no folder {benchmark.top}, so it is not {benchmark.title}; nothing was kept")
+    try:
+        benchmark.splits(root, not unofficial)
+    except DatasetError as fault:
+        raise DatasetError(f"{named} is not the whole {benchmark.title}; nothing was kept.\n  {fault}") from fault

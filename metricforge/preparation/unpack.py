@@ -1,0 +1,80 @@
+"""Unpacks an archive into a folder, and never outside of it."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import rich.progress
+from rich.console import Console
+
+from metricforge.errors import DatasetError
+
+
+def unpack(archive: Path, folder: Path, console: Console) -> None:
+    """Unpacks a tar (of any compression) or zip ``archive`` into ``folder``; any other file is copied there.
+
+    Raises:
+        DatasetError: for an archive that is damaged, encrypted, or would write outside of ``folder``.
+        OSError: if the disk is full.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            _unpack_zip(archive, folder, console)
+        elif tarfile.is_tarfile(archive):
+            _unpack_tar(archive, folder, console)
+        elif _looks_packed(archive):
+            raise DatasetError(f"{archive} is no archive, or a damaged one; fetch it again")
+        else:
+            shutil.copyfile(archive, folder / archive.name)
+    except tarfile.FilterError as fault:
+        raise DatasetError(f"{archive} is refused, for it reaches outside of its folder: {fault}") from fault
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as fault:
+        raise DatasetError(
+            f"{archive} is damaged or was cut off ({type(fault).__name__}: {fault}); fetch it again"
+        ) from fault
+
+
+def _looks_packed(archive: Path) -> bool:
+    return archive.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".tbz2", ".txz")
+
+
+def _unpack_tar(archive: Path, folder: Path, console: Console) -> None:
+    with (
+        rich.progress.open(
+            archive, "rb", description=f"unpacking {archive.name}", console=console, disable=not console.is_terminal
+        ) as content,
+        tarfile.open(fileobj=content, mode="r:*") as tar,
+    ):
+        for member in tar:
+            tar.extract(member, folder, filter="data")
+
+
+def _unpack_zip(archive: Path, folder: Path, console: Console) -> None:
+    with zipfile.ZipFile(archive) as content:
+        members = content.infolist()
+        for member in members:
+            _refuse_unsafe(archive, member)
+        shown = rich.progress.track(
+            members, f"unpacking {archive.name}", console=console, disable=not console.is_terminal, transient=True
+        )
+        for member in shown:
+            content.extract(member, folder)
+
+
+def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
+    name = member.filename
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    if ".." in parts or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        raise DatasetError(f"{archive} is refused, for it would write outside of its folder: it holds {name!r}")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise DatasetError(f"{archive} is refused, for it holds a link ({name!r}), which may lead out of its folder")
+    if member.flag_bits & 1:
+        raise DatasetError(
+            f"{archive} is encrypted; unpack it with the password that its authors give, pack the folder into a tar or "
+            "zip without one, and name that: --from FILE --unofficial"
+        )

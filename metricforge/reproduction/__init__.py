@@ -1,0 +1,8 @@
+"""The papers' tables: which runs each is made of, where these stand, and what they scored."""
+
+from metricforge.reproduction.comparison import print_comparison
+from metricforge.reproduction.missing_data import missing_data
+from metricforge.reproduction.paper_table import PaperTable, Row, read_tables
+from metricforge.reproduction.row_run import RowRun
+
+__all__ = ["PaperTable", "Row", "RowRun", "missing_data", "print_comparison", "read_tables"]

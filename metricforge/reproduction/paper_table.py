@@ -1,0 +1,155 @@
+"""A table of a paper as rows of configs and options, read from ``configs/tables.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metricforge.config import read_config
+from metricforge.errors import ConfigError
+from metricforge.registry import nearest
+
+_TABLE_KEYS = {"title", "source", "note", "config", "scores", "rows", "reduced"}
+_ROW_KEYS = {"name", "config", "options", "scores", "prefix", "paper", "why", "note"}
+_REDUCED_SCORES = ("recall@1", "map@r", "nmi")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        name: what the paper calls it.
+        config: what is trained; None: it cannot be run.
+        options: dotted config keys to values, in place of the config's.
+        scores: the paper's columns.
+        paper: what it printed, in per cent, for each of ``scores``; None where it printed nothing.
+        prefix: stands before the names of our scores: ``"binary/"`` for the second way that a run is scored.
+        note: what the paper says beside figures, or why the row cannot be run.
+    """
+
+    name: str
+    config: Path | None
+    options: Mapping[str, Any]
+    scores: tuple[str, ...]
+    paper: tuple[float | None, ...]
+    prefix: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper, or its reduced form (which has no source: there is nothing to compare with)."""
+
+    name: str
+    title: str
+    source: str
+    note: str
+    rows: tuple[Row, ...]
+
+    def only(self, words: Sequence[str]) -> PaperTable:
+        """The rows whose name has one of ``words`` in it, in either case.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        rows = tuple(row for row in self.rows if any(word.lower() in row.name.lower() for word in words))
+        if not rows:
+            names = ", ".join(f'"{row.name}"' for row in self.rows)
+            raise ConfigError(
+                [f"--only {' '.join(words)}: no row of {self.name} has that; rows: {names}"], "the command"
+            )
+        return PaperTable(self.name, self.title, self.source, self.note, rows)
+
+
+def read_tables(file: str | Path, reduced: str | None = None) -> dict[str, PaperTable]:
+    """The tables in ``file``, by name; configs are looked for beside it.
+
+    Args:
+        file: Python that sets ``tables``, as ``configs/tables.py`` does and explains.
+        reduced: ``"glyphs"``, or a folder of images: the tables' reduced forms on these instead.
+
+    Raises:
+        ConfigError: if the file is absent or wrong: every fault in it.
+    """
+    file = Path(file)
+    content = read_config(file).to_dict().get("tables")
+    if not isinstance(content, Mapping):
+        raise ConfigError(
+            ["tables: is missing; it maps a table's name to its title, source, scores and rows"], str(file)
+        )
+    faults: list[str] = []
+    tables = {}
+    for name, table in content.items():
+        found = _faults(name, table)
+        faults += found
+        if not found:
+            tables[name] = _paper_table(name, table, file.parent, reduced)
+    if faults:
+        raise ConfigError(faults, str(file))
+    return tables
+
+
+def _faults(name: str, table: Any) -> list[str]:
+    if not isinstance(table, Mapping):
+        return [f"{name}: {table!r} must be a dict with the keys {', '.join(sorted(_TABLE_KEYS))}"]
+    faults = [
+        f"{name}.{key}: there is no such key;{nearest(key, sorted(_TABLE_KEYS))}" for key in table.keys() - _TABLE_KEYS
+    ]
+    faults += [
+        f"{name}.{key}: is missing" for key in ("title", "source", "scores", "rows", "reduced") if not table.get(key)
+    ]
+    for where, part in ((name, table), (f"{name}.reduced", table.get("reduced") or {})):
+        for number, row in enumerate(part.get("rows") or []):
+            path = f"{where}.rows[{number}]"
+            faults += [
+                f"{path}.{key}: there is no such key;{nearest(key, sorted(_ROW_KEYS))}"
+                for key in row.keys() - _ROW_KEYS
+            ]
+            scores, paper = row.get("scores") or table.get("scores") or [], row.get("paper")
+            if paper and len(paper) != len(scores):
+                faults.append(
+                    f"{path}.paper: has {len(paper)} figures for the {len(scores)} scores {', '.join(scores)}"
+                )
+            if not (row.get("config") or part.get("config") or row.get("why")):
+                faults.append(f"{path}: needs a config, its own or the table's, or why there is none")
+    return faults
+
+
+def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str | None) -> PaperTable:
+    if reduced is None:
+        rows = [_row(row, row.get("config") or table.get("config"), table["scores"], folder) for row in table["rows"]]
+        return PaperTable(name, table["title"], table["source"], table.get("note", ""), tuple(rows))
+    form = table["reduced"]
+    rows = []
+    for row in form.get("rows") or table["rows"]:
+        config = row["config"] if isinstance(row.get("config"), Mapping) else form["config"]
+        options = dict(row.get("options") or {})
+        if reduced != "glyphs":
+            options["data_root"] = reduced
+        plain = {"name": row["name"], "options": options}
+        rows.append(
+            _row(
+                plain,
+                config["glyphs" if reduced == "glyphs" else "folder"],
+                form.get("scores", _REDUCED_SCORES),
+                folder,
+            )
+        )
+    where = "Glyphs" if reduced == "glyphs" else reduced
+    return PaperTable(name, f"{table['title']}, reduced, on {where}", "", "", tuple(rows))
+
+
+def _row(row: Mapping[str, Any], config: str | None, scores: Sequence[str], folder: Path) -> Row:
+    scores = tuple(row.get("scores") or scores)
+    return Row(
+        name=row["name"],
+        config=None if row.get("why") or config is None else folder / config,
+        options=row.get("options") or {},
+        scores=scores,
+        paper=tuple(row.get("paper") or [None] * len(scores)),
+        prefix=row.get("prefix", ""),
+        note=row.get("why") or row.get("note", ""),
+    )

@@ -1,0 +1,112 @@
+"""The run behind a row of a table: where it is, how far it is, and what it scored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from metricforge.config import check_config, complete_config, override_config, read_config, value_at
+from metricforge.engine.checkpoints import checkpoint_files
+from metricforge.errors import ConfigError
+from metricforge.evaluation import read_scores
+
+
+class RowRun:
+    """A config with options, in a folder of its own that follows from both: rows that need the same run share it.
+
+    Args:
+        config: a config file.
+        options: dotted config keys to values; those that the config has already are left out.
+        work_dir: the folder of all runs.
+        seed: replaces the config's.
+
+    Raises:
+        ConfigError: if the config cannot be read or is wrong, or the folder holds the run of another.
+    """
+
+    def __init__(self, config: Path, options: Mapping[str, Any], work_dir: Path, seed: int | None = None) -> None:
+        self.config = config
+        wanted = dict(options) if seed is None else {**options, "seed": seed}
+        self.cfg = read_config(config)
+        # one that changes nothing would give the same run another folder
+        self.options = {key: value for key, value in wanted.items() if value_at(self.cfg, key) != value}
+        override_config(self.cfg, self.options)
+        complete_config(self.cfg)
+        faults = check_config(self.cfg)
+        if faults:
+            raise ConfigError(faults, self.command)
+        self.folder = work_dir / _folder_name(config.stem, self.options)
+        self._check_folder()
+
+    @property
+    def command(self) -> str:
+        """What trains the same by hand."""
+        words = [f"{key}={_plain(value)}" for key, value in self.options.items()]
+        return " ".join(
+            ["python tools/train.py", self.config.as_posix(), *(["--cfg-options"] if words else []), *words]
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the scores of the last epoch are there."""
+        return self.trained_epochs == self.cfg.train_cfg.max_epochs
+
+    @property
+    def trained_epochs(self) -> int | None:
+        """The epoch that ``scores.json`` is of; None if there is none yet."""
+        file = self.folder / "scores.json"
+        return int(str(read_scores(file)[1]["epoch"])) if file.exists() else None
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return bool(checkpoint_files(self.folder))
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``started``, with the newest checkpoint's name, or ``new``."""
+        if self.finished:
+            return "finished"
+        return f"started: {checkpoint_files(self.folder)[0].stem}" if self.started else "new"
+
+    def scores(self) -> dict[str, float]:
+        """The scores of a finished run, in 0..1; none of one that is not."""
+        return read_scores(self.folder / "scores.json")[0] if self.finished else {}
+
+    def _check_folder(self) -> None:
+        """Scores must be those of this very config, not of what it was before someone edited it."""
+        written = self.folder / self.config.name
+        if not (self.started and written.exists()):
+            return
+        before, now = (_decisive(c) for c in (read_config(written), self.cfg))
+        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if differing:
+            raise ConfigError(
+                [
+                    f"{self.folder}: holds the run of another config, which differs in {', '.join(differing)}; "
+                    "name another --work-dir, or move that run away"
+                ],
+                self.command,
+            )
+
+
+def _decisive(config: Config) -> dict[str, Any]:
+    """What decides a run's scores: the content without workers and a base's local names."""
+    content = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
+    for loader in ("train_dataloader", "test_dataloader"):
+        content[loader] = {key: value for key, value in content[loader].items() if key != "num_workers"}
+    return content
+
+
+def _folder_name(stem: str, options: Mapping[str, Any]) -> str:
+    """``normsoftmax_cub,loss.temperature=0.1``: a folder that says what is in it."""
+    parts = [f"{'.'.join(key.split('.')[-2:])}={_plain(value)}" for key, value in sorted(options.items())]
+    return ",".join([stem, *(re.sub(r"[^\w.=+@-]+", "_", part).strip("_") for part in parts)])
+
+
+def _plain(value: Any) -> str:
+    return str(value).replace(" ", "")

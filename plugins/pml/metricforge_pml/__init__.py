@@ -1,0 +1,23 @@
+"""The losses, miners, distances and reducers of pytorch-metric-learning as ``pml.<Name>``; importing registers them.
+
+The adapters are classes of the modules ``losses``, ``miners`` and ``similarities``, one for each class over there.
+"""
+
+from metricforge_pml import losses, miners, reducers, regularizers, similarities, weight_inits
+from metricforge_pml.directed_pairs import DirectedPairs
+from metricforge_pml.pml_loss import PMLLoss
+from metricforge_pml.pml_miner import PMLMiner
+from metricforge_pml.pml_similarity import PMLSimilarity
+
+__all__ = [
+    "DirectedPairs",
+    "PMLLoss",
+    "PMLMiner",
+    "PMLSimilarity",
+    "losses",
+    "miners",
+    "reducers",
+    "regularizers",
+    "similarities",
+    "weight_inits",
+]

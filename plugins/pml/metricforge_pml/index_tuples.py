@@ -1,0 +1,39 @@
+"""Our tuples to pytorch-metric-learning's index tuples and back: (a1, p, a2, n) for pairs, (a, p, n) for triplets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metricforge import Pairs, Quadruplets, Triplets, Tuples
+from metricforge_pml.directed_pairs import DirectedPairs
+
+IndexTuple = tuple[Tensor, ...]
+
+
+def to_index_tuple(tuples: Tuples | None) -> IndexTuple | None:
+    """``tuples`` as columns of rows; None stays None.
+
+    ``DirectedPairs`` keep their direction. Plain ``Pairs`` have none, so each is given in both, as over there
+    every pair of a batch is where there is no miner.
+    """
+    assert not isinstance(tuples, Quadruplets), "no adapter accepts them"
+    if isinstance(tuples, Triplets):
+        return tuples.anchor, tuples.positive, tuples.negative
+    if not isinstance(tuples, Pairs):
+        return None
+    first, second, positive = tuples.first, tuples.second, tuples.positive  # (P,)
+    if not isinstance(tuples, DirectedPairs):
+        first, second = torch.cat([first, second]), torch.cat([second, first])  # (2P,)
+        positive = positive.repeat(2)  # (2P,)
+    return first[positive], second[positive], first[~positive], second[~positive]
+
+
+def from_index_tuple(columns: IndexTuple, device: torch.device) -> DirectedPairs | Triplets:
+    """``Triplets`` of three columns, ``DirectedPairs`` of four, on ``device``: some miners make theirs on the CPU."""
+    columns = tuple(column.to(device, torch.int64) for column in columns)
+    if len(columns) == 3:
+        return Triplets(*columns)
+    anchor, positive, other_anchor, negative = columns
+    same_class = torch.arange(len(anchor) + len(other_anchor), device=device) < len(anchor)  # (P,)
+    return DirectedPairs(torch.cat([anchor, other_anchor]), torch.cat([positive, negative]), same_class)

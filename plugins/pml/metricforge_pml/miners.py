@@ -1,0 +1,29 @@
+"""The miners: ``metricforge_pml.miners.HDCMiner`` is registered as ``pml.HDCMiner``, and so on."""
+
+from __future__ import annotations
+
+from pytorch_metric_learning import miners as pml_miners
+
+from metricforge import MINERS, Triplets
+from metricforge_pml.adapters import public_classes, register_adapter
+from metricforge_pml.constructors import PREFIX
+from metricforge_pml.directed_pairs import DirectedPairs
+from metricforge_pml.pml_miner import PMLMiner
+from metricforge_pml.pml_packaged_triplets import PMLPackagedTriplets
+
+LEFT_OUT = {"BaseMiner": "it is a base class over there, with nothing to mine; take one of its subclasses"}
+SPECIAL: dict[str, type[PMLMiner]] = {"EmbeddingsAlreadyPackagedAsTriplets": PMLPackagedTriplets}
+OF_TRIPLETS = (
+    "AngularMiner",
+    "BatchHardMiner",
+    "DistanceWeightedMiner",
+    "EmbeddingsAlreadyPackagedAsTriplets",
+    "TripletMarginMiner",
+)
+
+for _name, _class in public_classes(pml_miners).items():
+    if _name in LEFT_OUT:
+        MINERS.leave_out(PREFIX + _name, LEFT_OUT[_name])
+        continue
+    _extra = {"yields": Triplets if _name in OF_TRIPLETS else DirectedPairs}
+    globals()[_name] = register_adapter(MINERS, _name, SPECIAL.get(_name, PMLMiner), _class, __name__, _extra)

@@ -1,0 +1,70 @@
+"""The adapter of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from metricforge import Loss, LossOutput, Pairs, Registry, Similarity, Triplets, Tuples, functional
+from metricforge_pml.constructors import construct
+from metricforge_pml.index_tuples import IndexTuple, to_index_tuple
+from metricforge_pml.registries import NESTED
+
+
+class PMLLoss(Loss):
+    """A loss of pytorch-metric-learning, ``wrapped``, which does the work.
+
+    Three things are done before it is called, so that MetricForge's contract holds: embeddings of half types become
+    float32 and autocast is off; a batch without a positive or without a negative pair, by its labels, gives zero with
+    zero gradients; so do tuples of which there are none. ``similarity`` is not used: it has a ``distance`` of its own.
+
+    Parts: what it records of itself under ``collect_stats=True``.
+
+    Raises:
+        ValueError: for arguments that it refuses, or a batch of the wrong shapes or types.
+        TypeError: for tuples that are neither ``Pairs`` nor ``Triplets``.
+    """
+
+    accepts: ClassVar[tuple[type, ...]] = (Pairs, Triplets)
+    pml_class: ClassVar[type[nn.Module]]
+    nested: ClassVar[Mapping[str, Registry]] = NESTED
+    compares_samples: ClassVar[bool] = True
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.wrapped = construct(self.pml_class, arguments)
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        tuples: Tuples | None = None,
+        similarity: Similarity | None = None,
+    ) -> LossOutput:
+        functional.check_batch(embeddings, labels)
+        functional.check_tuples(tuples, self.accepts)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            total = self.total(functional.in_float32(embeddings), labels, to_index_tuple(tuples))
+        recorded = {name: getattr(self.wrapped, name) for name in getattr(self.wrapped, "_record_these_stats", [])}
+        return LossOutput(
+            total, {name: torch.tensor(float(value), device=total.device) for name, value in recorded.items()}
+        )
+
+    def total(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
+        """The loss, a scalar, of ``embeddings`` (B, D) that are at least float32; ``indices`` as over there."""
+        if self.compares_samples and (not has_both_kinds(labels) or (indices and not any(map(len, indices)))):
+            return (embeddings * 0).sum()
+        return self.call(embeddings, labels, indices).reshape(())
+
+    def call(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
+        """The call of ``wrapped`` itself; a batch reaches it only if it has pairs of both kinds."""
+        return self.wrapped(embeddings, labels, indices)
+
+
+def has_both_kinds(labels: Tensor) -> bool:
+    """Whether ``labels`` (B,) have a positive and a negative pair."""
+    counts = torch.unique(labels, return_counts=True)[1]  # (classes of the batch,)
+    return 1 < len(counts) < len(labels)

@@ -1,0 +1,155 @@
+"""``metricforge reproduce`` as a person types it, on tables of runs that take a second."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from metricforge.cli.main import main
+from metricforge.engine.train_loop import ResumableTrainLoop
+
+
+@pytest.fixture
+def tables(tiny_config, tmp_path):
+    """A table whose paper printed 50 and 60 for two margins, and one row that cannot be run."""
+    config = tmp_path / "tiny.py"
+    config.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    demo = dict(
+        title="Margins",
+        source="A paper, Table 9",
+        config="tiny.py",
+        scores=["recall@1"],
+        rows=[
+            dict(name="margin 0.1", options={"model.loss.margin": 0.1}, paper=[50.0]),
+            dict(name="margin 0.5", paper=[60.0]),
+            dict(name="another net", paper=[70.0], why="nobody has that net"),
+        ],
+        reduced=dict(config=dict(glyphs="tiny.py", folder="tiny.py")),
+    )
+    path = tmp_path / "tables.py"
+    path.write_text(f"tables = {dict(demo=demo)!r}\n")
+    return path
+
+
+@pytest.fixture
+def run(tables, tmp_path, capsys):
+    def run(*arguments) -> tuple[int, str]:
+        words = ["reproduce", *arguments, "--tables", tables, "--work-dir", tmp_path / "runs", "--device", "cpu"]
+        status = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run
+
+
+def scores_files(tmp_path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in (tmp_path / "runs").glob("*/scores.json")}
+
+
+def test_every_row_is_run_and_compared_with_the_paper_s(run, tmp_path):
+    status, out = run("demo")
+    assert status == 0
+    files = scores_files(tmp_path)
+    assert set(files) == {"tiny", "tiny,loss.margin=0.1"}
+    for name, paper in (("tiny", 60), ("tiny,loss.margin=0.1", 50)):
+        ours = 100 * json.loads(files[name])["scores"]["recall@1"]
+        assert f"{ours:.1f}" in out
+        assert f"{ours - paper:+.1f}" in out
+    assert "another net: nobody has that net" in out
+
+
+def test_a_finished_row_is_not_run_again(run, tmp_path, monkeypatch):
+    run("demo")
+    before = scores_files(tmp_path)
+    monkeypatch.setattr(ResumableTrainLoop, "run", lambda self: pytest.fail("trained again"))
+    status, out = run("demo")
+    assert status == 0
+    assert "paper: A paper, Table 9" in out
+    assert scores_files(tmp_path) == before
+
+
+def test_an_interrupted_row_goes_on_where_it_was_and_ends_the_same(run, tmp_path, monkeypatch):
+    run("demo")
+    whole = {name: json.loads(content)["scores"] for name, content in scores_files(tmp_path).items()}
+    (tmp_path / "runs").rename(tmp_path / "uninterrupted")
+
+    validate, seen = ResumableTrainLoop._validate, []
+
+    def interrupt_after_the_second_epoch(self):
+        validate(self)
+        seen.append(self.epoch)
+        if seen == [1, 2]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResumableTrainLoop, "_validate", interrupt_after_the_second_epoch)
+    status, out = run("demo")
+    assert status == 130
+    assert "the same command goes on" in out
+    status, out = run("demo", "--dry-run")
+    assert "margin 0.1  [started: iter_12]" in out
+    assert "margin 0.5  [new]" in out
+    status, out = run("demo")
+    assert status == 0
+    assert "resumed from iter_12.pth: epoch 3" in out
+    assert {name: json.loads(content)["scores"] for name, content in scores_files(tmp_path).items()} == whole
+
+
+def test_a_dry_run_says_what_would_run_and_runs_nothing(run, tmp_path):
+    status, out = run("demo", "--dry-run", "--cfg-options", "train_cfg.max_epochs=1")
+    assert status == 0
+    assert "margin 0.1  [new]" in out
+    assert "--cfg-options model.loss.margin=0.1 train_cfg.max_epochs=1" in out
+    assert "another net  [cannot be run]" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_data_stops_before_anything_runs_and_names_the_other_rows(run, tables, tmp_path):
+    text = tables.read_text().replace("'model.loss.margin': 0.1", "'data_root': '/nowhere'")
+    tables.write_text(text)
+    status, out = run("demo")
+    assert status == 1
+    assert "1 data set is missing, so nothing was run" in out
+    assert "needed by: margin 0.1" in out
+    assert "These rows have their data, choose them with --only: margin 0.5" in out
+    assert not (tmp_path / "runs").exists()
+    assert "margin 0.1  [new, data missing]" in run("demo", "--dry-run")[1]
+    assert run("demo", "--only", "0.5")[0] == 0
+
+
+def test_a_row_that_fails_does_not_keep_the_others_from_running(run, tables, tmp_path):
+    text = tables.read_text().replace("'model.loss.margin': 0.1", "'optim_wrapper.optimizer.lr': 1e30")
+    tables.write_text(text)
+    status, out = run("demo")
+    assert status == 1
+    assert "1 run of 2 failed" in out
+    assert "tiny" in scores_files(tmp_path)
+
+
+def test_a_run_of_a_config_that_was_edited_since_is_not_taken_for_this_one(run, tables, tmp_path):
+    run("demo")
+    config = tmp_path / "tiny.py"
+    config.write_text(config.read_text().replace("'dim': 8", "'dim': 9"))
+    status, out = run("demo")
+    assert status == 1
+    assert "holds the run of another config, which differs in model" in out
+
+
+def test_the_reduced_form_trains_on_the_folder_and_prints_ours_alone(run, image_folder, tmp_path):
+    status, out = run("demo", "--reduced", image_folder, "--only", "0.5", "--cfg-options", "train_cfg.max_epochs=1")
+    assert status == 0
+    assert f"Margins, reduced, on {image_folder}" in out
+    assert "difference" not in out
+    assert "map@r" in out
+    assert run("demo", "--reduced", tmp_path / "none")[0] == 1
+
+
+def test_without_a_table_they_are_listed_and_a_misspelt_one_names_the_nearest(run):
+    assert run() == (0, "demo  Margins\n")
+    status, out = run("dema")
+    assert status == 1
+    assert 'dema: there is no such table; did you mean "demo"?' in out

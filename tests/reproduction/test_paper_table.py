@@ -1,0 +1,124 @@
+"""``configs/tables.py`` says what the papers say, and every row of it can be trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metricforge.config import check_config, complete_config, read_config
+from metricforge.errors import ConfigError
+from metricforge.plugins import load_plugins
+from metricforge.registry import DATASETS, FIRST_PARTY_TYPES, KINDS
+from metricforge.reproduction import RowRun, read_tables
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TABLES = CONFIGS / "tables.py"
+FORMS = {None: read_tables(TABLES), "glyphs": read_tables(TABLES, "glyphs"), "photos": read_tables(TABLES, "photos")}
+ROWS = [
+    pytest.param(row, id=f"{name}-{form}-{row.name}")
+    for form, tables in FORMS.items()
+    for name, table in tables.items()
+    for row in table.rows
+    if row.config is not None
+]
+
+
+def installed(config) -> bool:
+    """Whether the plug-ins are there, and the data sets are."""
+    load_plugins()
+    known = {name for kind in KINDS.values() for name in kind.names()}
+    text = repr(config.to_dict())
+    return not any(f"'{name}'" in text and name not in known for name in FIRST_PARTY_TYPES)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_is_a_config_without_fault(row):
+    config = read_config(row.config, row.options)
+    complete_config(config)
+    if not installed(config) or config.train_dataloader.dataset.type not in DATASETS.names():
+        pytest.skip("needs a plug-in or a data set that is not installed")
+    assert check_config(config) == []
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=f"{n}-{r.name}") for n, t in FORMS[None].items() for r in t.rows])
+def test_every_score_of_a_row_is_one_that_its_config_s_evaluators_give(row):
+    if row.config is None:
+        assert row.note
+        return
+    given = set()
+    for evaluator in read_config(row.config).evaluators:
+        prefix = f"{evaluator.name}/" if evaluator.type == "ScoresBySimilarity" else ""
+        for part in evaluator.get("evaluators", [evaluator]):
+            given |= {f"{prefix}recall@{k}" for k in part.get("ks", [])} | {prefix + part.type.lower()}
+    assert {row.prefix + score for score in row.scores} - given <= {"f1"}  # which needs the paper's clustering
+
+
+def test_figures_are_per_cent_and_fall_nowhere_as_k_grows():
+    compared = 0
+    for table in FORMS[None].values():
+        for row in table.rows:
+            recalls = [
+                p for p, s in zip(row.paper, row.scores, strict=True) if p is not None and s.startswith("recall")
+            ]
+            assert recalls == sorted(recalls), (table.name, row.name)
+            assert all(10 < figure < 100 for figure in recalls)
+            compared += len(recalls)
+    assert compared > 200
+
+
+def test_rows_of_one_run_are_the_same_config_and_other_rows_have_another_folder(tmp_path):
+    seen: dict[Path, str] = {}
+    for param in ROWS:
+        row = param.values[0]
+        if row.config.stem not in ("normsoftmax_cub", "normsoftmax_cub_2048", "normsoftmax_folder"):
+            continue  # the others have fewer options of the same kinds
+        if not installed(read_config(row.config)):
+            pytest.skip("needs a plug-in that is not installed")
+        run = RowRun(row.config, row.options, tmp_path)
+        content = repr(sorted((key, value) for key, value in run.cfg.to_dict().items() if not key.startswith("_")))
+        assert seen.setdefault(run.folder, content) == content
+    assert len(set(seen.values())) == len(seen) > 20
+
+
+def test_the_reduced_form_on_a_folder_trains_on_that_folder():
+    for table in FORMS["photos"].values():
+        for row in table.rows:
+            assert row.options["data_root"] == "photos"
+            assert row.config.stem.endswith("_folder")
+
+
+def test_what_papers_md_of_table_5_and_7_says():
+    # hand-copied from Zhai and Wu 2018
+    table5 = {row.name: row.paper for row in FORMS[None]["normsoftmax-table5"].rows}
+    assert table5["T = 0.05"] == (61.3,)
+    assert table5["T = 0.005"] == (19.3,)
+    table7 = {row.name: (row.paper, row.prefix) for row in FORMS[None]["normsoftmax-table7"].rows}
+    assert table7["CUB-200-2011, 2048 bits"] == ((63.3, 75.2, 84.3, 91.0), "binary/")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(scors=["recall@1"]), 'demo.scors: there is no such key; did you mean "scores"?'),
+        (dict(rows=[dict(name="a", config="x.py", paper=[1.0, 2.0])]), "has 2 figures for the 1 scores recall@1"),
+        (dict(rows=[dict(name="a")]), "demo.rows[0]: needs a config"),
+        (dict(title=""), "demo.title: is missing"),
+    ],
+)
+def test_a_fault_of_the_tables_is_said_with_its_place(tmp_path, change, says):
+    table = dict(
+        title="t", source="s", scores=["recall@1"], rows=[dict(name="a", config="x.py")], reduced=dict(rows=[])
+    )
+    table["reduced"] = dict(config=dict(glyphs="x.py", folder="x.py"))
+    (tmp_path / "tables.py").write_text(f"tables = {dict(demo=table | change)!r}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_tables(tmp_path / "tables.py")
+    assert says in str(caught.value)
+
+
+def test_only_takes_rows_by_a_word_of_their_name_in_either_case():
+    table = FORMS[None]["normsoftmax-table7"]
+    assert {row.name.split(",")[0] for row in table.only(["cub"]).rows} == {"CUB-200-2011"}
+    with pytest.raises(ConfigError, match='no row of normsoftmax-table7 has that; rows: "Cars196'):
+        table.only(["sop"])
