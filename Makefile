@@ -38,6 +38,7 @@ check: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/losses.py $(BENCH)
+	$(BIN)/python benchmarks/pddm.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

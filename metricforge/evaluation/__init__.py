@@ -14,6 +14,7 @@ from metricforge.evaluation.pair_f1 import PairF1
 from metricforge.evaluation.precision_at_k import PrecisionAtK
 from metricforge.evaluation.protocol import describe_protocol
 from metricforge.evaluation.r_precision import RPrecision
+from metricforge.evaluation.re_ranked import ReRanked
 from metricforge.evaluation.recall_at_k import RecallAtK
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
@@ -31,6 +32,7 @@ __all__ = [
     "PairF1",
     "PrecisionAtK",
     "RPrecision",
+    "ReRanked",
     "RecallAtK",
     "ScoresBySimilarity",
     "Verification",

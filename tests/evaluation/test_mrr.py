@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation import MRR, EvaluationContext
+from metricforge.evaluation import MRR, EvaluationContext, ReRanked
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 from metricforge.testing import check_evaluator
@@ -38,3 +38,10 @@ def test_mrr_equals_pytorch_metric_learning_where_nothing_ties():
 
 def test_it_keeps_the_contract_of_an_evaluator():
     check_evaluator(MRR())
+
+
+def test_a_re_ordered_shortlist_is_no_whole_ranking():
+    images = EmbeddingSet(np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 3)
+    evaluator = ReRanked(EuclideanSimilarity(), [MRR()], agreement=())
+    with pytest.raises(ValueError, match="ReRanked orders a shortlist only"):
+        evaluator.evaluate(EvaluationContext(images, EuclideanSimilarity()))
