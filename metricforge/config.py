@@ -168,7 +168,7 @@ def _train_dataloader_faults(loader: Any) -> list[str]:
             f"choose one of {KINDS['sampler'].names()}"
         )
     else:
-        derived = {"labels": None, "seed": None, "rank": None, "world_size": None}
+        derived = {"labels": None, "groups": None, "seed": None, "rank": None, "world_size": None}
         faults += KINDS["sampler"].faults(loader["sampler"], f"{path}.sampler", derived)
     return faults
 

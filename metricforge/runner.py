@@ -121,6 +121,7 @@ def build_runner(
             cfg.train_dataloader.sampler,
             path="train_dataloader.sampler",
             labels=train_set.labels,
+            groups=train_set.groups,
             seed=run_seed,
             rank=processes.rank,
             world_size=processes.world_size,
