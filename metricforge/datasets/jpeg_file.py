@@ -23,6 +23,8 @@ _UPRIGHT = {
     7: (True, True, True),
     8: (True, True, False),
 }
+# Without these bytes a file holds one picture that lies as it is stored, and Pillow's slower look at it can be spared.
+_MARKS_OF_MORE = (b"Exif", b"Orientation", b"MPF")
 # By these libjpeg scales within the inverse transform itself, which is what makes it fast.
 FACTORS = (8, 4, 2)
 
@@ -46,6 +48,10 @@ class JpegFile:
         """The file at ``path``, or None if Pillow should read it."""
         try:
             data = path.read_bytes()
+            if not any(mark in data for mark in _MARKS_OF_MORE):
+                height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+                few = Image.MAX_IMAGE_PIXELS is None or height * width <= Image.MAX_IMAGE_PIXELS
+                return cls(data, height, width, 1) if few and colours in ("YCbCr", "RGB", "Gray") else None
             with Image.open(io.BytesIO(data)) as image:
                 if image.format != "JPEG" or image.mode not in ("RGB", "L"):
                     return None

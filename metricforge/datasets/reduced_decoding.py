@@ -50,10 +50,11 @@ def decode_for(
 
     None, with nothing drawn, if Pillow should read the file.
     """
-    if not (reduce and type(step) in (v2.RandomResizedCrop, v2.Resize) and step.antialias):
+    if not (reduce and type(step) in (v2.RandomResizedCrop, v2.Resize) and getattr(step, "antialias", False)):
         pixels = jpeg.pixels()
         return None if pixels is None else (area.cut(pixels), False)
     drawn_before = torch.get_rng_state()
+    size: tuple[int, int] | None
     if isinstance(step, v2.RandomResizedCrop):
         # No memory stands behind it: only the size is asked for.
         params = step.make_params([torch.empty(1, dtype=torch.uint8).expand(3, area.height, area.width)])
