@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-data clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    set up, run the whole test suite"
 	@echo "make check   style, types and the architecture's rules"
 	@echo "make bench   measure the losses against pytorch-metric-learning; options: make bench BENCH=--help"
+	@echo "make bench-data  measure the training pipeline against torchvision and Pillow; the same options"
 	@echo "make setup   only make $(VENV) and install everything into it"
 	@echo "make clean   remove $(VENV) and everything that was generated"
 
@@ -38,6 +39,9 @@ check: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/losses.py $(BENCH)
+
+bench-data: setup
+	$(BIN)/python benchmarks/data.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
