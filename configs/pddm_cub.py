@@ -16,3 +16,13 @@ evaluators = [
         evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8, 16, 32]), dict(type="MAPAtR"), dict(type="RPrecision")],
     ),
 ]
+# The re-ranked shortlist shows how near one comes to the learned score's own search without scoring all pairs.
+final_evaluators = [
+    dict(
+        type="ReRanked",
+        similarity=dict(type="EuclideanSimilarity"),
+        shortlist=100,
+        evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8, 16, 32])],
+        agreement=[1, 10],
+    ),
+]

@@ -13,6 +13,7 @@ import mmengine.registry
 from mmengine.config import Config
 
 from metricforge.engine.checkpoint_hook import CheckpointHook
+from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.train_loop import ResumableTrainLoop
 from metricforge.errors import ConfigError
 from metricforge.models import compatibility_faults
@@ -26,10 +27,12 @@ TOP_LEVEL = {
     ),
     "test_dataloader": "dataset, batch_size, num_workers, and decode: full (by default) or fast",
     "evaluators": "a list of evaluators",
+    "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
     "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval",
+    "test_cfg": "scores_at_once: how many scores a search holds in memory",
     "checkpoint": "interval, interval_iterations, max_keep, save_best",
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
@@ -124,8 +127,12 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     if config.get("test_dataloader"):
         known = {"dataset", "batch_size", "num_workers", "decode"}
         faults += _part_faults(config["test_dataloader"], "test_dataloader", known, {"dataset"})
-    for number, evaluator in enumerate(config.get("evaluators") or []):
-        faults += KINDS["evaluator"].faults(evaluator, f"evaluators[{number}]", {"dim": None})
+    for key in ("evaluators", "final_evaluators"):
+        for number, evaluator in enumerate(config.get(key) or []):
+            faults += KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
+    if config.get("test_cfg"):
+        injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode"}
+        faults += _keyword_faults(EvaluationLoop, config["test_cfg"], "test_cfg", injected)
     if train:
         faults += _training_faults(config)
     return faults

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from metricforge.empty_batches import EmptyBatches
@@ -42,14 +43,24 @@ class Similarity(nn.Module, ABC):
 
     ``search`` names the index that finds the same neighbours after ``prepare``: ``"l2"`` (smallest Euclidean distance),
     ``"ip"`` (largest inner product), ``"hamming"`` (fewest signs that differ; it has no gradient), or None where only
-    ``pairwise`` itself can tell.
+    ``pairwise`` itself can tell. ``symmetric`` says that in evaluation ``pairwise(x, y)`` is ``pairwise(y, x).T`` up to
+    rounding: searching a set in itself, it is then asked for each pair once.
     """
 
     search: ClassVar[Literal["l2", "ip", "hamming"] | None] = None
+    symmetric: ClassVar[bool] = False
 
     @abstractmethod
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """Similarities (N, M) between each row of ``x`` (N, D) and each row of ``y`` (M, D)."""
+
+    def score_lists(self, x: Tensor, lists: Tensor) -> Tensor:
+        """Similarities (N, L) between each row of ``x`` (N, D) and the rows of its own list in ``lists`` (N, L, D).
+
+        Here ``pairwise`` is called for one list after another; override it where that can be had at once.
+        """
+        scores = [self.pairwise(row[None], own) for row, own in zip(x, lists, strict=True)]  # (1, L) each
+        return torch.cat(scores) if scores else x.new_empty(lists.shape[:2])
 
     def prepare(self, embeddings: Tensor) -> Tensor:
         """Maps embeddings (N, D), each row by itself, into the space in which ``search`` ranks as ``pairwise`` does."""

@@ -25,6 +25,7 @@ FIRST_PARTY_TYPES = {
     "PDDM": "metricforge-pddm",
     "LMDM": "metricforge-pddm",
     "HardQuadrupletMiner": "metricforge-pddm",
+    "HardPairTripletMiner": "metricforge-pddm",
     "DoubleHeaderHingeLoss": "metricforge-pddm",
     "NormSoftmaxLoss": "metricforge-normsoftmax",
 }

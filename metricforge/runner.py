@@ -141,9 +141,13 @@ def build_runner(
             seen_as_tested.reduced_decoding = test_set.reduced_decoding
             hooks.append(EmbeddingBankHook(sampler, build_test_loader(seen_as_tested, **evaluation_loading)))
     test_loader = build_test_loader(test_set, **evaluation_loading)
-    evaluators = [
-        EVALUATORS.build(e, path=f"evaluators[{i}]", dim=model.head.dim) for i, e in enumerate(cfg.evaluators)
-    ]
+    evaluators, final_evaluators = (
+        [
+            EVALUATORS.build(each, path=f"{key}[{number}]", dim=model.head.dim)
+            for number, each in enumerate(cfg.get(key) or [])
+        ]
+        for key in ("evaluators", "final_evaluators")
+    )
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     with warnings.catch_warnings():
         # mmengine's own deprecations are nothing that a user of ours can act on
@@ -161,6 +165,7 @@ def build_runner(
             test_loader=test_loader,
             evaluators=evaluators,
             hooks=hooks,
+            final_evaluators=final_evaluators,
             resume=resume,
             weights=weights,
         )

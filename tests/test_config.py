@@ -180,14 +180,18 @@ def test_every_config_has_no_fault_and_its_parts_can_be_built(path):
         config.train_dataloader.sampler, labels=[label for label in range(200) for _ in range(4)], seed=0
     )
     assert len(sampler) > 0
-    for number, evaluator in enumerate(config.evaluators):
-        EVALUATORS.build(evaluator, path=f"evaluators[{number}]", dim=model.head.dim)
-    assert config.checkpoint.save_best in {
-        f"recall@{k}"
-        for evaluator in config.evaluators
-        for k in evaluator.get("ks", [])
-        if evaluator.type == "RecallAtK"
-    }
+    for key in ("evaluators", "final_evaluators"):
+        for number, evaluator in enumerate(config.get(key, [])):
+            EVALUATORS.build(evaluator, path=f"{key}[{number}]", dim=model.head.dim)
+    assert config.checkpoint.save_best in recalls(config.evaluators)  # of every validation, not the last one alone
+
+
+def recalls(evaluators) -> set[str]:
+    found = {f"recall@{k}" for evaluator in evaluators if evaluator.type == "RecallAtK" for k in evaluator.ks}
+    for evaluator in evaluators:
+        name = evaluator.get("name", "reranked")
+        found |= {f"{name}/{score}" for score in recalls(evaluator.get("evaluators", []))}
+    return found
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if "glyphs" not in path.stem], ids=lambda path: path.stem)

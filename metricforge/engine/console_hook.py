@@ -21,7 +21,7 @@ def headline(scores: Mapping[str, float]) -> str:
 
 
 class ConsoleHook(Hook):
-    """Shows progress, reads the losses once an interval, and writes both to the log file and the visualizer."""
+    """Shows progress, reads the losses once an interval, and writes both to log file, history and visualizer."""
 
     priority = "BELOW_NORMAL"
 
@@ -31,6 +31,9 @@ class ConsoleHook(Hook):
         self._started = 0.0
         self._losses: dict[str, list[float]] = {}
         self._line = ""
+
+    def before_train(self, runner: Any) -> None:
+        runner.history.start(runner.iter)
 
     def before_train_epoch(self, runner: Any) -> None:
         self._flush(runner)
@@ -58,6 +61,7 @@ class ConsoleHook(Hook):
         self._line = f"{self._line or 'validation'}  {headline(metrics or {})}"
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in (metrics or {}).items()))
         runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
+        runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {})
         self._flush(runner)
 
     def after_train(self, runner: Any) -> None:
@@ -79,9 +83,11 @@ class ConsoleHook(Hook):
             self._losses.setdefault(name, []).append(value)
         if means:
             learning_rates = runner.optim_wrapper.get_lr()["lr"]
-            runner.visualizer.add_scalars(means | {"lr": max(learning_rates)}, step=runner.iter + 1)
+            done = runner.iter + 1
+            runner.visualizer.add_scalars(means | {"lr": max(learning_rates)}, step=done)
+            runner.history.add_losses(done, done / len(runner.train_dataloader), max(learning_rates), means)
             shown = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
-            runner.logger.info(f"iteration {runner.iter + 1}  lr {max(learning_rates):.3g}  {shown}")
+            runner.logger.info(f"iteration {done}  lr {max(learning_rates):.3g}  {shown}")
 
     def _flush(self, runner: Any) -> None:
         if self._line:

@@ -24,22 +24,32 @@ class EvaluationLoop(BaseLoop):
         runner: the runner this loop belongs to.
         dataloader: the test images.
         evaluators: what is scored.
+        final_evaluators: what is scored besides, but not by a validation that more training follows.
         mode: ``"val"`` during training or ``"test"``: which hooks are called.
+        scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
     """
 
     def __init__(
-        self, runner: Any, dataloader: DataLoader[dict[str, Any]], evaluators: Sequence[Evaluator], mode: str
+        self,
+        runner: Any,
+        dataloader: DataLoader[dict[str, Any]],
+        evaluators: Sequence[Evaluator],
+        final_evaluators: Sequence[Evaluator],
+        mode: str,
+        scores_at_once: int = 2**24,
     ) -> None:
         super().__init__(runner, dataloader)
-        self.evaluators = evaluators
+        self.evaluators = tuple(evaluators)
+        self.final_evaluators = tuple(final_evaluators)
         self.mode = mode
+        self.scores_at_once = scores_at_once
         self.context: EvaluationContext | None = None
 
-    def run(self) -> dict[str, float]:
-        """Evaluates, writes ``scores.json`` and returns the scores."""
+    def run(self, *, final: bool = True) -> dict[str, float]:
+        """Evaluates, writes ``scores.json`` and returns the scores; with ``final`` those of all evaluators."""
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
-        scores, protocol, self.context = self.score(self.runner.model)
+        scores, protocol, self.context = self.score(self.runner.model, final=final)
         if self.runner.processes.is_main:
             protocol |= {
                 "checkpoint": self.runner.describe_weights(),
@@ -54,7 +64,7 @@ class EvaluationLoop(BaseLoop):
         return scores
 
     def score(
-        self, model: MetricLearner, task: str = "embedding"
+        self, model: MetricLearner, task: str = "embedding", *, final: bool = True
     ) -> tuple[dict[str, float], dict[str, object], EvaluationContext | None]:
         """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched.
 
@@ -62,29 +72,19 @@ class EvaluationLoop(BaseLoop):
         scores and protocol from it, and have searched nothing.
         """
         started = time.perf_counter()
-        dataset = self.dataloader.dataset
-        assert isinstance(dataset, ImageDataset)
-        processes = self.runner.processes
-        with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
-            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance, processes)
-        context = None
-        if embedded is not None:
-            queries, gallery = split_by_role(embedded, dataset)
-            context = EvaluationContext(
-                queries, model.similarity, gallery, self.runner.seed, self.runner.device, shared_ids=True
-            )
-        scores, protocol = processes.from_main(lambda: self._measure(context, model, started))
+        context = self.embed(model, task)
+        evaluators = self.evaluators + (self.final_evaluators if final else ())
+        scores, protocol = self.runner.processes.from_main(lambda: self._measure(context, evaluators, model, started))
         return scores, protocol, context
 
     def _measure(
-        self, context: EvaluationContext | None, model: MetricLearner, started: float
+        self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float
     ) -> tuple[dict[str, float], dict[str, object]]:
         dataset = self.dataloader.dataset
         assert isinstance(dataset, ImageDataset)
         assert context is not None
-        with self.runner.console.status("searching and scoring"):
-            scores = evaluate(context, self.evaluators)
-        return scores, describe_protocol(context, self.evaluators) | {
+        scores = evaluate(context, evaluators)
+        return scores, describe_protocol(context, evaluators) | {
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),
@@ -94,6 +94,27 @@ class EvaluationLoop(BaseLoop):
             },
             "seconds": round(time.perf_counter() - started, 2),
         }
+
+    def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext | None:
+        """The images of this loop, embedded by ``model``, ready to be searched: None in other processes than 0."""
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        processes = self.runner.processes
+        with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
+            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance, processes)
+        if embedded is None:
+            return None
+        queries, gallery = split_by_role(embedded, dataset)
+        return EvaluationContext(
+            queries,
+            model.similarity,
+            gallery,
+            self.runner.seed,
+            self.runner.device,
+            shared_ids=True,
+            scores_at_once=self.scores_at_once,
+            progress=self.runner.progress,
+        )
 
 
 def split_by_role(embedded: EmbeddingSet, dataset: ImageDataset) -> tuple[EmbeddingSet, EmbeddingSet | None]:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
 from metricforge.engine.evaluation_loop import EvaluationLoop
+from metricforge.engine.history import History
 from metricforge.engine.loss_ledger import LossLedger
 from metricforge.engine.processes import Processes
 from metricforge.engine.row_shards import find_row_shards, make_whole, take_own_rows
@@ -46,6 +47,7 @@ class MetricRunner(Runner):
         test_loader: from ``build_test_loader``.
         evaluators: what is scored.
         hooks: further hooks, the checkpoint's and the console's among them.
+        final_evaluators: what only the last validation of training scores besides, and a test.
         resume: take up the newest checkpoint in ``run_dir`` that loads.
         weights: a checkpoint whose weights are evaluated.
     """
@@ -67,6 +69,7 @@ class MetricRunner(Runner):
         test_loader: DataLoader[dict[str, Any]],
         evaluators: Sequence[Evaluator],
         hooks: Sequence[Hook],
+        final_evaluators: Sequence[Evaluator] = (),
         resume: bool = False,
         weights: Path | None = None,
     ) -> None:
@@ -76,7 +79,9 @@ class MetricRunner(Runner):
         self.run_dir = run_dir
         self.num_classes = num_classes
         self.evaluators = evaluators
+        self.final_evaluators = final_evaluators
         self.losses = LossLedger()
+        self.history = History(run_dir, writes=self.processes.is_main)
         self.last_scores: dict[str, float] = {}
         self.best_score: float | None = None
         self.baseline_scores: dict[str, dict[str, float]] = {}
@@ -95,10 +100,10 @@ class MetricRunner(Runner):
             optim_wrapper=cfg.get("optim_wrapper") if training else None,
             param_scheduler=cfg.get("param_scheduler") if training else None,
             val_dataloader=test_loader,
-            val_cfg={},
+            val_cfg=dict(cfg.get("test_cfg") or {}),
             val_evaluator=[],
             test_dataloader=test_loader,
-            test_cfg={},
+            test_cfg=dict(cfg.get("test_cfg") or {}),
             test_evaluator=[],
             # those that stay are the ones whose work is not done better by ours
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
@@ -191,7 +196,7 @@ class MetricRunner(Runner):
     def _build_evaluation_loop(self, loop: Any, mode: str) -> EvaluationLoop:
         if isinstance(loop, EvaluationLoop):
             return loop
-        return EvaluationLoop(self, self._test_dataloader, self.evaluators, mode)
+        return EvaluationLoop(self, self._test_dataloader, self.evaluators, self.final_evaluators, mode, **loop)
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -108,7 +108,7 @@ class ResumableTrainLoop(BaseLoop):
         due = self.val_interval and (self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs)
         if due and self.runner.val_loop is not None:
             self.settle()
-            self.runner.val_loop.run()
+            self.runner.val_loop.run(final=self._epoch == self.max_epochs or self.stop_training)
 
     def _run_epoch(self) -> None:
         model = self.runner.model

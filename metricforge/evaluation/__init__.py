@@ -7,6 +7,7 @@ from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.nmi import NMI
 from metricforge.evaluation.protocol import describe_protocol
 from metricforge.evaluation.r_precision import RPrecision
+from metricforge.evaluation.re_ranked import ReRanked
 from metricforge.evaluation.recall_at_k import RecallAtK
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
@@ -16,6 +17,7 @@ __all__ = [
     "EvaluationContext",
     "MAPAtR",
     "RPrecision",
+    "ReRanked",
     "RecallAtK",
     "ScoresBySimilarity",
     "describe_protocol",

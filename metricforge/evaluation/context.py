@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +19,13 @@ from metricforge.structures import EmbeddingSet
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+
+
+@contextmanager
+def no_progress(task: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Shows nothing."""
+    yield lambda count: None
 
 
 class EvaluationContext:
@@ -34,9 +43,12 @@ class EvaluationContext:
             gallery too is left out of its own neighbours. Otherwise ids of the two sets are not compared.
         seed: of the k-means clustering.
         device: where the search is computed; embeddings stay on the host.
+        scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
+        progress: called with the name of a task and its number of steps, opens a bar and gives the function that
+            advances it.
 
     Raises:
-        ValueError: for an empty set, or queries and gallery of different dimensions.
+        ValueError: for an empty set, queries and gallery of different dimensions, or ``scores_at_once`` below 1.
     """
 
     def __init__(
@@ -47,6 +59,8 @@ class EvaluationContext:
         seed: int = 0,
         device: torch.device | str = "cpu",
         shared_ids: bool = False,
+        scores_at_once: int = 2**24,
+        progress: Progress = no_progress,
     ) -> None:
         if gallery is queries:
             raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
@@ -58,6 +72,8 @@ class EvaluationContext:
                 f"gallery has {gallery.embeddings.shape[1]} dimensions and queries {queries.embeddings.shape[1]}; "
                 "embed both with the same model"
             )
+        if scores_at_once < 1:
+            raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**24 takes some 100 MB")
         self.queries = queries
         self.gallery = queries if gallery is None else gallery
         self.searches_itself = gallery is None
@@ -65,15 +81,23 @@ class EvaluationContext:
         self.device = torch.device(device)
         self.similarity = copy.deepcopy(similarity).to(self.device).eval()
         self.seed = seed
+        self.scores_at_once = scores_at_once
+        self.progress = progress
         self._others: dict[Similarity, EvaluationContext] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
     def by(self, similarity: Similarity) -> EvaluationContext:
         """The same experiment by another ``similarity``; the same object gives the same context, with what it knows."""
         if similarity not in self._others:
-            gallery = None if self.searches_itself else self.gallery
             self._others[similarity] = EvaluationContext(
-                self.queries, similarity, gallery, self.seed, self.device, self.shared_ids
+                self.queries,
+                similarity,
+                None if self.searches_itself else self.gallery,
+                self.seed,
+                self.device,
+                self.shared_ids,
+                self.scores_at_once,
+                self.progress,
             )
         return self._others[similarity]
 
@@ -106,8 +130,10 @@ class EvaluationContext:
 
     def prefetch(self, k: int) -> None:
         """Searches the ``k`` nearest neighbours unless as many are known; see ``neighbours``."""
-        if self._neighbours.shape[1] >= k >= 1:
-            return
+        if self._neighbours.shape[1] < k or k < 1:
+            self._neighbours = self._search(k)
+
+    def _search(self, k: int) -> Indices:
         # A query of the gallery is among its own k + 1 nearest, or k + 1 others are at least as near.
         spare = 0 if self.searches_itself else len(self.gallery) - self.gallery_size
         if spare and not 1 <= k <= self.gallery_size:
@@ -115,18 +141,21 @@ class EvaluationContext:
                 f"k ({k}) must be in 1..{self.gallery_size}: the gallery has {len(self.gallery)} images, "
                 "one of them the query itself"
             )
-        found = search_neighbours(
-            None if self.searches_itself else self.queries.embeddings,
-            self.gallery.embeddings,
-            self.similarity,
-            k + spare,
-            device=self.device,
-        )
+        with self.progress(f"searching by {type(self.similarity).__name__}", len(self.queries)) as advance:
+            found = search_neighbours(
+                None if self.searches_itself else self.queries.embeddings,
+                self.gallery.embeddings,
+                self.similarity,
+                k + spare,
+                device=self.device,
+                scores_at_once=self.scores_at_once,
+                on_queries=advance,
+            )
         if spare:
             others = found != self._own_place[:, None]  # (Q, k + 1)
             others[others.all(axis=1), -1] = False
             found = found[others].reshape(len(found), k)
-        self._neighbours = found
+        return found
 
     def neighbours(self, k: int) -> Indices:
         """Gallery indices (Q, k) of each query's ``k`` nearest, best first, ties in the gallery's order.
@@ -180,7 +209,10 @@ class EvaluationContext:
     @cached_property
     def _clusters(self) -> Indices:
         embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
-        return kmeans_clusters(embeddings, self.num_classes, self.seed)
+        with self.progress("clustering", 1) as advance:
+            clusters = kmeans_clusters(embeddings, self.num_classes, self.seed)
+            advance(1)
+        return clusters
 
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""

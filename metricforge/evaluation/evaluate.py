@@ -8,14 +8,21 @@ from metricforge.evaluation.context import EvaluationContext
 from metricforge.interfaces import Evaluator
 
 
+def check_evaluators(evaluators: object) -> None:
+    """Raises ValueError unless ``evaluators`` are a sequence of at least one evaluator."""
+    if not isinstance(evaluators, Sequence) or not all(isinstance(one, Evaluator) for one in evaluators):
+        raise ValueError(f'evaluators must be a list of them, such as [dict(type="RecallAtK")], got {evaluators!r}')
+    if not evaluators:
+        raise ValueError("evaluators must hold at least one evaluator, such as RecallAtK(), got none")
+
+
 def evaluate(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, float]:
     """The scores of all ``evaluators``, by name, in their order; neighbours are searched once for all of them.
 
     Raises:
         ValueError: without evaluators, for one that needs more neighbours than there are, or two of one score name.
     """
-    if not evaluators:
-        raise ValueError("evaluators must hold at least one evaluator, such as RecallAtK(), got none")
+    check_evaluators(evaluators)
     needed = max(evaluator.neighbours_needed(context) for evaluator in evaluators)
     if needed:
         context.prefetch(needed)

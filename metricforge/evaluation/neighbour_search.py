@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from metricforge.evaluation.hamming_search import hamming_neighbours, packed_embeddings
 from metricforge.evaluation.pairwise_scores import PairwiseScores
 from metricforge.evaluation.product_scores import ProductScores
+from metricforge.evaluation.symmetric_search import search_symmetric
 from metricforge.interfaces import Similarity
 
 SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second look
@@ -27,13 +28,15 @@ def search_neighbours(
     *,
     device: torch.device | str = "cpu",
     scores_at_once: int = 2**24,
+    on_queries: Callable[[int], object] = lambda count: None,
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Indices (Q, k) of the ``k`` most similar ``gallery`` images (G, D) of each query (Q, D), best first.
 
     Ties go to the smaller index. Where ``similarity.search`` is "l2" or "ip", a float32 matrix product finds the
     candidates and whatever its rounding leaves undecided is compared in float64, so that neither the block size nor
     the matrix library changes the result. Where it is "hamming", faiss's binary index compares packed bits; otherwise
-    ``similarity.pairwise`` decides alone.
+    ``similarity.pairwise`` decides alone, for each pair once where the gallery is searched with itself and the
+    similarity says that it is symmetric.
 
     Args:
         queries: None searches the gallery with itself, each image left out of its own neighbours.
@@ -42,6 +45,7 @@ def search_neighbours(
         k: at most G, or G - 1 where the gallery is searched with itself.
         device: where it is computed.
         scores_at_once: at most so many scores are held in memory, but no fewer than one query's.
+        on_queries: called with the number of queries after each block of them, for a progress bar.
 
     Raises:
         ValueError: for a ``k`` below 1 or beyond the gallery, scores that are not finite, or bits that fill no bytes.
@@ -62,12 +66,15 @@ def search_neighbours(
     neighbours = np.empty((count, k), dtype=np.int64)
     with _full_precision(torch.device(device)):
         scores = source(queries, gallery, similarity, torch.device(device))
+        if isinstance(scores, PairwiseScores) and queries is None and similarity.symmetric:
+            return search_symmetric(scores, count, k, rows, on_queries).cpu().numpy()
         for start in range(0, count, rows):
             stop = min(start + rows, count)
             block, slack = scores.rough(start, stop)  # (b, G), (b,)
             if queries is None:
                 block[torch.arange(stop - start), torch.arange(start, stop)] = -torch.inf
             neighbours[start:stop] = _nearest(block, slack, k, scores, start).cpu().numpy()
+            on_queries(stop - start)
     return neighbours
 
 

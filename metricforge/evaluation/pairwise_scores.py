@@ -13,6 +13,16 @@ from metricforge.interfaces import Similarity
 PAIRS_AT_ONCE = 2**14  # a metric head holds some hundreds of activations a pair
 
 
+def require_finite(scores: Tensor, source: str, start: int, stop: int) -> None:
+    """Raises ValueError if one of the ``scores`` that ``source`` gave for queries ``start:stop`` is not finite."""
+    finite = scores.isfinite()
+    if not finite.all():
+        raise ValueError(
+            f"{source} gave {int((~finite).sum())} scores that are not finite for queries {start} to {stop - 1}; "
+            "have its weights diverged?"
+        )
+
+
 class PairwiseScores:
     """Scores of one block of queries after another by ``similarity.pairwise``, which is called on small tiles.
 
@@ -34,7 +44,12 @@ class PairwiseScores:
         self._device = device
 
     def rough(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Scores (b, G) of queries ``start:stop``, and the slack (b,): 0, for they are final.
+        """Scores (b, G) of queries ``start:stop``, and the slack (b,): 0, for they are final."""
+        scores = self.from_column(0, start, stop)
+        return scores, scores.new_zeros(len(scores))
+
+    def from_column(self, column: int, start: int, stop: int) -> Tensor:
+        """Scores (b, G - column) of queries ``start:stop`` and the gallery from ``column`` on.
 
         Raises:
             ValueError: if a score is not finite.
@@ -43,15 +58,11 @@ class PairwiseScores:
         columns = max(1, PAIRS_AT_ONCE // (stop - start))
         tiles = [
             self._similarity.pairwise(queries, self._on_device(self._gallery[first : first + columns])).float()
-            for first in range(0, len(self._gallery), columns)
+            for first in range(column, len(self._gallery), columns)
         ]
-        scores = torch.cat(tiles, dim=1)  # (b, G)
-        if not scores.isfinite().all():
-            raise ValueError(
-                f"{type(self._similarity).__name__}.pairwise gave {int((~scores.isfinite()).sum())} scores that are "
-                f"not finite for queries {start} to {stop - 1}; have its weights diverged?"
-            )
-        return scores, scores.new_zeros(len(scores))
+        scores = torch.cat(tiles, dim=1)  # (b, G - column)
+        require_finite(scores, f"{type(self._similarity).__name__}.pairwise", start, stop)
+        return scores
 
     def exact(self, queries: Tensor, candidates: Tensor) -> Tensor:
         """Equal for all pairs (P,): where ``pairwise`` is undecided, nothing else decides."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import evaluate
+from metricforge.evaluation.evaluate import check_evaluators, evaluate
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
 
@@ -31,14 +31,18 @@ class ScoresBySimilarity(Evaluator):
         evaluators: what is scored, at least one.
 
     Raises:
-        ValueError: for an empty ``name``, no evaluator, or a similarity with weights, which nothing would have trained.
+        ValueError: for an empty ``name``, ``evaluators`` that are none, or a similarity with weights, which nothing
+            would have trained.
     """
 
     def __init__(self, name: str, similarity: Similarity, evaluators: Sequence[Evaluator]) -> None:
-        if not name:
-            raise ValueError('name must say how these scores are told from the others, such as "binary", got ""')
-        if not evaluators:
-            raise ValueError("evaluators must hold at least one evaluator, such as RecallAtK(), got none")
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'name must say how these scores are told from the others, such as "binary", got {name!r}')
+        check_evaluators(evaluators)
+        if not isinstance(similarity, Similarity):
+            raise ValueError(
+                f'similarity must be one, such as dict(type="EuclideanSimilarity"), got {type(similarity).__name__}'
+            )
         weights = sum(parameter.numel() for parameter in similarity.parameters())
         if weights:
             raise ValueError(

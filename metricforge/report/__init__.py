@@ -1,7 +1,17 @@
 """Pictures and tables of what a model finds."""
 
+from metricforge.report.convergence import draw_convergence
 from metricforge.report.pick_queries import pick_queries
 from metricforge.report.retrieval_grid import draw_retrieval_grid
+from metricforge.report.save_figure import picture_formats
+from metricforge.report.score_distributions import draw_score_distributions
 from metricforge.report.score_table import print_scores
 
-__all__ = ["draw_retrieval_grid", "pick_queries", "print_scores"]
+__all__ = [
+    "draw_convergence",
+    "draw_retrieval_grid",
+    "draw_score_distributions",
+    "pick_queries",
+    "picture_formats",
+    "print_scores",
+]

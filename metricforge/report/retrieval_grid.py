@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from matplotlib.textpath import TextPath
 from PIL import Image, ImageOps
 
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.report.save_figure import save_figure
 from metricforge.structures import EmbeddingSet
 
 # Everything in inches; y grows downwards.
@@ -57,7 +57,7 @@ def draw_retrieval_grid(
 
     Raises:
         ValueError: without queries, for a position that is none, more neighbours than the gallery has, or missing
-            ``gallery_images``.
+            ``gallery_images``; or a file ending that is no picture's.
     """
     outside = [query for query in queries if not 0 <= query < len(context.queries)]
     if not queries or outside:
@@ -93,14 +93,7 @@ def draw_retrieval_grid(
             colour = RIGHT if right[query, rank] else WRONG
             _cell(axes, load_found(index), left, top, colour, _class_name(context.gallery, index))
     axes.set(xlim=(0, width), ylim=(height, 0))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        figure.savefig(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_figure(figure, path)
 
 
 def _legend(axes: Axes, left: float, middle: float) -> None:

@@ -14,6 +14,7 @@ class CosineSimilarity(Similarity):
     """Inner product of L2-normalised embeddings, in -1..1. A zero embedding is at 0 from everything."""
 
     search = "ip"
+    symmetric = True
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         return pairwise_cosine(x, y)

@@ -14,6 +14,7 @@ class EuclideanSimilarity(Similarity):
     """Minus the Euclidean distance (not squared) of embeddings as they are, at most 0; gradient 0 at duplicates."""
 
     search = "l2"
+    symmetric = True
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         return -pairwise_distances(x, y)

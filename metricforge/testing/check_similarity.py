@@ -18,7 +18,8 @@ def check_similarity(similarity: Similarity, *, dim: int = 8, symmetric: bool = 
 
     - ``pairwise`` gives finite (N, M) floats, for bfloat16 and duplicates too, and leaves its inputs alone;
     - in evaluation mode a score depends on its two embeddings alone, not on the others of the batch;
-    - swapping the two changes nothing, unless ``symmetric`` is False;
+    - swapping the two changes nothing, unless ``symmetric`` is False, which it may not be where it declares that;
+    - ``score_lists`` gives each list the scores that ``pairwise`` gives;
     - a similarity without parameters finds an embedding more like itself than like its opposite;
     - gradients reach both sides and every parameter and are finite, at duplicates too, in both modes (unless it is
       searched by "hamming": a threshold has none);
@@ -44,7 +45,8 @@ def check_similarity(similarity: Similarity, *, dim: int = 8, symmetric: bool = 
             _check_gradients(similarity, dim, "training mode" if training else "evaluation mode")
         x, y = random_rows(5, dim, seed=1), random_rows(7, dim, seed=2) * 1.5
         _check_scores(similarity, x, y)
-        _check_independence(similarity, x, y, symmetric)
+        _check_independence(similarity, x, y, symmetric or similarity.symmetric)
+        _check_lists(similarity, x, y)
         if not list(similarity.parameters()):
             with clause(similarity, "larger means more alike"):
                 itself, opposite = similarity.pairwise(x, x).diagonal(), similarity.pairwise(x, -x).diagonal()
@@ -109,6 +111,17 @@ def _check_independence(similarity: Similarity, x: Tensor, y: Tensor, symmetric:
             swapped = similarity.pairwise(y, x).T
             largest = (scores - swapped).abs().max().item()
             require(torch.allclose(scores, swapped, rtol=1e-3, atol=1e-4), f"S(x, y) - S(y, x) is up to {largest:.3g}")
+
+
+@torch.no_grad()
+def _check_lists(similarity: Similarity, x: Tensor, y: Tensor) -> None:
+    with clause(similarity, "score_lists scores as pairwise does"):
+        lists = torch.stack([y.roll(shift, dims=0)[:4] for shift in range(len(x))])  # (N, L, D)
+        scores = similarity.score_lists(x, lists)  # (N, L)
+        expected = torch.cat([similarity.pairwise(row[None], own) for row, own in zip(x, lists, strict=True)])
+        require(scores.shape == expected.shape, f"shape {tuple(scores.shape)}, not {tuple(expected.shape)}")
+        largest = (scores - expected).abs().max().item()
+        require(torch.allclose(scores, expected, rtol=1e-3, atol=1e-4), f"they differ by up to {largest:.3g}")
 
 
 @torch.no_grad()

@@ -133,3 +133,26 @@ def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file
             assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
         assert waited == quiet_seconds
         assert "Nothing" in capsys.readouterr().err, "if process 0 did not, it says so itself"
+
+
+def test_distributions_and_convergence_of_a_run_are_drawn(config_file, tmp_path, capsys):
+    folder = tmp_path / "run"
+    run("train", config_file, "--device", "cpu", "--work-dir", folder)
+    capsys.readouterr()
+    picture = tmp_path / "pairs.png"
+    arguments = ["distributions", config_file, folder / "best.pth", "--device", "cpu", "--pairs", "30"]
+    assert run("plot", *arguments, "--out", picture) == 0
+    assert "EuclideanSimilarity" in capsys.readouterr().out
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert run("plot", "convergence", folder, "--out", tmp_path / "curves.png") == 0
+    assert "loss and recall@1 drawn into" in capsys.readouterr().out
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_loaded(config_file, tmp_path, capsys):
+    assert run("plot", "distributions", config_file, "no.pth", "--out", "picture.doc") == 2
+    assert "picture.doc: must end in one of" in capsys.readouterr().err
+    assert run("plot", "distributions", config_file, "no.pth", "--out", "a.png", "--pairs", "0") == 2
+    assert "0: must be a whole number >= 1" in capsys.readouterr().err
+    assert run("plot", "convergence", tmp_path, "--out", tmp_path / "a.png") == 1
+    assert "holds no history.jsonl" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.history import read_history
 from metricforge.errors import CheckpointError, ConfigError, NonFiniteLossError
 
 
@@ -263,3 +264,54 @@ def test_averaged_weights_of_mmengine_s_hook_resume_bit_for_bit(tiny_config, tmp
     (tmp_path / "cut" / "iter_18.pth").unlink()
     train(tiny_config, tmp_path / "cut", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_final_evaluators_are_scored_by_the_last_validation_and_by_a_test_alone(tiny_config, tmp_path):
+    tiny_config["evaluators"] = [dict(type="RecallAtK", ks=[1])]
+    tiny_config["final_evaluators"] = [dict(type="MAPAtR")]
+    trained = train(tiny_config, tmp_path)
+    by_epoch = [list(line["scores"]) for line in read_history(tmp_path) if "scores" in line]
+    assert by_epoch == [["recall@1"], ["recall@1"], ["recall@1", "map@r"]]
+    assert [e["type"] for e in json.loads((tmp_path / "scores.json").read_text())["protocol"]["evaluators"]] == [
+        "RecallAtK",
+        "MAPAtR",
+    ]
+    tested = build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").test()
+    assert tested == trained.last_scores
+
+
+def test_a_fault_in_a_final_evaluator_is_found_before_training(tiny_config, tmp_path):
+    tiny_config["final_evaluators"] = [dict(type="NMI"), dict(type="MAPatR")]
+    with pytest.raises(ConfigError, match=r'final_evaluators\[1\].type: "MAPatR" .* did you mean "MAPAtR"'):
+        train(tiny_config, tmp_path)
+
+
+def test_how_much_a_search_holds_can_be_set_and_changes_no_score(tiny_config, tmp_path):
+    expected = train(tiny_config, tmp_path / "a").last_scores
+    assert train(tiny_config | dict(test_cfg=dict(scores_at_once=7)), tmp_path / "b").last_scores == expected
+    with pytest.raises(ConfigError, match=r"test_cfg.*scores_at_onc.*scores_at_once"):
+        train(tiny_config | dict(test_cfg=dict(scores_at_onc=7)), tmp_path / "c")
+
+
+def test_the_history_of_a_resumed_run_is_that_of_an_uninterrupted_one(tiny_config, tmp_path):
+    train(tiny_config, tmp_path / "whole")
+    whole = read_history(tmp_path / "whole")
+    assert [line["iteration"] for line in whole if "losses" in line] == list(range(2, 19, 2))
+    assert [line["epoch"] for line in whole if "scores" in line] == [1, 2, 3]
+
+    runner = build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu")
+    steps = iter(range(15))
+    original = runner.model.train_step
+
+    def killed(*args, **kwargs):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    runner.model.train_step = killed
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    with (tmp_path / "cut" / "history.jsonl").open("a") as file:
+        file.write('{"iteration": 16, "los')  # what a crash in the middle of writing leaves
+    train(tiny_config, tmp_path / "cut", resume=True)
+    assert read_history(tmp_path / "cut") == whole

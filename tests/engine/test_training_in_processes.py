@@ -68,7 +68,7 @@ def test_two_processes_train_and_score_what_one_does(config, tmp_path):
         assert its_scores == pytest.approx(scores, abs=1e-6)
         assert_close(its_weights, weights)
     left = [sorted(path.name for path in (tmp_path / name).glob("*.[pj]*") if path.suffix != ".py") for name in "12"]
-    assert left[0] == left[1] == ["best.pth", "iter_12.pth", "iter_8.pth", "scores.json"]
+    assert left[0] == left[1] == ["best.pth", "history.jsonl", "iter_12.pth", "iter_8.pth", "scores.json"]
     assert len(list((tmp_path / "2").glob("*/*.log"))) == 1, "process 0 alone writes a log"
 
 

@@ -145,3 +145,71 @@ def test_k_beyond_the_gallery_is_an_error_that_says_how_many_there_are(queries, 
 def test_embeddings_whose_products_overflow_are_an_error():
     with pytest.raises(ValueError, match="too long to be searched in float32"):
         search_neighbours(None, np.array([[1e25], [-1e25], [0.0]]), EuclideanSimilarity(), 1)
+
+
+class SymmetricToyHead(ToyHead):
+    symmetric = True
+
+
+class Levels(Similarity):
+    """A symmetric similarity of few values, -0 among them, so that nearly everything ties."""
+
+    def __init__(self, symmetric: bool) -> None:
+        super().__init__()
+        self.symmetric = symmetric  # type: ignore[misc]
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        levels = (x[:, None] + y[None]).sum(dim=2).sign()  # -1, 0, 1
+        return levels * -1.0
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 350, 2000, 2**24])
+@pytest.mark.parametrize("k", [1, 7, 1000])
+def test_computing_each_pair_once_finds_what_computing_all_finds(hard_set, scores_at_once, k):
+    embeddings = hard_set.embeddings
+    k = min(k, len(embeddings) - 1)
+    dim = embeddings.shape[1]
+    plain = search_neighbours(None, embeddings, ToyHead(dim), k)
+    once = search_neighbours(None, embeddings, SymmetricToyHead(dim), k, scores_at_once=scores_at_once)
+    assert (once == plain).all()
+    tied = search_neighbours(None, embeddings, Levels(False), k)
+    assert (search_neighbours(None, embeddings, Levels(True), k, scores_at_once=scores_at_once) == tied).all()
+
+
+def test_a_symmetric_search_equals_sorting_float64_scores_with_ties_by_index():
+    generator = np.random.default_rng(0)
+    images = generator.integers(-2, 3, (90, 2)).astype(np.float32)
+    scores = -np.sign((images[:, None] + images[None]).astype(np.float64).sum(axis=2))
+    found = search_neighbours(None, images, Levels(True), 89, scores_at_once=1000)
+    for query, row in enumerate(found):
+        others = [other for other in range(90) if other != query]
+        assert row.tolist() == sorted(others, key=lambda other, query=query: (-scores[query, other], other))
+
+
+def test_a_symmetric_search_asks_for_each_pair_about_once():
+    asked = []
+
+    class Counting(SymmetricToyHead):
+        def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+            asked.append(len(x) * len(y))
+            return super().pairwise(x, y)
+
+    search_neighbours(None, np.random.default_rng(0).normal(size=(200, 4)), Counting(4), 5, scores_at_once=2000)
+    assert 200 * 201 / 2 <= sum(asked) < 0.55 * 200**2
+
+
+def test_a_symmetric_search_names_a_similarity_that_gives_nan():
+    class Diverged(SymmetricToyHead):
+        def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+            return torch.full((len(x), len(y)), torch.nan)
+
+    with pytest.raises(ValueError, match=r"Diverged\.pairwise gave 9 scores that are not finite"):
+        search_neighbours(None, np.ones((3, 2), dtype=np.float32), Diverged(2), 1)
+
+
+@pytest.mark.parametrize("similarity", [EuclideanSimilarity(), ToyHead(4), SymmetricToyHead(4)])
+def test_progress_counts_every_query_once(similarity):
+    images, finished = np.random.default_rng(0).normal(size=(150, 4)), []
+    search_neighbours(None, images, similarity, 3, scores_at_once=3000, on_queries=finished.append)
+    assert sum(finished) == 150
+    assert len(finished) > 1

@@ -115,9 +115,25 @@ class NotANumber(Negated):
         return super().pairwise(x, y) / (in_float32(x)[:, None] != in_float32(y)[None]).any(dim=2).float()
 
 
+class AsymmetricAgainstItsWord(Asymmetric):
+    symmetric = True
+
+
+class ListsOfTheFirst(Negated):
+    def score_lists(self, x, lists):
+        return self.pairwise(x, lists[0])
+
+
+class ListsOfAnotherShape(Negated):
+    def score_lists(self, x, lists):
+        return super().score_lists(x, lists).T
+
+
 @pytest.mark.parametrize(
     ("similarity", "message"),
     [
+        (ListsOfTheFirst, r"score_lists scores as pairwise does: they differ by up to"),
+        (ListsOfAnotherShape, r"score_lists scores as pairwise does: shape \(4, 5\), not \(5, 4\)"),
         (Distance, r"larger means more alike"),
         (InfiniteGradient, r"gradients are finite .*\(a batch against itself, with duplicates, training mode\)"),
         (NormalisesOverTheBatch, r"a score depends on its two embeddings alone"),
@@ -139,6 +155,11 @@ def test_a_broken_similarity_is_caught_and_the_clause_is_named(similarity, messa
 
 def test_a_similarity_may_be_declared_asymmetric():
     check_similarity(Asymmetric(), symmetric=False)
+
+
+def test_what_declares_itself_symmetric_must_be():
+    with pytest.raises(AssertionError, match="the similarity is symmetric"):
+        check_similarity(AsymmetricAgainstItsWord(), symmetric=False)
 
 
 def test_what_is_not_a_similarity_is_caught():

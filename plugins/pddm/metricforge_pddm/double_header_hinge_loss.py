@@ -14,12 +14,13 @@ SMALLEST_RANGE = 1e-6
 
 @LOSSES.register_module()
 class DoubleHeaderHingeLoss(Loss):
-    """Double-header hinge loss (Huang et al., NIPS 2016, Eqs. 3 and 4) over quadruplets (i, j, k, l).
+    """Double-header hinge loss (Huang et al., NIPS 2016, Eqs. 3, 4) of quadruplets (i, j, k, l) or triplets (i, j, k).
 
     ``E_m = [alpha + S_ik - S_ij]_+ + [alpha + S_jl - S_ij]_+`` with the learned similarity S, ``E_e = [beta + D_ij -
     D_ik]_+ + [beta + D_ij - D_jl]_+`` with the distance D of L2-normalised embeddings, and ``total = E_m +
     embedding_weight E_e``: a mean over the quadruplets, equal to the paper for its one a batch; 0 for none. ``parts``
-    has ``e_m`` and ``e_e``. Scores and distances are in at least float32.
+    has ``e_m`` and ``e_e``. Scores and distances are in at least float32. A triplet has the first hinge of each alone:
+    the paper's PDDM+Triplet of Table 1, whose loss it does not print.
 
     Scaling divides S by the range, largest minus smallest, of the batch's (B, B) similarity graph without its
     diagonal, so that alpha is a share of it; the minimum cancels in the differences. The range is held constant in
@@ -40,10 +41,10 @@ class DoubleHeaderHingeLoss(Loss):
         squared_distances: take D squared.
 
     Raises:
-        ValueError: for a negative argument, a call without Quadruplets or without a similarity, or a malformed batch.
+        ValueError: for a negative argument, a call without tuples or without a similarity, or a malformed batch.
     """
 
-    accepts = (Quadruplets,)
+    accepts = (Quadruplets, Triplets)
     needs_miner = True
 
     def __init__(
@@ -72,9 +73,9 @@ class DoubleHeaderHingeLoss(Loss):
         similarity: Similarity | None = None,
     ) -> LossOutput:
         functional.check_batch(embeddings, labels)
-        if not isinstance(tuples, Quadruplets):
+        if not isinstance(tuples, (Quadruplets, Triplets)):
             raise ValueError(
-                f"DoubleHeaderHingeLoss needs Quadruplets, got {type(tuples).__name__}; "
+                f"DoubleHeaderHingeLoss needs Quadruplets or Triplets, got {type(tuples).__name__}; "
                 'set a miner that yields them, such as dict(type="HardQuadrupletMiner")'
             )
         if similarity is None:
@@ -88,30 +89,37 @@ class DoubleHeaderHingeLoss(Loss):
         e_m, e_e = score_hinges.sum() / count, distance_hinges.sum() / count
         return LossOutput(e_m + self.embedding_weight * e_e, {"e_m": e_m.detach(), "e_e": e_e.detach()})
 
-    def _score_hinges(self, embeddings: Tensor, quadruplets: Quadruplets, similarity: Similarity) -> Tensor:
-        """The two hinges of E_m, added, for each quadruplet (T,)."""
+    def _score_hinges(self, embeddings: Tensor, tuples: Quadruplets | Triplets, similarity: Similarity) -> Tensor:
+        """The hinges of E_m, added, for each tuple (T,)."""
         scores = functional.in_float32(similarity.pairwise(embeddings, embeddings))  # (B, B)
         scale = _range_without_diagonal(scores) if self.scale_scores else 1
-        i, j = quadruplets.anchor, quadruplets.positive
-        k, l = quadruplets.anchor_negative, quadruplets.positive_negative  # noqa: E741 - the paper's letters
-        positive = scores[i, j]  # (T,)
-        of_anchor = (self.alpha + (scores[i, k] - positive) / scale).relu()  # (T,)
-        of_positive = (self.alpha + (scores[j, l] - positive) / scale).relu()  # (T,)
-        return of_anchor + of_positive
+        positive = scores[tuples.anchor, tuples.positive]  # (T,)
+        hinges = [
+            (self.alpha + (scores[end, negative] - positive) / scale).relu()  # (T,)
+            for end, negative in _headers(tuples)
+        ]
+        return torch.stack(hinges).sum(dim=0)
 
-    def _distance_hinges(self, embeddings: Tensor, quadruplets: Quadruplets) -> Tensor:
-        """The two hinges of E_e, added, for each quadruplet (T,)."""
+    def _distance_hinges(self, embeddings: Tensor, tuples: Quadruplets | Triplets) -> Tensor:
+        """The hinges of E_e, added, for each tuple (T,)."""
         unit = functional.l2_normalize(embeddings)  # (B, D)
-        i, j = unit[quadruplets.anchor], unit[quadruplets.positive]  # (T, D)
-        k, l = unit[quadruplets.anchor_negative], unit[quadruplets.positive_negative]  # noqa: E741 - the paper's letters
-        positive = self._distances(i, j)  # (T,)
-        of_anchor = (self.beta + positive - self._distances(i, k)).relu()  # (T,)
-        of_positive = (self.beta + positive - self._distances(j, l)).relu()  # (T,)
-        return of_anchor + of_positive
+        positive = self._distances(unit[tuples.anchor], unit[tuples.positive])  # (T,)
+        hinges = [
+            (self.beta + positive - self._distances(unit[end], unit[negative])).relu()  # (T,)
+            for end, negative in _headers(tuples)
+        ]
+        return torch.stack(hinges).sum(dim=0)
 
     def _distances(self, x: Tensor, y: Tensor) -> Tensor:
         squares = functional.paired_squared_distances(x, y)  # (T,)
         return squares if self.squared_distances else functional.safe_sqrt(squares)
+
+
+def _headers(tuples: Quadruplets | Triplets) -> list[tuple[Tensor, Tensor]]:
+    """The ends of the positive pair that have a negative (T,), each with it: (i, k), and (j, l) of a quadruplet."""
+    if isinstance(tuples, Triplets):
+        return [(tuples.anchor, tuples.negative)]
+    return [(tuples.anchor, tuples.anchor_negative), (tuples.positive, tuples.positive_negative)]
 
 
 def _range_without_diagonal(scores: Tensor) -> Tensor:

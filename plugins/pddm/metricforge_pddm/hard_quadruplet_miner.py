@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from metricforge import MINERS, Miner, Quadruplets, Similarity, functional
+from metricforge import MINERS, Miner, Quadruplets, Similarity
+from metricforge_pddm.hardest_pairs import By, Per, check_choices, hardest_pairs
 
 
 @MINERS.register_module()
@@ -33,42 +32,13 @@ class HardQuadrupletMiner(Miner):
 
     yields = Quadruplets
 
-    def __init__(
-        self,
-        by: Literal["score", "euclidean"] = "score",
-        per: Literal["batch", "class", "anchor"] = "batch",
-    ) -> None:
+    def __init__(self, by: By = "score", per: Per = "batch") -> None:
         super().__init__()
-        if by not in ("score", "euclidean"):
-            raise ValueError(f'by must be "score" or "euclidean", got {by!r}')
-        if per not in ("batch", "class", "anchor"):
-            raise ValueError(f'per must be "batch", "class" or "anchor", got {per!r}')
+        check_choices(by, per)
         self.by = by
         self.per = per
 
     @torch.no_grad()
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Quadruplets:
-        functional.check_batch(embeddings, labels)
-        if self.by == "score":
-            scores = similarity.pairwise(embeddings, embeddings)  # (B, B)
-        else:
-            unit = functional.l2_normalize(embeddings)  # (B, D)
-            scores = -functional.pairwise_squared_distances(unit, unit)  # (B, B)
-
-        negative = functional.negative_mask(labels)  # (B, B)
-        positive = functional.positive_mask(labels) & negative.any(dim=1)[:, None]  # (B, B)
-        if self.per != "anchor":
-            positive = positive.triu()  # both orders of a pair are one quadruplet
-        hardness, partner = scores.masked_fill(~positive, torch.inf).min(dim=1)  # (B,), (B,)
-        if self.per == "batch":
-            hardness, anchor = hardness.min(dim=0, keepdim=True)  # (1,), (1,)
-        elif self.per == "class":
-            member = labels[:, None] == torch.unique(labels)[None, :]  # (B, C)
-            hardness, anchor = hardness[:, None].where(member, torch.inf).min(dim=0)  # (C,), (C,)
-        else:
-            anchor = torch.arange(len(labels), device=labels.device)  # (B,)
-
-        # Infinite: no positive pair here. Not `isfinite`, which would drop NaN scores before the loss can show them.
-        anchor = anchor[~hardness.isposinf()]  # (T,)
-        hardest_negative = scores.masked_fill(~negative, -torch.inf).argmax(dim=1)  # (B,)
-        return Quadruplets(anchor, partner[anchor], hardest_negative[anchor], hardest_negative[partner[anchor]])
+        anchor, positive, hardest_negative, _ = hardest_pairs(embeddings, labels, similarity, self.by, self.per)
+        return Quadruplets(anchor, positive, hardest_negative[anchor], hardest_negative[positive])

@@ -5,7 +5,7 @@ import torch
 from metricforge_pddm import PDDM, DoubleHeaderHingeLoss, HardQuadrupletMiner
 from torch.autograd import gradcheck
 
-from metricforge import SIMILARITIES, EmptyBatchWarning, Pairs, Quadruplets, Similarity
+from metricforge import SIMILARITIES, EmptyBatchWarning, Pairs, Quadruplets, Similarity, Triplets
 from metricforge.testing import check_loss
 
 # Unit vectors: 0 and 1 of one class, 2 and 3 of another. Angles in degrees.
@@ -66,6 +66,16 @@ def test_hinges_of_distances_plain_and_squared():
     assert squared.parts["e_e"].item() == pytest.approx(max(0, 1 + 1 - 2) + max(0, 1 + 1 - 3))
     closer = DoubleHeaderHingeLoss(beta=2.5, squared_distances=True)(3 * POINTS, LABELS, one, scores())
     assert closer.parts["e_e"].item() == pytest.approx((2.5 + 1 - 2) + (2.5 + 1 - 3))
+
+
+def test_a_triplet_has_the_first_hinge_of_each_alone():
+    one = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([3]))
+    loss = DoubleHeaderHingeLoss(alpha=0.5, beta=2.5, embedding_weight=0.5, scale_scores=False)
+    output = loss(POINTS, LABELS, one, scores())
+    e_m, e_e = 0.5 + 2 - 1, 2.5 + chord(60) - chord(180)  # S_ij = 1, S_ik = S_03 = 2; D_ij: 60 degrees, D_ik: 180
+    assert output.parts["e_m"].item() == pytest.approx(e_m)
+    assert output.parts["e_e"].item() == pytest.approx(e_e)
+    assert output.total.item() == pytest.approx(e_m + 0.5 * e_e)
 
 
 def test_the_identity_printed_under_eq_4_holds_for_squared_distances():
@@ -197,10 +207,10 @@ def test_negative_arguments_are_refused(argument):
 
 def test_a_call_without_quadruplets_or_similarity_says_what_to_set():
     loss = DoubleHeaderHingeLoss()
-    with pytest.raises(ValueError, match="needs Quadruplets, got NoneType; set a miner"):
+    with pytest.raises(ValueError, match="needs Quadruplets or Triplets, got NoneType; set a miner"):
         loss(POINTS, LABELS, None, scores())
     pair = Pairs(torch.tensor([0]), torch.tensor([1]), torch.tensor([True]))
-    with pytest.raises(ValueError, match="needs Quadruplets, got Pairs"):
+    with pytest.raises(ValueError, match="needs Quadruplets or Triplets, got Pairs"):
         loss(POINTS, LABELS, pair, scores())
     with pytest.raises(ValueError, match="needs the similarity whose scores it trains"):
         loss(POINTS, LABELS, quadruplets((0, 1, 2, 3)), None)

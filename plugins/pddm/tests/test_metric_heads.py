@@ -245,3 +245,59 @@ def test_a_config_may_leave_out_the_embedding_size(name):
     unit = SIMILARITIES.build(dict(type=name, dropout=0.1), dim=9)
     assert unit.difference.in_features == 9
     assert unit.search is None
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("tile", [1, 5 * 6, 2 * 7 * 6, 10**6])
+@torch.no_grad()
+def test_scores_without_gradients_equal_eq_2_whatever_the_tile(kind, tile, monkeypatch):
+    monkeypatch.setitem(pair_unit.TILE_ELEMENTS, "cpu", tile)
+    unit, x, y = head(kind, dropout=0.5).eval(), rows(9), rows(7, seed=1)
+    torch.testing.assert_close(unit.pairwise(x, y), loop_scores(unit, x, y), rtol=1e-10, atol=1e-12)
+    of_itself = unit.pairwise(x, x)
+    torch.testing.assert_close(of_itself, loop_scores(unit, x, x), rtol=1e-10, atol=1e-12)
+    assert torch.equal(of_itself, of_itself.T)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("tile", [1, 3 * 6, 10**6])
+def test_lists_are_scored_by_eq_2_with_and_without_gradients(kind, tile, monkeypatch):
+    monkeypatch.setitem(pair_unit.TILE_ELEMENTS, "cpu", tile)
+    unit, x = head(kind).eval(), rows(4)
+    lists = rows(4 * 5, seed=2).view(4, 5, 6)
+    expected = torch.cat([loop_scores(unit, row[None], own) for row, own in zip(x, lists, strict=True)])
+    torch.testing.assert_close(unit.score_lists(x, lists), expected, rtol=1e-10, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(unit.score_lists(x, lists), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@torch.no_grad()
+def test_dead_layers_and_zero_embeddings_score_the_same_without_gradients(kind):
+    unit, x = head(kind).eval(), torch.cat([rows(3), torch.zeros(1, 6, dtype=torch.float64)])
+    unit.difference.bias.fill_(-100)
+    torch.testing.assert_close(unit.pairwise(x, x), loop_scores(unit, x, x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@torch.no_grad()
+def test_memory_without_gradients_is_the_scores_and_three_tiles(kind, monkeypatch):
+    monkeypatch.setitem(pair_unit.TILE_ELEMENTS, "cpu", 600)
+    sizes = []
+
+    class Record(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(o.numel() for o in (out if isinstance(out, tuple | list) else [out]) if torch.is_tensor(o))
+            return out
+
+    with Record():
+        head(kind).eval().pairwise(rows(50), rows(60, seed=1))
+    assert len(sizes) > 10
+    assert max(sizes) <= 50 * 60
+
+
+@torch.no_grad()
+def test_in_training_scores_without_gradients_still_drop(monkeypatch):
+    unit, x = head(PDDM, dropout=0.5).train(), rows(6)
+    assert not torch.equal(unit.pairwise(x, x), unit.pairwise(x, x))

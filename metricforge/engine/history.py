@@ -1,0 +1,79 @@
+"""A run's losses and scores as JSON lines, which outlive a crash and which a resume continues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "history.jsonl"
+
+
+class History:
+    """``history.jsonl`` in a run's folder: a line for each reading of the losses and for each validation.
+
+    ``{"iteration": 20, "epoch": 0.5, "lr": 0.001, "losses": {"loss": 1.3}}`` has the means of the iterations since the
+    line before, ``{"iteration": 40, "epoch": 1.0, "scores": {"recall@1": 0.6}}`` what a validation found.
+
+    Args:
+        folder: the run's.
+        writes: whether this process is the one that writes it; the others of a run only pass by.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True) -> None:
+        self._path = folder / FILE_NAME
+        self._writes = writes
+
+    def start(self, iteration: int) -> None:
+        """Drops what a run that goes on after ``iteration`` updates will write again, and a line cut off by a crash.
+
+        A validation after exactly ``iteration`` updates is repeated by the resumed run, so it is dropped too.
+        """
+        if not self._writes:
+            return
+        kept = [
+            line
+            for line in read_history(self._path.parent)
+            if line["iteration"] < iteration or (line["iteration"] == iteration and "losses" in line)
+        ]
+        temporary = self._path.with_name(f".{FILE_NAME}.tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        temporary.replace(self._path)
+
+    def add_losses(self, iteration: int, epoch: float, lr: float, losses: Mapping[str, float]) -> None:
+        """Appends the mean ``losses`` of the iterations up to ``iteration``."""
+        self._append({"iteration": iteration, "epoch": epoch, "lr": lr, "losses": dict(losses)})
+
+    def add_scores(self, iteration: int, epoch: float, scores: Mapping[str, float]) -> None:
+        """Appends what a validation after ``iteration`` updates found."""
+        self._append({"iteration": iteration, "epoch": epoch, "scores": dict(scores)})
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        if not self._writes:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's history, oldest first, without a last one that a crash cut; none where there is no file.
+
+    Raises:
+        ValueError: for another line that is not one of a history.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines()
+    history: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            entry = None
+        if isinstance(entry, dict) and "iteration" in entry:
+            history.append(entry)
+        elif number < len(lines):
+            raise ValueError(f"{path}, line {number}: is not a line of a run's history: {line[:60]!r}")
+    return history

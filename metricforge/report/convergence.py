@@ -1,0 +1,149 @@
+"""A picture of how runs converge: loss and score, read from the runs' own histories."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from metricforge.engine.history import FILE_NAME, read_history
+from metricforge.errors import MetricForgeError
+from metricforge.registry import nearest
+from metricforge.report.chart_style import GRID, INK, line_look, open_chart
+from metricforge.report.save_figure import save_figure
+
+History = Sequence[Mapping[str, Any]]
+SMOOTHED_OVER = 40  # a curve's mean runs over one part in so many of its readings
+
+
+def draw_convergence(
+    runs: Sequence[Path | str],
+    path: Path | str,
+    scores: Sequence[str] | None = None,
+    title: str = "Convergence",
+) -> dict[str, str]:
+    """Draws the loss of ``runs`` over their iterations and one of their scores over their epochs.
+
+    The loss is drawn as it was read, faint, and its running mean above it. Losses of different kinds share an axis, but
+    their heights do not compare.
+
+    Args:
+        runs: folders of runs, at least one; each is named after its folder.
+        path: the picture to write; its ending says the format (.png, .pdf, .svg).
+        scores: which one, such as ``["map@r"]``; of several, each run's is the first that it has. None: of those that
+            all runs have the one of the most validations.
+        title: stands above.
+
+    Returns:
+        The score that was drawn of each run, by the run's name.
+
+    Raises:
+        MetricForgeError: for a folder without a history, or one without the score.
+        ValueError: without runs, or for an unknown ending.
+    """
+    if not runs:
+        raise ValueError("runs must name the folder of at least one run, got none")
+    histories = dict(zip(_names(runs), [_read(Path(run)) for run in runs], strict=True))
+    chosen = _choose_scores(histories, scores)
+    together = len(set(chosen.values())) == 1
+    rows = -(-len(histories) // 3)
+    figure, (loss_axes, score_axes) = open_chart(
+        2, title, "faint: the losses as they were read; above them their running mean", footer=0.12 + 0.22 * rows
+    )
+    for number, (name, history) in enumerate(histories.items()):
+        colour, dashes = line_look(number)
+        losses = [line for line in history if "loss" in line.get("losses", {})]
+        at = [line["iteration"] for line in losses]
+        values = [line["losses"]["loss"] for line in losses]
+        loss_axes.plot(at, values, color=colour, alpha=0.22, linewidth=0.9)
+        loss_axes.plot(
+            at,
+            _running_mean(values),
+            dashes,
+            color=colour,
+            linewidth=1.8,
+            label=name if together else f"{name}: {chosen[name]}",
+        )
+        found = [line for line in history if chosen[name] in line.get("scores", {})]
+        epochs, reached = [line["epoch"] for line in found], [100 * line["scores"][chosen[name]] for line in found]
+        score_axes.plot(epochs, reached, dashes, color=colour, linewidth=1.8, marker="o", markersize=4.5)
+    _label(loss_axes, "Loss", "iteration")
+    _label(score_axes, " or ".join(dict.fromkeys(chosen.values())), "epoch")
+    loss_axes.set_ylim(bottom=min(0, loss_axes.get_ylim()[0]))
+    score_axes.set_ylabel("per cent", fontsize=9, color=INK)
+    figure.legend(
+        *loss_axes.get_legend_handles_labels(),
+        loc="lower center",
+        ncols=min(3, len(histories)),
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        handlelength=2.6,
+    )
+    save_figure(figure, path)
+    return chosen
+
+
+def _names(runs: Sequence[Path | str]) -> list[str]:
+    """The runs' folder names; as much more of their paths as tells them apart."""
+    folders = [Path(run).resolve() for run in runs]
+    if len(set(folders)) < len(folders):
+        raise MetricForgeError(f"runs: {', '.join(map(str, runs))}: one folder stands there twice; name each run once")
+    for depth in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    raise AssertionError("different folders have different paths")
+
+
+def _read(run: Path) -> History:
+    try:
+        history = read_history(run)
+    except ValueError as error:
+        raise MetricForgeError(str(error)) from error
+    if not history:
+        raise MetricForgeError(
+            f"{run}: holds no {FILE_NAME}, so it is not the folder of a run that has trained; training prints it as "
+            "`run`, such as runs/normsoftmax_glyphs"
+        )
+    return history
+
+
+def _choose_scores(histories: Mapping[str, History], wanted: Sequence[str] | None) -> dict[str, str]:
+    """The score to draw of each run: the first of the ``wanted`` that it has, or one that all have most often."""
+    by_run = {
+        name: Counter(score for line in run for score in line.get("scores", {})) for name, run in histories.items()
+    }
+    for name, scores in by_run.items():
+        if not scores:
+            raise MetricForgeError(f"{name}: has no validation in its history yet; plot it after its first one")
+    if wanted:
+        for name, scores in by_run.items():
+            if not any(score in scores for score in wanted):
+                asked = " nor ".join(f'"{score}"' for score in wanted)
+                raise MetricForgeError(f"--score: {name} has no score {asked};{nearest(wanted[0], list(scores))}")
+        return {name: next(score for score in wanted if score in scores) for name, scores in by_run.items()}
+    common = [score for score in next(iter(by_run.values())) if all(score in scores for scores in by_run.values())]
+    if not common:
+        listed = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in by_run.items())
+        raise MetricForgeError(f"the runs have no score in common, so name one of each by --score ({listed})")
+    most = max(common, key=lambda score: min(scores[score] for scores in by_run.values()))
+    return dict.fromkeys(by_run, most)
+
+
+def _running_mean(values: Sequence[float]) -> list[float]:
+    """The mean of each value and those around it, fewer at the ends: over ``1 / SMOOTHED_OVER`` of all."""
+    half = max(1, len(values) // SMOOTHED_OVER // 2)
+    windows = [values[max(0, place - half) : place + half + 1] for place in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
+
+
+def _label(axes: Axes, title: str, along: str) -> None:
+    axes.set_title(title, fontsize=10, color=INK, loc="left", pad=8, parse_math=False)
+    axes.set_xlabel(along, fontsize=9, color=INK)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
