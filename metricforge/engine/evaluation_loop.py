@@ -88,6 +88,7 @@ class EvaluationLoop(BaseLoop):
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),
+                "decode": "fast" if dataset.reduced_decoding else "full",
                 "mean": model.backbone.mean,
                 "std": model.backbone.std,
             },
