@@ -20,7 +20,7 @@ from metricforge.registry import (
 )
 from metricforge.runner import build_runner
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
-from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, Triplets, Tuples
+from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
 
 __version__ = "0.1.0"
 
@@ -47,6 +47,7 @@ __all__ = [
     "Pairs",
     "Quadruplets",
     "Registry",
+    "RowShard",
     "Similarity",
     "Triplets",
     "Tuples",

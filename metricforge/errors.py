@@ -46,5 +46,9 @@ class CheckpointError(MetricForgeError):
     """A checkpoint that is absent, truncated, unsafe or of another model."""
 
 
+class MainProcessError(MetricForgeError):
+    """Process 0 of several failed, and said so itself; this process cannot go on without it."""
+
+
 class NonFiniteLossError(MetricForgeError):
     """A loss became NaN or infinite during training."""

@@ -12,6 +12,8 @@ attribute ``nested`` such as ``{"distance": SIMILARITIES}`` says so of arguments
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 
 from metricforge.empty_batches import EmptyBatches
 from metricforge.functional.pair_masks import has_positive_and_negative
-from metricforge.structures import LossOutput, Tuples
+from metricforge.structures import LossOutput, RowShard, Tuples
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
@@ -90,8 +92,13 @@ class Loss(nn.Module, ABC):
 
     A batch without a positive or a negative gives zero, with zero gradients, never NaN. Such batches are counted here,
     and an ``EmptyBatchWarning`` says how many there were at the first, the tenth, the hundredth of them, ...
+
+    Over several processes each calls it with the embeddings and labels of the whole batch, and the total and all
+    gradients must be those of one process. ``row_shards`` names the parameters, if any, of which each process holds
+    other rows, in the order of the processes.
     """
 
+    row_shards: Mapping[str, RowShard] = MappingProxyType({})
     accepts: ClassVar[tuple[type, ...]] = ()
     needs_miner: ClassVar[bool] = False
 

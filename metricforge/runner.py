@@ -23,6 +23,7 @@ from metricforge.engine.data_loading import build_test_loader, build_train_loade
 from metricforge.engine.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
+from metricforge.engine.processes import Processes, join_processes
 from metricforge.engine.seeding import derive_seed, seed_all
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
@@ -47,6 +48,9 @@ def build_runner(
     Everything is checked first: the config's faults are reported together, and a data set that is absent is said before
     a model is built.
 
+    In the processes that ``torchrun`` starts each calls it, and ``.train()`` or ``.test()`` after it. Batch sizes are
+    of the batch of all processes together, so the same config trains the same with any number of them.
+
     Args:
         config: a config file, or its content.
         overrides: values to replace, ``{"model.loss.margin": 0.5}``.
@@ -55,7 +59,8 @@ def build_runner(
         resume: go on from the newest checkpoint in ``work_dir``.
         checkpoint: evaluate these weights; no training set is needed.
         seed: replaces the config's.
-        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one.
+        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one. Under ``torchrun``, "cuda" is a GPU
+            for each process.
         console: where a person reads; by default the terminal.
 
     Raises:
@@ -81,7 +86,8 @@ def build_runner(
     faults = check_config(cfg, train=weights is None)
     if faults:
         raise ConfigError(faults, source)
-    where = _choose_device(device)
+    where = _choose_device(join_processes(device))
+    processes = Processes.current()
     if where.type == "cpu":
         keep_freed_memory()
     train_set = None
@@ -95,7 +101,7 @@ def build_runner(
     if faults:
         raise ConfigError(faults, source)
 
-    run_dir = _choose_run_dir(source, work_dir, weights, resume)
+    run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes)
@@ -103,6 +109,8 @@ def build_runner(
         batch_size=cfg.test_dataloader.get("batch_size", 256),
         num_workers=cfg.test_dataloader.get("num_workers", 0),
         device=where,
+        rank=processes.rank,
+        world_size=processes.world_size,
     )
     loader = None
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
@@ -112,8 +120,8 @@ def build_runner(
             path="train_dataloader.sampler",
             labels=train_set.labels,
             seed=run_seed,
-            rank=0,
-            world_size=1,
+            rank=processes.rank,
+            world_size=processes.world_size,
         )
         workers = cfg.train_dataloader.get("num_workers", 0)
         loader = build_train_loader(
@@ -146,7 +154,7 @@ def build_runner(
             model=model,
             run_dir=run_dir,
             device=where,
-            console=console or Console(),
+            console=(console or Console()) if processes.is_main else Console(quiet=True),
             seed=run_seed,
             num_classes=num_classes,
             train_loader=loader,

@@ -107,6 +107,14 @@ class Role(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
+class RowShard:
+    """Which rows of a parameter this process holds: from number ``first`` on, of ``total`` on all processes."""
+
+    first: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingSet:
     """Embedded images: ``embeddings`` (N, D) float, ``labels`` (N,) and ``ids`` (N,) int64, on the host.
 

@@ -28,6 +28,7 @@ PUBLIC = [
     "Pairs",
     "Quadruplets",
     "Registry",
+    "RowShard",
     "Similarity",
     "Triplets",
     "Tuples",

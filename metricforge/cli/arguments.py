@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from mmengine.config import DictAction
 from rich.console import Console
 
-from metricforge.errors import MetricForgeError
+from metricforge.engine.processes import leave_processes
+from metricforge.errors import ConfigError, MainProcessError, MetricForgeError, NonFiniteLossError
+
+GRACE_SECONDS = 30
 
 
 class Overrides(DictAction):
@@ -39,10 +45,19 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
-    """Runs ``command``; a mistake of the caller's is printed in plain words, without a traceback, and exits with 1."""
+    """Runs ``command``; a mistake of the caller's is printed in plain words, without a traceback, and exits with 1.
+
+    Of several processes, the others leave it to process 0 to say what all of them find out.
+    """
+    is_main = os.environ.get("RANK", "0") == "0"
+    if not is_main:
+        warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
         command(arguments)
+        leave_processes()
     except MetricForgeError as error:
+        if not is_main and isinstance(error, (ConfigError, MainProcessError, NonFiniteLossError)):
+            time.sleep(GRACE_SECONDS)  # the first to leave makes torchrun end the others, process 0 in mid-sentence
         Console(stderr=True).print("[bold red]error:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -60,6 +60,8 @@ def distributions(arguments: argparse.Namespace) -> None:
     runner.load_or_resume()
     loop = runner.build_test_loop({})
     context = loop.embed(runner.model)
+    if context is None:  # process 0 draws
+        return
     similarities: list[Similarity] = [EuclideanSimilarity()]
     if not isinstance(context.similarity, EuclideanSimilarity):
         similarities.append(context.similarity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from rich.console import Console
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def test(arguments: argparse.Namespace) -> None:
     """Evaluates the checkpoint as training's validation does, to the last digit, and writes ``scores.json``."""
-    console = Console()
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
     with console.status("looking at the config, the data and the checkpoint"):
         runner = build_runner(
             arguments.config,
@@ -37,6 +38,8 @@ def test(arguments: argparse.Namespace) -> None:
         )
     runner.describe()
     scores = runner.test()
+    if not runner.processes.is_main:
+        return
     print_scores(console, {str(arguments.checkpoint): scores})
     console.print(f"\nwritten to {runner.run_dir / 'scores.json'}", highlight=False, soft_wrap=True)
     if arguments.picture:

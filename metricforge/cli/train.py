@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Trains what the config describes; ends with a table of scores and the next commands to try."""
-    console = Console()
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
     with console.status("looking at the config and the data"):
         runner = build_runner(
             arguments.config,
@@ -36,6 +36,8 @@ def train(arguments: argparse.Namespace) -> None:
         )
     runner.describe()
     runner.train()
+    if not runner.processes.is_main:
+        return
     console.print()
     rows = {**runner.baseline_scores, f"trained, {runner.trained_epochs} epochs": runner.last_scores}
     if runner.last_scores:

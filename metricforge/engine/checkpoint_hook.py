@@ -66,5 +66,6 @@ class CheckpointHook(Hook):
 
     def _save(self, runner: Any, iteration: int) -> None:
         runner.write_checkpoint(f"iter_{iteration}.pth", iteration)
-        for old in checkpoint_files(runner.run_dir)[self.max_keep :]:
-            old.unlink()
+        if runner.processes.is_main:
+            for old in checkpoint_files(runner.run_dir)[self.max_keep :]:
+                old.unlink()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import BatchSampler as Batches
 from torch.utils.data import DataLoader, Dataset
 
 from metricforge.datasets import ImageDataset
@@ -122,13 +123,22 @@ def build_train_loader(
 
 
 def build_test_loader(
-    dataset: ImageDataset, *, batch_size: int, num_workers: int, device: torch.device
+    dataset: ImageDataset,
+    *,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> DataLoader[dict[str, Any]]:
-    """All images once, in their stored order."""
+    """All images once, in their stored order, of which each process gets every ``world_size``-th batch.
+
+    A batch is the same whoever has it, so embeddings do not depend on the number of processes, to the last bit.
+    """
+    batches = list(Batches(range(len(dataset)), batch_size, drop_last=False))
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        shuffle=False,
+        batch_sampler=batches[rank::world_size],
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=_one_thread,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather, broadcast
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
@@ -17,13 +17,13 @@ from metricforge.samplers import EmbeddingBatchSampler
 class EmbeddingBankHook(Hook):
     """Calls an ``EmbeddingBatchSampler`` as that class says, so that a resumed run draws the same batches.
 
-    With several processes each embeds the whole training set and takes over the first one's result, and what a batch
-    gave is gathered in the order of the ranks: all know the same, to the bit.
+    With several processes each embeds its share of the training set and all are told the whole; of a batch, each has
+    the embeddings of all processes already. So all know the same, to the bit.
 
     Args:
         sampler: the one that the training loader draws from.
-        loader: all training images once in their stored order, without random transforms, as ``build_test_loader``
-            makes it.
+        loader: this process's share of the training images, without random transforms, as ``build_test_loader`` makes
+            it.
     """
 
     # before the console's hook opens its bar (one at a time), and before a checkpoint is written
@@ -36,11 +36,16 @@ class EmbeddingBankHook(Hook):
     def before_train_epoch(self, runner: Any) -> None:
         if not self.sampler.refresh_is_due():
             return
-        with runner.progress("embedding the training set", len(self.sampler.labels)) as advance:
-            embedded = embed_dataset(runner.model, self.loader, runner.device, advance)
-        assert embedded.ids is not None
-        assert (embedded.ids[1:] > embedded.ids[:-1]).all(), "the loader must keep the stored order"
-        embeddings = torch.from_numpy(embedded.embeddings)  # (N, D)
+        runner.train_loop.settle()
+        count, processes = len(self.sampler.labels), runner.processes
+        with runner.progress("embedding the training set", count // processes.world_size) as advance:
+            embedded = embed_dataset(runner.model, self.loader, runner.device, advance, processes)
+        if embedded is None:
+            embeddings = torch.empty(count, runner.model.head.dim)  # (N, D), to be told
+        else:
+            assert embedded.ids is not None
+            assert (embedded.ids[1:] > embedded.ids[:-1]).all(), "the loader must keep the stored order"
+            embeddings = torch.from_numpy(embedded.embeddings)  # (N, D)
         broadcast(embeddings)
         self.sampler.refresh(embeddings)
 
@@ -51,8 +56,7 @@ class EmbeddingBankHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        indices, embeddings = (torch.cat(all_gather(x)) for x in (data_batch["id"], runner.model.last_embeddings))
-        self.sampler.observe(indices, embeddings)
+        self.sampler.observe(data_batch["id"], runner.model.last_embeddings)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["sampler"] = self.sampler.state_dict()

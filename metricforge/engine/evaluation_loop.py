@@ -50,12 +50,14 @@ class EvaluationLoop(BaseLoop):
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
         scores, protocol, self.context = self.score(self.runner.model, final=final)
-        protocol |= {
-            "checkpoint": self.runner.describe_weights(),
-            "epoch": self.runner.trained_epochs,
-            "iteration": self.runner.trained_iterations,
-        }
-        write_scores(self.runner.run_dir / "scores.json", scores, protocol | {"baselines": self.runner.baseline_scores})
+        if self.runner.processes.is_main:
+            protocol |= {
+                "checkpoint": self.runner.describe_weights(),
+                "epoch": self.runner.trained_epochs,
+                "iteration": self.runner.trained_iterations,
+                "baselines": self.runner.baseline_scores,
+            }
+            write_scores(self.runner.run_dir / "scores.json", scores, protocol)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
         self.runner.call_hook(f"after_{self.mode}")
@@ -63,31 +65,27 @@ class EvaluationLoop(BaseLoop):
 
     def score(
         self, model: MetricLearner, task: str = "embedding", *, final: bool = True
-    ) -> tuple[dict[str, float], dict[str, object], EvaluationContext]:
-        """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched."""
+    ) -> tuple[dict[str, float], dict[str, object], EvaluationContext | None]:
+        """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched.
+
+        With several processes each embeds its share of the images and process 0 searches and scores: the others learn
+        scores and protocol from it, and have searched nothing.
+        """
         started = time.perf_counter()
-        dataset = self.dataloader.dataset
-        assert isinstance(dataset, ImageDataset)
         context = self.embed(model, task)
         evaluators = self.evaluators + (self.final_evaluators if final else ())
-        scores = evaluate(context, evaluators)
-        protocol = describe_protocol(context, evaluators) | {
-            "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
-            "preprocessing": {
-                "transform": repr(dataset.transform),
-                "mean": model.backbone.mean,
-                "std": model.backbone.std,
-            },
-            "seconds": round(time.perf_counter() - started, 2),
-        }
+        scores, protocol = self.runner.processes.from_main(lambda: self._measure(context, evaluators, model, started))
         return scores, protocol, context
 
-    def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext:
-        """The images of this loop, embedded by ``model``, ready to be searched by its similarity."""
+    def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext | None:
+        """The images of this loop, embedded by ``model``, ready to be searched: on process 0, None on the others."""
         dataset = self.dataloader.dataset
         assert isinstance(dataset, ImageDataset)
-        with self.runner.progress(task, len(dataset)) as advance:
-            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance)
+        processes = self.runner.processes
+        with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
+            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance, processes)
+        if embedded is None:
+            return None
         queries, gallery = split_by_role(embedded, dataset)
         return EvaluationContext(
             queries,
@@ -99,6 +97,23 @@ class EvaluationLoop(BaseLoop):
             scores_at_once=self.scores_at_once,
             progress=self.runner.progress,
         )
+
+    def _measure(
+        self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float
+    ) -> tuple[dict[str, float], dict[str, object]]:
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        assert context is not None
+        scores = evaluate(context, evaluators)
+        return scores, describe_protocol(context, evaluators) | {
+            "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
+            "preprocessing": {
+                "transform": repr(dataset.transform),
+                "mean": model.backbone.mean,
+                "std": model.backbone.std,
+            },
+            "seconds": round(time.perf_counter() - started, 2),
+        }
 
 
 def split_by_role(embedded: EmbeddingSet, dataset: ImageDataset) -> tuple[EmbeddingSet, EmbeddingSet | None]:

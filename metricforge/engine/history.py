@@ -18,16 +18,20 @@ class History:
 
     Args:
         folder: the run's.
+        writes: whether this process is the one that writes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self._path = folder / FILE_NAME
+        self._writes = writes
 
     def start(self, iteration: int) -> None:
         """Drops what a run that goes on after ``iteration`` updates will write again, and a line cut off by a crash.
 
         A validation after exactly ``iteration`` updates is repeated by the resumed run, so it is dropped too.
         """
+        if not self._writes:
+            return
         kept = [
             line
             for line in read_history(self._path.parent)
@@ -46,8 +50,9 @@ class History:
         self._append({"iteration": iteration, "epoch": epoch, "scores": dict(scores)})
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if self._writes:
+            with self._path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

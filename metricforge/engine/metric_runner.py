@@ -23,9 +23,11 @@ from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, 
 from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.history import History
 from metricforge.engine.loss_ledger import LossLedger
+from metricforge.engine.processes import Processes
+from metricforge.engine.row_shards import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.engine.train_loop import ResumableTrainLoop
-from metricforge.errors import CheckpointError
+from metricforge.errors import CheckpointError, ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 
@@ -72,21 +74,23 @@ class MetricRunner(Runner):
         weights: Path | None = None,
     ) -> None:
         self.device = device
+        self.processes = Processes.current()
         self.console = console
         self.run_dir = run_dir
         self.num_classes = num_classes
         self.evaluators = evaluators
         self.final_evaluators = final_evaluators
         self.losses = LossLedger()
-        self.history = History(run_dir)
+        self.history = History(run_dir, writes=self.processes.is_main)
         self.last_scores: dict[str, float] = {}
         self.best_score: float | None = None
         self.baseline_scores: dict[str, dict[str, float]] = {}
         self._weights_file = weights
         self._weights_iteration: int | None = None
         self._trained = {"epoch": 0, "iteration": 0}
-        for leftover in run_dir.glob(".*.tmp"):  # a checkpoint that a killed run never finished
-            leftover.unlink()
+        if self.processes.is_main:
+            for leftover in run_dir.glob(".*.tmp"):  # a checkpoint that a killed run never finished
+                leftover.unlink()
         training = train_loader is not None
         super().__init__(
             model=model,
@@ -144,13 +148,19 @@ class MetricRunner(Runner):
     def describe(self) -> None:
         """Says in a few lines what is trained or evaluated, on what."""
         learner = self.model
-        size = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+        shards = find_row_shards(learner)
+        size = sum(
+            p.numel() if name not in shards else p[0].numel() * shards[name].total
+            for name, p in learner.named_parameters()
+            if p.requires_grad
+        )
         parts = [type(part).__name__ for part in (learner.backbone, learner.miner, learner.loss) if part is not None]
         self.say(f"model    {' + '.join(parts)}, embeddings of {learner.head.dim}, {size:,} trained weights")
         if self._train_dataloader is not None:
             self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")
         self.say(f"test     {self._test_dataloader.dataset.describe()}")
-        self.say(f"run      {self.run_dir}, seed {self.seed}, on {self.device}\n")
+        where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"
+        self.say(f"run      {self.run_dir}, seed {self.seed}, on {where}\n")
 
     # ------------------------------------------------------------------ what is built differently
 
@@ -161,6 +171,14 @@ class MetricRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """mmengine's, whose optimizer also steps parameters with a sparse gradient, whatever it is."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
+        shards = find_row_shards(self.model)
+        if shards and wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
+            raise ConfigError(
+                [
+                    f"optim_wrapper.clip_grad: each process knows the norm of its rows of {', '.join(shards)} only; "
+                    "leave clip_grad out, clip by value (clip_grad=dict(type='value', clip_value=...)), or do not shard"
+                ]
+            )
         step_touched_rows(wrapper.optimizer)
         return wrapper
 
@@ -201,10 +219,13 @@ class MetricRunner(Runner):
     def write_checkpoint(self, name: str, iteration: int) -> None:
         """Saves everything that decides how training goes on after ``iteration`` updates, atomically.
 
+        All processes call it, and process 0 writes. Nothing in the file depends on how many they are.
+
         Raises:
             NonFiniteLossError: if a loss since the last reading was not finite: such weights are not worth keeping.
         """
         self.losses.check()
+        self.train_loop.settle()
         checkpoint: dict[str, Any] = {
             "meta": {
                 "format": FORMAT,
@@ -227,7 +248,10 @@ class MetricRunner(Runner):
         if iteration % self.optim_wrapper._accumulative_counts:
             checkpoint["gradients"] = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        save_checkpoint(checkpoint, self.run_dir / name)
+        if self.processes.several:
+            make_whole(checkpoint, self.model, self.optim_wrapper.optimizer, self.processes)
+        if self.processes.is_main:
+            save_checkpoint(checkpoint, self.run_dir / name)
         self._weights_file, self._weights_iteration = self.run_dir / name, iteration
         self.logger.info(f"saved {self.run_dir / name}")
 
@@ -237,9 +261,10 @@ class MetricRunner(Runner):
             return
         self._has_loaded = True
         if self._resume:
-            self._restore(self._newest_checkpoint())
+            self._restore(self.processes.from_main(self._newest_checkpoint))
         elif self._weights_file is not None:
             checkpoint = load_checkpoint(self._weights_file)
+            take_own_rows(checkpoint, self.model)
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
             load_weights(self.model, checkpoint, self._weights_file)
             self._trained = {name: checkpoint["meta"][name] for name in ("epoch", "iteration")}
@@ -278,6 +303,7 @@ class MetricRunner(Runner):
                     f"{path}: was trained with {what} {meta[what]!r}, this run has {here!r}; "
                     "only the same run can be resumed, anything else is a new one (another --work-dir)"
                 )
+        take_own_rows(checkpoint, self.model, self.optim_wrapper.optimizer)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_weights(self.model, checkpoint, path)
         self.optim_wrapper.load_state_dict(checkpoint["optimizer"])

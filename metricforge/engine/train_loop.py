@@ -9,7 +9,10 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from metricforge.engine.data_loading import SeededBatches
+from metricforge.engine.row_shards import find_row_shards
 from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.engine.shared_step import SharedStep
+from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
 
 
@@ -26,6 +29,14 @@ class ResumableTrainLoop(BaseLoop):
         warmup_epochs: for so many epochs first, only the new parameters (all but the backbone's) are trained.
         val_interval: validate after every so many epochs and after the last; 0: never.
         log_interval: iterations between two readings of the losses.
+        sync_batch_norm: with several processes, whether BatchNorm normalises by the statistics of the whole batch (on
+            GPUs only) and not by those of the process's own images.
+
+    With several processes, each update is that of one process with all their images, but for BatchNorm and for what the
+    embedding draws at random (dropout).
+
+    Raises:
+        ConfigError: for ``sync_batch_norm`` on the CPU.
     """
 
     def __init__(
@@ -36,8 +47,17 @@ class ResumableTrainLoop(BaseLoop):
         warmup_epochs: int = 0,
         val_interval: int = 1,
         log_interval: int = 10,
+        sync_batch_norm: bool = False,
     ) -> None:
         super().__init__(runner, dataloader)
+        self.processes = runner.processes
+        if sync_batch_norm and self.processes.several:
+            if runner.device.type == "cpu":
+                raise ConfigError(["train_cfg.sync_batch_norm: torch has it on GPUs only; leave it out on the CPU"])
+            for name in ("backbone", "head"):
+                part = getattr(runner.model, name)
+                part = torch.nn.SyncBatchNorm.convert_sync_batchnorm(part)  # type: ignore[no-untyped-call]
+                setattr(runner.model, name, part)
         self.max_epochs = max_epochs
         self.max_iters = max_epochs * len(dataloader)
         self.warmup_epochs = warmup_epochs
@@ -47,6 +67,7 @@ class ResumableTrainLoop(BaseLoop):
         self.stop_training = False
         self._epoch = 0
         self._iter = 0
+        self._shared: SharedStep | None = None
 
     @property
     def epoch(self) -> int:
@@ -63,20 +84,30 @@ class ResumableTrainLoop(BaseLoop):
         self._iter = iteration
         self._epoch = iteration // len(self.dataloader)
 
+    def settle(self) -> None:
+        """Makes the model the same on all processes, before it is saved or evaluated."""
+        if self._shared is not None:
+            self._shared.settle()
+
     def run(self) -> torch.nn.Module:
         """Trains to the end and returns the model."""
+        if self.processes.several:
+            self._shared = SharedStep(self.runner.model, self.processes, find_row_shards(self.runner.model))
         self.runner.call_hook("before_train")
         if self._iter and self._iter == self._epoch * len(self.dataloader):
             self._validate()  # the run may have been killed between the epoch's checkpoint and its validation
         while self._epoch < self.max_epochs and not self.stop_training:
             self._run_epoch()
             self._validate()
+        if self._shared is not None:
+            self._shared.close()
         self.runner.call_hook("after_train")
         return self.runner.model
 
     def _validate(self) -> None:
         due = self.val_interval and (self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs)
         if due and self.runner.val_loop is not None:
+            self.settle()
             self.runner.val_loop.run(final=self._epoch == self.max_epochs or self.stop_training)
 
     def _run_epoch(self) -> None:
@@ -97,10 +128,14 @@ class ResumableTrainLoop(BaseLoop):
         self._epoch += 1
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
+        if self.processes.several:
+            # the images stay this process's share, labels and ids are of the whole batch
+            labels, ids = self.processes.gather_columns(torch.stack([batch["label"], batch["id"]]))  # (B,) each
+            batch = batch | {"label": labels, "id": ids}
         self.runner.call_hook("before_train_iter", batch_idx=number, data_batch=batch)
         seed_all(derive_seed(self.runner.seed, self._epoch, number))
         on_device = {key: batch[key].to(self.runner.device, non_blocking=True) for key in ("image", "label")}
-        outputs = self.runner.model.train_step(on_device, optim_wrapper=self.runner.optim_wrapper)
+        outputs = self.runner.model.train_step(on_device, optim_wrapper=self.runner.optim_wrapper, shared=self._shared)
         self.runner.losses.add(self._epoch, self._iter, batch["id"], outputs)
         self.runner.call_hook("after_train_iter", batch_idx=number, data_batch=batch, outputs=outputs)
         self._iter += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -13,6 +13,16 @@ from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
 from metricforge.structures import LossOutput
+
+
+class SharedEmbedding(Protocol):
+    """How several processes embed one batch and share its gradients; ``metricforge.engine`` has the one there is."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The embeddings of the whole batch, of which ``images`` are this process's share."""
+
+    def finish(self) -> None:
+        """To be called after each backward pass."""
 
 
 class MetricLearner(nn.Module):
@@ -83,10 +93,13 @@ class MetricLearner(nn.Module):
             features = self.backbone((images - self.mean) / self.std)  # (B, F)
         return self.head(features).float()  # (B, D)
 
-    def forward(self, images: Tensor, labels: Tensor) -> LossOutput:
-        """The loss of a batch; mining sees the same embeddings, without gradient."""
+    def forward(self, images: Tensor, labels: Tensor, shared: SharedEmbedding | None = None) -> LossOutput:
+        """The loss of a batch; mining sees the same embeddings, without gradient.
+
+        With ``shared``, ``images`` are this process's share of the batch and ``labels`` are of all its images.
+        """
         assert self.loss is not None, "a model without a loss is only evaluated"
-        embeddings = self.embed(images)
+        embeddings = self.embed(images) if shared is None else shared.embed(images)  # (B, D)
         self.last_embeddings = embeddings.detach()
         # pair maths cancels catastrophically in half precision: losses work in float32, a third party's too
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -96,14 +109,22 @@ class MetricLearner(nn.Module):
                     tuples = self.miner(embeddings.detach(), labels, self.similarity)
             return self.loss(embeddings, labels, tuples, self.similarity)
 
-    def train_step(self, batch: Mapping[str, Tensor], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+    def train_step(
+        self, batch: Mapping[str, Tensor], optim_wrapper: OptimWrapper, shared: SharedEmbedding | None = None
+    ) -> dict[str, Tensor]:
         """One update; returns the detached total as ``loss`` and the loss's parts, still on the device.
 
         Only ``LossOutput.total`` is differentiated. (mmengine's own sums every key with "loss" in its name.)
         """
         with optim_wrapper.optim_context(self):
-            output = self(batch["image"], batch["label"])
-        optim_wrapper.update_params(output.total)
+            output = self(batch["image"], batch["label"], shared)
+        # what optim_wrapper.update_params does, with the other processes' gradients in between
+        optim_wrapper.backward(optim_wrapper.scale_loss(output.total))
+        if shared is not None:
+            shared.finish()
+        if optim_wrapper.should_update():
+            optim_wrapper.step()
+            optim_wrapper.zero_grad()
         parts = {f"loss/{name}": part.detach() for name, part in output.parts.items()}
         return {"loss": output.total.detach(), **parts}
 

@@ -5,5 +5,6 @@ from metricforge.testing.check_evaluator import check_evaluator
 from metricforge.testing.check_loss import check_loss
 from metricforge.testing.check_miner import check_miner
 from metricforge.testing.check_similarity import check_similarity
+from metricforge.testing.run_in_processes import run_in_processes
 
-__all__ = ["check_backbone", "check_evaluator", "check_loss", "check_miner", "check_similarity"]
+__all__ = ["check_backbone", "check_evaluator", "check_loss", "check_miner", "check_similarity", "run_in_processes"]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import SimpleNamespace
-from unittest.mock import patch
-
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 
-from metricforge import SAMPLERS, EmbeddingSet, build_runner
+from metricforge import SAMPLERS, build_runner
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.embedding_bank_hook import EmbeddingBankHook
 from metricforge.errors import CheckpointError
 from metricforge.samplers import EmbeddingBatchSampler
+from metricforge.testing import run_in_processes
 
 
 class ListeningBatchSampler(EmbeddingBatchSampler):
@@ -133,24 +129,25 @@ def test_a_state_that_the_sampler_refuses_is_an_error_with_the_way_out(listening
         hook.after_load_checkpoint(None, {})
 
 
-def _one_process(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    sampler = ListeningBatchSampler(np.zeros(16), rank=rank, world_size=2)
-    hook = EmbeddingBankHook(sampler, None)
-    learner = SimpleNamespace(last_embeddings=torch.tensor([[rank + 0.25], [rank + 0.5]]))
-    runner = SimpleNamespace(model=learner, device=torch.device("cpu"), progress=lambda *arguments: nullcontext(None))
-    embedded = EmbeddingSet(np.full((16, 2), rank + 0.75, dtype=np.float32), np.zeros(16, dtype=np.int64))
-    with patch("metricforge.engine.embedding_bank_hook.embed_dataset", lambda *arguments: embedded):
-        hook.before_train_epoch(runner)
-    hook.after_train_iter(runner, 0, {"id": torch.tensor([3 * rank, 3 * rank + 1])})
-    torch.save(sampler.told, f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
+def told(config, folder):
+    SAMPLERS.register_module(module=ListeningBatchSampler)
+    runner = build_runner(config, work_dir=folder, device="cpu")
+    runner.train()
+    return sampler_of(runner).told
 
 
-def test_two_processes_are_told_the_same_in_the_order_of_their_ranks(tmp_path):
-    torch.multiprocessing.start_processes(_one_process, (str(tmp_path),), nprocs=2, start_method="fork")
-    for rank in range(2):
-        (_, whole), (_, indices, embeddings) = torch.load(tmp_path / f"{rank}.pth")
-        assert torch.equal(whole, torch.full((16, 2), 0.75)), "the first process's"
-        assert indices.tolist() == [0, 1, 3, 4]
-        assert embeddings.tolist() == [[0.25], [0.5], [1.25], [1.5]]
+def test_two_processes_are_told_the_same_and_what_one_is(tiny_config, tmp_path):
+    tiny_config["model"] |= dict(backbone=dict(type="RawPixels", height=16, width=16))  # the same for any number
+    tiny_config["model"]["head"] = dict(type="EmbeddingHead", dim=8)
+    tiny_config["train_dataloader"]["sampler"] = dict(type="ListeningBatchSampler")
+    tiny_config["train_cfg"] = dict(max_epochs=2, val_interval=0)
+    tiny_config["test_dataloader"]["batch_size"] = 13  # shares of different size
+    first, second = run_in_processes(told, 2, tiny_config, tmp_path / "two")
+    alone = told(tiny_config, tmp_path / "one")
+    SAMPLERS.module_dict.pop("ListeningBatchSampler")
+    assert len(alone) == 7
+    for one, of_first, of_second in zip(alone, first, second, strict=True):
+        assert one[0] == of_first[0] == of_second[0]
+        for tensor, its, others in zip(one[1:], of_first[1:], of_second[1:], strict=True):
+            assert torch.equal(its, others)
+            torch.testing.assert_close(its, tensor, rtol=1e-4, atol=1e-5)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding
+from torch.nn.functional import cross_entropy, embedding, pad
 
-from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, Similarity, Triplets, functional
+from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, RowShard, Similarity, Triplets, functional
 from metricforge_normsoftmax.class_sample import draw_classes
+from metricforge_normsoftmax.sharded_cross_entropy import ShardedCrossEntropy, SummedGradient
+
+BLOCK = 65536  # rows that are drawn at once
 
 
 @LOSSES.register_module()
@@ -27,8 +31,14 @@ class NormSoftmaxLoss(Loss):
     and optimizer state have the same names and shapes with and without ``class_ratio``. ``clip_grad`` by norm works,
     by value torch cannot do it on a sparse gradient.
 
+    With ``shard`` and W processes (``torchrun``), process r holds the proxies r*C/W..(r+1)*C/W-1 alone, with their
+    optimizer state, and logits of them alone: values, gradients and draws are those of one process, whatever W is, and
+    so are the checkpoints, which have all proxies. A run may be taken up by another number of processes. Optimizers
+    must treat each weight by itself, and ``clip_grad`` by norm is refused: no process knows the norm.
+
     Labels are 0..C-1. Without ``class_ratio`` they are checked on the CPU only, because reading them on a GPU would
-    stop it at every step; there a label out of range is CUDA's assertion, or, for -100, is left out of the mean.
+    stop it at every step; there a label out of range is CUDA's assertion, or, for -100, is left out of the mean. With
+    sharded proxies it makes the total NaN.
 
     No deviation from the paper, which does not say whether its ratio counts the batch's own classes; here it does.
 
@@ -37,13 +47,22 @@ class NormSoftmaxLoss(Loss):
         dim: D >= 1, the embedding's size.
         temperature: T > 0; the paper's is 0.05.
         class_ratio: S / C in (0, 1], large enough for two classes; None: every step sees all classes, densely.
+        shard: whether the processes that train together hold a part of the proxies each; alone, a process holds all.
 
     Raises:
-        ValueError: for arguments outside these ranges, embeddings of another size, or a label outside 0..C-1.
+        ValueError: for arguments outside these ranges, more processes than classes to share, embeddings of another
+            size, or a label outside 0..C-1.
         TypeError: for any tuples.
     """
 
-    def __init__(self, num_classes: int, dim: int, temperature: float = 0.05, class_ratio: float | None = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        temperature: float = 0.05,
+        class_ratio: float | None = None,
+        shard: bool = False,
+    ) -> None:
         super().__init__()
         functional.check_at_least("num_classes", num_classes, 2)
         functional.check_at_least("dim", dim, 1)
@@ -52,19 +71,32 @@ class NormSoftmaxLoss(Loss):
         self.dim = dim
         self.temperature = temperature
         self.sampled_classes = None if class_ratio is None else _sampled_classes(class_ratio, num_classes)
-        bound = dim**-0.5
-        self.proxies = nn.Parameter(torch.empty(num_classes, dim).uniform_(-bound, bound))  # (C, D)
+        self.shard_sizes = _shard_sizes(num_classes) if shard else [num_classes]
+        self.first_class = 0
+        if len(self.shard_sizes) > 1:
+            self.first_class = sum(self.shard_sizes[: dist.get_rank()])
+            self.row_shards = {"proxies": RowShard(self.first_class, num_classes)}
+        count = self.shard_sizes[dist.get_rank() if self.row_shards else 0]  # C_r, C on a process alone
+        self.proxies = nn.Parameter(_draw_rows(num_classes, dim, self.first_class, count))  # (C_r, D)
 
     def predict(self, embeddings: Tensor) -> Tensor:
         """Logits (B, C) of embeddings (B, D), in -1/temperature..1/temperature: a classifier of the training classes.
 
         The largest is the likeliest class, softmax gives probabilities. Column c is label c of the training set, whose
-        name is ``dataset.class_names[c]``.
+        name is ``dataset.class_names[c]``. With sharded proxies every process calls it, with the same embeddings, and
+        the logits have no gradient.
 
         Raises:
             ValueError: for embeddings of another size.
         """
-        return self._logits(embeddings, self.proxies)
+        logits = self._logits(embeddings, self.proxies)  # (B, C_r)
+        if not self.row_shards:
+            return logits
+        widest = max(self.shard_sizes)
+        mine = pad(logits.detach(), (0, widest - logits.shape[1]))  # (B, widest)
+        shards = [torch.empty_like(mine) for _ in self.shard_sizes]
+        dist.all_gather(shards, mine)
+        return torch.cat([s[:, :size] for s, size in zip(shards, self.shard_sizes, strict=True)], dim=1)  # (B, C)
 
     def _logits(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
         if embeddings.dim() != 2 or embeddings.shape[1] != self.dim:
@@ -92,12 +124,42 @@ class NormSoftmaxLoss(Loss):
                     f"label {int(outside[0])} is outside 0..{self.num_classes - 1} (num_classes={self.num_classes}); "
                     "leave num_classes out of the config and it is filled in, or number the classes from 0 on"
                 )
-        if not subsample:
-            return LossOutput(cross_entropy(self.predict(embeddings), labels))
-        assert self.sampled_classes is not None
-        classes = draw_classes(labels, self.num_classes, self.sampled_classes)  # (S,)
-        proxies = embedding(classes, self.proxies, sparse=True)  # (S, D)
-        return LossOutput(cross_entropy(self._logits(embeddings, proxies), torch.searchsorted(classes, labels)))
+        proxies: Tensor = self.proxies  # (C_r, D)
+        columns = labels - self.first_class  # (B,)
+        if subsample:
+            assert self.sampled_classes is not None
+            classes = draw_classes(labels, self.num_classes, self.sampled_classes)  # (S,), the same on all processes
+            columns = torch.searchsorted(classes, labels)
+            if self.row_shards:
+                last = self.first_class + len(self.proxies)
+                columns = columns - int((classes < self.first_class).sum())
+                classes = classes[(classes >= self.first_class) & (classes < last)] - self.first_class  # (S_r,)
+            proxies = embedding(classes, self.proxies, sparse=True)  # (S_r, D)
+        if not self.row_shards:
+            return LossOutput(cross_entropy(self._logits(embeddings, proxies), columns))
+        logits = self._logits(SummedGradient.apply(embeddings), proxies)  # (B, S_r)
+        elsewhere = (columns < 0) | (columns >= logits.shape[1])
+        return LossOutput(ShardedCrossEntropy.apply(logits, columns.masked_fill(elsewhere, -1)))
+
+
+def _shard_sizes(num_classes: int) -> list[int]:
+    """How many classes each of the processes holds, those of torch's default process group."""
+    count = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if num_classes < count:
+        raise ValueError(f"shard=True cannot share {num_classes} classes among {count} processes; leave shard out")
+    return [(rank + 1) * num_classes // count - rank * num_classes // count for rank in range(count)]
+
+
+def _draw_rows(num_classes: int, dim: int, first: int, count: int) -> Tensor:
+    """The rows first..first+count-1 of proxies (C, D) drawn uniformly; all C are drawn, but never held together."""
+    bound = dim**-0.5
+    rows = torch.empty(count, dim)
+    for start in range(0, num_classes, BLOCK):
+        block = torch.empty(min(BLOCK, num_classes - start), dim).uniform_(-bound, bound)
+        own = block[max(0, first - start) : max(0, first + count - start)]
+        at = max(0, start - first)
+        rows[at : at + len(own)] = own
+    return rows
 
 
 def _sampled_classes(class_ratio: float, num_classes: int) -> int:

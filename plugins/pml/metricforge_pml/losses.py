@@ -11,6 +11,7 @@ from metricforge_pml.bounded_tuplet_margin_loss import BoundedTupletMarginLoss
 from metricforge_pml.constructors import PREFIX, pml_arguments
 from metricforge_pml.pml_cross_batch_memory import PMLCrossBatchMemory
 from metricforge_pml.pml_dynamic_soft_margin_loss import PMLDynamicSoftMarginLoss
+from metricforge_pml.pml_instance_loss import PMLInstanceLoss
 from metricforge_pml.pml_loss import PMLLoss
 from metricforge_pml.pml_manifold_loss import PMLManifoldLoss
 from metricforge_pml.pml_margin_loss import PMLMarginLoss
@@ -34,6 +35,7 @@ LEFT_OUT = {
 SPECIAL: dict[str, type[PMLLoss]] = {
     "CrossBatchMemory": PMLCrossBatchMemory,
     "DynamicSoftMarginLoss": PMLDynamicSoftMarginLoss,
+    "InstanceLoss": PMLInstanceLoss,
     "ManifoldLoss": PMLManifoldLoss,
     "MarginLoss": PMLMarginLoss,
     "MultipleLosses": PMLMultipleLosses,
@@ -46,7 +48,7 @@ REPAIRED: dict[str, type] = {
     "TupletMarginLoss": BoundedTupletMarginLoss,
 }
 # They raise over there where tuples are given.
-WITHOUT_TUPLES = ("InstanceLoss", "P2SGradLoss", "PNPLoss", "RankedListLoss")
+WITHOUT_TUPLES = ("P2SGradLoss", "PNPLoss", "RankedListLoss")
 
 for _name, _class in public_classes(pml_losses).items():
     if _name in LEFT_OUT:

@@ -37,6 +37,11 @@ class PMLLoss(Loss):
         super().__init__()
         self.wrapped = construct(self.pml_class, arguments)
 
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        if self.compares_samples or (tuples is not None and len(tuples) == 0):
+            return super().can_compare(labels, tuples)
+        return True
+
     def forward(
         self,
         embeddings: Tensor,
@@ -55,16 +60,11 @@ class PMLLoss(Loss):
 
     def total(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
         """The loss, a scalar, of ``embeddings`` (B, D) that are at least float32; ``indices`` as over there."""
-        if self.compares_samples and (not has_both_kinds(labels) or (indices and not any(map(len, indices)))):
+        no_tuples = indices is not None and not any(map(len, indices))
+        if no_tuples or (self.compares_samples and not functional.has_positive_and_negative(labels)):
             return (embeddings * 0).sum()
         return self.call(embeddings, labels, indices).reshape(())
 
     def call(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
         """The call of ``wrapped`` itself; a batch reaches it only if it has pairs of both kinds."""
         return self.wrapped(embeddings, labels, indices)
-
-
-def has_both_kinds(labels: Tensor) -> bool:
-    """Whether ``labels`` (B,) have a positive and a negative pair."""
-    counts = torch.unique(labels, return_counts=True)[1]  # (classes of the batch,)
-    return 1 < len(counts) < len(labels)

@@ -12,7 +12,6 @@ from metricforge import Miner, Registry, Similarity, Triplets, Tuples, functiona
 from metricforge_pml.constructors import construct
 from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.index_tuples import from_index_tuple
-from metricforge_pml.pml_loss import has_both_kinds
 from metricforge_pml.registries import NESTED
 
 
@@ -40,7 +39,7 @@ class PMLMiner(Miner):
     def mine(self, embeddings: Tensor, labels: Tensor) -> DirectedPairs | Triplets:
         """The tuples of a batch; ``forward`` has a similarity only because every miner is given one."""
         functional.check_batch(embeddings, labels)
-        if has_both_kinds(labels):
+        if functional.has_positive_and_negative(labels):
             with torch.autocast(embeddings.device.type, enabled=False):
                 columns = self.wrapped(functional.in_float32(embeddings), labels)
         else:

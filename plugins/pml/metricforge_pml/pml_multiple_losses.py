@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from metricforge import LOSSES, MINERS, Registry
+from metricforge import LOSSES, MINERS, Registry, Tuples
 from metricforge_pml.index_tuples import IndexTuple, to_index_tuple
 from metricforge_pml.pml_loss import PMLLoss
 from metricforge_pml.pml_miner import PMLMiner
@@ -73,6 +73,16 @@ class PMLMultipleLosses(PMLLoss):
                     f'miners[{name!r}] must be one such as "pml.BatchHardMiner" or None, got {_type_of(miner)}'
                 )
         super().__init__(losses=_wrap(losses, _Total), miners=_wrap(miners, _IndexTuple), weights=weights)
+
+    def totals(self) -> Iterable[_Total]:
+        losses = self.wrapped.losses
+        return losses.values() if self.wrapped.is_dict else losses
+
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        answer: Tensor | bool = False
+        for total in self.totals():
+            answer = total.loss.can_compare(labels, tuples) | answer
+        return answer
 
     def call(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
         if indices is not None and self.wrapped.miners:

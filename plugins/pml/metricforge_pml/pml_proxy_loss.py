@@ -13,7 +13,8 @@ from metricforge_pml.pml_loss import PMLLoss
 class PMLProxyLoss(PMLLoss):
     """A loss that compares samples with proxies, so that a batch of one class is as good as any other.
 
-    Tuples only weigh the samples over there, by how often each is in them; where there are none, all weigh the same.
+    Tuples only weigh the samples, by how often each is in them. Where a miner found none, the loss is zero here, while
+    over there all samples weigh the same then.
 
     Raises:
         ValueError: as ``PMLLoss``, and for a label outside 0..num_classes-1. That is checked on the CPU only: reading

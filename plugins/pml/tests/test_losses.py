@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from pytorch_metric_learning import distances as pml_distances
 from pytorch_metric_learning import losses as pml_losses
 from pytorch_metric_learning import reducers as pml_reducers
 
-from metricforge import LOSSES, MINERS, Pairs, Triplets, functional
+from metricforge import LOSSES, MINERS, EmptyBatchWarning, Pairs, Triplets, functional
 from metricforge.errors import ConfigError
 from metricforge.testing import check_loss
 
@@ -24,7 +22,6 @@ NEEDED = {
 NAMES = sorted(name.removeprefix("pml.") for name in LOSSES.names() if name.startswith("pml."))
 # What the README says does not keep the whole contract.
 BREAKS_THE_CONTRACT = {
-    "InstanceLoss": "the order of the batch does not matter",
     "ManifoldLoss": "need a batch of at least as many samples",
     "NPairsLoss": "the order of the batch does not matter",
 }
@@ -43,19 +40,10 @@ def batch(classes=CLASSES, each=3, dim=DIM, seed=0, dtype=torch.float32):
     return torch.randn(len(labels), dim, generator=generator, dtype=dtype), labels
 
 
-def without_tuples(loss):
-    """The loss as one that takes no tuples: what it compares with is proxies, or a memory."""
-    loss = copy.copy(loss)
-    loss.__class__ = type(type(loss).__name__, (type(loss),), {"accepts": ()})
-    return loss
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_contract_holds_or_breaks_as_the_readme_says(name):
     classes = 3 if name == "SmoothAPLoss" else CLASSES  # of three samples each
     loss = build(name, classes)
-    if not loss.compares_samples:
-        loss = without_tuples(loss)
     if name in BREAKS_THE_CONTRACT:
         with pytest.raises(AssertionError, match=BREAKS_THE_CONTRACT[name]):
             check_loss(loss, dim=DIM, num_classes=classes)
@@ -64,7 +52,8 @@ def test_the_contract_holds_or_breaks_as_the_readme_says(name):
 
 
 UNCHANGED = sorted(
-    set(NAMES) - {"CrossBatchMemory", "ManifoldLoss", "MultipleLosses", "SmoothAPLoss", "VICRegLoss", "MarginLoss"}
+    set(NAMES)
+    - {"CrossBatchMemory", "InstanceLoss", "ManifoldLoss", "MultipleLosses", "SmoothAPLoss", "VICRegLoss", "MarginLoss"}
 )
 
 
@@ -196,6 +185,37 @@ def test_vic_reg_takes_the_two_ends_of_positive_pairs_as_views():
     first, second = torch.tensor(pairs).T
     expected = pml_losses.VICRegLoss()(embeddings[first], ref_emb=embeddings[second])
     assert build("VICRegLoss")(embeddings, labels).total.item() == pytest.approx(expected.item())
+
+
+def test_instance_loss_tells_every_sample_from_all_others_in_any_order_and_whatever_the_labels():
+    embeddings, labels = batch()
+    unit = torch.nn.functional.normalize(embeddings.double())
+    scores = 2 * unit @ unit.T
+    expected = sum((scores[row].logsumexp(0) - scores[row, row]).item() for row in range(12)) / 12
+    for given in (labels, labels.flip(0), torch.arange(12), torch.arange(12).flip(0)):
+        assert build("InstanceLoss", gamma=2)(embeddings, given).total.item() == pytest.approx(expected)
+
+
+def test_a_miner_that_found_nothing_gives_a_loss_with_proxies_zero_and_counts_as_an_empty_batch():
+    embeddings, labels = batch()
+    loss = build("ArcFaceLoss")
+    with pytest.warns(EmptyBatchWarning, match="1 of 1 batches so far gave ArcFaceLoss nothing to compare"):
+        assert loss(embeddings, labels, functional.all_pairs(labels[:0])).total.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "empty"), [("ContrastiveLoss", True), ("ArcFaceLoss", False), ("CrossBatchMemory", False)]
+)
+def test_a_batch_of_one_class_is_empty_to_a_loss_that_compares_samples_only(name, empty):
+    _, labels = batch(1)
+    assert bool(build(name).can_compare(labels)) is not empty
+
+
+def test_several_losses_can_compare_what_one_of_them_can():
+    _, labels = batch(1)
+    samples, proxies = dict(type="pml.ContrastiveLoss"), dict(type="pml.ArcFaceLoss")
+    assert not build("MultipleLosses", losses=[samples, samples]).can_compare(labels)
+    assert build("MultipleLosses", losses=dict(a=samples, b=proxies)).can_compare(labels)
 
 
 def test_manifold_loss_trains_without_labels_and_names_too_small_a_batch():

@@ -1,0 +1,100 @@
+"""Parameters of which each process holds some rows: whole in checkpoints, so any number of processes loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from metricforge.engine.processes import Processes
+from metricforge.structures import RowShard
+
+
+def find_row_shards(model: nn.Module) -> dict[str, RowShard]:
+    """The parameters of ``model``, by name, that a module of it says (``row_shards``) to be sharded."""
+    return {
+        f"{prefix}.{name}" if prefix else name: shard
+        for prefix, module in model.named_modules()
+        for name, shard in getattr(module, "row_shards", {}).items()
+    }
+
+
+def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer, processes: Processes) -> None:
+    """Puts the rows of all processes in the place of this one's, in ``checkpoint`` of process 0.
+
+    All processes call it. One parameter, or one value of its optimizer state, after the other goes to the host of
+    process 0: no device ever holds more than its own rows.
+    """
+    for entries, key, shard, shape in _sharded_entries(checkpoint, model, optimizer):
+        local = entries[key]
+        if local.is_sparse:
+            local = local.coalesce()
+            rows = _gather(local.indices()[0] + shard.first, processes)  # (R,)
+            values = _gather(local.values(), processes)  # (R, ...)
+            size = (shard.total, *shape[1:])
+            if rows is not None and values is not None:
+                entries[key] = torch.sparse_coo_tensor(rows[None], values, size)
+        else:
+            entries[key] = _gather(local, processes)
+
+
+def take_own_rows(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None = None) -> None:
+    """Puts this process's rows in the place of whole parameters, in a ``checkpoint`` that was read.
+
+    One that is not of the size that the model's shard is of stays as it is: whoever loads it says that it does not fit.
+    """
+    for entries, key, shard, shape in _sharded_entries(checkpoint, model, optimizer):
+        whole = entries[key]
+        if len(whole) == shard.total:
+            own = slice(shard.first, shard.first + shape[0])
+            entries[key] = _sparse_rows(whole, own) if whole.is_sparse else whole[own].clone()
+
+
+Entry = tuple[MutableMapping[Any, Any], Any, RowShard, torch.Size]
+
+
+def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None) -> Iterator[Entry]:
+    """Each tensor of ``checkpoint`` that belongs to a sharded parameter: where it stands, and the parameter's shape."""
+    shards = find_row_shards(model)
+    if not shards:
+        return
+    parameters = dict(model.named_parameters())
+    # averaged weights, as mmengine's EMAHook keeps them, have the same names behind a prefix
+    for part in ("state_dict", "ema_state_dict", "gradients"):
+        entries = checkpoint[part] = dict(checkpoint.get(part) or {})
+        if not entries:
+            del checkpoint[part]
+        for key in entries:
+            name = key.removeprefix("module.")
+            if name in shards:
+                yield entries, key, shards[name], parameters[name].shape
+    if optimizer is None:
+        return
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    for number, state in checkpoint["optimizer"]["state"].items():
+        name = order[number]
+        if name not in shards:
+            continue
+        shape = parameters[name].shape
+        state = checkpoint["optimizer"]["state"][number] = dict(state)
+        for key, value in state.items():
+            # what is not one value a weight, such as a count of steps, is the same on all processes
+            if isinstance(value, Tensor) and value.dim() == len(shape) and value.shape[1:] == shape[1:]:
+                yield state, key, shards[name], shape
+
+
+def _gather(local: Tensor, processes: Processes) -> Tensor | None:
+    collected = processes.collect(local.detach().cpu())
+    return torch.cat(collected) if collected else None
+
+
+def _sparse_rows(whole: Tensor, own: slice) -> Tensor:
+    whole = whole.coalesce()
+    rows, values = whole.indices()[0], whole.values()
+    inside = (rows >= own.start) & (rows < own.stop)
+    size = (own.stop - own.start, *whole.shape[1:])
+    return torch.sparse_coo_tensor(rows[inside][None] - own.start, values[inside], size).coalesce()

@@ -1,0 +1,106 @@
+"""One training step shared by several processes: the gradient is that of one process with all the images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metricforge.engine.gathered_rows import GatheredRows
+from metricforge.engine.processes import Processes
+from metricforge.models import MetricLearner
+
+
+class SharedStep:
+    """Embeds this process's images, gathers everyone's embeddings, and averages the gradients.
+
+    Every process mines and computes the loss of the whole batch, for every loss and miner; each has the same total.
+    ``GatheredRows`` hands an embedding the sum of its gradients on W processes, W times what one process would; the
+    average over the processes of what follows from it is then the gradient of one process with all the images. The
+    similarity's and the loss's own gradients are that on each process already, and the average keeps them so, bit for
+    bit the same everywhere.
+
+    Each parameter's gradient goes out as soon as it is there, while the backward pass goes on. torch's
+    DistributedDataParallel does that too, but it takes no sparse gradients (subsampled proxies), stops at parameters
+    that a batch does not use (warm-up of the new layers, a zero loss), and would average parameters that are different
+    on purpose (sharded proxies).
+
+    Args:
+        learner: the model; its parameters become those of process 0, but for the ``sharded`` ones.
+        processes: who takes part.
+        sharded: names of the parameters that each process has other rows of; their gradients are left as they are.
+    """
+
+    def __init__(self, learner: MetricLearner, processes: Processes, sharded: Collection[str] = ()) -> None:
+        self._learner = learner
+        self._processes = processes
+        self._settled = True
+        self._under_way: list[tuple[dist.Work, nn.Parameter, Tensor, Tensor]] = []
+        self._hooks = []
+        for name, parameter in learner.named_parameters():
+            if name in sharded:
+                continue
+            dist.broadcast(parameter.detach(), src=0)
+            if parameter.requires_grad:
+                hook = parameter.register_post_accumulate_grad_hook(self._send)  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The embeddings (B, D) of the whole batch, of which ``images`` are this process's share.
+
+        What the embedding draws at random, such as dropout, is its own on each process. The generators are then set
+        back, so that miners and losses draw the same on all.
+        """
+        devices = [images.device] if images.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(torch.initial_seed() + self._processes.rank)
+            rows = self._learner.embed(images)  # (B / world_size, D)
+        self._settled = False
+        gathered: Tensor = GatheredRows.apply(rows)  # (B, D)
+        return gathered
+
+    def finish(self) -> None:
+        """Waits until the gradients of the backward pass that has ended are averaged."""
+        for work, parameter, indices, values in self._under_way:
+            work.wait()
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = torch.sparse_coo_tensor(
+                    indices, values, parameter.shape, is_coalesced=True, check_invariants=False
+                )
+        self._under_way.clear()
+
+    def close(self) -> None:
+        """Takes the hooks off the parameters."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _send(self, parameter: Tensor) -> None:
+        gradient: Any = parameter.grad
+        indices = torch.empty(0)
+        if gradient.is_sparse:
+            # the rows are those of the loss's draw or of the batch's labels, hence the same on all processes
+            gradient = gradient.coalesce()
+            indices, gradient = gradient.indices(), gradient.values()
+        elif not gradient.is_contiguous():
+            gradient = parameter.grad = gradient.contiguous()
+        gradient /= self._processes.world_size  # before the sum, which might leave the range of half precision
+        work = dist.all_reduce(gradient, async_op=True)
+        assert isinstance(parameter, nn.Parameter)
+        self._under_way.append((work, parameter, indices, gradient))
+
+    def settle(self) -> None:
+        """Makes the running statistics of BatchNorm the mean of the processes' own, before they are saved or used."""
+        if self._settled:
+            return
+        self._settled = True
+        for module in self._learner.modules():
+            if not isinstance(module, _BatchNorm) or not module.training:
+                continue
+            for statistics in (module.running_mean, module.running_var):
+                if statistics is not None:
+                    statistics /= self._processes.world_size
+                    dist.all_reduce(statistics)
