@@ -5,6 +5,7 @@ from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.errors import MetricForgeError
 from metricforge.interfaces import Backbone, Evaluator, Loss, Miner, Similarity
+from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings
 from metricforge.plugins import load_plugins
 from metricforge.registry import (
     BACKBONES,
@@ -49,9 +50,11 @@ __all__ = [
     "Registry",
     "RowShard",
     "Similarity",
+    "TaggedEmbeddings",
     "Triplets",
     "Tuples",
     "build_runner",
+    "evaluate_embeddings",
     "functional",
     "load_plugins",
     "step_touched_rows",

@@ -22,8 +22,10 @@ from metricforge.registry import KINDS, Registry, accepted_arguments, argument_f
 TOP_LEVEL = {
     "model": "backbone, head, similarity, miner and loss",
     "data_root": "the folder of the training and the test set, in place of their own root",
-    "train_dataloader": "dataset, sampler, num_workers, and unreadable: error (by default) or skip",
-    "test_dataloader": "dataset, batch_size and num_workers",
+    "train_dataloader": (
+        "dataset, sampler, num_workers, unreadable: error (by default) or skip, and decode: fast (by default) or full"
+    ),
+    "test_dataloader": "dataset, batch_size, num_workers, and decode: full (by default) or fast",
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
@@ -123,9 +125,8 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     if train and config.get("train_dataloader"):
         faults += _train_dataloader_faults(config["train_dataloader"])
     if config.get("test_dataloader"):
-        faults += _part_faults(
-            config["test_dataloader"], "test_dataloader", {"dataset", "batch_size", "num_workers"}, {"dataset"}
-        )
+        known = {"dataset", "batch_size", "num_workers", "decode"}
+        faults += _part_faults(config["test_dataloader"], "test_dataloader", known, {"dataset"})
     for key in ("evaluators", "final_evaluators"):
         for number, evaluator in enumerate(config.get(key) or []):
             faults += KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
@@ -163,7 +164,7 @@ def _class_of(registry: Registry, cfg: Any) -> Any:
 
 def _train_dataloader_faults(loader: Any) -> list[str]:
     path = "train_dataloader"
-    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers", "unreadable"}, {"dataset"})
+    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers", "unreadable", "decode"}, {"dataset"})
     if not isinstance(loader, Mapping):
         return faults
     if loader.get("unreadable", "error") not in ("error", "skip"):
@@ -174,7 +175,7 @@ def _train_dataloader_faults(loader: Any) -> list[str]:
             f"choose one of {KINDS['sampler'].names()}"
         )
     else:
-        derived = {"labels": None, "seed": None, "rank": None, "world_size": None}
+        derived = {"labels": None, "groups": None, "seed": None, "rank": None, "world_size": None}
         faults += KINDS["sampler"].faults(loader["sampler"], f"{path}.sampler", derived)
     return faults
 
@@ -183,6 +184,8 @@ def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> l
     if not isinstance(part, Mapping):
         return [f"{path}: {part!r} must be a dict with the keys {', '.join(sorted(known))}"]
     faults = [f"{path}.{key}: there is no such key;{nearest(key, sorted(known))}" for key in part if key not in known]
+    if part.get("decode", "full") not in ("full", "fast"):
+        faults.append(f'{path}.decode: {part["decode"]!r} must be "full" or "fast"')
     for key in sorted(datasets):
         if not part.get(key):
             faults.append(f"{path}.{key}: is missing; choose one of {KINDS['dataset'].names()}")

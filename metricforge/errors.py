@@ -38,6 +38,10 @@ class DatasetError(MetricForgeError):
     """A data set that is absent, incomplete or not as it must be."""
 
 
+class EmbeddingsError(MetricForgeError, ValueError):
+    """Embeddings, labels or ids that cannot be scored, or a score that does not exist."""
+
+
 class UnreadableImageError(DatasetError):
     """An image that cannot be decoded."""
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -156,6 +157,17 @@ class Evaluator(ABC):
     def neighbours_needed(self, context: EvaluationContext) -> int:
         """How many neighbours a query this evaluator reads, so that one search serves all evaluators."""
         return 0
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        """A value for each query (Q,) for those scores that are its mean over queries with a match.
+
+        These are what intervals, paired comparisons and scores of single classes are computed from.
+        """
+        return {}
+
+    def counts(self, context: EvaluationContext) -> dict[str, int]:
+        """What it counted, sampled or left out on these images, for ``scores.json``."""
+        return {}
 
     def protocol(self) -> dict[str, object]:
         """What a reader must know to compare its scores (seed, normalisation, ...), for ``scores.json``."""

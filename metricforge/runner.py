@@ -93,10 +93,12 @@ def build_runner(
     train_set = None
     if weights is None:
         train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
+        train_set.reduced_decoding = cfg.train_dataloader.get("decode", "fast") == "fast"
         num_classes = train_set.num_classes
     else:
         num_classes = load_checkpoint(weights)["meta"]["num_classes"]
     test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
+    test_set.reduced_decoding = cfg.test_dataloader.get("decode", "full") == "fast"
     faults = check_config(cfg, train=weights is None, num_classes=num_classes)
     if faults:
         raise ConfigError(faults, source)
@@ -119,6 +121,7 @@ def build_runner(
             cfg.train_dataloader.sampler,
             path="train_dataloader.sampler",
             labels=train_set.labels,
+            groups=train_set.groups,
             seed=run_seed,
             rank=processes.rank,
             world_size=processes.world_size,
@@ -135,6 +138,7 @@ def build_runner(
         if isinstance(sampler, EmbeddingBatchSampler):
             seen_as_tested = copy(train_set)
             seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random
+            seen_as_tested.reduced_decoding = test_set.reduced_decoding
             hooks.append(EmbeddingBankHook(sampler, build_test_loader(seen_as_tested, **evaluation_loading)))
     test_loader = build_test_loader(test_set, **evaluation_loading)
     evaluators, final_evaluators = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from metricforge import __version__
-from metricforge.cli import data, plot, plugins, reproduce, test, train
+from metricforge.cli import data, evaluate, plot, plugins, reproduce, test, train
 from metricforge.cli.arguments import run_command
 
 
@@ -22,6 +22,10 @@ def main(argv: list[str] | None = None) -> None:
     testing = commands.add_parser("test", help="evaluate a checkpoint")
     test.add_arguments(testing)
     testing.set_defaults(run=test.test)
+
+    scoring = commands.add_parser("evaluate", help="score embeddings that any tool made")
+    evaluate.add_arguments(scoring)
+    scoring.set_defaults(run=evaluate.evaluate)
 
     plotting = commands.add_parser("plot", help="draw score distributions or convergence curves")
     plot.add_arguments(plotting)

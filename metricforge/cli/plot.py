@@ -60,8 +60,7 @@ def distributions(arguments: argparse.Namespace) -> None:
     runner.load_or_resume()
     loop = runner.build_test_loop({})
     context = loop.embed(runner.model)
-    if context is None:  # process 0 draws
-        return
+    assert context is not None, "a picture is drawn by one process"
     similarities: list[Similarity] = [EuclideanSimilarity()]
     if not isinstance(context.similarity, EuclideanSimilarity):
         similarities.append(context.similarity)

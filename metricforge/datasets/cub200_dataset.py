@@ -87,7 +87,7 @@ def _absent(folder: Path, absent: list[str]) -> str:
         f"CUB-200-2011 was looked for in {folder}, {found}.\n"
         "  expected there: images.txt, image_class_labels.txt, classes.txt and images/<class>/<image>.jpg\n"
         "  to get it: metricforge data prepare cub200\n"
-        "  or download CUB_200_2011.tgz (1.1 GB) from https://www.vision.caltech.edu/datasets/cub_200_2011/\n"
+        "  or download CUB_200_2011.tgz (1.2 GB) from https://www.vision.caltech.edu/datasets/cub_200_2011/\n"
         f"  and unpack it with: tar xf CUB_200_2011.tgz -C {folder.parent}\n"
         "  if you have it elsewhere: --cfg-options data_root=FOLDER"
     )

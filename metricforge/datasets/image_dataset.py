@@ -41,10 +41,15 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         transform: transform configs such as ``dict(type="CenterCrop", size=224)``, or callables, applied in this order
             to the uint8 image (3, H, W); what comes out of the last must again be uint8 (3, H', W').
 
+    ``reduced_decoding``, False at first, says whether a JPEG may be decoded at a fraction of its size where the first
+    transform makes it smaller still; ``metricforge.datasets.reduced_decoding`` has the rule.
+
     Raises:
         DatasetError: if there is no image, or labels and class names do not fit together.
         ConfigError: for a transform that cannot be built.
     """
+
+    reduced_decoding: bool = False
 
     def __init__(
         self,
@@ -117,8 +122,13 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside 0..{len(self) - 1} of {self.describe()}")
-        image = self._apply_transform(self._pixels(index), index)
+        image, done = self._begin(index)
+        image = self._apply_transform(image, index, done)
         return {"image": image, "label": int(self.labels[index]), "id": int(index)}
+
+    def _begin(self, index: int) -> tuple[Tensor, int]:
+        """Image ``index`` after so many steps of the transform as decoding it takes upon itself, and their number."""
+        return self._pixels(index), 0
 
     def _pixels(self, index: int) -> Tensor:
         """Image ``index`` as uint8 (3, H, W)."""
@@ -138,9 +148,10 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
             )
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (3, H, W)
 
-    def _apply_transform(self, image: Any, index: int) -> Tensor:
+    def _apply_transform(self, image: Any, index: int, done: int) -> Tensor:
+        """What the transform makes of ``image``, to which its first ``done`` steps were applied."""
         culprit = ""
-        for step in self.transform:
+        for step in self.transform[done:]:
             image = step(image)
             if _is_image_tensor(image):
                 culprit = ""

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from metricforge.datasets.image_dataset import ImageDataset
+from metricforge.datasets.jpeg_file import JpegFile
+from metricforge.datasets.reduced_decoding import Region, decode_for
 from metricforge.datasets.string_column import StringColumn
 from metricforge.errors import DatasetError
 
@@ -63,18 +66,32 @@ class ImageFileDataset(ImageDataset):
         with Image.open(self.root / self.files[index]) as image:
             image.load()
         upright = ImageOps.exif_transpose(image)
-        return upright if self.boxes is None else self._crop(upright, index)
+        return upright if self.boxes is None else upright.crop(self._box(index, *upright.size))
 
-    def _crop(self, image: Image.Image, index: int) -> Image.Image:
+    def _begin(self, index: int) -> tuple[Tensor, int]:
+        # A subclass with a load of its own opens files otherwise, and then only it can.
+        own = type(self).load is not ImageFileDataset.load
+        jpeg = None if own else JpegFile.open(self.root / self.files[index])
+        if jpeg is None:
+            return super()._begin(index)
+        area = Region(0, 0, jpeg.height, jpeg.width)
+        if self.boxes is not None:
+            left, top, right, bottom = self._box(index, jpeg.width, jpeg.height)
+            area = Region(top, left, bottom - top, right - left)
+        decoded = decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding)
+        return super()._begin(index) if decoded is None else decoded
+
+    def _box(self, index: int, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of what image ``index`` is cropped to; DatasetError if that lies not in it."""
         assert self.boxes is not None
         left, top, right, bottom = self.boxes[index].tolist()
-        if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise DatasetError(
-                f"{self.location(index)} is {image.width} x {image.height} pixels, and its box (left, top, right, "
+                f"{self.location(index)} is {width} x {height} pixels, and its box (left, top, right, "
                 f"bottom) ({left}, {top}, {right}, {bottom}) is empty or reaches beyond; mend the box, or use whole "
                 "images (crop=False)"
             )
-        return image.crop((left, top, right, bottom))
+        return left, top, right, bottom
 
     def location(self, index: int) -> str:
         return str(self.root / self.files[index])

@@ -16,7 +16,7 @@ from torch.utils.data import BatchSampler as Batches
 from torch.utils.data import DataLoader, Dataset
 
 from metricforge.datasets import ImageDataset
-from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.engine.seeding import derive_seed, seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
 
@@ -44,7 +44,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         index, seed = key
-        seed_all(seed)
+        seed_host(seed)
         try:
             return self.dataset[index]
         except UnreadableImageError:
@@ -62,7 +62,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
         others = np.flatnonzero(self.dataset.labels == label)
         start = int(np.searchsorted(others, index))
         for other in np.roll(others, -start)[1:].tolist():
-            seed_all(seed)
+            seed_host(seed)
             try:
                 return self.dataset[other]
             except UnreadableImageError:

@@ -77,8 +77,26 @@ class EvaluationLoop(BaseLoop):
         scores, protocol = self.runner.processes.from_main(lambda: self._measure(context, evaluators, model, started))
         return scores, protocol, context
 
+    def _measure(
+        self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float
+    ) -> tuple[dict[str, float], dict[str, object]]:
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        assert context is not None
+        scores = evaluate(context, evaluators)
+        return scores, describe_protocol(context, evaluators) | {
+            "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
+            "preprocessing": {
+                "transform": repr(dataset.transform),
+                "decode": "fast" if dataset.reduced_decoding else "full",
+                "mean": model.backbone.mean,
+                "std": model.backbone.std,
+            },
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+
     def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext | None:
-        """The images of this loop, embedded by ``model``, ready to be searched: on process 0, None on the others."""
+        """The images of this loop, embedded by ``model``, ready to be searched: None in other processes than 0."""
         dataset = self.dataloader.dataset
         assert isinstance(dataset, ImageDataset)
         processes = self.runner.processes
@@ -97,23 +115,6 @@ class EvaluationLoop(BaseLoop):
             scores_at_once=self.scores_at_once,
             progress=self.runner.progress,
         )
-
-    def _measure(
-        self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float
-    ) -> tuple[dict[str, float], dict[str, object]]:
-        dataset = self.dataloader.dataset
-        assert isinstance(dataset, ImageDataset)
-        assert context is not None
-        scores = evaluate(context, evaluators)
-        return scores, describe_protocol(context, evaluators) | {
-            "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
-            "preprocessing": {
-                "transform": repr(dataset.transform),
-                "mean": model.backbone.mean,
-                "std": model.backbone.std,
-            },
-            "seconds": round(time.perf_counter() - started, 2),
-        }
 
 
 def split_by_role(embedded: EmbeddingSet, dataset: ImageDataset) -> tuple[EmbeddingSet, EmbeddingSet | None]:

@@ -18,10 +18,10 @@ class History:
 
     Args:
         folder: the run's.
-        writes: whether this process is the one that writes.
+        writes: whether this process is the one that writes it; the others of a run only pass by.
     """
 
-    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+    def __init__(self, folder: Path, writes: bool = True) -> None:
         self._path = folder / FILE_NAME
         self._writes = writes
 
@@ -50,9 +50,10 @@ class History:
         self._append({"iteration": iteration, "epoch": epoch, "scores": dict(scores)})
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        if self._writes:
-            with self._path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        if not self._writes:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import torch
 from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
+from metricforge.evaluation.whole_rankings import WholeRankings, rank_whole_gallery
 from metricforge.interfaces import Similarity
 from metricforge.structures import EmbeddingSet
 
@@ -112,10 +113,10 @@ class EvaluationContext:
     @property
     def gallery_size(self) -> int:
         """How many images every query can find: the gallery, less one where a query is in there itself."""
-        return len(self.gallery) - bool((self._own_place >= 0).any())
+        return len(self.gallery) - bool((self.own_place >= 0).any())
 
     @cached_property
-    def _own_place(self) -> Indices:
+    def own_place(self) -> Indices:
         """Where each query stands in the gallery (Q,), -1 for those that do not."""
         if self.searches_itself:
             return np.arange(len(self.queries))
@@ -152,7 +153,7 @@ class EvaluationContext:
                 on_queries=advance,
             )
         if spare:
-            others = found != self._own_place[:, None]  # (Q, k + 1)
+            others = found != self.own_place[:, None]  # (Q, k + 1)
             others[others.all(axis=1), -1] = False
             found = found[others].reshape(len(found), k)
         return found
@@ -176,7 +177,7 @@ class EvaluationContext:
         classes, counts = np.unique(self.gallery.labels, return_counts=True)
         place = np.searchsorted(classes, self.queries.labels).clip(max=len(classes) - 1)  # (Q,)
         found = classes[place] == self.queries.labels
-        return np.where(found, counts[place], 0).astype(np.int64) - (self._own_place >= 0)
+        return np.where(found, counts[place], 0).astype(np.int64) - (self.own_place >= 0)
 
     @property
     def queries_without_match(self) -> int:
@@ -196,6 +197,11 @@ class EvaluationContext:
                 "retrieval score is defined; check the labels, or evaluate on classes of two images and more"
             )
         return float(values[answerable].mean(dtype=np.float64))
+
+    @cached_property
+    def whole_rankings(self) -> WholeRankings:
+        """What the ranking of the whole gallery says of each query, computed once."""
+        return rank_whole_gallery(self)
 
     @property
     def num_classes(self) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
+from metricforge.evaluation.query_evaluator import QueryEvaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class MAPAtR(Evaluator):
+class MAPAtR(QueryEvaluator):
     """MAP@R of Musgrave, Belongie and Lim, "A Metric Learning Reality Check" (ECCV 2020), as ``map@r``, in 0..1.
 
     A query whose class has R other images in the gallery scores ``1/R sum_{i<=R} P(i)``, where P(i) is the precision of
@@ -20,7 +22,7 @@ class MAPAtR(Evaluator):
     def neighbours_needed(self, context: EvaluationContext) -> int:
         return max(1, int(context.matches.max()))
 
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
         hits = context.hits(self.neighbours_needed(context))  # (Q, R)
         total = np.zeros(len(hits))  # (Q,)
         found = np.zeros(len(hits), dtype=np.int64)  # (Q,)
@@ -29,4 +31,4 @@ class MAPAtR(Evaluator):
             counted = hits[:, rank - 1] & (rank <= context.matches)
             found += counted
             total += counted * (found / rank)
-        return {"map@r": context.mean_over_queries(total / np.maximum(context.matches, 1))}
+        return {"map@r": total / np.maximum(context.matches, 1)}

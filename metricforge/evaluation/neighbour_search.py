@@ -64,7 +64,7 @@ def search_neighbours(
     rows = max(1, scores_at_once // len(gallery))
     rows = rows if by_product else min(rows, 128)
     neighbours = np.empty((count, k), dtype=np.int64)
-    with _full_precision(torch.device(device)):
+    with full_precision(torch.device(device)):
         scores = source(queries, gallery, similarity, torch.device(device))
         if isinstance(scores, PairwiseScores) and queries is None and similarity.symmetric:
             return search_symmetric(scores, count, k, rows, on_queries).cpu().numpy()
@@ -79,7 +79,7 @@ def search_neighbours(
 
 
 @contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> Iterator[None]:
     """Float32 products as float32: the error bound knows nothing of TF32 or of autocast."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

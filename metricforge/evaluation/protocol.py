@@ -47,7 +47,7 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
 
 
 def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
-    description = {"type": type(evaluator).__name__, **evaluator.protocol()}
+    description = {"type": type(evaluator).__name__, **evaluator.protocol(), **evaluator.counts(context)}
     if isinstance(evaluator, ScoresBySimilarity):
         description["bytes_per_vector"] = context.by(evaluator.similarity).bytes_per_vector
     return description

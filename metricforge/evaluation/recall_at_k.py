@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
+from metricforge.evaluation.cutoffs import checked_ks, largest_k
+from metricforge.evaluation.query_evaluator import QueryEvaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class RecallAtK(Evaluator):
+class RecallAtK(QueryEvaluator):
     """The share of queries with at least one image of their class among their K nearest, as ``recall@K``, in 0..1.
 
     Queries without a match in the gallery are left out. This is Recall@K as metric learning reports it, not the share
@@ -26,24 +28,15 @@ class RecallAtK(Evaluator):
     """
 
     def __init__(self, ks: Sequence[int] = (1, 2, 4, 8)) -> None:
-        whole = isinstance(ks, Sequence) and all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in ks)
-        if not whole or not ks or len(set(ks)) != len(ks):
-            raise ValueError(f"ks must be distinct whole numbers >= 1, such as (1, 2, 4, 8), got {ks!r}")
-        self.ks = tuple(ks)
+        self.ks = checked_ks(ks)
 
     def neighbours_needed(self, context: EvaluationContext) -> int:
-        beyond = [k for k in self.ks if k > context.gallery_size]
-        if beyond:
-            raise ValueError(
-                f"ks of RecallAtK must be at most {context.gallery_size}, the images that a query can find, "
-                f"got {list(self.ks)}; leave out {beyond}"
-            )
-        return max(self.ks)
+        return largest_k(self.ks, context, "RecallAtK")
 
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
         hits = context.hits(self.neighbours_needed(context))  # (Q, K)
         found = np.logical_or.accumulate(hits, axis=1)  # (Q, K): among the first 1, 2, ..., K
-        return {f"recall@{k}": context.mean_over_queries(found[:, k - 1]) for k in self.ks}
+        return {f"recall@{k}": found[:, k - 1] for k in self.ks}
 
     def protocol(self) -> dict[str, object]:
         return {"ks": list(self.ks)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
 from metricforge.evaluation.context import EvaluationContext, Indices
 from metricforge.evaluation.pairwise_scores import require_finite
+from metricforge.evaluation.whole_rankings import WholeRankings
 
 NUMBERS_AT_ONCE = 2**22  # floats of the shortlists' embeddings that one step holds
 
@@ -34,6 +37,18 @@ class RerankedContext(EvaluationContext):
         )
         self._found = found
         self._shortlist = min(shortlist, self.gallery_size)
+
+    @cached_property
+    def whole_rankings(self) -> WholeRankings:
+        """Refused: there is no ranking of the whole gallery by the similarity that re-orders.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "map and mrr read the ranking of the whole gallery, and ReRanked orders a shortlist only; take "
+            "MeanAveragePrecision and MRR out of its evaluators, MAPAtR and RecallAtK do with fewer ranks"
+        )
 
     def _search(self, k: int) -> Indices:
         neighbours = self._found.neighbours(max(k, self._shortlist)).copy()  # (Q, max(k, L))

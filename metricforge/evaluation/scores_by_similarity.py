@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
@@ -61,6 +64,22 @@ class ScoresBySimilarity(Evaluator):
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
         scores = evaluate(context.by(self.similarity), self.evaluators)
         return {f"{self.name}/{key}": value for key, value in scores.items()}
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        by_similarity = context.by(self.similarity)
+        return {
+            f"{self.name}/{key}": values
+            for evaluator in self.evaluators
+            for key, values in evaluator.per_query(by_similarity).items()
+        }
+
+    def counts(self, context: EvaluationContext) -> dict[str, int]:
+        by_similarity = context.by(self.similarity)
+        return {
+            f"{type(evaluator).__name__}/{key}": count
+            for evaluator in self.evaluators
+            for key, count in evaluator.counts(by_similarity).items()
+        }
 
     def protocol(self) -> dict[str, object]:
         inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+SMALLER_IS_BETTER = frozenset({"eer"})  # by its last part: binary/eer is one too
 
 
 def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], title: str | None = None) -> None:
@@ -15,7 +16,8 @@ def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], ti
 
     Args:
         console: where to.
-        models: from a name (``"raw pixels"``) to its scores in 0..1, larger = better; a missing one is a dash.
+        models: from a name (``"raw pixels"``) to its scores in 0..1, larger = better except for ``eer``; a missing one
+            is a dash.
         title: stands above.
 
     Raises:
@@ -28,7 +30,8 @@ def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], ti
     for model in models:
         table.add_column(Text(model), justify="right")
     for name in names:
-        best = max(scores.get(name, -math.inf) for scores in models.values())
+        found = [scores[name] for scores in models.values() if name in scores]
+        best = min(found) if name.split("/")[-1] in SMALLER_IS_BETTER else max(found)
         cells = [_cell(scores.get(name), len(models) > 1 and scores.get(name) == best) for scores in models.values()]
         table.add_row(Text(name), *cells)
     console.print(table)

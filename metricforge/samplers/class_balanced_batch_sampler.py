@@ -20,11 +20,16 @@ class ClassBalancedBatchSampler(BatchSampler):
     class did. The images of a class in one batch are different, unless the class has fewer than ``samples_per_class``:
     then each of them is there, and some are repeated. With several processes each gets whole classes.
 
+    ``independent_classes`` and ``replacement`` give up the first and the second of these promises, for comparison with
+    works that draw so: every batch then draws its classes, or every place in it its image, whatever came before.
+
     Args:
         labels: the class of each image (N,), any integers.
         classes_per_batch: classes in a global batch, over all processes; at least 2 for a loss that needs negatives.
         samples_per_class: images of a class in a batch; at least 2 for a loss that needs positives.
         batches_per_epoch: by default the number of images divided by the batch size, rounded down, and at least 1.
+        independent_classes: whether each batch draws its classes, all different, from all classes anew.
+        replacement: whether each image is drawn from all of its class anew, so that one may come twice in a batch.
         seed: see BatchSampler, as for the arguments that follow.
 
     Raises:
@@ -38,6 +43,8 @@ class ClassBalancedBatchSampler(BatchSampler):
         classes_per_batch: int,
         samples_per_class: int,
         batches_per_epoch: int | None = None,
+        independent_classes: bool = False,
+        replacement: bool = False,
         *,
         seed: int = 0,
         rank: int = 0,
@@ -69,17 +76,27 @@ class ClassBalancedBatchSampler(BatchSampler):
             )
         self.classes_per_batch = classes_per_batch
         self.samples_per_class = samples_per_class
+        self.independent_classes = independent_classes
+        self.replacement = replacement
         self.batches_per_epoch = batches_per_epoch or max(1, len(self.labels) // self.batch_size)
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
     def global_batches(self, generator: np.random.Generator) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-        classes = ShuffledStream(np.arange(len(self._images_of_class)), generator)
+        count = len(self._images_of_class)
+        classes = ShuffledStream(np.arange(count), generator)
         images: dict[int, ShuffledStream] = {}
         for _ in range(self.batches_per_epoch):
+            if self.independent_classes:
+                chosen = generator.choice(count, self.classes_per_batch, replace=False)
+            else:
+                chosen = classes.take(self.classes_per_batch)
             groups = []
-            for c in classes.take(self.classes_per_batch).tolist():
+            for c in chosen.tolist():
+                if self.replacement:
+                    groups.append(generator.choice(self._images_of_class[c], self.samples_per_class))
+                    continue
                 if c not in images:
                     images[c] = ShuffledStream(self._images_of_class[c], generator)
                 groups.append(images[c].take(self.samples_per_class))

@@ -4,6 +4,9 @@ They work on the uint8 tensors (3, H, W) that a data set hands them, and their a
 are ``dict(type="Resize", size=(256, 256))``, ``dict(type="RandomCrop", size=227)``,
 ``dict(type="CenterCrop", size=224)``,
 ``dict(type="RandomResizedCrop", size=128, scale=(0.3, 1.0))`` and ``dict(type="RandomHorizontalFlip")``.
+Where ``RandomResizedCrop`` or ``Resize`` comes first, training decodes a JPEG at 1/2, 1/4 or 1/8 of its size if that
+leaves it enough pixels (``train_dataloader.decode="full"`` never does); evaluation only with
+``test_dataloader.decode="fast"``.
 Normalising is no transform here: the model does it on the device, with its backbone's mean and deviation.
 """
 

@@ -123,6 +123,18 @@ def test_plugins_all_has_a_line_for_every_component(installed, capsys):
     assert lines[41:] == ["big miner big.Miner", "bad failed to load: ImportError: no module [nonsense]"]
 
 
+def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file, monkeypatch, capsys):
+    waited = []
+    monkeypatch.setattr("metricforge.cli.arguments.time.sleep", waited.append)
+    for rank, quiet_seconds in (("0", []), ("1", [30])):
+        waited.clear()
+        monkeypatch.setenv("RANK", rank)
+        with warnings.catch_warnings():  # the others repeat none of process 0's
+            assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
+        assert waited == quiet_seconds
+        assert "Nothing" in capsys.readouterr().err, "if process 0 did not, it says so itself"
+
+
 def test_distributions_and_convergence_of_a_run_are_drawn(config_file, tmp_path, capsys):
     folder = tmp_path / "run"
     run("train", config_file, "--device", "cpu", "--work-dir", folder)
@@ -144,15 +156,3 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_loaded(con
     assert "0: must be a whole number >= 1" in capsys.readouterr().err
     assert run("plot", "convergence", tmp_path, "--out", tmp_path / "a.png") == 1
     assert "holds no history.jsonl" in capsys.readouterr().err
-
-
-def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file, monkeypatch, capsys):
-    waited = []
-    monkeypatch.setattr("metricforge.cli.arguments.time.sleep", waited.append)
-    for rank, quiet_seconds in (("0", []), ("1", [30])):
-        waited.clear()
-        monkeypatch.setenv("RANK", rank)
-        with warnings.catch_warnings():  # the others repeat none of process 0's
-            assert run("train", config_file, "--device", "cpu", "--cfg-options", "model.loss.type=Nothing") == 1
-        assert waited == quiet_seconds
-        assert "Nothing" in capsys.readouterr().err, "if process 0 did not, it says so itself"

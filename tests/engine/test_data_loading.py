@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metricforge import build_runner
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.data_loading import SeededBatches, build_test_loader, build_train_loader
+from metricforge.errors import ConfigError
 from metricforge.samplers import ClassBalancedBatchSampler
 
 CPU = torch.device("cpu")
@@ -67,3 +69,20 @@ def test_the_same_image_twice_in_an_epoch_is_augmented_differently(dataset):
 def test_the_test_loader_gives_every_image_once_in_order(dataset):
     loader = build_test_loader(dataset, batch_size=5, num_workers=0, device=CPU)
     assert torch.cat([batch["id"] for batch in loader]).tolist() == list(range(len(dataset)))
+
+
+def test_training_decodes_fast_and_evaluation_fully_unless_told(tiny_config, tmp_path):
+    runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    assert runner._train_dataloader.dataset.dataset.reduced_decoding
+    assert not runner._val_dataloader.dataset.reduced_decoding
+    tiny_config["train_dataloader"]["decode"] = "full"
+    tiny_config["test_dataloader"]["decode"] = "fast"
+    runner = build_runner(tiny_config, work_dir=tmp_path / "other", device="cpu")
+    assert not runner._train_dataloader.dataset.dataset.reduced_decoding
+    assert runner._val_dataloader.dataset.reduced_decoding
+
+
+def test_an_unknown_way_of_decoding_is_a_fault_of_the_config(tiny_config, tmp_path):
+    tiny_config["test_dataloader"]["decode"] = "quick"
+    with pytest.raises(ConfigError, match=r"""test_dataloader.decode: 'quick' must be "full" or "fast\""""):
+        build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")

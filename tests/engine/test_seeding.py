@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.engine.seeding import derive_seed, seed_all, seed_host
 
 
 def test_unlike_parts_give_unlike_seeds():
@@ -28,3 +28,11 @@ def test_all_three_generators_repeat():
     assert draw() == first
     seed_all(8)
     assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+def test_seeding_the_host_alone_draws_there_what_seeding_everything_does():
+    drawn = []
+    for seed in (seed_all, seed_host):
+        seed(2**62 + 5)
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert drawn[0] == drawn[1]

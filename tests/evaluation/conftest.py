@@ -86,3 +86,43 @@ def brute_force() -> Callable[..., list[list[int]]]:
         return rankings
 
     return rank
+
+
+def _overlapping_sets() -> tuple[EmbeddingSet, EmbeddingSet]:
+    """Queries of which some stand in the gallery under the same id, some have a class it lacks, and duplicates."""
+    generator = np.random.default_rng(6)
+    places = generator.integers(0, 3, (40, 3)).astype(np.float32) + 1
+    labels = generator.integers(0, 6, 40)
+    labels[3] = 77
+    queries = EmbeddingSet(places[:20], labels[:20], ids=np.arange(20))
+    gallery = EmbeddingSet(places[10:], labels[10:], ids=np.arange(10, 40))
+    return queries, gallery
+
+
+@pytest.fixture
+def overlapping_sets() -> tuple[EmbeddingSet, EmbeddingSet]:
+    return _overlapping_sets()
+
+
+@pytest.fixture
+def rankings_of_overlapping(
+    overlapping_sets: tuple[EmbeddingSet, EmbeddingSet], brute_force: Callable[..., list[list[int]]]
+) -> list[list[bool]]:
+    """For each query with a match: whether each of the ranked others is of its class."""
+    queries, gallery = overlapping_sets
+    rows = brute_force("euclidean", queries.embeddings, gallery.embeddings, False)
+    right = [
+        [bool(gallery.labels[g] == queries.labels[q]) for g in row if gallery.ids[g] != queries.ids[q]]
+        for q, row in enumerate(rows)
+    ]
+    assert len([row for row in right if any(row)]) < len(right)
+    return [row for row in right if any(row)]
+
+
+@pytest.fixture
+def rankings_of_hard_set(hard_set: EmbeddingSet, brute_force: Callable[..., list[list[int]]]) -> list[list[bool]]:
+    """The same for a hard set that is searched in itself."""
+    labels = hard_set.labels
+    rows = brute_force("euclidean", hard_set.embeddings, hard_set.embeddings, True)
+    right = [[bool(labels[g] == labels[q]) for g in row] for q, row in enumerate(rows)]
+    return [row for row in right if any(row)]

@@ -61,3 +61,10 @@ def test_seven_scores_fit_eighty_columns():
 def test_no_models_are_refused():
     with pytest.raises(ValueError, match="at least one name"):
         printed({})
+
+
+def test_the_smaller_equal_error_rate_is_the_better_one():
+    models = {"a": {"eer": 0.1, "binary/eer": 0.4}, "b": {"eer": 0.2, "binary/eer": 0.3}}
+    lines = printed(models, colour=True)
+    assert re.findall(BOLD_TEXT, line_of(lines, "eer")) == ["10.0"]
+    assert re.findall(BOLD_TEXT, line_of(lines, "binary/eer")) == ["30.0"]

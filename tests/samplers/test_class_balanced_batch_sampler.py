@@ -168,3 +168,30 @@ def test_a_million_images_are_drawn_in_seconds():
 def test_a_config_builds_it():
     cfg = dict(type="ClassBalancedBatchSampler", classes_per_batch=4, samples_per_class=2)
     assert list(SAMPLERS.build(cfg, labels=LABELS, seed=3)) == batches(seed=3)
+
+
+def test_independent_classes_differ_within_a_batch_and_ignore_the_batches_before():
+    drawn = batches(independent_classes=True, classes_per_batch=5, samples_per_class=1, batches_per_epoch=400)
+    classes = [LABELS[batch].tolist() for batch in drawn]
+    assert all(len(set(batch)) == 5 for batch in classes)
+    # 5 of 10: the next batch shares none with this one in 1 of 252 cases, where without repetition every second would
+    disjoint = sum(not set(a) & set(b) for a, b in zip(classes[::2], classes[1::2], strict=True))
+    assert disjoint < 10
+    counts = Counter(c for batch in classes for c in batch)
+    assert all(150 < counts[c] < 250 for c in range(10))  # 200 expected, with a deviation of 10
+
+
+def test_with_replacement_every_image_is_drawn_anew():
+    drawn = batches(replacement=True, classes_per_batch=10, samples_per_class=4, batches_per_epoch=200)
+    groups = [group for batch in drawn for group in np.array(batch).reshape(10, 4)]
+    assert all(len(set(LABELS[group])) == 1 for group in groups)
+    # four of eight are all different in 8*7*6*5 / 8**4 = 41 % of the cases
+    assert np.mean([len(set(group.tolist())) == 4 for group in groups]) == pytest.approx(0.41, abs=0.05)
+
+
+@pytest.mark.parametrize("options", [dict(independent_classes=True), dict(replacement=True)])
+def test_drawn_anew_they_are_still_seeded_varied_by_epoch_and_shared_out(options):
+    assert batches(epoch=2, seed=7, **options) == batches(epoch=2, seed=7, **options)
+    assert batches(epoch=1, **options) != batches(epoch=0, **options)
+    shares = [batches(rank=r, world_size=2, **options) for r in range(2)]
+    assert [a + b for a, b in zip(*shares, strict=True)] == batches(**options)

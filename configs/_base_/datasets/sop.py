@@ -25,4 +25,5 @@ evaluators = [
     dict(type="MAPAtR"),
     dict(type="RPrecision"),
     dict(type="NMI"),
+    dict(type="PairF1"),
 ]

@@ -1,0 +1,86 @@
+"""Classification by the nearest mean of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.cutoffs import checked_ks
+from metricforge.evaluation.prepared_embeddings import prepared_embeddings
+from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.registry import EVALUATORS
+
+QUERIES_AT_ONCE = 128
+MEANS_AT_ONCE = 1024
+TIE = 1e-9
+
+
+@EVALUATORS.register_module()
+class NearestClassMean(QueryEvaluator):
+    """The share of queries with the mean of their class among the K nearest class means, as ``ncm@K``, in 0..1.
+
+    Flat nearest-class-mean classification: every class counts alike. Each class of the gallery is represented by the
+    mean of its images as the similarity prepares them (unit vectors for cosine; the majority of each bit for Hamming),
+    and a query is compared with the means by the same similarity. A query that stands in the gallery is left out of its
+    own class's mean, or that mean would have seen the answer. Queries without a match in the gallery are left out.
+    Similarities within 1e-9 of each other tie, and the smaller label goes first.
+
+    Args:
+        ks: the values of K; one that is beyond the number of classes is reached by every query.
+
+    Raises:
+        ValueError: unless ``ks`` are distinct whole numbers >= 1.
+    """
+
+    def __init__(self, ks: Sequence[int] = (1, 5)) -> None:
+        self.ks = checked_ks(ks)
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        rank = _rank_of_own_class(context)  # (Q,)
+        return {f"ncm@{k}": rank <= k for k in self.ks}
+
+    def protocol(self) -> dict[str, object]:
+        return {"ks": list(self.ks), "means": "of the gallery's classes, without the query itself"}
+
+
+@torch.no_grad()
+def _rank_of_own_class(context: EvaluationContext) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The place of each query's class among all classes (Q,), 1 = nearest; for queries without a match, after all."""
+    similarity, device = context.similarity, context.device
+    has_weights = any(True for _ in similarity.parameters())
+    dtype = torch.float32 if has_weights or device.type == "mps" else torch.float64
+
+    def vectors(embeddings: np.ndarray[Any, Any]) -> Tensor:
+        prepared = prepared_embeddings(embeddings, similarity, device).to(dtype)  # (N, D')
+        return 2 * prepared - 1 if similarity.search == "hamming" else prepared  # a bit's sign: a mean of 0 is a tie
+
+    gallery = vectors(context.gallery.embeddings)  # (G, D')
+    queries = gallery if context.searches_itself else vectors(context.queries.embeddings)  # (Q, D')
+    classes, of_image, sizes = np.unique(context.gallery.labels, return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(classes), gallery.shape[1], dtype=dtype, device=device)  # (C, D')
+    sums.index_add_(0, torch.from_numpy(of_image).to(device), gallery)
+    counts = torch.from_numpy(sizes).to(device, dtype)[:, None]  # (C, 1)
+    means = sums / counts
+    answerable = context.matches.nonzero()[0]
+    own_class = torch.from_numpy(np.searchsorted(classes, context.queries.labels[answerable])).to(device)  # (q,)
+    in_gallery = torch.from_numpy(context.own_place[answerable] >= 0).to(device, dtype)[:, None]  # (q, 1)
+    places = torch.from_numpy(answerable).to(device)
+    rank = np.full(len(context.queries), len(classes) + 1)
+    for start in range(0, len(answerable), QUERIES_AT_ONCE):
+        block = slice(start, start + QUERIES_AT_ONCE)
+        query, own = queries[places[block]], own_class[block]  # (b, D'), (b,)
+        others = (sums[own] - in_gallery[block] * query) / (counts[own] - in_gallery[block])  # (b, D')
+        reached = similarity.pairwise(query, others).diagonal()[:, None]  # (b, 1)
+        before = torch.zeros(len(query), dtype=torch.int64, device=device)  # (b,)
+        for first in range(0, len(means), MEANS_AT_ONCE):
+            scores = similarity.pairwise(query, means[first : first + MEANS_AT_ONCE])  # (b, c)
+            number = torch.arange(first, first + scores.shape[1], device=device)  # (c,)
+            nearer = (scores > reached + TIE) | ((scores >= reached - TIE) & (number < own[:, None]))
+            before += (nearer & (number != own[:, None])).sum(dim=1)
+        rank[answerable[block]] = 1 + before.cpu().numpy()
+    return rank

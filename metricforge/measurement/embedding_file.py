@@ -1,0 +1,84 @@
+"""Reads embeddings from the files that other tools write."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from metricforge.errors import EmbeddingsError
+from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
+
+NEEDED = ("embeddings", "labels")
+HINT = (
+    "expected: embeddings (N, D), labels (N,) and optionally ids (N,), as numpy.savez(FILE, embeddings=..., "
+    "labels=...) writes them"
+)
+
+
+def read_embedding_file(path: Path | str) -> TaggedEmbeddings:
+    """The arrays, or the columns, ``embeddings``, ``labels`` and optionally ``ids`` of a .npz or .parquet file.
+
+    A Parquet file has one row an image and a list of D numbers in ``embeddings``. Nothing in a file is executed.
+
+    Raises:
+        EmbeddingsError: for a file that is absent, another kind of file, a missing column, or what
+            ``TaggedEmbeddings`` refuses.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EmbeddingsError(f"{path}: there is no such file; {HINT}")
+    if path.suffix.lower() not in (".npz", ".parquet"):
+        raise EmbeddingsError(f"{path} must end in .npz or .parquet; {HINT}")
+    columns = _npz(path) if path.suffix.lower() == ".npz" else _parquet(path)
+    return TaggedEmbeddings(columns["embeddings"], columns["labels"], columns.get("ids"), source=str(path))
+
+
+def _refuse_missing(path: Path, present: list[str]) -> None:
+    missing = [name for name in NEEDED if name not in present]
+    if missing:
+        raise EmbeddingsError(f"{path} has no {' and no '.join(missing)}; it has {', '.join(present)}; {HINT}")
+
+
+def _npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            _refuse_missing(path, list(arrays.files))
+            return {name: arrays[name] for name in (*NEEDED, "ids") if name in arrays.files}
+    except EmbeddingsError:
+        raise
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as fault:
+        raise EmbeddingsError(f"{path} cannot be read ({fault}); {HINT}") from fault
+
+
+def _parquet(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        present = parquet.read_schema(path).names
+        _refuse_missing(path, present)
+        table = parquet.read_table(path, columns=[name for name in (*NEEDED, "ids") if name in present])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
+        raise EmbeddingsError(f"{path} cannot be read as a table ({fault}); mend or replace it") from fault
+    empty = [f"{name} ({table[name].null_count:,})" for name in table.column_names if table[name].null_count]
+    if empty:
+        raise EmbeddingsError(f"{path}: every row must have a value, and some have none in {', '.join(empty)}")
+    kind = table["embeddings"].type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise EmbeddingsError(f"{path}: embeddings must be a column of lists of numbers, got {kind}")
+    lists = table["embeddings"].combine_chunks()
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    lengths = np.unique(lists.value_lengths().to_numpy(zero_copy_only=False))
+    if len(lengths) > 1:
+        raise EmbeddingsError(
+            f"{path}: embeddings must be of one length, got lists of {lengths.min()} to {lengths.max()} numbers"
+        )
+    columns = {"embeddings": flat.reshape(len(lists), -1)}
+    for name in table.column_names:
+        if name != "embeddings":
+            column = table[name].to_numpy()
+            columns[name] = column.astype(str) if column.dtype == object else column
+    return columns

@@ -1,0 +1,114 @@
+"""Scores of embeddings without a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from metricforge.errors import EmbeddingsError
+from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate
+from metricforge.interfaces import Similarity
+from metricforge.measurement.score_names import build_evaluators
+from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
+from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
+from metricforge.structures import EmbeddingSet
+
+SIMILARITIES = {"cosine": CosineSimilarity, "euclidean": EuclideanSimilarity, "hamming": HammingSimilarity}
+DEFAULT_SCORES = ("recall@1", "map@r", "r_precision", "nmi")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """``scores`` in the order asked for, the ``protocol`` they were measured by, and the ``context`` of both."""
+
+    scores: dict[str, float]
+    protocol: dict[str, object]
+    context: EvaluationContext
+
+
+def evaluate_embeddings(
+    queries: TaggedEmbeddings,
+    gallery: TaggedEmbeddings | None = None,
+    scores: Sequence[str] = DEFAULT_SCORES,
+    similarity: Literal["cosine", "euclidean", "hamming"] | Similarity = "cosine",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Measurement:
+    """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
+
+    Where both sets have ids, the same id is the same image; otherwise no query is looked for in the gallery. Queries
+    whose class has no other image there are left out of the retrieval scores, and counted in the protocol.
+
+    Args:
+        queries: what is searched with.
+        gallery: what is searched; None: the queries' own set.
+        scores: names, such as ``["recall@1", "map@r", "nmi"]``.
+        similarity: a name, or any similarity.
+        seed: of k-means.
+        device: where neighbours are searched.
+
+    Raises:
+        EmbeddingsError: for an unknown score or similarity, sets of different kinds or dimensions, a K beyond the
+            gallery, or no query with a match.
+    """
+    evaluators = build_evaluators(scores)
+    if isinstance(similarity, str):
+        if similarity not in SIMILARITIES:
+            raise EmbeddingsError(f'similarity must be one of {", ".join(SIMILARITIES)}, got "{similarity}"')
+        similarity = SIMILARITIES[similarity]()
+    sets = [queries] if gallery is None else [queries, gallery]
+    labels, class_names = _numbered([one.labels for one in sets], "labels")
+    share_ids = gallery is not None and queries.ids is not None and gallery.ids is not None
+    if share_ids:
+        ids, _ = _numbered([one.ids for one in sets if one.ids is not None], "ids")
+    else:
+        ids = [np.arange(len(one)) for one in sets]
+    try:
+        embedded = [
+            EmbeddingSet(_floats(one.embeddings), its_labels, its_ids, class_names)
+            for one, its_labels, its_ids in zip(sets, labels, ids, strict=True)
+        ]
+        context = EvaluationContext(
+            embedded[0], similarity, None if gallery is None else embedded[1], seed, device, shared_ids=share_ids
+        )
+        found = evaluate(context, evaluators)
+    except ValueError as fault:
+        raise EmbeddingsError(str(fault)) from fault
+    protocol = describe_protocol(context, evaluators)
+    protocol["dataset"] = {
+        "name": " searched in ".join(one.source for one in sets),
+        "fingerprint": _fingerprint(sets),
+    }
+    return Measurement({name: found[name] for name in scores}, protocol, context)
+
+
+def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return embeddings if np.issubdtype(embeddings.dtype, np.floating) else embeddings.astype(np.float32)
+
+
+def _numbered(
+    columns: Sequence[np.ndarray[Any, Any]], name: str
+) -> tuple[list[np.ndarray[Any, np.dtype[np.int64]]], tuple[str, ...] | None]:
+    """Whole numbers as they are; text as its place among all texts, and these texts."""
+    texts = [column.dtype.kind == "U" for column in columns]
+    if not any(texts):
+        return [column.astype(np.int64) for column in columns], None
+    if not all(texts):
+        raise EmbeddingsError(f"{name} of queries and gallery must both be text or both be numbers, got one of each")
+    values, numbers = np.unique(np.concatenate(columns), return_inverse=True)
+    ends = np.cumsum([len(column) for column in columns])[:-1]
+    return np.split(numbers.astype(np.int64), ends), tuple(str(value) for value in values)
+
+
+def _fingerprint(sets: Sequence[TaggedEmbeddings]) -> str:
+    """Of labels and ids, in their order: the same for two models' embeddings of the same images."""
+    digest = hashlib.sha256()
+    for one in sets:
+        for column in (one.labels, np.arange(len(one)) if one.ids is None else one.ids):
+            digest.update("\0".join(str(value) for value in column.tolist()).encode() + b"\1")
+    return digest.hexdigest()[:16]

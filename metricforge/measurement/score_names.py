@@ -1,0 +1,82 @@
+"""From the names of scores to the evaluators that give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from metricforge.errors import EmbeddingsError
+from metricforge.evaluation import (
+    AMI,
+    CMC,
+    MRR,
+    NMI,
+    MAPAtR,
+    MeanAveragePrecision,
+    NearestClassMean,
+    PairF1,
+    PrecisionAtK,
+    RecallAtK,
+    RPrecision,
+    Verification,
+)
+from metricforge.interfaces import Evaluator
+from metricforge.registry import nearest
+
+PLAIN: dict[str, Callable[[], Evaluator]] = {
+    "map@r": MAPAtR,
+    "r_precision": RPrecision,
+    "map": MeanAveragePrecision,
+    "mrr": MRR,
+    "nmi": NMI,
+    "ami": AMI,
+    "f1": PairF1,
+}
+AT_K: dict[str, Callable[[Sequence[int]], Evaluator]] = {
+    "recall": RecallAtK,
+    "precision": PrecisionAtK,
+    "cmc": CMC,
+    "ncm": NearestClassMean,
+}
+VERIFICATION = ("roc_auc", "eer")
+TAR = "tar@far="
+KNOWN = (*PLAIN, *(f"{name}@K" for name in AT_K), *VERIFICATION, f"{TAR}F")
+
+
+def build_evaluators(scores: Sequence[str]) -> list[Evaluator]:
+    """The evaluators that give ``scores``, such as ``["recall@1", "recall@10", "map@r"]``, each evaluator once.
+
+    Raises:
+        EmbeddingsError: for a name that no evaluator gives, one that stands twice, or none.
+    """
+    repeated = sorted({name for name in scores if scores.count(name) > 1})
+    if repeated or not scores:
+        raise EmbeddingsError(f"scores must be distinct names, at least one, got {', '.join(repeated) or 'none'}")
+    ks: dict[str, list[int]] = {}
+    fars: list[float] = []
+    evaluators: list[Evaluator] = []
+    for score in scores:
+        name, _, cutoff = score.partition("@")
+        if score in PLAIN:
+            evaluators.append(PLAIN[score]())
+        elif name in AT_K and cutoff.isascii() and cutoff.isdigit() and cutoff == str(int(cutoff)) != "0":
+            ks.setdefault(name, []).append(int(cutoff))
+        elif score.startswith(TAR) and (far := _rate(score.removeprefix(TAR))) is not None:
+            fars.append(far)
+        elif score not in VERIFICATION:
+            raise EmbeddingsError(
+                f'scores: "{score}" is no score;{nearest(score, [*KNOWN, *(f"{known}@1" for known in AT_K)])} '
+                f"there are {', '.join(KNOWN)}, with K a whole number from 1 on and F a rate such as 0.001"
+            )
+    evaluators += [AT_K[name](cutoffs) for name, cutoffs in ks.items()]
+    if fars or any(name in scores for name in VERIFICATION):
+        evaluators.append(Verification(fars) if fars else Verification())
+    return evaluators
+
+
+def _rate(text: str) -> float | None:
+    """``text`` as a rate in 0..1 if it is written as scores are named, else None."""
+    try:
+        rate = float(text)
+    except ValueError:
+        return None
+    return rate if 0 <= rate <= 1 and f"{rate:g}" == text else None

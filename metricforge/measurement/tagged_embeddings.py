@@ -1,0 +1,68 @@
+"""Embeddings as another tool left them, checked before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metricforge.errors import EmbeddingsError
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class TaggedEmbeddings:
+    """``embeddings`` (N, D) numbers, ``labels`` (N,) and optional ``ids`` (N,), each whole numbers or text.
+
+    Args:
+        source: what errors call it, such as the file's name.
+
+    Raises:
+        EmbeddingsError: for other shapes or types, lengths that differ, none at all, numbers that are not finite (it
+            says how many rows and the first ids), or an id that stands twice.
+    """
+
+    embeddings: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
+    ids: np.ndarray[Any, Any] | None = None
+    source: str = "the embeddings"
+
+    def __post_init__(self) -> None:
+        shape, kind = self.embeddings.shape, self.embeddings.dtype
+        if len(shape) != 2 or not shape[0] or not shape[1]:
+            raise EmbeddingsError(f"{self.source}: embeddings must be (N, D), with N and D above 0, got shape {shape}")
+        if not (np.issubdtype(kind, np.floating) or np.issubdtype(kind, np.integer)):
+            raise EmbeddingsError(f"{self.source}: embeddings must be floats or whole numbers, got {kind}")
+        for name, column in (("labels", self.labels), ("ids", self.ids)):
+            if column is None:
+                continue
+            if column.shape != (shape[0],):
+                raise EmbeddingsError(
+                    f"{self.source}: {name} must be one for each of the {shape[0]:,} embeddings, got shape "
+                    f"{column.shape}; write both from the same loop"
+                )
+            if not (np.issubdtype(column.dtype, np.integer) or column.dtype.kind == "U"):
+                raise EmbeddingsError(f"{self.source}: {name} must be whole numbers or text, got {column.dtype}")
+        names = np.arange(shape[0]) if self.ids is None else self.ids
+        finite = np.isfinite(self.embeddings).all(axis=1)  # (N,)
+        if not finite.all():
+            raise EmbeddingsError(
+                f"{self.source}: {int((~finite).sum()):,} of {shape[0]:,} embeddings are not finite (the first ids: "
+                f"{_listed(names[~finite])}); find out why before any score is computed: a diverged model, a division "
+                "by a length of 0?"
+            )
+        values, counts = np.unique(names, return_counts=True)
+        if len(values) != shape[0]:
+            raise EmbeddingsError(
+                f"{self.source}: ids must be unique, but {int((counts > 1).sum()):,} stand more than once (the first: "
+                f"{_listed(values[counts > 1])}); drop the repeated rows, or leave ids out"
+            )
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+def _listed(values: np.ndarray[Any, Any]) -> str:
+    return ", ".join(str(value) for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter, ImageOps
+
+from metricforge.datasets.jpeg_file import FACTORS, JpegFile
+
+
+def photo(height, width, seed=0):
+    """Smooth colours with edges and some grain, as a camera gives them."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+    pixels[height // 3 : height // 2, width // 4 : width // 2] = (20, 200, 90)
+    return Image.fromarray((pixels + generator.integers(-6, 7, pixels.shape)).clip(0, 255).astype(np.uint8))
+
+
+def as_jpeg(path, image, **options):
+    image.save(path, format="JPEG", quality=92, **options)
+    return path
+
+
+def by_pillow(path):
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def array(pixels):
+    return pixels.permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 2, "optimize": True}]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_full_size_is_bit_for_bit_pillows(tmp_path, options, mode):
+    path = as_jpeg(tmp_path / "a.jpg", photo(75, 101).convert(mode), **options)
+    jpeg = JpegFile.open(path)
+    assert (jpeg.height, jpeg.width) == (75, 101)
+    assert np.array_equal(array(jpeg.pixels()), by_pillow(path))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright_as_pillow_does(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = as_jpeg(tmp_path / "a.jpg", photo(40, 56), exif=exif)
+    jpeg = JpegFile.open(path)
+    expected = by_pillow(path)
+    assert (jpeg.height, jpeg.width) == expected.shape[:2]
+    assert np.array_equal(array(jpeg.pixels()), expected)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (243, 317), (121, 161)])
+def test_a_fraction_of_the_size_looks_like_the_full_picture_averaged(tmp_path, factor, height, width):
+    path = as_jpeg(tmp_path / "a.jpg", photo(height, width))
+    small = array(JpegFile.open(path).pixels(factor)).astype(float)
+    assert small.shape == (-(-height // factor), -(-width // factor), 3)
+    whole_blocks = by_pillow(path)[: height // factor * factor, : width // factor * factor].astype(float)
+    blocks = whole_blocks.reshape(height // factor, factor, width // factor, factor, 3).mean(axis=(1, 3))
+    assert np.abs(small[: len(blocks), : blocks.shape[1]] - blocks).mean() < 2
+
+
+def test_other_formats_cmyk_and_what_is_no_image_are_left_to_pillow(tmp_path):
+    photo(20, 20).save(tmp_path / "a.png")
+    as_jpeg(tmp_path / "cmyk.jpg", photo(20, 20).convert("CMYK"))
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name in ("a.png", "cmyk.jpg", "text.jpg", "absent.jpg"):
+        assert JpegFile.open(tmp_path / name) is None
+
+
+def test_a_truncated_file_is_left_to_pillow(tmp_path):
+    stream = io.BytesIO()
+    photo(100, 100).filter(ImageFilter.DETAIL).save(stream, format="JPEG")
+    (tmp_path / "a.jpg").write_bytes(stream.getvalue()[:-500])
+    assert JpegFile.open(tmp_path / "a.jpg").pixels() is None
