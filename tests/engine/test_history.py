@@ -52,5 +52,14 @@ def test_a_broken_line_in_the_middle_is_an_error_that_names_it(tmp_path):
         read_history(tmp_path)
 
 
+def test_a_process_that_does_not_write_leaves_the_file_alone(tmp_path):
+    filled(tmp_path)
+    before = (tmp_path / "history.jsonl").read_text()
+    other = History(tmp_path, writes=False)
+    other.start(0)
+    other.add_scores(50, 2.5, {"recall@1": 0.5})
+    assert (tmp_path / "history.jsonl").read_text() == before
+
+
 def test_a_folder_without_a_history_has_no_lines(tmp_path):
     assert read_history(tmp_path) == []

@@ -13,6 +13,7 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.history import read_history
 from metricforge.engine.processes import Processes
 from metricforge.errors import ConfigError, MainProcessError
 from metricforge.testing import run_in_processes
@@ -69,6 +70,10 @@ def test_two_processes_train_and_score_what_one_does(config, tmp_path):
         assert_close(its_weights, weights)
     left = [sorted(path.name for path in (tmp_path / name).glob("*.[pj]*") if path.suffix != ".py") for name in "12"]
     assert left[0] == left[1] == ["best.pth", "history.jsonl", "iter_12.pth", "iter_8.pth", "scores.json"]
+    of_one, of_two = (
+        [(line["iteration"], "scores" in line) for line in read_history(tmp_path / name)] for name in "12"
+    )
+    assert of_one == of_two, "process 0 alone writes"
     assert len(list((tmp_path / "2").glob("*/*.log"))) == 1, "process 0 alone writes a log"
 
 
