@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,8 @@ def read_whole(path):
     complete_config(config)
     load_plugins()
     known = {name for kind in KINDS.values() for name in kind.names()}
-    needed = {name for name in FIRST_PARTY_TYPES if f"'{name}'" in repr(config.to_dict())}
+    text = repr(config.to_dict())
+    needed = {name for name in FIRST_PARTY_TYPES if f"'{name}'" in text} | set(re.findall(r"'(pml\.\w+)'", text))
     if absent := (needed | {config.test_dataloader.dataset.type}) - known:
         pytest.skip(f"not installed: {', '.join(sorted(absent))}")
     return config
