@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
+from metricforge.evaluation.clusterings import KMeans
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.whole_rankings import WholeRankings, rank_whole_gallery
-from metricforge.interfaces import Similarity
+from metricforge.interfaces import Clustering, Similarity
 from metricforge.structures import EmbeddingSet
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -42,11 +42,12 @@ class EvaluationContext:
             its id.
         shared_ids: whether an id names the same image in queries and gallery, so that a query that stands in the
             gallery too is left out of its own neighbours. Otherwise ids of the two sets are not compared.
-        seed: of the k-means clustering.
+        seed: of the clustering.
         device: where the search is computed; embeddings stay on the host.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
         progress: called with the name of a task and its number of steps, opens a bar and gives the function that
             advances it.
+        clustering: what clusters the queries; None: ``KMeans()``.
 
     Raises:
         ValueError: for an empty set, queries and gallery of different dimensions, or ``scores_at_once`` below 1.
@@ -62,6 +63,7 @@ class EvaluationContext:
         shared_ids: bool = False,
         scores_at_once: int = 2**24,
         progress: Progress = no_progress,
+        clustering: Clustering | None = None,
     ) -> None:
         if gallery is queries:
             raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
@@ -84,7 +86,8 @@ class EvaluationContext:
         self.seed = seed
         self.scores_at_once = scores_at_once
         self.progress = progress
-        self._others: dict[Similarity, EvaluationContext] = {}
+        self.clustering = KMeans() if clustering is None else clustering
+        self._others: dict[Similarity | Clustering, EvaluationContext] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
     def by(self, similarity: Similarity) -> EvaluationContext:
@@ -99,8 +102,19 @@ class EvaluationContext:
                 self.shared_ids,
                 self.scores_at_once,
                 self.progress,
+                self.clustering,
             )
         return self._others[similarity]
+
+    def clustered_by(self, clustering: Clustering) -> EvaluationContext:
+        """The same experiment with another ``clustering``, with what this one knows of neighbours."""
+        if clustering not in self._others:
+            other = copy.copy(self)
+            other.clustering = clustering
+            other._others = {}
+            other.__dict__.pop("_clusters", None)
+            self._others[clustering] = other
+        return self._others[clustering]
 
     @property
     def bytes_per_vector(self) -> int:
@@ -209,24 +223,16 @@ class EvaluationContext:
         return len(np.unique(self.queries.labels))
 
     def clusters(self) -> Indices:
-        """The k-means cluster of each query (Q,): as many clusters as the queries have classes, computed once."""
+        """The cluster (Q,) of each query by ``clustering``, asked for as many as the queries have classes, once."""
         return self._clusters
 
     @cached_property
     def _clusters(self) -> Indices:
         embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
-        with self.progress("clustering", 1) as advance:
-            clusters = kmeans_clusters(embeddings, self.num_classes, self.seed)
-            advance(1)
+        with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
+            clusters = self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
         return clusters
 
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""
-        return {
-            "method": "k-means",
-            "clusters": self.num_classes,
-            "seed": self.seed,
-            "iterations": KMEANS_ITERATIONS,
-            "starts": 1,
-            "spherical": False,
-        }
+        return {**self.clustering.protocol(), "clusters": self.num_classes, "seed": self.seed}

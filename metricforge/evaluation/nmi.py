@@ -6,13 +6,13 @@ from typing import Literal
 
 from sklearn.metrics import normalized_mutual_info_score
 
+from metricforge.evaluation.cluster_evaluator import ClusterEvaluator
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class NMI(Evaluator):
+class NMI(ClusterEvaluator):
     """Mutual information of k-means clusters and classes over the mean of their entropies, as ``nmi``, in 0..1.
 
     ``2 I / (H1 + H2)`` with the arithmetic mean, ``I / sqrt(H1 H2)`` with the geometric one. There are as many clusters
@@ -37,4 +37,4 @@ class NMI(Evaluator):
         return {"nmi": float(score)}
 
     def protocol(self) -> dict[str, object]:
-        return {"normalization": self.normalization, "clusters": "those of `clustering`"}
+        return {"normalization": self.normalization, **super().protocol()}

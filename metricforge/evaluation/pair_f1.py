@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sklearn.metrics.cluster import pair_confusion_matrix
 
+from metricforge.evaluation.cluster_evaluator import ClusterEvaluator
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class PairF1(Evaluator):
+class PairF1(ClusterEvaluator):
     """F1 of the pairs of images that k-means puts into one cluster, as ``f1``, in 0..1.
 
     A pair is right if its images are of one class too. With TP, FP and FN pairs that are together in both, in the
@@ -27,4 +27,4 @@ class PairF1(Evaluator):
         return {"f1": 2 * int(true_positives) / pairs if pairs else 1.0}
 
     def protocol(self) -> dict[str, object]:
-        return {"pairs": "all", "clusters": "those of `clustering`"}
+        return {"pairs": "all", **super().protocol()}
