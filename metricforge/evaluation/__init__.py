@@ -19,6 +19,7 @@ from metricforge.evaluation.recall_at_k import RecallAtK
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
 from metricforge.evaluation.verification import Verification
+from metricforge.evaluation.zero_shot import ZeroShot
 
 __all__ = [
     "AMI",
@@ -36,6 +37,7 @@ __all__ = [
     "RecallAtK",
     "ScoresBySimilarity",
     "Verification",
+    "ZeroShot",
     "describe_protocol",
     "evaluate",
     "read_scores",

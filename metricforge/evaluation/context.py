@@ -230,8 +230,7 @@ class EvaluationContext:
     def _clusters(self) -> Indices:
         embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
         with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
-            clusters = self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
-        return clusters
+            return self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
 
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""

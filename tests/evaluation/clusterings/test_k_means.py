@@ -40,7 +40,7 @@ def test_more_starts_find_clusters_at_least_as_tight():
 
 
 def test_spherical_clusters_do_not_depend_on_lengths():
-    embeddings, labels = blobs()
+    embeddings, _ = blobs()
     lengths = np.random.default_rng(1).uniform(0.1, 10, (400, 1)).astype(np.float32)
     same = KMeans(spherical=True).assign(embeddings, 12, seed=0)
     np.testing.assert_array_equal(KMeans(spherical=True).assign(embeddings * lengths, 12, seed=0), same)
