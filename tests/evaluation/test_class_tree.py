@@ -8,7 +8,6 @@ PARENTS = {
     "cat": ["feline"],
     "feline": ["mammal"],
     "dog": ["mammal", "pet"],
-
     "pet": ["thing"],
     "mammal": ["thing"],
 }
