@@ -106,7 +106,7 @@ def build_runner(
     run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
-    model = MetricLearner.from_config(cfg.model, num_classes)
+    model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
     evaluation_loading = dict(
         batch_size=cfg.test_dataloader.get("batch_size", 256),
         num_workers=cfg.test_dataloader.get("num_workers", 0),
