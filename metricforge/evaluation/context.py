@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.whole_rankings import WholeRankings, rank_whole_gallery
-from metricforge.interfaces import Similarity
+from metricforge.interfaces import Evaluator, Similarity
 from metricforge.structures import EmbeddingSet
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -85,6 +85,9 @@ class EvaluationContext:
         self.scores_at_once = scores_at_once
         self.progress = progress
         self._others: dict[Similarity, EvaluationContext] = {}
+        # by identity, for an evaluator need not be hashable; each is kept, so that no other gets its identity
+        self._per_query: dict[int, tuple[Evaluator, dict[str, np.ndarray[Any, Any]]]] = {}
+        self._score_names: dict[int, tuple[Evaluator, tuple[str, ...]]] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
     def by(self, similarity: Similarity) -> EvaluationContext:
@@ -167,6 +170,11 @@ class EvaluationContext:
         self.prefetch(k)
         return self._neighbours[:, :k]
 
+    @property
+    def known_neighbours(self) -> int:
+        """How many neighbours a query have been searched so far."""
+        return self._neighbours.shape[1]
+
     def hits(self, k: int) -> Flags:
         """Whether each of the ``k`` neighbours is of the query's class (Q, k)."""
         return self.gallery.labels[self.neighbours(k)] == self.queries.labels[:, None]
@@ -197,6 +205,20 @@ class EvaluationContext:
                 "retrieval score is defined; check the labels, or evaluate on classes of two images and more"
             )
         return float(values[answerable].mean(dtype=np.float64))
+
+    def per_query(self, evaluator: Evaluator) -> dict[str, np.ndarray[Any, Any]]:
+        """``evaluator.per_query`` of this context, computed once."""
+        if id(evaluator) not in self._per_query:
+            self._per_query[id(evaluator)] = evaluator, evaluator.per_query(self)
+        return self._per_query[id(evaluator)][1]
+
+    def note_scores(self, evaluator: Evaluator, names: Iterable[str]) -> None:
+        """Notes for the protocol that ``evaluator`` gave the scores ``names``."""
+        self._score_names[id(evaluator)] = evaluator, tuple(names)
+
+    def score_names(self, evaluator: Evaluator) -> tuple[str, ...]:
+        """The scores that ``evaluator`` gave here; none before it was asked."""
+        return self._score_names.get(id(evaluator), (evaluator, ()))[1]
 
     @cached_property
     def whole_rankings(self) -> WholeRankings:

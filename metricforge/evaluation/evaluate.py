@@ -30,7 +30,9 @@ def evaluate(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dic
     origin: dict[str, str] = {}
     for evaluator in evaluators:
         kind = type(evaluator).__name__
-        for name, value in evaluator.evaluate(context).items():
+        its_scores = evaluator.evaluate(context)
+        context.note_scores(evaluator, its_scores)
+        for name, value in its_scores.items():
             if name in scores:
                 raise ValueError(f'both {origin[name]} and {kind} give a score named "{name}"; leave one of them out')
             scores[name] = float(value)
