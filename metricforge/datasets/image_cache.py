@@ -54,8 +54,8 @@ class ImageCache:
         if not kept:
             first = type(transform[0]).__name__ if transform else "nothing"
             raise DatasetError(
-                f"cache: the first transform must be Resize or CenterCrop, whose result is kept, and it is {first}; put "
-                'dict(type="Resize", size=256) before one that draws its crop at random, or leave cache out'
+                f"cache: the first transform must be Resize or CenterCrop, whose result is kept, and it is {first}; "
+                'put dict(type="Resize", size=256) before one that draws its crop at random, or leave cache out'
             )
         self.steps = list(transform[:kept])
         made_by = (torch.__version__, torchvision_version, simplejpeg.__version__, pillow_version)
@@ -98,13 +98,14 @@ class ImageCache:
                     file.write(np.array(image.shape[1:], dtype="<u4").tobytes())
                     file.write(image.permute(1, 2, 0).contiguous().numpy().data)
                     file.close()
-                    os.replace(file.name, path)
+                    Path(file.name).replace(path)
                 except BaseException:
                     Path(file.name).unlink(missing_ok=True)
                     raise
         except OSError as fault:
             raise DatasetError(
-                f"cache: {path} cannot be written ({fault.strerror}); make room, name another folder, or leave cache out"
+                f"cache: {path} cannot be written ({fault.strerror}); make room, name another folder, or leave cache "
+                "out"
             ) from fault
 
     def prepare(self, images: int) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_what_cannot_be_written_leaves_nothing_half_made(make, tmp_path, monkeyp
 
     dataset = make(SQUASH)
     dataset.cache_in(tmp_path / "kept")
-    monkeypatch.setattr("metricforge.datasets.image_cache.os.replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(DatasetError, match=r"cannot be written \(No space left on device\); make room, name another"):
         dataset[0]
     assert [file.name for file in dataset.cache.folder.rglob("*") if file.is_file()] == ["transform.txt"]
