@@ -94,8 +94,9 @@ class MetricLearner(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings (B, D) float32 of ``images`` (B, 3, H, W) uint8."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_backbone):
-            # in place: on a CPU a second batch of floats costs more than the arithmetic
-            features = self.backbone((images - self.mean).div_(self.std))  # (B, F)
+            # in place: on a CPU a second batch of floats, whose pages the system hands out anew, costs most of the time
+            pixels = images.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+            features = self.backbone(pixels)  # (B, F)
         return self.head(features).float()  # (B, D)
 
     def forward(self, images: Tensor, labels: Tensor, shared: SharedEmbedding | None = None) -> LossOutput:
