@@ -11,7 +11,7 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class AMI(ClusterEvaluator):
-    """Mutual information of k-means clusters and classes, adjusted for chance, as ``ami``, at most 1.
+    """Mutual information of clusters and classes, adjusted for chance, as ``ami``, at most 1.
 
     ``(I - E[I]) / ((H1 + H2) / 2 - E[I])``, where E[I] is the expectation over random clusterings of the same cluster
     sizes (Vinh, Epps and Bailey, JMLR 2010, with the arithmetic mean): 0 is chance, and slightly negative is worse.

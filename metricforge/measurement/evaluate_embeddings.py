@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, QueryScores, collect_query_scores, describe_protocol, evaluate
+from metricforge.evaluation.context import Progress, no_progress
 from metricforge.interfaces import Similarity
 from metricforge.measurement.score_names import build_evaluators
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
@@ -24,11 +25,15 @@ DEFAULT_SCORES = ("recall@1", "map@r", "r_precision", "nmi")
 
 @dataclass(frozen=True)
 class Measurement:
-    """``scores`` in the order asked for, the ``protocol`` they were measured by, and the ``context`` of both."""
+    """``scores`` in the order asked for, the ``protocol`` they were measured by, and the ``context`` of both.
+
+    ``queries`` is what each query scored, under the ids it came with; None where no score is a mean over queries.
+    """
 
     scores: dict[str, float]
     protocol: dict[str, object]
     context: EvaluationContext
+    queries: QueryScores | None
 
 
 def evaluate_embeddings(
@@ -38,6 +43,7 @@ def evaluate_embeddings(
     similarity: Literal["cosine", "euclidean", "hamming"] | Similarity = "cosine",
     seed: int = 0,
     device: torch.device | str = "cpu",
+    progress: Progress = no_progress,
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -51,6 +57,8 @@ def evaluate_embeddings(
         similarity: a name, or any similarity.
         seed: of k-means.
         device: where neighbours are searched.
+        progress: called with the name of a task and its number of steps, opens a bar and gives the function that
+            advances it.
 
     Raises:
         EmbeddingsError: for an unknown score or similarity, sets of different kinds or dimensions, a K beyond the
@@ -74,7 +82,13 @@ def evaluate_embeddings(
             for one, its_labels, its_ids in zip(sets, labels, ids, strict=True)
         ]
         context = EvaluationContext(
-            embedded[0], similarity, None if gallery is None else embedded[1], seed, device, shared_ids=share_ids
+            embedded[0],
+            similarity,
+            None if gallery is None else embedded[1],
+            seed,
+            device,
+            shared_ids=share_ids,
+            progress=progress,
         )
         found = evaluate(context, evaluators)
     except ValueError as fault:
@@ -84,7 +98,8 @@ def evaluate_embeddings(
         "name": " searched in ".join(one.source for one in sets),
         "fingerprint": _fingerprint(sets),
     }
-    return Measurement({name: found[name] for name in scores}, protocol, context)
+    by_query = collect_query_scores(context, evaluators, queries.ids)
+    return Measurement({name: found[name] for name in scores}, protocol, context, by_query)
 
 
 def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -28,6 +28,7 @@ PLAIN: dict[str, Callable[[], Evaluator]] = {
     "map": MeanAveragePrecision,
     "mrr": MRR,
     "nmi": NMI,
+    "nmi_geometric": lambda: NMI("geometric"),
     "ami": AMI,
     "f1": PairF1,
 }
@@ -63,9 +64,10 @@ def build_evaluators(scores: Sequence[str]) -> list[Evaluator]:
         elif score.startswith(TAR) and (far := _rate(score.removeprefix(TAR))) is not None:
             fars.append(far)
         elif score not in VERIFICATION:
+            candidates = [*KNOWN, *(f"{known}@1" for known in AT_K)]
             raise EmbeddingsError(
-                f'scores: "{score}" is no score;{nearest(score, [*KNOWN, *(f"{known}@1" for known in AT_K)])} '
-                f"there are {', '.join(KNOWN)}, with K a whole number from 1 on and F a rate such as 0.001"
+                f'scores: "{score}" is no score;{nearest(score, candidates, shown=list(KNOWN))}; '
+                "K is a whole number from 1 on and F a rate such as 0.001"
             )
     evaluators += [AT_K[name](cutoffs) for name, cutoffs in ks.items()]
     if fars or any(name in scores for name in VERIFICATION):

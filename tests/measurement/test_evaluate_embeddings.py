@@ -96,16 +96,16 @@ def test_a_k_beyond_the_gallery_other_dimensions_and_an_unknown_similarity_are_r
 def test_every_known_score_is_given_by_an_evaluator():
     names = [
         *("recall@1", "recall@4", "precision@2", "cmc@3", "ncm@1", "map@r", "r_precision", "map", "mrr"),
-        *("nmi", "ami", "f1", "roc_auc", "eer", "tar@far=0.01"),
+        *("nmi", "nmi_geometric", "ami", "f1", "roc_auc", "eer", "tar@far=0.01"),
     ]
     found = evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=names, similarity="euclidean")
     assert list(found.scores) == names
-    assert len(build_evaluators(names)) == 12
+    assert len(build_evaluators(names)) == 13
 
 
 @pytest.mark.parametrize("name", ["recal@1", "recall@0", "recall@01", "recall", "recall@²", "tar@far=2", "tar@far=x"])
 def test_an_unknown_score_is_named_with_those_there_are(name):
-    with pytest.raises(EmbeddingsError, match=r"is no score.*there are map@r"):
+    with pytest.raises(EmbeddingsError, match=r"is no score; .*known: map@r, "):
         build_evaluators([name])
     with pytest.raises(EmbeddingsError, match="distinct names, at least one, got nmi"):
         build_evaluators(["nmi", "nmi"])
