@@ -10,7 +10,7 @@ class ClusterEvaluator(Evaluator):
     """Scores of ``context.clusters()``."""
 
     def counts(self, context: EvaluationContext) -> dict[str, int]:
-        return {"clusters_found": len(set(context.clusters().tolist()))}
+        return {} if context.clusters_found is None else {"clusters_found": context.clusters_found}
 
     def protocol(self) -> dict[str, object]:
         return {"clusters": "those of `clustering`"}

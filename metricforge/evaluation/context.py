@@ -285,6 +285,11 @@ class EvaluationContext:
         with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
             return self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
 
+    @property
+    def clusters_found(self) -> int | None:
+        """How many clusters there are; None where no score has asked for them."""
+        return len(np.unique(self._clusters)) if "_clusters" in self.__dict__ else None
+
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""
         return {**self.clustering.protocol(), "clusters": self.num_classes, "seed": self.seed}
