@@ -23,9 +23,10 @@ TOP_LEVEL = {
     "model": "backbone, head, similarity, miner and loss",
     "data_root": "the folder of the training and the test set, in place of their own root",
     "train_dataloader": (
-        "dataset, sampler, num_workers, unreadable: error (by default) or skip, and decode: fast (by default) or full"
+        "dataset, sampler, num_workers, unreadable: error (by default) or skip, decode: fast (by default) or full, and "
+        "cache: a folder"
     ),
-    "test_dataloader": "dataset, batch_size, num_workers, and decode: full (by default) or fast",
+    "test_dataloader": "dataset, batch_size, num_workers, decode: full (by default) or fast, and cache: a folder",
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
@@ -125,7 +126,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     if train and config.get("train_dataloader"):
         faults += _train_dataloader_faults(config["train_dataloader"])
     if config.get("test_dataloader"):
-        known = {"dataset", "batch_size", "num_workers", "decode"}
+        known = {"dataset", "batch_size", "num_workers", "decode", "cache"}
         faults += _part_faults(config["test_dataloader"], "test_dataloader", known, {"dataset"})
     for key in ("evaluators", "final_evaluators"):
         for number, evaluator in enumerate(config.get(key) or []):
@@ -164,7 +165,8 @@ def _class_of(registry: Registry, cfg: Any) -> Any:
 
 def _train_dataloader_faults(loader: Any) -> list[str]:
     path = "train_dataloader"
-    faults = _part_faults(loader, path, {"dataset", "sampler", "num_workers", "unreadable", "decode"}, {"dataset"})
+    known = {"dataset", "sampler", "num_workers", "unreadable", "decode", "cache"}
+    faults = _part_faults(loader, path, known, {"dataset"})
     if not isinstance(loader, Mapping):
         return faults
     if loader.get("unreadable", "error") not in ("error", "skip"):
@@ -186,6 +188,8 @@ def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> l
     faults = [f"{path}.{key}: there is no such key;{nearest(key, sorted(known))}" for key in part if key not in known]
     if part.get("decode", "full") not in ("full", "fast"):
         faults.append(f'{path}.decode: {part["decode"]!r} must be "full" or "fast"')
+    if not isinstance(part.get("cache", ""), str):
+        faults.append(f"{path}.cache: {part['cache']!r} must be the name of a folder")
     for key in sorted(datasets):
         if not part.get(key):
             faults.append(f"{path}.{key}: is missing; choose one of {KINDS['dataset'].names()}")

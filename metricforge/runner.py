@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS
 from rich.console import Console
 
 from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.datasets import ImageDataset, ImageFileDataset
 from metricforge.engine.baseline_hook import BaselineHook
 from metricforge.engine.checkpoint_hook import CheckpointHook
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
@@ -93,12 +94,12 @@ def build_runner(
     train_set = None
     if weights is None:
         train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
-        train_set.reduced_decoding = cfg.train_dataloader.get("decode", "fast") == "fast"
+        _set_reading(train_set, cfg.train_dataloader, "train_dataloader", decode="fast")
         num_classes = train_set.num_classes
     else:
         num_classes = load_checkpoint(weights)["meta"]["num_classes"]
     test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
-    test_set.reduced_decoding = cfg.test_dataloader.get("decode", "full") == "fast"
+    _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
     faults = check_config(cfg, train=weights is None, num_classes=num_classes)
     if faults:
         raise ConfigError(faults, source)
@@ -106,7 +107,7 @@ def build_runner(
     run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
-    model = MetricLearner.from_config(cfg.model, num_classes)
+    model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
     evaluation_loading = dict(
         batch_size=cfg.test_dataloader.get("batch_size", 256),
         num_workers=cfg.test_dataloader.get("num_workers", 0),
@@ -138,7 +139,7 @@ def build_runner(
         if isinstance(sampler, EmbeddingBatchSampler):
             seen_as_tested = copy(train_set)
             seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random
-            seen_as_tested.reduced_decoding = test_set.reduced_decoding
+            _set_reading(seen_as_tested, cfg.test_dataloader, "test_dataloader", decode="full")
             hooks.append(EmbeddingBankHook(sampler, build_test_loader(seen_as_tested, **evaluation_loading)))
     test_loader = build_test_loader(test_set, **evaluation_loading)
     evaluators, final_evaluators = (
@@ -169,6 +170,17 @@ def build_runner(
             resume=resume,
             weights=weights,
         )
+
+
+def _set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, decode: str) -> None:
+    """How the images of ``dataset`` are decoded and kept, as ``loader`` says; ``decode`` is the default."""
+    dataset.reduced_decoding = loader.get("decode", decode) == "fast"
+    if isinstance(dataset, ImageFileDataset):
+        dataset.cache = None
+    if loader.get("cache"):
+        if not isinstance(dataset, ImageFileDataset):
+            raise ConfigError([f"{path}.cache: the images of {type(dataset).__name__} are no files; leave it out"])
+        dataset.cache_in(loader["cache"])
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import scipy.io
 
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import images_by_class
-from metricforge.datasets.split_counts import check_counts as check_split_counts
-from metricforge.datasets.split_counts import check_files
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 
@@ -61,8 +61,7 @@ class Cars196Dataset(ImageFileDataset):
         check_counts: bool = True,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        if split not in COUNTS:
-            raise ValueError(f'split must be "train" or "test", got {split!r}')
+        check_split(split)
         folder = Path(root).expanduser().absolute()
         listing = _read_listing(folder)
         if crop and listing.boxes is None:
@@ -97,13 +96,13 @@ def _read_listing(folder: Path) -> _Listing:
     tree = [folder / part for part in ("train", "test") if (folder / part).is_dir()] or [folder]
     if folder.is_dir() and any(entry.is_dir() for part in tree for entry in part.iterdir()):
         return _read_tree(folder, tree)
-    found = "which holds none of these layouts" if folder.is_dir() else "which does not exist"
-    raise DatasetError(
-        f"Cars196 was looked for in {folder}, {found}.\n"
-        "  expected there: cars_annos.mat and car_ims/000001.jpg ...,\n"
-        "    or devkit/*.mat, cars_train/ and cars_test/, or one folder a class, also below train/ and test/\n"
-        "  to get it: metricforge data prepare cars196 --from car_ims.tgz --from cars_annos.mat\n"
-        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
+    raise absence(
+        "Cars196",
+        folder,
+        "holds none of these layouts",
+        "cars_annos.mat and car_ims/000001.jpg ...,\n"
+        "    or devkit/*.mat, cars_train/ and cars_test/, or one folder a class, also below train/ and test/",
+        "metricforge data prepare cars196 --from car_ims.tgz --from cars_annos.mat",
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.split_counts import check_counts as check_split_counts
-from metricforge.datasets.split_counts import check_files
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 
@@ -45,13 +45,12 @@ class CUB200Dataset(ImageFileDataset):
         check_counts: bool = True,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        if split not in COUNTS:
-            raise ValueError(f'split must be "train" or "test", got {split!r}')
+        check_split(split)
         folder = Path(root).expanduser().absolute()
         expected = (*_EXPECTED, "bounding_boxes.txt") if crop else _EXPECTED
         absent = [name for name in expected if not (folder / name).exists()]
         if absent:
-            raise DatasetError(_absent(folder, absent))
+            raise _absence(folder, absent)
         names = _read_table(folder / "classes.txt")
         files = _read_table(folder / "images.txt")
         class_of = {image: int(number) for image, number in _read_table(folder / "image_class_labels.txt").items()}
@@ -81,15 +80,15 @@ class CUB200Dataset(ImageFileDataset):
         )
 
 
-def _absent(folder: Path, absent: list[str]) -> str:
-    found = "which does not exist" if not folder.is_dir() else f"which lacks {', '.join(absent)}"
-    return (
-        f"CUB-200-2011 was looked for in {folder}, {found}.\n"
-        "  expected there: images.txt, image_class_labels.txt, classes.txt and images/<class>/<image>.jpg\n"
-        "  to get it: metricforge data prepare cub200\n"
+def _absence(folder: Path, absent: list[str]) -> DatasetError:
+    return absence(
+        "CUB-200-2011",
+        folder,
+        f"lacks {', '.join(absent)}",
+        "images.txt, image_class_labels.txt, classes.txt and images/<class>/<image>.jpg",
+        "metricforge data prepare cub200\n"
         "  or download CUB_200_2011.tgz (1.2 GB) from https://www.vision.caltech.edu/datasets/cub_200_2011/\n"
-        f"  and unpack it with: tar xf CUB_200_2011.tgz -C {folder.parent}\n"
-        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
+        f"  and unpack it with: tar xf CUB_200_2011.tgz -C {folder.parent}",
     )
 
 

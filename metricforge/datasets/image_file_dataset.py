@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from metricforge.datasets.image_cache import ImageCache
 from metricforge.datasets.image_dataset import ImageDataset
 from metricforge.datasets.jpeg_file import JpegFile
 from metricforge.datasets.reduced_decoding import Region, decode_for
@@ -21,7 +22,8 @@ from metricforge.errors import DatasetError
 class ImageFileDataset(ImageDataset):
     """Images that lie as files under ``root``; a subclass says which, and of which class each is.
 
-    A picture that its camera recorded sideways (EXIF orientation) is turned upright.
+    A picture that its camera recorded sideways (EXIF orientation) is turned upright. ``cache_in`` spares later epochs
+    the decoding.
 
     Args:
         root: the folder that ``files`` are relative to.
@@ -30,6 +32,8 @@ class ImageFileDataset(ImageDataset):
             bottom excluded. None: whole images.
         name: see ImageDataset, as for the arguments that follow.
     """
+
+    cache: ImageCache | None = None
 
     def __init__(
         self,
@@ -68,10 +72,35 @@ class ImageFileDataset(ImageDataset):
         upright = ImageOps.exif_transpose(image)
         return upright if self.boxes is None else upright.crop(self._box(index, *upright.size))
 
+    def cache_in(self, folder: str | Path) -> None:
+        """From now on keeps images in ``folder`` as they are after the first transforms; ImageCache has the rules.
+
+        ``reduced_decoding`` is set before.
+
+        Raises:
+            DatasetError: if the first transform draws at random, or there is no room.
+        """
+        reader = f"{type(self).__module__}.{type(self).__qualname__}" if self._opens_files_itself() else ""
+        place = Path(folder).expanduser().absolute()
+        self.cache = ImageCache(place, self.transform, self.reduced_decoding, reader)
+        self.cache.prepare(len(self))
+
     def _begin(self, index: int) -> tuple[Tensor, int]:
-        # A subclass with a load of its own opens files otherwise, and then only it can.
-        own = type(self).load is not ImageFileDataset.load
-        jpeg = None if own else JpegFile.open(self.root / self.files[index])
+        if self.cache is None:
+            return self._decode(index)
+        box = None if self.boxes is None else self.boxes[index].tolist()
+        key = self.cache.key(self.root / self.files[index], box)
+        kept = None if key is None else self.cache.get(key)
+        if kept is None:
+            kept, done = self._decode(index)
+            for step in self.cache.steps[done:]:
+                kept = step(kept)
+            if key is not None:
+                self.cache.put(key, kept)
+        return kept, len(self.cache.steps)
+
+    def _decode(self, index: int) -> tuple[Tensor, int]:
+        jpeg = None if self._opens_files_itself() else JpegFile.open(self.root / self.files[index])
         if jpeg is None:
             return super()._begin(index)
         area = Region(0, 0, jpeg.height, jpeg.width)
@@ -80,6 +109,10 @@ class ImageFileDataset(ImageDataset):
             area = Region(top, left, bottom - top, right - left)
         decoded = decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding)
         return super()._begin(index) if decoded is None else decoded
+
+    def _opens_files_itself(self) -> bool:
+        # A subclass with a load of its own opens files otherwise, and then only it can.
+        return type(self).load is not ImageFileDataset.load
 
     def _box(self, index: int, width: int, height: int) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of what image ``index`` is cropped to; DatasetError if that lies not in it."""

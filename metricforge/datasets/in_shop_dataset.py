@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.split_counts import check_counts as check_split_counts
-from metricforge.datasets.split_counts import check_files
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 from metricforge.structures import Role
@@ -47,14 +47,13 @@ class InShopDataset(ImageFileDataset):
         check_counts: bool = True,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        if split not in ("train", "test"):
-            raise ValueError(f'split must be "train" or "test", got {split!r}')
+        check_split(split)
         folder = Path(root).expanduser().absolute()
         lists = [file for file in (folder / _LIST, folder / "Eval" / _LIST) if file.is_file()]
         images = [below for below in (folder, folder / "Img") if (below / "img").is_dir()]
         if not lists or not images:
             absent = [name for name, found in ((_LIST, lists), ("img", images)) if not found]
-            raise DatasetError(_absent(folder, absent))
+            raise _absence(folder, absent)
         parts = ("train",) if split == "train" else ("query", "gallery")
         rows = sorted((item, file, part) for file, item, part in _read_list(lists[0]) if part in parts)
         files = [file for _, file, _ in rows]
@@ -77,13 +76,13 @@ class InShopDataset(ImageFileDataset):
         )
 
 
-def _absent(folder: Path, absent: list[str]) -> str:
-    found = f"which lacks {' and '.join(absent)}" if folder.is_dir() else "which does not exist"
-    return (
-        f"In-Shop was looked for in {folder}, {found}.\n"
-        f"  expected there: {_LIST} (or Eval/{_LIST}) and img/WOMEN/.../<image>.jpg (or Img/img/...)\n"
-        f"  to get it: metricforge data prepare inshop --from img.zip --from {_LIST}\n"
-        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
+def _absence(folder: Path, absent: list[str]) -> DatasetError:
+    return absence(
+        "In-Shop",
+        folder,
+        f"lacks {' and '.join(absent)}",
+        f"{_LIST} (or Eval/{_LIST}) and img/WOMEN/.../<image>.jpg (or Img/img/...)",
+        f"metricforge data prepare inshop --from img.zip --from {_LIST}",
     )
 
 

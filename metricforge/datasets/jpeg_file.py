@@ -23,7 +23,8 @@ _UPRIGHT = {
     7: (True, True, True),
     8: (True, True, False),
 }
-# Without these bytes a file holds one picture that lies as it is stored, and Pillow's slower look at it can be spared.
+# The segments before the picture in which it may say that it lies otherwise than it is stored, or that others follow.
+_APP1, _APP2, _START_OF_SCAN = 0xE1, 0xE2, 0xDA
 _MARKS_OF_MORE = (b"Exif", b"Orientation", b"MPF")
 # By these libjpeg scales within the inverse transform itself, which is what makes it fast.
 FACTORS = (8, 4, 2)
@@ -48,7 +49,7 @@ class JpegFile:
         """The file at ``path``, or None if Pillow should read it."""
         try:
             data = path.read_bytes()
-            if not any(mark in data for mark in _MARKS_OF_MORE):
+            if not _may_hold_more(data):
                 height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
                 few = Image.MAX_IMAGE_PIXELS is None or height * width <= Image.MAX_IMAGE_PIXELS
                 return cls(data, height, width, 1) if few and colours in ("YCbCr", "RGB", "Gray") else None
@@ -82,3 +83,17 @@ class JpegFile:
         transpose, flip_rows, flip_columns = _UPRIGHT[self._orientation]
         turned = stored.transpose(1, 0, 2) if transpose else stored
         return np.ascontiguousarray(turned[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+
+
+def _may_hold_more(data: bytes) -> bool:
+    """False only of one picture that lies as it is stored, so that Pillow's slower look at the file can be spared."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == _START_OF_SCAN:
+            return False
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker in (_APP1, _APP2) and any(mark in data[position:end] for mark in _MARKS_OF_MORE):
+            return True
+        position = end
+    return True

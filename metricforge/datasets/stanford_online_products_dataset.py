@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.split_counts import check_counts as check_split_counts
-from metricforge.datasets.split_counts import check_files
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 
@@ -43,12 +43,11 @@ class StanfordOnlineProductsDataset(ImageFileDataset):
         check_counts: bool = True,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        if split not in COUNTS:
-            raise ValueError(f'split must be "train" or "test", got {split!r}')
+        check_split(split)
         folder = Path(root).expanduser().absolute()
         source = folder / f"Ebay_{split}.txt"
         if not source.is_file():
-            raise DatasetError(_absent(folder, source.name))
+            raise _absence(folder, source.name)
         products, kinds, files = _read_list(source)
         order = sorted(range(len(files)), key=lambda i: (products[i], files[i]))
         files = [files[i] for i in order]
@@ -73,13 +72,13 @@ class StanfordOnlineProductsDataset(ImageFileDataset):
         )
 
 
-def _absent(folder: Path, name: str) -> str:
-    found = f"which lacks {name}" if folder.is_dir() else "which does not exist"
-    return (
-        f"Stanford Online Products was looked for in {folder}, {found}.\n"
-        "  expected there: Ebay_train.txt, Ebay_test.txt and <kind>_final/<image>.JPG\n"
-        "  to get it: metricforge data prepare sop\n"
-        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
+def _absence(folder: Path, name: str) -> DatasetError:
+    return absence(
+        "Stanford Online Products",
+        folder,
+        f"lacks {name}",
+        "Ebay_train.txt, Ebay_test.txt and <kind>_final/<image>.JPG",
+        "metricforge data prepare sop",
     )
 
 

@@ -60,7 +60,7 @@ class EvaluationLoop(BaseLoop):
                 "iteration": self.runner.trained_iterations,
                 "baselines": self.runner.baseline_scores,
             }
-            queries = collect_query_scores(self.context, self._evaluators(final))
+            queries = collect_query_scores(self.context, self._evaluators(final), nearest=final)
             write_scores(self.runner.run_dir / "scores.json", scores, protocol, queries)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)

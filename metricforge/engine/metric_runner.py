@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from metricforge.datasets import ImageFileDataset
 from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
 from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.history import History
@@ -149,6 +150,10 @@ class MetricRunner(Runner):
         if self._train_dataloader is not None:
             self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")
         self.say(f"test     {self._test_dataloader.dataset.describe()}")
+        train_set = None if self._train_dataloader is None else self._train_dataloader.dataset.dataset
+        for dataset in (train_set, self._test_dataloader.dataset):
+            if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
+                self.say(f"cache    {dataset.cache.describe(len(dataset))}")
         where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"
         self.say(f"run      {self.run_dir}, seed {self.seed}, on {where}\n")
 

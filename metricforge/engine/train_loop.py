@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from metricforge.engine.data_loading import SeededBatches
 from metricforge.engine.row_shards import find_row_shards
-from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.engine.seeding import derive_seed, seed_all, seed_host
 from metricforge.engine.shared_step import SharedStep
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
@@ -133,7 +133,9 @@ class ResumableTrainLoop(BaseLoop):
             labels, ids = self.processes.gather_columns(torch.stack([batch["label"], batch["id"]]))  # (B,) each
             batch = batch | {"label": labels, "id": ids}
         self.runner.call_hook("before_train_iter", batch_idx=number, data_batch=batch)
-        seed_all(derive_seed(self.runner.seed, self._epoch, number))
+        # on a CPU nothing is drawn on other devices, and seeding these formats the stack each time
+        seed_update = seed_host if self.runner.device.type == "cpu" else seed_all
+        seed_update(derive_seed(self.runner.seed, self._epoch, number))
         on_device = {key: batch[key].to(self.runner.device, non_blocking=True) for key in ("image", "label")}
         outputs = self.runner.model.train_step(on_device, optim_wrapper=self.runner.optim_wrapper, shared=self._shared)
         self.runner.losses.add(self._epoch, self._iter, batch["id"], outputs)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ import torch
 from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
-from metricforge.evaluation.whole_rankings import WholeRankings, rank_whole_gallery
+from metricforge.evaluation.right_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.structures import EmbeddingSet
+
+if TYPE_CHECKING:
+    from metricforge.evaluation.rank_evaluator import RankEvaluator
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -220,10 +224,37 @@ class EvaluationContext:
         """The scores that ``evaluator`` gave here; none before it was asked."""
         return self._score_names.get(id(evaluator), (evaluator, ()))[1]
 
-    @cached_property
-    def whole_rankings(self) -> WholeRankings:
-        """What the ranking of the whole gallery says of each query, computed once."""
-        return rank_whole_gallery(self)
+    def read_ranks(self, evaluators: Sequence[RankEvaluator]) -> None:
+        """Finds the ranks of the right images once, and has all ``evaluators`` read them, but those that have."""
+        waiting = [evaluator for evaluator in evaluators if id(evaluator) not in self._per_query]
+        if not waiting:
+            return
+        depth = self._depth(waiting)
+        values: list[dict[str, list[np.ndarray[Any, Any]]]] = [{} for _ in waiting]
+        for ranks in self._right_ranks(depth):
+            for evaluator, its_values in zip(waiting, values, strict=True):
+                for name, block in evaluator.from_ranks(ranks).items():
+                    its_values.setdefault(name, []).append(block)
+        for evaluator, its_values in zip(waiting, values, strict=True):
+            whole = {name: np.concatenate(blocks) for name, blocks in its_values.items()}
+            self._per_query[id(evaluator)] = evaluator, whole
+
+    def neighbours_for_ranks(self, evaluators: Sequence[RankEvaluator]) -> int:
+        """How many neighbours ``read_ranks`` would ask for: 0 where the ranks are counted without any."""
+        depth = self._depth(evaluators)
+        return depth.largest(self) if evaluators and is_read_from_neighbours(self, depth) else 0
+
+    def _depth(self, evaluators: Sequence[RankEvaluator]) -> Depth:
+        return functools.reduce(Depth.joined, (evaluator.ranks_needed(self) for evaluator in evaluators), Depth())
+
+    def values_from_ranks(self, evaluator: RankEvaluator) -> dict[str, np.ndarray[Any, Any]]:
+        """What ``evaluator`` read from the ranks (Q,), by name; they are found now unless ``read_ranks`` has."""
+        self.read_ranks([evaluator])
+        return self._per_query[id(evaluator)][1]
+
+    def _right_ranks(self, depth: Depth) -> Iterator[RightRanks]:
+        with self.progress(f"ranking by {type(self.similarity).__name__}", len(self.queries)) as advance:
+            yield from right_ranks(self, depth, advance)
 
     @property
     def num_classes(self) -> int:

@@ -59,16 +59,16 @@ class QueryScores:
 
 
 def collect_query_scores(
-    context: EvaluationContext, evaluators: Sequence[Evaluator], ids: Column | None = None
+    context: EvaluationContext, evaluators: Sequence[Evaluator], ids: Column | None = None, *, nearest: bool = True
 ) -> QueryScores | None:
     """The values of each query behind the scores of ``evaluate(context, evaluators)``; None if no score has any.
-
-    It searches nothing that the scores did not need.
 
     Args:
         context: where ``evaluators`` were evaluated.
         evaluators: the same.
         ids: what the queries are called (Q,); None: the ids they have in ``context``.
+        nearest: whether nearest images are searched where no score needed them, but never by a learned similarity,
+            which takes long; otherwise nothing is searched.
     """
     values = {
         score: column if column.dtype == bool else column.astype(np.float32)
@@ -84,17 +84,17 @@ def collect_query_scores(
         context.queries.labels,
         context.matches > 0,
         values,
-        dict(_nearest_labels(context, evaluators)),
+        dict(_nearest_labels(context, evaluators, search=nearest)),
         context.queries.class_names,
     )
 
 
 def _nearest_labels(
-    context: EvaluationContext, evaluators: Sequence[Evaluator], name: str = ""
+    context: EvaluationContext, evaluators: Sequence[Evaluator], name: str = "", *, search: bool
 ) -> Iterator[tuple[str, Column]]:
-    if context.known_neighbours:
+    if context.known_neighbours or (search and context.similarity.search is not None):
         yield name, context.gallery.labels[context.neighbours(1)[:, 0]]
     for evaluator in evaluators:
         if isinstance(evaluator, NestedEvaluator):
             inner = f"{name}/{evaluator.name}" if name else evaluator.name
-            yield from _nearest_labels(evaluator.ranking(context), evaluator.evaluators, inner)
+            yield from _nearest_labels(evaluator.ranking(context), evaluator.evaluators, inner, search=search)

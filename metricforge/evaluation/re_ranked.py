@@ -10,6 +10,7 @@ import numpy as np
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
 from metricforge.evaluation.nested_evaluator import NestedEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
 from metricforge.evaluation.reranked_context import RerankedContext
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
@@ -81,7 +82,9 @@ class ReRanked(NestedEvaluator):
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
         reranked = self.ranking(context)
-        reranked.prefetch(max([1, *self.agreement, *(e.neighbours_needed(reranked) for e in self.evaluators)]))
+        by_rank = [each for each in self.evaluators if isinstance(each, RankEvaluator)]
+        needed = [each.neighbours_needed(reranked) for each in self.evaluators]
+        reranked.prefetch(max([1, *self.agreement, *needed, reranked.neighbours_for_ranks(by_rank)]))
         scores = evaluate(reranked, self.evaluators) if self.evaluators else {}
         for k in self.agreement:
             scores[f"agreement@{k}"] = _overlap(reranked.neighbours(k), context.neighbours(k))

@@ -78,3 +78,16 @@ def test_a_truncated_file_is_left_to_pillow(tmp_path):
     photo(100, 100).filter(ImageFilter.DETAIL).save(stream, format="JPEG")
     (tmp_path / "a.jpg").write_bytes(stream.getvalue()[:-500])
     assert JpegFile.open(tmp_path / "a.jpg").pixels() is None
+
+
+def test_what_lies_beside_a_picture_in_its_file_is_looked_for_in_its_segments_alone(tmp_path, monkeypatch):
+    opened = []
+    image_open = Image.open
+    monkeypatch.setattr(Image, "open", lambda source: opened.append(source) or image_open(source))
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.save(tmp_path / "comment.jpg", comment=b"Exif and Orientation, in words")
+    picture.save(tmp_path / "turned.jpg", exif=turned)
+    assert (JpegFile.open(tmp_path / "comment.jpg").height, opened) == (40, [])
+    assert (JpegFile.open(tmp_path / "turned.jpg").height, len(opened)) == (60, 1)

@@ -71,7 +71,7 @@ def test_queries_that_search_a_gallery_find_its_classes():
     assert found.has_match.tolist() == [True, True, True, False]
 
 
-def test_each_ranking_has_its_own_nearest_classes_and_none_is_searched_for_them(monkeypatch):
+def test_each_ranking_has_its_own_nearest_classes_and_a_learned_one_is_not_searched_for_them(monkeypatch):
     images = EmbeddingSet(np.tile(POINTS, (1, 8)), LABELS_OF_TWO)
     experiment = EvaluationContext(images, FirstNumber())
     evaluators = [
@@ -79,16 +79,24 @@ def test_each_ranking_has_its_own_nearest_classes_and_none_is_searched_for_them(
         ReRanked(EuclideanSimilarity(), [RecallAtK((1,))], shortlist=2, agreement=[]),
     ]
     evaluate(experiment, evaluators)
-    monkeypatch.setattr(context, "search_neighbours", None)
+    search = context.search_neighbours
+
+    def search_by_fixed_ones(queries, gallery, similarity, *arguments, **options):
+        assert not isinstance(similarity, FirstNumber)
+        return search(queries, gallery, similarity, *arguments, **options)
+
+    monkeypatch.setattr(context, "search_neighbours", search_by_fixed_ones)
     found = collect_query_scores(experiment, evaluators)
     assert list(found.nearest) == ["binary", "reranked"]  # the slow learned score was not asked
     assert found.nearest["binary"].tolist() == [4, 6, 4, 4]  # 0 is alone, the others tie: by sample order
     assert found.nearest["reranked"].tolist() == [4, 6, 4, 6]
 
 
-def test_scores_of_the_whole_ranking_alone_leave_the_nearest_unknown():
-    found = collected(EvaluationContext(EmbeddingSet(POINTS, LABELS), EuclideanSimilarity()), MRR())
-    assert found.nearest == {}
+def test_nothing_is_searched_for_the_nearest_classes_unless_they_are_asked_for():
+    experiment = EvaluationContext(EmbeddingSet(POINTS, LABELS), EuclideanSimilarity())
+    evaluate(experiment, [MRR()])
+    assert collect_query_scores(experiment, [MRR()], nearest=False).nearest == {}
+    assert collect_query_scores(experiment, [MRR()]).nearest[""].tolist() == [4, 6, 4, 6]
 
 
 def test_without_a_score_of_queries_there_is_nothing_to_keep():
@@ -105,8 +113,8 @@ def test_ids_of_text_and_names_of_classes_are_kept():
 
 def test_values_are_computed_once(monkeypatch):
     asked = []
-    compute = RecallAtK.per_query
-    monkeypatch.setattr(RecallAtK, "per_query", lambda self, given: asked.append(self.ks) or compute(self, given))
+    compute = RecallAtK.from_ranks
+    monkeypatch.setattr(RecallAtK, "from_ranks", lambda self, ranks: asked.append(self.ks) or compute(self, ranks))
     nested = ScoresBySimilarity("cosine", CosineSimilarity(), [RecallAtK((2,))])
     collected(EvaluationContext(EmbeddingSet(POINTS, LABELS), EuclideanSimilarity()), RecallAtK((1,)), nested)
     assert asked == [(1,), (2,)]

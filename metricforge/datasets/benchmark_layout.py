@@ -1,4 +1,4 @@
-"""Whether a benchmark is whole: the numbers of classes and images that its authors published."""
+"""What the readers of the benchmarks' official layouts share: which split, whether it is there, whether it is whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metricforge.errors import DatasetError
+
+
+def check_split(split: str) -> None:
+    """Raises ValueError unless ``split`` is one that the papers have."""
+    if split not in ("train", "test"):
+        raise ValueError(f'split must be "train" or "test", got {split!r}')
+
+
+def absence(benchmark: str, folder: Path, fault: str, expected: str, way_out: str) -> DatasetError:
+    """The error that says where ``benchmark`` was looked for, what was expected there, and how to get it.
+
+    Args:
+        benchmark: its name.
+        folder: where it was looked for.
+        fault: what is wrong with the folder, "lacks images.txt"; not said of one that does not exist.
+        expected: what the folder holds.
+        way_out: the command that gets it, and further lines, each indented by two spaces.
+    """
+    found = fault if folder.is_dir() else "does not exist"
+    return DatasetError(
+        f"{benchmark} was looked for in {folder}, which {found}.\n"
+        f"  expected there: {expected}\n"
+        f"  to get it: {way_out}\n"
+        "  if you have it elsewhere: --cfg-options data_root=FOLDER"
+    )
 
 
 def check_counts(

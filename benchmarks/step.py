@@ -1,0 +1,163 @@
+"""Images a second of the whole training loop, beside a loop written by hand with the same model, data and loss.
+
+    python benchmarks/step.py
+
+Ours is ``build_runner(...)``: seeds for every sample and update, checks of the loss, hooks, a log. The loop by hand is
+the shortest that trains. Both embed the same data set with the same network, NormSoftmax and AdamW, in this process, in
+epochs that alternate: after each epoch of ours, an epoch by hand. Checkpoints and validation, which the other has none
+of, are not timed. The ratio is the median of those of neighbouring epochs; on a CPU they are timed in seconds of
+processor time, images decoded in this process, so that other work on the machine disturbs least; on a GPU by the clock.
+
+Exits with 1 where a ratio is below 0.97.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from PIL import Image
+from rich.console import Console
+from torch.utils.data import DataLoader, Subset
+
+from metricforge import build_runner
+from metricforge.datasets import ImageDataset
+from metricforge.registry import DATASETS
+
+REQUIRED = 0.97
+
+# name -> backbone, data set, images of a step, steps of an epoch
+RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], int, int]] = {
+    "GlyphNet on Glyphs": (dict(type="GlyphNet"), dict(type="GlyphDataset", split="train"), 64, 12),
+    "lite0 on 128 pixels": (
+        dict(type="TimmBackbone", name="tf_efficientnet_lite0"),
+        dict(type="NoiseDataset", count=48, size=128),
+        16,
+        3,
+    ),
+}
+
+
+@DATASETS.register_module()
+class NoiseDataset(ImageDataset):
+    """Random pictures (3, size, size) of eight classes, which are made once and kept."""
+
+    def __init__(self, count: int, size: int) -> None:
+        labels = np.arange(count) % 8
+        super().__init__(name="Noise", split="train", labels=labels, class_names=[f"{c}" for c in range(8)])
+        generator = np.random.default_rng(0)
+        self.pictures = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+    def load(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pictures[index])
+
+
+class HandWritten:
+    """The shortest loop that trains the model of ``runner`` anew."""
+
+    def __init__(self, runner: Any, batch: int, steps: int, workers: int) -> None:
+        self.device = runner.device
+        model = type(runner.model).from_config(runner.cfg.model, runner.num_classes)
+        self.parts = torch.nn.ModuleList([model.backbone, model.head, model.loss]).to(self.device).train()
+        self.mean, self.std = model.mean.to(self.device), model.std.to(self.device)
+        self.optimizer = torch.optim.AdamW(self.parts.parameters(), lr=1e-4)
+        self.loader = DataLoader(
+            Subset(DATASETS.build(runner.cfg.train_dataloader.dataset), range(batch * steps)),
+            batch,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def run_epoch(self) -> None:
+        """All batches once."""
+        backbone, head, loss = self.parts
+        for batch in self.loader:
+            images = batch["image"].to(self.device, non_blocking=True).float().sub_(self.mean).div_(self.std)
+            labels = batch["label"].to(self.device, non_blocking=True)
+            loss(head(backbone(images)), labels).total.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+
+class Alternation(Hook):
+    """Times each epoch of the runner's, and then one by hand."""
+
+    priority = "HIGHEST"
+
+    def __init__(self, by_hand: HandWritten, clock: Callable[[], float]) -> None:
+        self.by_hand = by_hand
+        self.clock = clock
+        self.seconds: list[tuple[float, float]] = []  # of ours, and by hand
+
+    def before_train_epoch(self, runner: Any) -> None:
+        self.started = self.clock()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        ours = self.clock() - self.started
+        started = self.clock()
+        self.by_hand.run_epoch()
+        self.seconds.append((ours, self.clock() - started))
+
+
+def measure(name: str, device: torch.device, rounds: int, workers: int) -> float:
+    """Prints a row and returns the ratio."""
+
+    def clock() -> float:
+        if device.type == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    backbone, dataset, batch, steps = RUNS[name]
+    config = dict(
+        model=dict(backbone=backbone, head=dict(type="EmbeddingHead", dim=64), loss=dict(type="NormSoftmaxLoss")),
+        train_dataloader=dict(
+            dataset=dataset,
+            sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=8, samples_per_class=batch // 8)
+            | dict(batches_per_epoch=steps),
+            num_workers=workers,
+        ),
+        test_dataloader=dict(dataset=dataset),
+        evaluators=[dict(type="RecallAtK", ks=[1])],
+        optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-4)),
+        train_cfg=dict(max_epochs=rounds + 1, val_interval=0),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        runner = build_runner(config, work_dir=Path(folder) / "run", device=device, console=Console(quiet=True))
+        alternation = Alternation(HandWritten(runner, batch, steps, workers), clock)
+        runner.register_hook(alternation)
+        runner.train()
+    counted = alternation.seconds[1:]  # the first warms up
+    ours, by_hand = (batch * steps / statistics.median(column) for column in zip(*counted, strict=True))
+    ratio = statistics.median(hand / own for own, hand in counted)
+    print(f"{name:<22}{by_hand:>10,.1f}{ours:>10,.1f}{ratio:>9.3f}", flush=True)
+    return ratio
+
+
+def main() -> int:
+    """Measures, prints, and returns 1 where a ratio is below what is required."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="epochs of each that count")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{'images/s':<22}{'by hand':>10}{'ours':>10}{'ratio':>9}")
+    ratios = [measure(name, arguments.device, arguments.rounds, arguments.workers) for name in RUNS]
+    print(f"\nrequired: {REQUIRED}; {'met' if min(ratios) >= REQUIRED else 'missed'}")
+    return int(min(ratios) < REQUIRED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

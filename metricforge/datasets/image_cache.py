@@ -1,0 +1,145 @@
+"""Images as they are after the first transforms, kept in a folder so that later epochs need not decode them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import __version__ as pillow_version
+from torch import Tensor
+from torchvision import __version__ as torchvision_version
+from torchvision.transforms import v2
+
+from metricforge.errors import DatasetError
+
+# What these make follows from the picture and from what they print of themselves alone.
+DRAW_NOTHING = (v2.Resize, v2.CenterCrop)
+_HEADER = 8
+_TYPICAL = (3, 375, 500)
+
+
+class ImageCache:
+    """uint8 images (3, H, W) in files of their own, after the leading transforms that draw nothing at random.
+
+    An image's file is named after its source's path, size, time of change and box, within a folder named after the
+    transforms, the way of decoding and the versions of what decodes and resizes: what was changed is made anew, and
+    nothing outdated is ever read. A file gets its name when it is written whole, so that any number of workers and
+    processes may share a folder, and a run that is killed does no harm. Whatever is outdated stays until the folder is
+    removed, which may be done at any time.
+
+    Args:
+        folder: where; made if need be.
+        transform: all of a data set's; those before the first other than ``Resize`` and ``CenterCrop`` are applied.
+        reduced: whether JPEGs are decoded at a fraction of their size where that is enough.
+        reader: what opens the files, where that is not what opens any image file.
+
+    Raises:
+        DatasetError: if the first transform is none of the two: there would be nothing to keep but the picture itself.
+    """
+
+    def __init__(
+        self, folder: Path, transform: Sequence[Callable[[Any], Any]], reduced: bool, reader: str = ""
+    ) -> None:
+        kept = 0
+        while kept < len(transform) and type(transform[kept]) in DRAW_NOTHING:
+            kept += 1
+        if not kept:
+            first = type(transform[0]).__name__ if transform else "nothing"
+            raise DatasetError(
+                f"cache: the first transform must be Resize or CenterCrop, whose result is kept, and it is {first}; "
+                'put dict(type="Resize", size=256) before one that draws its crop at random, or leave cache out'
+            )
+        self.steps = list(transform[:kept])
+        made_by = (torch.__version__, torchvision_version, simplejpeg.__version__, pillow_version)
+        self._what = f"{self.steps}\nreduced decoding: {reduced}\nreader: {reader}\nversions: {', '.join(made_by)}\n"
+        self.folder = folder / hashlib.sha256(self._what.encode()).hexdigest()[:12]
+
+    def key(self, file: Path, box: Sequence[int] | None) -> str | None:
+        """What the picture in ``file`` is kept under as it is now, or None if it is not there."""
+        try:
+            state = file.stat()
+        except OSError:
+            return None
+        told = f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0{box}"
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def get(self, key: str) -> Tensor | None:
+        """The image (3, H, W) kept under ``key``, or None."""
+        try:
+            content = np.fromfile(self._path(key), dtype=np.uint8)
+        except OSError:
+            return None
+        if len(content) < _HEADER:
+            return None
+        height, width = content[:_HEADER].view("<u4").tolist()
+        if len(content) != _HEADER + 3 * height * width:  # a disk that lost power
+            return None
+        return torch.from_numpy(content[_HEADER:].reshape(height, width, 3)).permute(2, 0, 1)
+
+    def put(self, key: str, image: Tensor) -> None:
+        """Keeps ``image`` (3, H, W) under ``key``.
+
+        Raises:
+            DatasetError: if it cannot be written.
+        """
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+                try:
+                    file.write(np.array(image.shape[1:], dtype="<u4").tobytes())
+                    file.write(image.permute(1, 2, 0).contiguous().numpy().data)
+                    file.close()
+                    Path(file.name).replace(path)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except OSError as fault:
+            raise DatasetError(
+                f"cache: {path} cannot be written ({fault.strerror}); make room, name another folder, or leave cache "
+                "out"
+            ) from fault
+
+    def prepare(self, images: int) -> None:
+        """Makes the folder and looks whether ``images`` have room in it.
+
+        Raises:
+            DatasetError: if the folder cannot be made, or its disk has no room for what it lacks.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "transform.txt").write_text(self._what, encoding="utf-8")
+        except OSError as fault:
+            raise DatasetError(
+                f"cache: {self.folder} cannot be made ({fault.strerror}); name another folder"
+            ) from fault
+        there = sum(len(files) for _, _, files in os.walk(self.folder)) - 1
+        lacking, free = max(0, images - there) * self._bytes_an_image(), shutil.disk_usage(self.folder).free
+        if lacking > free:
+            raise DatasetError(
+                f"cache: {self.folder} lacks {lacking / 1e9:,.1f} GB for all {images:,} images, and its disk has "
+                f"{free / 1e9:,.1f} GB free; make room, name another folder, or leave cache out"
+            )
+
+    def describe(self, images: int) -> str:
+        """One line, such as ``/tmp/cache/0123456789ab: about 1.15 GB when all 5,864 images are in it``."""
+        return (
+            f"{self.folder}: about {images * self._bytes_an_image() / 1e9:,.2f} GB when all {images:,} images are in it"
+        )
+
+    def _bytes_an_image(self) -> int:
+        image = torch.zeros(_TYPICAL, dtype=torch.uint8)
+        for step in self.steps:
+            image = step(image)
+        return image.numel()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / key[2:]
