@@ -115,7 +115,7 @@ def _print_classes(console: Console, measured: Measurement, count: int) -> None:
     queries = measured.queries
     if queries is None:
         raise EmbeddingsError("--classes: none of the scores is a mean over queries; add recall@1 to --scores")
-    print_worst_classes(console, queries, next(iter(queries.values)), count)
+    print_worst_classes(console, queries, next(name for name in measured.scores if name in queries.values), count)
     if "" in queries.nearest:
         print_confused_classes(console, queries, "", count)
 

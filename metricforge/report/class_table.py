@@ -25,7 +25,7 @@ def print_worst_classes(console: Console, queries: QueryScores, score: str, coun
         ):
             if times > taken_for.get(one, (0, 0))[0]:
                 taken_for[one] = times, other
-    table = Table("class", title=f"the worst by {score}", title_justify="left", title_style="bold", header_style="dim")
+    table = Table("class", header_style="dim")
     table.add_column("queries", justify="right")
     table.add_column(score, justify="right")
     if taken_for:
@@ -41,6 +41,7 @@ def print_worst_classes(console: Console, queries: QueryScores, score: str, coun
             times, other = taken_for.get(label, (0, label))
             cells.append(Text(f"{queries.class_name(other)} ({times:,})" if times else ""))
         table.add_row(*cells)
+    console.print(Text(f"the worst by {score}", style="bold"))
     console.print(table)
 
 
@@ -53,14 +54,7 @@ def print_confused_classes(console: Console, queries: QueryScores, ranking: str,
     pairs = confused_classes(queries, ranking)
     scores = class_scores(queries)
     sizes = dict(zip(scores.labels.tolist(), scores.queries.tolist(), strict=True))
-    table = Table(
-        "class A",
-        "class B",
-        title="the most confused: queries whose nearest image is of the other class",
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-    )
+    table = Table("class A", "class B", header_style="dim")
     table.add_column("A → B", justify="right")
     table.add_column("B → A", justify="right")
     for pair in pairs[:count]:
@@ -71,6 +65,7 @@ def print_confused_classes(console: Console, queries: QueryScores, ranking: str,
             f"{pair.second_as_first:,} of {sizes.get(pair.second, 0):,}",
         )
     if pairs:
+        console.print(Text("the most confused: queries whose nearest image is of the other class", style="bold"))
         console.print(table)
     else:
         console.print("no query's nearest image is of another class", highlight=False)
