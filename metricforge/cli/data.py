@@ -76,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument("--tiny", type=int, default=32, metavar="PIXELS", help="shorter sides below are told of")
     checking.add_argument("--workers", type=int, metavar="N", help="threads; by default one a core")
     checking.add_argument(
+        "--unofficial", action="store_true", help="a benchmark may have other numbers of images than the official ones"
+    )
+    checking.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where findings.csv and findings.png go (default: data_check/NAME)"
     )
     checking.set_defaults(run=check)
@@ -116,7 +119,8 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
         f"\n{target} {'was there already and is whole' if there else 'is ready'}. Its terms of use: {benchmark.home}",
         "Try next:",
         f"  metricforge train {benchmark.config}{options}",
-        f"  metricforge data check {target if arguments.unofficial else benchmark.name}",
+        f"  metricforge data check {benchmark.name}{' --unofficial' if arguments.unofficial else ''}"
+        + (f" --data-dir {arguments.data_dir}" if arguments.data_dir != Path("data") else ""),
     ]
     downloads = arguments.data_dir / ".downloads"
     if not there and downloads.is_dir():
@@ -156,7 +160,9 @@ def _collection(arguments: argparse.Namespace) -> Collection:
     what = Path(arguments.what)
     if arguments.what in BENCHMARKS and not what.exists():
         benchmark = BENCHMARKS[arguments.what]
-        return collection_of_splits(benchmark.splits(arguments.data_dir / benchmark.folder))
+        return collection_of_splits(
+            benchmark.splits(arguments.data_dir / benchmark.folder, check_counts=not arguments.unofficial)
+        )
     if what.suffix.lower() in (".csv", ".parquet"):
         return collection_of_table(what, arguments.root, arguments.train_fraction)
     if what.is_dir():
