@@ -1,4 +1,4 @@
-"""``metricforge data list | prepare | check``: the published benchmarks, and a look through any images."""
+"""``metricforge data list | prepare | check | index``: the published benchmarks, and a look through any images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metricforge.doctor import (
     write_findings,
 )
 from metricforge.errors import DatasetError
-from metricforge.preparation import BENCHMARKS, prepare
+from metricforge.preparation import BENCHMARKS, index_shards, prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the --from files as they are: neither checksums nor the numbers of images must be official",
     )
     preparing.set_defaults(run=prepare_benchmark)
+
+    indexing = commands.add_parser(
+        "index",
+        help="make the index of tar shards that ShardDataset trains on",
+        description="Reads through tar shards of WebDataset's layout (17.jpg beside 17.cls or 17.json) once and writes "
+        "where in which shard each image lies, and its class.",
+    )
+    indexing.add_argument("shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec reads")
+    indexing.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
+    indexing.add_argument("--json-key", metavar="KEY", help="the class stands under this key of the .json files")
+    indexing.set_defaults(run=index)
 
     checking = commands.add_parser(
         "check",
@@ -125,6 +136,21 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
     downloads = arguments.data_dir / ".downloads"
     if not there and downloads.is_dir():
         lines.append(f"The downloaded archives are kept in {downloads}; remove them if you need the room.")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def index(arguments: argparse.Namespace) -> None:
+    """Writes the index and says what to train with."""
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading shards", total=len(arguments.shards))
+        images = index_shards(arguments.shards, arguments.out, arguments.json_key, lambda: bar.advance(task))
+    lines = [
+        f"{arguments.out}: {images:,} images in {len(arguments.shards):,} shards",
+        "A config trains on it with",
+        f'  dataset=dict(type="ShardDataset", table="{arguments.out}", split="train", transform=[...])',
+    ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
