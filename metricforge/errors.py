@@ -42,6 +42,10 @@ class EmbeddingsError(MetricForgeError, ValueError):
     """Embeddings, labels or ids that cannot be scored, or a score that does not exist."""
 
 
+class ComparisonError(MetricForgeError, ValueError):
+    """Runs whose scores are absent, cannot be read or cannot be set side by side."""
+
+
 class UnreadableImageError(DatasetError):
     """An image that cannot be decoded."""
 

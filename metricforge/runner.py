@@ -106,7 +106,7 @@ def build_runner(
     run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
-    model = MetricLearner.from_config(cfg.model, num_classes)
+    model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
     test_cfg = cfg.test_dataloader.dataset
     if isinstance(test_set, ImageFileDataset) and "transform" not in test_cfg and model.backbone.evaluation_transform:
         # written into the config, so that the run's own says it and a later test needs no second look

@@ -29,6 +29,18 @@ class Overrides(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+def at_least_1(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number >= 1")
+    return int(text)
+
+
+def score_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that training and evaluation share."""
     parser.add_argument("config", help="a config file, such as configs/normsoftmax_glyphs.py")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from metricforge import __version__
-from metricforge.cli import data, evaluate, plot, plugins, reproduce, test, train
+from metricforge.cli import classes, compare, data, evaluate, plot, plugins, reproduce, test, train
 from metricforge.cli.arguments import run_command
 
 
@@ -26,6 +26,14 @@ def main(argv: list[str] | None = None) -> None:
     scoring = commands.add_parser("evaluate", help="score embeddings that any tool made")
     evaluate.add_arguments(scoring)
     scoring.set_defaults(run=evaluate.evaluate)
+
+    comparing = commands.add_parser("compare", help="scores of runs side by side, with confidence intervals")
+    compare.add_arguments(comparing)
+    comparing.set_defaults(run=compare.compare)
+
+    by_class = commands.add_parser("classes", help="the worst classes of a run, and those it takes for each other")
+    classes.add_arguments(by_class)
+    by_class.set_defaults(run=classes.classes)
 
     plotting = commands.add_parser("plot", help="draw score distributions or convergence curves")
     plot.add_arguments(plotting)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from metricforge.cli.arguments import add_run_arguments
+from metricforge.cli.arguments import add_run_arguments, at_least_1
 from metricforge.interfaces import Similarity
 from metricforge.report import draw_convergence, draw_score_distributions, picture_formats
 from metricforge.runner import build_runner
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_run_arguments(of_pairs)
     of_pairs.add_argument("checkpoint", help="a checkpoint that training wrote, such as runs/NAME/best.pth")
-    of_pairs.add_argument("--pairs", type=_at_least_1, default=20_000, help="how many of each kind (default: 20000)")
+    of_pairs.add_argument("--pairs", type=at_least_1, default=20_000, help="how many of each kind (default: 20000)")
     of_pairs.set_defaults(draw=distributions)
 
     of_runs = pictures.add_parser("convergence", help="loss and score of one or more runs while they trained")
@@ -88,9 +88,3 @@ def _picture(text: str) -> Path:
     if path.suffix.lower().removeprefix(".") not in picture_formats():
         raise argparse.ArgumentTypeError(f"{text}: must end in one of {', '.join(picture_formats())}")
     return path
-
-
-def _at_least_1(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number >= 1")
-    return int(text)

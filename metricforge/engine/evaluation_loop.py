@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageDataset
 from metricforge.engine.embedding import embed_dataset
-from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate, write_scores
+from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 from metricforge.structures import EmbeddingSet, Role
@@ -46,18 +46,22 @@ class EvaluationLoop(BaseLoop):
         self.context: EvaluationContext | None = None
 
     def run(self, *, final: bool = True) -> dict[str, float]:
-        """Evaluates, writes ``scores.json`` and returns the scores; with ``final`` those of all evaluators."""
+        """Evaluates, writes ``scores.json`` and what each query scored, and returns the scores.
+
+        With ``final`` these are the scores of all evaluators.
+        """
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
         scores, protocol, self.context = self.score(self.runner.model, final=final)
-        if self.runner.processes.is_main:
+        if self.context is not None:  # process 0
             protocol |= {
                 "checkpoint": self.runner.describe_weights(),
                 "epoch": self.runner.trained_epochs,
                 "iteration": self.runner.trained_iterations,
                 "baselines": self.runner.baseline_scores,
             }
-            write_scores(self.runner.run_dir / "scores.json", scores, protocol)
+            queries = collect_query_scores(self.context, self._evaluators(final), nearest=final)
+            write_scores(self.runner.run_dir / "scores.json", scores, protocol, queries)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
         self.runner.call_hook(f"after_{self.mode}")
@@ -73,9 +77,12 @@ class EvaluationLoop(BaseLoop):
         """
         started = time.perf_counter()
         context = self.embed(model, task)
-        evaluators = self.evaluators + (self.final_evaluators if final else ())
+        evaluators = self._evaluators(final)
         scores, protocol = self.runner.processes.from_main(lambda: self._measure(context, evaluators, model, started))
         return scores, protocol, context
+
+    def _evaluators(self, final: bool) -> tuple[Evaluator, ...]:
+        return self.evaluators + (self.final_evaluators if final else ())
 
     def _measure(
         self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float

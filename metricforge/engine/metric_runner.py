@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageFileDataset
@@ -25,6 +24,7 @@ from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.history import History
 from metricforge.engine.loss_ledger import LossLedger
 from metricforge.engine.processes import Processes
+from metricforge.engine.progress_bars import progress_bar
 from metricforge.engine.row_shards import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.engine.train_loop import ResumableTrainLoop
@@ -124,19 +124,9 @@ class MetricRunner(Runner):
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         self.logger.info(text)
 
-    @contextmanager
-    def progress(self, task: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    def progress(self, task: str, total: int, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
         """Shows a bar while it is open, on a terminal; yields the function that advances it."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        visible = self.console.is_terminal  # in a log file a bar is noise
-        with Progress(*columns, console=self.console, transient=True, disable=not visible) as bar:
-            number = bar.add_task(task, total=total, completed=done)
-            yield lambda count: bar.advance(number, count)
+        return progress_bar(self.console, task, total, done)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """mmengine's logger, whose INFO lines (190 of them before the first step) go to the log file alone."""

@@ -9,13 +9,13 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.cutoffs import checked_ks, largest_k
-from metricforge.evaluation.query_evaluator import QueryEvaluator
-from metricforge.evaluation.recall_at_k import RecallAtK
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class CMC(QueryEvaluator):
+class CMC(RankEvaluator):
     """The share of queries whose first right image is at rank K or before, as ``cmc@K``, in 0..1.
 
     With every gallery image in the ranking (the multi-shot protocol, as on Market-1501) this is ``RecallAtK`` by
@@ -33,13 +33,11 @@ class CMC(QueryEvaluator):
     def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
         self.ks = checked_ks(ks)
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        return largest_k(self.ks, context, "CMC")
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(first=largest_k(self.ks, context, "CMC"))
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        self.neighbours_needed(context)  # refuses a K beyond the gallery under our own name
-        found = RecallAtK(self.ks).per_query(context)
-        return {name.replace("recall@", "cmc@"): values for name, values in found.items()}
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {f"cmc@{k}": ranks.first <= k for k in self.ks}
 
     def protocol(self) -> dict[str, object]:
         return {"ks": list(self.ks), "gallery": "multi-shot: every image"}

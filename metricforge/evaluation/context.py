@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
+from metricforge.evaluation.clusterings import KMeans
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
-from metricforge.evaluation.whole_rankings import WholeRankings, rank_whole_gallery
-from metricforge.interfaces import Similarity
+from metricforge.evaluation.right_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
+from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.structures import EmbeddingSet
+
+if TYPE_CHECKING:
+    from metricforge.evaluation.rank_evaluator import RankEvaluator
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -42,11 +46,12 @@ class EvaluationContext:
             its id.
         shared_ids: whether an id names the same image in queries and gallery, so that a query that stands in the
             gallery too is left out of its own neighbours. Otherwise ids of the two sets are not compared.
-        seed: of the k-means clustering.
+        seed: of the clustering.
         device: where the search is computed; embeddings stay on the host.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
         progress: called with the name of a task and its number of steps, opens a bar and gives the function that
             advances it.
+        clustering: what clusters the queries; None: ``KMeans()``.
 
     Raises:
         ValueError: for an empty set, queries and gallery of different dimensions, or ``scores_at_once`` below 1.
@@ -62,6 +67,7 @@ class EvaluationContext:
         shared_ids: bool = False,
         scores_at_once: int = 2**24,
         progress: Progress = no_progress,
+        clustering: Clustering | None = None,
     ) -> None:
         if gallery is queries:
             raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
@@ -84,7 +90,11 @@ class EvaluationContext:
         self.seed = seed
         self.scores_at_once = scores_at_once
         self.progress = progress
-        self._others: dict[Similarity, EvaluationContext] = {}
+        self.clustering = KMeans() if clustering is None else clustering
+        self._others: dict[Similarity | Clustering, EvaluationContext] = {}
+        # by identity, for an evaluator need not be hashable; each is kept, so that no other gets its identity
+        self._per_query: dict[int, tuple[Evaluator, dict[str, np.ndarray[Any, Any]]]] = {}
+        self._score_names: dict[int, tuple[Evaluator, tuple[str, ...]]] = {}
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
     def by(self, similarity: Similarity) -> EvaluationContext:
@@ -99,8 +109,19 @@ class EvaluationContext:
                 self.shared_ids,
                 self.scores_at_once,
                 self.progress,
+                self.clustering,
             )
         return self._others[similarity]
+
+    def clustered_by(self, clustering: Clustering) -> EvaluationContext:
+        """The same experiment with another ``clustering``, with what this one knows of neighbours."""
+        if clustering not in self._others:
+            other = copy.copy(self)
+            other.clustering = clustering
+            other._others, other._score_names = {}, {}
+            other.__dict__.pop("_clusters", None)
+            self._others[clustering] = other
+        return self._others[clustering]
 
     @property
     def bytes_per_vector(self) -> int:
@@ -167,6 +188,11 @@ class EvaluationContext:
         self.prefetch(k)
         return self._neighbours[:, :k]
 
+    @property
+    def known_neighbours(self) -> int:
+        """How many neighbours a query have been searched so far."""
+        return self._neighbours.shape[1]
+
     def hits(self, k: int) -> Flags:
         """Whether each of the ``k`` neighbours is of the query's class (Q, k)."""
         return self.gallery.labels[self.neighbours(k)] == self.queries.labels[:, None]
@@ -198,10 +224,51 @@ class EvaluationContext:
             )
         return float(values[answerable].mean(dtype=np.float64))
 
-    @cached_property
-    def whole_rankings(self) -> WholeRankings:
-        """What the ranking of the whole gallery says of each query, computed once."""
-        return rank_whole_gallery(self)
+    def per_query(self, evaluator: Evaluator) -> dict[str, np.ndarray[Any, Any]]:
+        """``evaluator.per_query`` of this context, computed once."""
+        if id(evaluator) not in self._per_query:
+            self._per_query[id(evaluator)] = evaluator, evaluator.per_query(self)
+        return self._per_query[id(evaluator)][1]
+
+    def note_scores(self, evaluator: Evaluator, names: Iterable[str]) -> None:
+        """Notes for the protocol that ``evaluator`` gave the scores ``names``."""
+        self._score_names[id(evaluator)] = evaluator, tuple(names)
+
+    def score_names(self, evaluator: Evaluator) -> tuple[str, ...]:
+        """The scores that ``evaluator`` gave here; none before it was asked."""
+        return self._score_names.get(id(evaluator), (evaluator, ()))[1]
+
+    def read_ranks(self, evaluators: Sequence[RankEvaluator]) -> None:
+        """Finds the ranks of the right images once, and has all ``evaluators`` read them, but those that have."""
+        waiting = [evaluator for evaluator in evaluators if id(evaluator) not in self._per_query]
+        if not waiting:
+            return
+        depth = self._depth(waiting)
+        values: list[dict[str, list[np.ndarray[Any, Any]]]] = [{} for _ in waiting]
+        for ranks in self._right_ranks(depth):
+            for evaluator, its_values in zip(waiting, values, strict=True):
+                for name, block in evaluator.from_ranks(ranks).items():
+                    its_values.setdefault(name, []).append(block)
+        for evaluator, its_values in zip(waiting, values, strict=True):
+            whole = {name: np.concatenate(blocks) for name, blocks in its_values.items()}
+            self._per_query[id(evaluator)] = evaluator, whole
+
+    def neighbours_for_ranks(self, evaluators: Sequence[RankEvaluator]) -> int:
+        """How many neighbours ``read_ranks`` would ask for: 0 where the ranks are counted without any."""
+        depth = self._depth(evaluators)
+        return depth.largest(self) if evaluators and is_read_from_neighbours(self, depth) else 0
+
+    def _depth(self, evaluators: Sequence[RankEvaluator]) -> Depth:
+        return functools.reduce(Depth.joined, (evaluator.ranks_needed(self) for evaluator in evaluators), Depth())
+
+    def values_from_ranks(self, evaluator: RankEvaluator) -> dict[str, np.ndarray[Any, Any]]:
+        """What ``evaluator`` read from the ranks (Q,), by name; they are found now unless ``read_ranks`` has."""
+        self.read_ranks([evaluator])
+        return self._per_query[id(evaluator)][1]
+
+    def _right_ranks(self, depth: Depth) -> Iterator[RightRanks]:
+        with self.progress(f"ranking by {type(self.similarity).__name__}", len(self.queries)) as advance:
+            yield from right_ranks(self, depth, advance)
 
     @property
     def num_classes(self) -> int:
@@ -209,24 +276,20 @@ class EvaluationContext:
         return len(np.unique(self.queries.labels))
 
     def clusters(self) -> Indices:
-        """The k-means cluster of each query (Q,): as many clusters as the queries have classes, computed once."""
+        """The cluster (Q,) of each query by ``clustering``, asked for as many as the queries have classes, once."""
         return self._clusters
 
     @cached_property
     def _clusters(self) -> Indices:
         embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
-        with self.progress("clustering", 1) as advance:
-            clusters = kmeans_clusters(embeddings, self.num_classes, self.seed)
-            advance(1)
-        return clusters
+        with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
+            return self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
+
+    @property
+    def clusters_found(self) -> int | None:
+        """How many clusters there are; None where no score has asked for them."""
+        return len(np.unique(self._clusters)) if "_clusters" in self.__dict__ else None
 
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""
-        return {
-            "method": "k-means",
-            "clusters": self.num_classes,
-            "seed": self.seed,
-            "iterations": KMEANS_ITERATIONS,
-            "starts": 1,
-            "spherical": False,
-        }
+        return {**self.clustering.protocol(), "clusters": self.num_classes, "seed": self.seed}

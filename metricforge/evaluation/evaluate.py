@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.rank_evaluator import RankEvaluator
 from metricforge.interfaces import Evaluator
 
 
@@ -17,20 +18,25 @@ def check_evaluators(evaluators: object) -> None:
 
 
 def evaluate(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, float]:
-    """The scores of all ``evaluators``, by name, in their order; neighbours are searched once for all of them.
+    """The scores of all ``evaluators``, by name, in their order; neighbours and ranks are found once for all of them.
 
     Raises:
         ValueError: without evaluators, for one that needs more neighbours than there are, or two of one score name.
     """
     check_evaluators(evaluators)
+    by_rank = [evaluator for evaluator in evaluators if isinstance(evaluator, RankEvaluator)]
     needed = max(evaluator.neighbours_needed(context) for evaluator in evaluators)
+    needed = max(needed, context.neighbours_for_ranks(by_rank))
     if needed:
         context.prefetch(needed)
+    context.read_ranks(by_rank)
     scores: dict[str, float] = {}
     origin: dict[str, str] = {}
     for evaluator in evaluators:
         kind = type(evaluator).__name__
-        for name, value in evaluator.evaluate(context).items():
+        its_scores = evaluator.evaluate(context)
+        context.note_scores(evaluator, its_scores)
+        for name, value in its_scores.items():
             if name in scores:
                 raise ValueError(f'both {origin[name]} and {kind} give a score named "{name}"; leave one of them out')
             scores[name] = float(value)

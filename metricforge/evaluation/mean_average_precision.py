@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class MeanAveragePrecision(QueryEvaluator):
+class MeanAveragePrecision(RankEvaluator):
     """Mean average precision of the whole ranked gallery, as ``map``, in 0..1.
 
     A query with right images at ranks r_1 < ... < r_R scores ``1/R sum_i i / r_i``; the mean is over queries with
@@ -21,8 +22,11 @@ class MeanAveragePrecision(QueryEvaluator):
     grows with queries times gallery.
     """
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        return {"map": context.whole_rankings.average_precision}
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(every=context.gallery_size)
+
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {"map": ranks.sum_by_query(ranks.nth / ranks.rank) / np.maximum(ranks.matches, 1)}
 
     def protocol(self) -> dict[str, object]:
         return {"ranks": "the whole gallery"}

@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class MRR(QueryEvaluator):
+class MRR(RankEvaluator):
     """The mean of one over the rank of the first right image, as ``mrr``, in 0..1.
 
     The rank is that in the whole gallery, however deep; queries without a match are left out.
     """
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        return {"mrr": context.whole_rankings.reciprocal_rank}
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(first=context.gallery_size)
+
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {"mrr": 1 / ranks.first}
 
     def protocol(self) -> dict[str, object]:
         return {"ranks": "the whole gallery"}

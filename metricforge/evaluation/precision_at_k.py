@@ -9,12 +9,13 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.cutoffs import checked_ks, largest_k
-from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class PrecisionAtK(QueryEvaluator):
+class PrecisionAtK(RankEvaluator):
     """The share of right images among the K nearest, as ``precision@K``, in 0..1.
 
     Always divided by K: a query with fewer than K right images in the gallery cannot reach 1. Queries without a match
@@ -30,12 +31,11 @@ class PrecisionAtK(QueryEvaluator):
     def __init__(self, ks: Sequence[int] = (1, 10)) -> None:
         self.ks = checked_ks(ks)
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        return largest_k(self.ks, context, "PrecisionAtK")
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(every=largest_k(self.ks, context, "PrecisionAtK"))
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        hits = context.hits(self.neighbours_needed(context))  # (Q, K)
-        return {f"precision@{k}": hits[:, :k].sum(axis=1) / k for k in self.ks}
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {f"precision@{k}": ranks.sum_by_query(ranks.rank <= k) / k for k in self.ks}
 
     def protocol(self) -> dict[str, object]:
         return {"ks": list(self.ks)}

@@ -1,27 +1,42 @@
-"""Similarities that a matrix product can tell, with a bound on what float32 gets wrong."""
+"""Similarities that a matrix product can tell, with a bound on what the rounding of each kind of number gets wrong."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import faiss
 import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.prepared_embeddings import prepared_embeddings
+from metricforge.evaluation.duplicate_rows import first_duplicates
+from metricforge.evaluation.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
 from metricforge.interfaces import Similarity
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
-NUMBERS_AT_ONCE = 2**22  # doubles that one step of the exact comparison holds
+DOUBLE_ROUNDOFF = 2.0**-53
+PAIR_NUMBERS_AT_ONCE = 2**17  # doubles that one step of the exact comparison holds: they stay in a cache
+GALLERY_NUMBERS_AT_ONCE = 2**22  # doubles of the gallery that one step of a float64 product holds
+
+
+class _HalfGallery(NamedTuple):
+    """The centred gallery in bfloat16 (G, D'), the longest of its rows, and the largest length of what rounding took.
+
+    For Euclidean distances three more columns hold minus half the squared length, which no less can do exactly.
+    """
+
+    rows: Tensor
+    longest: float
+    longest_residual: float
 
 
 class ProductScores:
     """Scores that rank a gallery as a similarity with ``search`` "l2" or "ip" does, for one block of queries at a time.
 
-    ``rough`` is one float32 matrix product and comes with a slack: two scores further apart than that are in the right
-    order. ``exact`` compares in float64, pair by pair, so that it depends neither on the block nor on the position of
-    the pair: identical images score identically. Both work on what ``prepare`` returns, in float32.
+    ``rough``, ``half`` and ``double`` are one matrix product, in float32, bfloat16 and float64, each with a bound on
+    its error. ``exact`` compares in float64, pair by pair, so that it depends neither on the block nor on the position
+    of the pair: identical images score identically. All work on what ``prepare`` returns, in float32.
 
     Args:
         queries: (Q, D), or None to search the gallery with itself.
@@ -44,41 +59,105 @@ class ProductScores:
         self._queries = self._gallery if queries is None else prepared_embeddings(queries, similarity, device)  # (Q, D)
         # Moving the origin changes no ranking, and where all embeddings are nearly the same it keeps float32 sharp.
         self._centre = self._gallery.mean(dim=0)  # (D,)
-        self._centred = self._gallery - self._centre  # (G, D)
-        self._half_squares = self._centred.square().sum(dim=1) / 2  # (G,)
-        self._longest = float(self._centred.norm(dim=1).max())
+        self._longest = _longest(self._gallery, self._centre)
+        longest_image = _longest(self._gallery, torch.zeros_like(self._centre))
+        if self._longest < longest_image / 2:
+            self._centred = self._gallery - self._centre  # (G, D)
+        else:  # less than a bit is gained: not worth a second copy
+            self._centred, self._longest = self._gallery, longest_image
+            self._centre = torch.zeros_like(self._centre)
+        self._half_squares = _half_squares(self._centred) if self._search == "l2" else None  # (G,)
         longest_query = float(self._queries.norm(dim=1).max() + self._centre.norm())
         if not (longest_query + self._longest) ** 2 < torch.finfo(torch.float32).max:
             raise ValueError(
                 f"embeddings are too long to be searched in float32 (length {max(longest_query, self._longest):.3g}); "
                 "scale or normalise them"
             )
+        # Far from the ends of float32's range no product is lost to underflow.
+        self.is_moderate = max(longest_query, self._longest) < 1e12 and self._longest > 1e-12
 
     def rough(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Scores (b, G) in float32 of queries ``start:stop``, larger = nearer, and the slack of each query (b,)."""
-        queries = self._queries[start:stop]  # (b, D)
-        if self._search == "l2":
-            queries = queries - self._centre
-            scores = torch.addmm(self._half_squares.neg(), queries, self._centred.T)  # -|q - g|^2 / 2 + |q|^2 / 2
+        """Scores (b, G) in float32 of queries ``start:stop``, larger = nearer, and the slack of each query (b,).
+
+        Two scores further apart than the slack are in the right order.
+        """
+        scores, error = self.single(torch.arange(start, stop, device=self._gallery.device))
+        return scores, (2 * error).float()
+
+    def single(self, queries: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores (b, G) in float32 of ``queries`` (b,), and what they may be wrong by (b,), in float64."""
+        rows = self._centred_queries(queries)  # (b, D)
+        if self._half_squares is not None:  # -|q - g|^2 / 2 + |q|^2 / 2
+            scores = torch.addmm(self._half_squares.neg(), rows, self._centred.T, out=out)
         else:
-            scores = queries @ self._centred.T
-        # |fl(q.g) - q.g| <= D u |q||g| in whatever order it is summed; 8 u covers the centring, 1.1 the terms in u^2.
-        size = queries.norm(dim=1).double() * self._longest  # (b,)
-        if self._search == "l2":
-            size = size + self._longest**2 / 2
-        error = 1.1 * (queries.shape[1] + 8) * UNIT_ROUNDOFF * size
-        return scores, (2 * error + queries.shape[1] * torch.finfo(torch.float32).tiny).float()
+            scores = torch.mm(rows, self._centred.T, out=out)
+        return scores, self._error_of_single(rows)
+
+    def single_error(self, queries: Tensor) -> Tensor:
+        """What ``single`` may be wrong by for ``queries`` (b,), in float64."""
+        return self._error_of_single(self._centred_queries(queries))
+
+    def single_pairs(self, queries: Tensor, images: Tensor) -> Tensor:
+        """Scores (P,) in float32 of pairs of places, on the host, as wrong as those of ``single`` at most."""
+        assert self._gallery.device.type == "cpu"
+        distinct, place = torch.unique(queries, return_inverse=True)
+        rows = self._centred_queries(distinct).contiguous()
+        scores = torch.empty(len(queries))
+        images = images.contiguous()
+        faiss.pairwise_indexed_inner_product(
+            rows.shape[1],
+            len(queries),
+            faiss.swig_ptr(rows.numpy()),
+            faiss.swig_ptr(place.numpy()),
+            faiss.swig_ptr(self._centred.numpy()),
+            faiss.swig_ptr(images.numpy()),
+            faiss.swig_ptr(scores.numpy()),
+        )
+        return scores if self._half_squares is None else scores - self._half_squares[images]
+
+    def half(self, queries: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores (b, G) in bfloat16 of ``queries`` (b,), and what they were wrong by (b,) before they were rounded.
+
+        As rounding keeps the order, who scores above x is not rounded to below what x is rounded to. The bound is
+        ``|q.g - q'.g'| <= |q - q'||g| + |q'||g - g'|`` for rounded q', g' by Cauchy and Schwarz, from the lengths of
+        what rounding took, and what summing in float32 adds, with two roundings a term.
+        """
+        gallery = self._half_gallery
+        rows = self._centred_queries(queries)  # (b, D)
+        halved = rows.bfloat16()
+        residual = (rows - halved.float()).norm(dim=1).double()  # (b,)
+        length = halved.float().norm(dim=1).double()  # (b,)
+        size = length * gallery.longest + (0 if self._half_squares is None else self._longest**2)  # (b,)
+        error = 1.001 * (residual * self._longest + length * gallery.longest_residual)
+        error += 2.2 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * size + self._error_of_single(rows)
+        if self._half_squares is not None:
+            halved = torch.nn.functional.pad(halved, (0, 3), value=1.0)  # (b, D + 3)
+        return torch.mm(halved, gallery.rows.T, out=out), error
+
+    def double(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (b, G) in float64 of ``queries`` (b,), and what they and ``exact`` may differ by (b,)."""
+        rows = self._queries[queries].double()  # (b, D)
+        centre = self._centre.double()
+        rows = rows - centre if self._search == "l2" else rows
+        scores = rows.new_empty(len(rows), len(self._gallery))
+        step = max(1, GALLERY_NUMBERS_AT_ONCE // self._gallery.shape[1])
+        for start in range(0, len(self._gallery), step):
+            images = self._gallery[start : start + step].double() - centre  # (g, D)
+            part = rows @ images.T
+            scores[:, start : start + step] = part - _half_squares(images) if self._search == "l2" else part
+        size = (rows.norm(dim=1) + self._longest + centre.norm()) ** 2  # (b,)
+        return scores, 4 * (rows.shape[1] + 8) * DOUBLE_ROUNDOFF * size
 
     def exact(self, queries: Tensor, candidates: Tensor) -> Tensor:
         """Scores (P,) in float64 of the pairs (``queries[p]``, ``candidates[p]``), larger = nearer."""
         if not len(queries):
             return torch.empty(0, dtype=torch.float64, device=queries.device)
-        pairs = queries * len(self._gallery) + self._first_duplicate[candidates]  # (P,)
+        pairs = queries * len(self._gallery) + self.first_duplicate[candidates]  # (P,)
         pairs, of_pair = torch.unique(
             pairs, return_inverse=True
         )  # equal images are compared once: a collapsed model has many
         scores = torch.empty(len(pairs), dtype=torch.float64, device=pairs.device)
-        step = max(1, NUMBERS_AT_ONCE // self._gallery.shape[1])
+        step = max(1, PAIR_NUMBERS_AT_ONCE // self._gallery.shape[1])
         for start in range(0, len(pairs), step):
             block = pairs[start : start + step]
             query = self._queries[block // len(self._gallery)].double()  # (p, D)
@@ -88,9 +167,48 @@ class ProductScores:
         return scores[of_pair]
 
     @cached_property
-    def _first_duplicate(self) -> Tensor:
+    def first_duplicate(self) -> Tensor:
         """The first gallery image (G,) with the same embedding, for each; its own index where there is no other."""
-        distinct, group = torch.unique(self._gallery, dim=0, return_inverse=True)  # group: (G,)
-        order = torch.arange(len(group), device=group.device)
-        first = torch.full((len(distinct),), len(group), device=group.device)
-        return first.scatter_reduce(0, group, order, reduce="amin")[group]
+        return first_duplicates(self._gallery)
+
+    def _centred_queries(self, queries: Tensor) -> Tensor:
+        rows = self._queries[queries]  # (b, D)
+        return rows - self._centre if self._search == "l2" else rows
+
+    def _error_of_single(self, rows: Tensor) -> Tensor:
+        # |fl(q.g) - q.g| <= D u |q||g| in whatever order it is summed; 16 u covers the centring and comparing with a
+        # score and this error added, 1.1 the terms in u^2.
+        size = rows.norm(dim=1).double() * self._longest  # (b,)
+        if self._search == "l2":
+            size = size + self._longest**2 / 2
+        error = 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * size
+        return error + rows.shape[1] * torch.finfo(torch.float32).tiny
+
+    @cached_property
+    def _half_gallery(self) -> _HalfGallery:
+        count, dimensions = self._centred.shape
+        extra = 0 if self._half_squares is None else 3
+        halved = torch.empty(count, dimensions + extra, dtype=torch.bfloat16)
+        longest = longest_residual = 0.0
+        for start in range(0, count, ROWS_AT_ONCE):
+            block = self._centred[start : start + ROWS_AT_ONCE]  # (g, D)
+            rows = block.bfloat16()
+            longest = max(longest, float(rows.float().norm(dim=1).max()))
+            longest_residual = max(longest_residual, float((block - rows.float()).norm(dim=1).max()))
+            halved[start : start + ROWS_AT_ONCE, :dimensions] = rows
+        if self._half_squares is not None:
+            rest = self._half_squares.neg()  # (G,): 24 bits are three times 8
+            for column in range(dimensions, dimensions + 3):
+                halved[:, column] = rest.bfloat16()
+                rest = rest - halved[:, column].float()
+        return _HalfGallery(halved, longest, longest_residual)
+
+
+def _half_squares(rows: Tensor) -> Tensor:
+    """Half the squared length (N,) of ``rows`` (N, D)."""
+    return torch.einsum("nd,nd->n", rows, rows) / 2
+
+
+def _longest(rows: Tensor, centre: Tensor) -> float:
+    """How far the furthest of ``rows`` (N, D) is from ``centre`` (D,)."""
+    return max(float((block - centre).norm(dim=1).max()) for block in rows.split(ROWS_AT_ONCE))

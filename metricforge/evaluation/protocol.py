@@ -11,6 +11,7 @@ import sklearn
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.nested_evaluator import NestedEvaluator
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.interfaces import Evaluator
 
@@ -47,10 +48,22 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
 
 
 def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
-    description = {"type": type(evaluator).__name__, **evaluator.protocol(), **evaluator.counts(context)}
+    description = _settings(evaluator, context) | evaluator.counts(context)
     if isinstance(evaluator, ScoresBySimilarity):
-        description["bytes_per_vector"] = context.by(evaluator.similarity).bytes_per_vector
+        description["bytes_per_vector"] = evaluator.ranking(context).bytes_per_vector
     return description
+
+
+def _settings(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
+    """What it is, the scores that it gave, and how; of each evaluator inside it the same."""
+    settings: dict[str, object] = {"type": type(evaluator).__name__}
+    if names := context.score_names(evaluator):
+        settings["scores"] = list(names)
+    settings |= evaluator.protocol()
+    if isinstance(evaluator, NestedEvaluator):
+        ranking = evaluator.ranking(context)
+        settings["evaluators"] = [_settings(inner, ranking) for inner in evaluator.evaluators]
+    return settings
 
 
 def _metricforge_version() -> str:

@@ -18,4 +18,4 @@ class QueryEvaluator(Evaluator):
     def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]: ...
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        return {name: context.mean_over_queries(values) for name, values in self.per_query(context).items()}
+        return {name: context.mean_over_queries(values) for name, values in context.per_query(self).items()}

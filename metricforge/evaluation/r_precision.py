@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class RPrecision(QueryEvaluator):
+class RPrecision(RankEvaluator):
     """The share of right images among the first R, as ``r_precision``, in 0..1.
 
     R is the number of other images of the query's class in the gallery; the mean is over queries with R >= 1.
     """
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        return max(1, int(context.matches.max()))
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(up_to_r=True)
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        hits = context.hits(self.neighbours_needed(context))  # (Q, R)
-        counted = hits & (np.arange(hits.shape[1]) < context.matches[:, None])  # (Q, R)
-        return {"r_precision": counted.sum(axis=1) / np.maximum(context.matches, 1)}
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        counted = ranks.rank <= ranks.matches[ranks.row]  # (P,)
+        return {"r_precision": ranks.sum_by_query(counted) / np.maximum(ranks.matches, 1)}

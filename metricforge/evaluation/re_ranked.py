@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.evaluation.nested_evaluator import NestedEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
 from metricforge.evaluation.reranked_context import RerankedContext
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class ReRanked(Evaluator):
+class ReRanked(NestedEvaluator):
     """What ``evaluators`` find where a fixed similarity lists candidates and the model's own puts them into order.
 
     So a learned metric head searches a large gallery: its time grows with the queries times ``shortlist``, not times
     the gallery. Scores are named ``NAME/recall@1`` and so on; behind the shortlist neighbours stay as ``similarity``
     ranks them. ``NAME/agreement@K``, in 0..1, is the mean share of a query's K exact neighbours that are among its K
-    here; for it the model's similarity is searched exactly, once for all evaluators of a config.
+    here; for it the model's similarity is searched exactly, once for all evaluators of a config. It is a mean over all
+    queries, those without a match too.
 
     Args:
         similarity: finds the shortlist.
@@ -58,6 +62,7 @@ class ReRanked(Evaluator):
         self.shortlist = shortlist
         self.agreement = tuple(agreement)
         self.name = name
+        self._rankings: WeakKeyDictionary[EvaluationContext, RerankedContext] = WeakKeyDictionary()
 
     def neighbours_needed(self, context: EvaluationContext) -> int:
         for evaluator in self.evaluators:
@@ -70,9 +75,16 @@ class ReRanked(Evaluator):
             )
         return max(self.agreement, default=0)
 
+    def ranking(self, context: EvaluationContext) -> RerankedContext:
+        if context not in self._rankings:
+            self._rankings[context] = RerankedContext(context.by(self.similarity), context, self.shortlist)
+        return self._rankings[context]
+
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        reranked = RerankedContext(context.by(self.similarity), context, self.shortlist)
-        reranked.prefetch(max([1, *self.agreement, *(e.neighbours_needed(reranked) for e in self.evaluators)]))
+        reranked = self.ranking(context)
+        by_rank = [each for each in self.evaluators if isinstance(each, RankEvaluator)]
+        needed = [each.neighbours_needed(reranked) for each in self.evaluators]
+        reranked.prefetch(max([1, *self.agreement, *needed, reranked.neighbours_for_ranks(by_rank)]))
         scores = evaluate(reranked, self.evaluators) if self.evaluators else {}
         for k in self.agreement:
             scores[f"agreement@{k}"] = _overlap(reranked.neighbours(k), context.neighbours(k))

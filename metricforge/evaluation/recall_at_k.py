@@ -9,12 +9,13 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.cutoffs import checked_ks, largest_k
-from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class RecallAtK(QueryEvaluator):
+class RecallAtK(RankEvaluator):
     """The share of queries with at least one image of their class among their K nearest, as ``recall@K``, in 0..1.
 
     Queries without a match in the gallery are left out. This is Recall@K as metric learning reports it, not the share
@@ -30,13 +31,11 @@ class RecallAtK(QueryEvaluator):
     def __init__(self, ks: Sequence[int] = (1, 2, 4, 8)) -> None:
         self.ks = checked_ks(ks)
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        return largest_k(self.ks, context, "RecallAtK")
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(first=largest_k(self.ks, context, "RecallAtK"))
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        hits = context.hits(self.neighbours_needed(context))  # (Q, K)
-        found = np.logical_or.accumulate(hits, axis=1)  # (Q, K): among the first 1, 2, ..., K
-        return {f"recall@{k}": found[:, k - 1] for k in self.ks}
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {f"recall@{k}": ranks.first <= k for k in self.ks}
 
     def protocol(self) -> dict[str, object]:
         return {"ks": list(self.ks)}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from metricforge.evaluation.context import EvaluationContext, Indices
 from metricforge.evaluation.pairwise_scores import require_finite
-from metricforge.evaluation.whole_rankings import WholeRankings
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks, ranks_among_neighbours
 
 NUMBERS_AT_ONCE = 2**22  # floats of the shortlists' embeddings that one step holds
 
@@ -34,21 +35,27 @@ class RerankedContext(EvaluationContext):
             exact.shared_ids,
             exact.scores_at_once,
             exact.progress,
+            exact.clustering,
         )
         self._found = found
         self._shortlist = min(shortlist, self.gallery_size)
 
-    @cached_property
-    def whole_rankings(self) -> WholeRankings:
-        """Refused: there is no ranking of the whole gallery by the similarity that re-orders.
+    def neighbours_for_ranks(self, evaluators: Sequence[RankEvaluator]) -> int:
+        return self._depth(evaluators).largest(self)
+
+    def _right_ranks(self, depth: Depth) -> Iterator[RightRanks]:
+        """Of the re-ordered neighbours.
 
         Raises:
-            ValueError: always.
+            ValueError: for the whole ranking where the shortlist is not all of it.
         """
-        raise ValueError(
-            "map and mrr read the ranking of the whole gallery, and ReRanked orders a shortlist only; take "
-            "MeanAveragePrecision and MRR out of its evaluators, MAPAtR and RecallAtK do with fewer ranks"
-        )
+        if depth.largest(self) >= self.gallery_size > self._shortlist:
+            raise ValueError(
+                f"map and mrr read the ranking of all {self.gallery_size} images, and ReRanked orders a shortlist of "
+                f"{self._shortlist}; take MeanAveragePrecision and MRR out of its evaluators, MAPAtR and RecallAtK do "
+                "with fewer ranks"
+            )
+        return ranks_among_neighbours(self, depth)
 
     def _search(self, k: int) -> Indices:
         neighbours = self._found.neighbours(max(k, self._shortlist)).copy()  # (Q, max(k, L))

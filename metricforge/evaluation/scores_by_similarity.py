@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.evaluation.nested_evaluator import NestedEvaluator
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class ScoresBySimilarity(Evaluator):
+class ScoresBySimilarity(NestedEvaluator):
     """Runs ``evaluators`` on the same images ranked by ``similarity``; ``recall@1`` becomes ``<name>/recall@1``.
 
     Binary codes beside the float embeddings, or plain distances beside a learned score::
@@ -61,25 +59,12 @@ class ScoresBySimilarity(Evaluator):
             evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
         return 0
 
+    def ranking(self, context: EvaluationContext) -> EvaluationContext:
+        return context.by(self.similarity)
+
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        scores = evaluate(context.by(self.similarity), self.evaluators)
+        scores = evaluate(self.ranking(context), self.evaluators)
         return {f"{self.name}/{key}": value for key, value in scores.items()}
-
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
-        by_similarity = context.by(self.similarity)
-        return {
-            f"{self.name}/{key}": values
-            for evaluator in self.evaluators
-            for key, values in evaluator.per_query(by_similarity).items()
-        }
-
-    def counts(self, context: EvaluationContext) -> dict[str, int]:
-        by_similarity = context.by(self.similarity)
-        return {
-            f"{type(evaluator).__name__}/{key}": count
-            for evaluator in self.evaluators
-            for key, count in evaluator.counts(by_similarity).items()
-        }
 
     def protocol(self) -> dict[str, object]:
         inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]

@@ -1,17 +1,26 @@
-"""``scores.json``: scores and their protocol in one file."""
+"""``scores.json``: scores and their protocol in one file, and beside it what each query scored."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from metricforge.evaluation.query_scores import QueryScores
+from metricforge.evaluation.query_scores_file import query_scores_path, write_query_scores
+from metricforge.evaluation.whole_file import write_whole
 
-def write_scores(path: Path | str, scores: Mapping[str, float], protocol: Mapping[str, object]) -> None:
+
+def write_scores(
+    path: Path | str,
+    scores: Mapping[str, float],
+    protocol: Mapping[str, object],
+    queries: QueryScores | None = None,
+) -> None:
     """Writes ``{"scores": ..., "protocol": ...}`` to ``path``, whole or not at all, each score to its last digit.
 
+    ``queries`` go to ``query_scores_path(path)``; without them a file that is still there from other scores goes away.
     Folders that are missing are made.
 
     Raises:
@@ -24,16 +33,11 @@ def write_scores(path: Path | str, scores: Mapping[str, float], protocol: Mappin
         raise ValueError(f"scores must be finite, got {broken}; nothing was written to {path}")
     content = {"scores": {name: float(value) for name, value in scores.items()}, "protocol": dict(protocol)}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    if queries is None:
+        query_scores_path(path).unlink(missing_ok=True)
+    else:
+        write_query_scores(query_scores_path(path), queries)
+    write_whole(path, text.encode())
 
 
 def read_scores(path: Path | str) -> tuple[dict[str, float], dict[str, object]]:

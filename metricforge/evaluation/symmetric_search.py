@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from metricforge.evaluation.ordered_keys import LOW_BITS, ordered_keys
 from metricforge.evaluation.pairwise_scores import PairwiseScores
-
-LOW_BITS = 2**32 - 1
 
 
 def search_symmetric(
@@ -43,13 +42,5 @@ def search_symmetric(
 
 def _keep_best(best: Tensor, scores: Tensor, first_column: int) -> None:
     """Puts into ``best`` (b, k) the largest keys of its own and of ``scores`` (b, m), columns ``first_column`` on."""
-    keys = torch.cat([best, _keys(scores, first_column)], dim=1)  # (b, k + m)
+    keys = torch.cat([best, ordered_keys(scores, first_column)], dim=1)  # (b, k + m)
     best.copy_(keys.topk(best.shape[1], dim=1).values)
-
-
-def _keys(scores: Tensor, first_column: int) -> Tensor:
-    """Integers (b, m) that rank as the ``scores`` do, equal ones by column: no two are the same."""
-    bits = (scores + 0.0).view(torch.int32)  # adding 0 makes -0 and 0 the same
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
-    columns = torch.arange(first_column, first_column + scores.shape[1], device=scores.device)
-    return ordered * (LOW_BITS + 1) + (LOW_BITS - columns)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
-from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
+from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES, accepted_arguments
 from metricforge.structures import LossOutput
 
 
@@ -70,13 +70,17 @@ class MetricLearner(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, cfg: Mapping[str, Any], num_classes: int | None, path: str = "model") -> MetricLearner:
+    def from_config(
+        cls, cfg: Mapping[str, Any], num_classes: int | None, path: str = "model", *, for_checkpoint: bool = False
+    ) -> MetricLearner:
         """Builds the model that ``cfg`` describes, handing ``num_classes`` and the sizes to those who ask for them.
 
         ``cfg`` has the keys ``backbone``, and optionally ``head`` (default: the features themselves), ``similarity``
-        (default: Euclidean), ``miner`` and ``loss``. A loss that needs ``num_classes`` needs a training set.
+        (default: Euclidean), ``miner`` and ``loss``. A loss that needs ``num_classes`` needs a training set. With
+        ``for_checkpoint`` the backbone's pretrained weights are left out: a checkpoint's will take their place.
         """
-        backbone = BACKBONES.build(cfg["backbone"], path=f"{path}.backbone")
+        backbone_cfg = _without_weights(cfg["backbone"]) if for_checkpoint else cfg["backbone"]
+        backbone = BACKBONES.build(backbone_cfg, path=f"{path}.backbone")
         head_cfg = cfg.get("head") or dict(type="EmbeddingHead", l2_normalize=False)
         head = HEADS.build(head_cfg, path=f"{path}.head", feature_dim=backbone.feature_dim)
         derived = {"dim": head.dim} | ({"num_classes": num_classes} if num_classes is not None else {})
@@ -135,6 +139,13 @@ class MetricLearner(nn.Module):
         return self.embed(batch["image"])
 
     test_step = val_step
+
+
+def _without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a ``backbone`` without what says where its first weights come from, where it can do without."""
+    accepted = accepted_arguments(BACKBONES.get(backbone["type"])) or {}
+    optional = [name for name in ("pretrained", "weights") if name in accepted and not accepted[name].default]
+    return {key: value for key, value in backbone.items() if key not in optional}
 
 
 def compatibility_faults(miner: type[Miner] | None, loss: type[Loss] | None, path: str = "model") -> list[str]:

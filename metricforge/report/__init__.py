@@ -1,8 +1,11 @@
 """Pictures and tables of what a model finds."""
 
+from metricforge.report.class_file import write_class_csv, write_class_json
+from metricforge.report.class_table import print_confused_classes, print_worst_classes
 from metricforge.report.convergence import draw_convergence
 from metricforge.report.pick_queries import pick_queries
 from metricforge.report.retrieval_grid import draw_retrieval_grid
+from metricforge.report.run_names import run_names
 from metricforge.report.save_figure import picture_formats
 from metricforge.report.score_distributions import draw_score_distributions
 from metricforge.report.score_table import print_scores
@@ -13,5 +16,10 @@ __all__ = [
     "draw_score_distributions",
     "pick_queries",
     "picture_formats",
+    "print_confused_classes",
     "print_scores",
+    "print_worst_classes",
+    "run_names",
+    "write_class_csv",
+    "write_class_json",
 ]

@@ -14,6 +14,7 @@ from metricforge.engine.history import FILE_NAME, read_history
 from metricforge.errors import MetricForgeError
 from metricforge.registry import nearest
 from metricforge.report.chart_style import GRID, INK, line_look, open_chart
+from metricforge.report.run_names import run_names
 from metricforge.report.save_figure import save_figure
 
 History = Sequence[Mapping[str, Any]]
@@ -47,7 +48,7 @@ def draw_convergence(
     """
     if not runs:
         raise ValueError("runs must name the folder of at least one run, got none")
-    histories = dict(zip(_names(runs), [_read(Path(run)) for run in runs], strict=True))
+    histories = dict(zip(run_names(runs), [_read(Path(run)) for run in runs], strict=True))
     chosen = _choose_scores(histories, scores)
     together = len(set(chosen.values())) == 1
     rows = -(-len(histories) // 3)
@@ -86,18 +87,6 @@ def draw_convergence(
     )
     save_figure(figure, path)
     return chosen
-
-
-def _names(runs: Sequence[Path | str]) -> list[str]:
-    """The runs' folder names; as much more of their paths as tells them apart."""
-    folders = [Path(run).resolve() for run in runs]
-    if len(set(folders)) < len(folders):
-        raise MetricForgeError(f"runs: {', '.join(map(str, runs))}: one folder stands there twice; name each run once")
-    for depth in range(1, max(len(folder.parts) for folder in folders) + 1):
-        names = ["/".join(folder.parts[-depth:]) for folder in folders]
-        if len(set(names)) == len(names):
-            return names
-    raise AssertionError("different folders have different paths")
 
 
 def _read(run: Path) -> History:

@@ -92,6 +92,8 @@ def test_scores_are_those_of_one_process_to_the_last_digit(tiny_config, tmp_path
     for written in protocols:
         written["protocol"].pop("seconds")
     assert protocols[0] == protocols[1]
+    values = [(tmp_path / name / "scores.queries.npz").read_bytes() for name in ("one", "more")]
+    assert values[0] == values[1]
 
 
 @pytest.mark.slow

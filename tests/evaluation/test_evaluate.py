@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from metricforge.evaluation import NMI, EvaluationContext, MAPAtR, RecallAtK, RPrecision, context, evaluate
+from metricforge.evaluation.right_ranks import Depth
+from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -30,9 +32,35 @@ def test_neighbours_are_searched_once_for_the_largest_k(experiment, monkeypatch)
         asked.append(k)
         return search(queries, gallery, similarity, k, **options)
 
+    class Agreement(Evaluator):
+        """What a plug-in of its own may read: the neighbours themselves."""
+
+        def __init__(self, k):
+            self.k = k
+
+        def neighbours_needed(self, context):
+            return self.k
+
+        def evaluate(self, context):
+            return {f"own@{self.k}": float(context.hits(self.k).mean())}
+
     monkeypatch.setattr(context, "search_neighbours", counting)
-    scores = evaluate(experiment, [RecallAtK((1, 2)), MAPAtR(), NMI(), RPrecision(), RecallAtK((30,))])
+    evaluate(experiment, [Agreement(2), RecallAtK((1, 2)), Agreement(30)])
     assert asked == [30]
+
+
+def test_ranks_are_found_once_for_all_and_no_neighbours_are_searched(experiment, monkeypatch):
+    asked = []
+    find = context.right_ranks
+
+    def counting(searched, depth, advance):
+        asked.append(depth)
+        return find(searched, depth, advance)
+
+    monkeypatch.setattr(context, "right_ranks", counting)
+    monkeypatch.setattr(context, "search_neighbours", None)
+    scores = evaluate(experiment, [RecallAtK((1, 2)), MAPAtR(), NMI(), RPrecision(), RecallAtK((30,))])
+    assert asked == [Depth(first=30, up_to_r=True)]
     assert list(scores) == ["recall@1", "recall@2", "map@r", "nmi", "r_precision", "recall@30"]
     assert all(type(value) is float for value in scores.values())
 

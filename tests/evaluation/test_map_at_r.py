@@ -13,7 +13,7 @@ def test_map_at_r_of_a_case_worked_by_hand():
     queries = EmbeddingSet(np.array([[0.0]]), np.array([0]))
     gallery = EmbeddingSet(np.arange(1.0, 6.0)[:, None], np.array([0, 1, 0, 0, 1]))
     context = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery)
-    assert MAPAtR().neighbours_needed(context) == 3
+    assert MAPAtR().ranks_needed(context).largest(context) == 3
     assert MAPAtR().evaluate(context) == {"map@r": pytest.approx(5 / 9, abs=1e-15)}
 
 

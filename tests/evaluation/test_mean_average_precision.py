@@ -6,7 +6,6 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from metricforge.evaluation import EvaluationContext, MeanAveragePrecision
-from metricforge.evaluation.whole_rankings import rank_whole_gallery
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 from metricforge.testing import check_evaluator
@@ -45,10 +44,10 @@ def test_the_block_size_changes_nothing(overlapping_sets, similarity):
     queries = EmbeddingSet(queries.embeddings + 0.25, queries.labels, queries.ids)
     gallery = EmbeddingSet(gallery.embeddings + 0.25, gallery.labels, gallery.ids)
     context = EvaluationContext(queries, similarity, gallery, shared_ids=True)
-    whole = rank_whole_gallery(context)
-    for ranks_at_once in (1, 100, 10**6):
-        parts = rank_whole_gallery(context, ranks_at_once)
-        assert [part.tolist() for part in parts] == [part.tolist() for part in whole]
+    whole = MeanAveragePrecision().per_query(context)["map"]
+    for scores_at_once in (1, 100, 10**6):
+        parts = EvaluationContext(queries, similarity, gallery, shared_ids=True, scores_at_once=scores_at_once)
+        assert MeanAveragePrecision().per_query(parts)["map"].tolist() == whole.tolist()
 
 
 def test_map_equals_scikit_learn_and_pytorch_metric_learning_where_nothing_ties():

@@ -7,7 +7,7 @@ import faiss
 import numpy as np
 import torch
 
-from metricforge.evaluation import NMI, EvaluationContext, RecallAtK, describe_protocol
+from metricforge.evaluation import NMI, EvaluationContext, RecallAtK, ScoresBySimilarity, describe_protocol, evaluate
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 
@@ -27,6 +27,19 @@ def test_a_protocol_says_how_one_set_was_searched_with_itself():
     assert (nmi["type"], nmi["normalization"]) == ("NMI", "geometric")
     assert protocol["versions"]["torch"] == str(torch.__version__)
     assert protocol["versions"]["faiss"] == faiss.__version__
+
+
+def test_after_an_evaluation_it_says_which_evaluator_gave_which_score():
+    images = EmbeddingSet(np.eye(5, dtype=np.float32), np.array([0, 0, 1, 1, 2]))
+    context = EvaluationContext(images, CosineSimilarity())
+    nested = ScoresBySimilarity("far", EuclideanSimilarity(), [RecallAtK((2,)), NMI()])
+    evaluators = [RecallAtK((1, 2)), NMI("geometric"), nested]
+    evaluate(context, evaluators)
+    recall, nmi, far = json.loads(json.dumps(describe_protocol(context, evaluators)))["evaluators"]
+    assert recall["scores"] == ["recall@1", "recall@2"]
+    assert nmi["scores"] == ["nmi_geometric"]
+    assert far["scores"] == ["far/recall@2", "far/nmi"]
+    assert [inner["scores"] for inner in far["evaluators"]] == [["recall@2"], ["nmi"]]
 
 
 def test_a_protocol_says_that_queries_and_gallery_are_two_sets():

@@ -13,7 +13,7 @@ def test_r_precision_of_a_case_worked_by_hand():
     queries = EmbeddingSet(np.array([[0.0]]), np.array([0]))
     gallery = EmbeddingSet(np.arange(1.0, 5.0)[:, None], np.array([1, 0, 0, 0]))
     context = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery)
-    assert RPrecision().neighbours_needed(context) == 3
+    assert RPrecision().ranks_needed(context).largest(context) == 3
     assert RPrecision().evaluate(context) == {"r_precision": pytest.approx(2 / 3, abs=1e-15)}
 
 

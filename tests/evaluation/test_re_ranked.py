@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from metricforge.errors import ConfigError
-from metricforge.evaluation import EvaluationContext, MAPAtR, RecallAtK, ReRanked, describe_protocol, evaluate
+from metricforge.evaluation import (
+    EvaluationContext,
+    MAPAtR,
+    RecallAtK,
+    ReRanked,
+    Verification,
+    describe_protocol,
+    evaluate,
+)
 from metricforge.evaluation.reranked_context import RerankedContext
 from metricforge.interfaces import Similarity
 from metricforge.registry import EVALUATORS
@@ -101,6 +109,27 @@ def test_without_agreement_the_learned_similarity_is_asked_for_the_shortlists_al
 
     evaluate(EvaluationContext(images, Counting()), [euclidean(shortlist=9, agreement=[])])
     assert sum(asked) == 60 * 9
+
+
+def test_the_values_of_queries_average_to_the_scores_and_cost_no_second_search(images, monkeypatch):
+    from metricforge.evaluation import context as searching
+
+    context = EvaluationContext(images, FirstNumber())
+    reranked = euclidean([RecallAtK((1, 2)), MAPAtR()], shortlist=9)
+    scores = evaluate(context, [reranked])
+    monkeypatch.setattr(searching, "search_neighbours", None)
+    monkeypatch.setattr(FirstNumber, "score_lists", None)
+    values = reranked.per_query(context)
+    assert list(values) == ["reranked/recall@1", "reranked/recall@2", "reranked/map@r"]  # agreement is of all queries
+    for name, column in values.items():
+        assert column[context.matches > 0].mean() == pytest.approx(scores[name])
+
+
+def test_what_its_evaluators_count_is_in_the_protocol(images):
+    context = EvaluationContext(images, FirstNumber())
+    inner = Verification(pairs=5)
+    described = describe_protocol(context, [euclidean([inner], agreement=[])])["evaluators"][0]
+    assert {f"Verification/{name}": count for name, count in inner.counts(context).items()}.items() <= described.items()
 
 
 def test_agreement_alone_needs_no_evaluator(images):

@@ -53,17 +53,17 @@ def test_its_scores_are_those_of_the_thresholded_embeddings_beside_the_float_one
     assert scores["recall@1"] != scores["binary/recall@1"]
 
 
-def test_neighbours_are_searched_once_for_each_similarity(images, monkeypatch):
+def test_ranks_are_found_once_for_each_similarity(images, monkeypatch):
     asked = []
-    search = context.search_neighbours
+    find = context.right_ranks
 
-    def counting(queries, gallery, similarity, k, **options):
-        asked.append((type(similarity).__name__, k))
-        return search(queries, gallery, similarity, k, **options)
+    def counting(searched, depth, advance):
+        asked.append(type(searched.similarity).__name__)
+        return find(searched, depth, advance)
 
-    monkeypatch.setattr(context, "search_neighbours", counting)
+    monkeypatch.setattr(context, "right_ranks", counting)
     evaluate(EvaluationContext(images, CosineSimilarity()), [RecallAtK((1,)), binary(RecallAtK((1, 4)), MAPAtR())])
-    assert [name for name, _ in asked] == ["CosineSimilarity", "HammingSimilarity"]
+    assert asked == ["CosineSimilarity", "HammingSimilarity"]
 
 
 def test_the_protocol_says_bytes_a_vector_of_both(images):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricforge.evaluation import read_scores, write_scores
+from metricforge.evaluation import QueryScores, query_scores_path, read_query_scores, read_scores, write_scores
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -51,6 +51,17 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_scores(path, {"nmi": 0.6}, {})
     assert read_scores(path)[0] == {"nmi": 0.5}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_values_of_queries_lie_beside_the_scores_and_go_with_them(tmp_path):
+    path = tmp_path / "scores.json"
+    three = np.arange(3)
+    queries = QueryScores(three, three, np.ones(3, dtype=bool), {"recall@1": np.array([True, False, True])})
+    write_scores(path, {"recall@1": 2 / 3}, {}, queries)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["scores.json", "scores.queries.npz"]
+    assert read_query_scores(query_scores_path(path)).values["recall@1"].tolist() == [True, False, True]
+    write_scores(path, {"nmi": 0.5}, {})
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
 
 

@@ -5,7 +5,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from metricforge import Backbone, Loss, LossOutput, Pairs, Triplets
+from metricforge import BACKBONES, Backbone, Loss, LossOutput, Pairs, Triplets
+from metricforge.backbones import RawPixels
 from metricforge.errors import ConfigError
 from metricforge.heads import EmbeddingHead
 from metricforge.losses import ContrastiveLoss, TripletLoss
@@ -158,3 +159,26 @@ def test_from_config_hands_sizes_to_those_who_ask():
 def test_a_model_without_a_head_embeds_by_its_features():
     model = MetricLearner.from_config(dict(backbone=dict(type="RawPixels", height=8, width=8)), None)
     assert torch.allclose(model.embed(IMAGES), (IMAGES.float() / 127.5 - 1).flatten(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("source", [dict(pretrained=True), dict(weights="absent.pth")])
+def test_a_model_for_a_checkpoint_asks_for_no_pretrained_weights(source, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cfg = dict(backbone=dict(type="TimmBackbone", name="tf_efficientnet_lite0", **source))
+    model = MetricLearner.from_config(cfg, None, for_checkpoint=True)
+    assert model.backbone.feature_dim == 1280
+    assert cfg["backbone"].keys() == {"type", "name", *source}  # the config itself stays as it is
+
+
+def test_a_backbone_that_cannot_do_without_its_weights_keeps_them():
+    @BACKBONES.register_module(force=True)
+    class NeedsWeights(RawPixels):
+        def __init__(self, weights: str) -> None:
+            super().__init__(height=8, width=8)
+            self.weights = weights
+
+    try:
+        cfg = dict(backbone=dict(type="NeedsWeights", weights="mine"))
+        assert MetricLearner.from_config(cfg, None, for_checkpoint=True).backbone.weights == "mine"
+    finally:
+        BACKBONES.module_dict.pop("NeedsWeights")

@@ -80,6 +80,21 @@ class NeedsHalf(FirstHit):
         return 0.5
 
 
+class GivesOtherValues(FirstHit):
+    def per_query(self, context):
+        return {"first_hit": ~context.hits(1)[:, 0]}
+
+
+class GivesTooFewValues(FirstHit):
+    def per_query(self, context):
+        return {"first_hit": context.hits(1)[1:, 0]}
+
+
+class GivesValuesOfNoScore(FirstHit):
+    def per_query(self, context):
+        return {"hit": context.hits(1)[:, 0]}
+
+
 class ProtocolOfObjects(FirstHit):
     def protocol(self):
         return {"kind": FirstHit}
@@ -97,6 +112,9 @@ class ProtocolOfObjects(FirstHit):
         (SortsInPlace, r"it leaves the embedding set alone"),
         (ForgetsTheGallery, r"\(queries search a gallery\): no gallery, please"),
         (NeedsHalf, r"neighbours_needed is a whole number .*got 0\.5"),
+        (GivesOtherValues, r"the means of per_query are its scores .*first_hit is 0\.\d+, not 0\.\d+"),
+        (GivesTooFewValues, r"first_hit must have a value for each query, got shape \(47,\)"),
+        (GivesValuesOfNoScore, r'per_query has "hit", evaluate has first_hit'),
         (ProtocolOfObjects, r"its protocol can be written as JSON: raised TypeError"),
     ],
 )

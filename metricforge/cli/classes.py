@@ -1,0 +1,60 @@
+"""``metricforge classes RUN``: which classes a run finds worst, and which it takes for each other."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from metricforge.cli.arguments import at_least_1
+from metricforge.comparison import read_run
+from metricforge.errors import ComparisonError
+from metricforge.evaluation import query_scores_path
+from metricforge.registry import nearest
+from metricforge.report import print_confused_classes, print_worst_classes, write_class_csv, write_class_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    parser.add_argument("evaluated", metavar="RUN", type=Path, help="a run's folder, or a scores.json by any name")
+    parser.add_argument(
+        "--score", metavar="NAME", help="what ranks the classes, such as map@r; by default the run's first"
+    )
+    parser.add_argument("--worst", type=at_least_1, default=10, metavar="N", help="how many classes (default: 10)")
+    parser.add_argument("--pairs", type=at_least_1, default=10, metavar="N", help="how many pairs (default: 10)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write every score of all classes there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the same, and all pairs that are confused")
+
+
+def classes(arguments: argparse.Namespace) -> None:
+    """Prints the worst classes and the most confused pairs, and writes all of them if asked."""
+    console = Console()
+    run = arguments.evaluated
+    read = read_run(run)
+    queries = read.queries
+    if queries is None:
+        raise ComparisonError(
+            f"{run}: has no {query_scores_path(read.path).name}, so nothing is known of its single classes; "
+            "evaluate again: `metricforge test CONFIG CHECKPOINT`, or `metricforge evaluate FILE --json FILE` with a "
+            "score that is a mean over queries, such as recall@1"
+        )
+    score = arguments.score or next(name for name in read.scores if name in queries.values)
+    if score not in queries.values:
+        raise ComparisonError(
+            f'--score: {run} has no score "{score}" of single classes;{nearest(score, list(queries.values))}'
+        )
+    print_worst_classes(console, queries, score, arguments.worst)
+    ranking = score.rpartition("/")[0]
+    if ranking in queries.nearest:
+        print_confused_classes(console, queries, ranking, arguments.pairs)
+    else:
+        console.print(
+            f"which classes are confused is not known: {score} needed no neighbours, as recall@1 does",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for path, write in ((arguments.csv, write_class_csv), (arguments.json, write_class_json)):
+        if path is not None:
+            write(path, queries)
+            console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,250 @@
+"""Runs side by side: their scores with intervals, their differences on the same queries, and what forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metricforge.comparison.class_bootstrap import Floats, percentile_interval, resampled_means, two_sided_p
+from metricforge.comparison.run_scores import SCORES_FILE, RunScores, read_run
+from metricforge.comparison.same_queries import on_the_same_queries
+from metricforge.comparison.settings import Differing, differing_settings, remarkable_differences, says_settings
+from metricforge.errors import ComparisonError
+from metricforge.evaluation import QueryScores, query_scores_path
+from metricforge.registry import nearest
+from metricforge.report import run_names
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score less that of the first run, its interval, and the two-sided p-value of no difference at all.
+
+    ``interval`` and ``p`` are None where the two were not compared query by query.
+    """
+
+    value: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The ``score`` of one run, its interval where queries have values, and its difference to the first run's."""
+
+    score: float
+    interval: tuple[float, float] | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class ComparedScore:
+    """A score that all runs have: how each stands, in the order of the runs, and what was measured differently."""
+
+    name: str
+    standings: tuple[Standing, ...]
+    differing: tuple[Differing, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``runs`` by name, the first of which the others are compared with.
+
+    ``withheld`` are scores that are not set side by side, because they were measured differently; ``remarks`` are
+    settings that differ without changing what a score means; ``notes`` say in words what is missing here, and why.
+    ``queries`` and ``classes`` are those with a match, of the first run that has values of queries; None if none has.
+    """
+
+    runs: tuple[str, ...]
+    scores: tuple[ComparedScore, ...]
+    withheld: tuple[tuple[str, tuple[Differing, ...]], ...]
+    remarks: tuple[Differing, ...]
+    notes: tuple[str, ...]
+    queries: int | None
+    classes: int | None
+    resamples: int
+    level: float
+    seed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as dicts and lists, ``withheld`` by score."""
+        return asdict(self) | {"withheld": {name: [asdict(one) for one in its] for name, its in self.withheld}}
+
+
+def compare_runs(
+    runs: Sequence[Path | str],
+    scores: Sequence[str] | None = None,
+    resamples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+    force: bool = False,
+) -> Comparison:
+    """Compares what ``runs`` left of their last evaluation, every score that all of them have.
+
+    Intervals are over classes: ``resamples`` times as many classes as there are were drawn with replacement, with all
+    their queries, and the middle share ``level`` of the means is the interval. A difference to the first run is that of
+    the two means on the same draws. Scores that are no mean over queries have no interval.
+
+    Args:
+        runs: folders of runs, or scores files.
+        scores: which ones; None: all.
+        resamples: how often classes are drawn, at least 100.
+        level: of the intervals, between 0 and 1.
+        seed: of the draws.
+        force: set also scores side by side that were measured differently; each says what differs.
+
+    Raises:
+        ComparisonError: for a run that ``read_run`` refuses, one that stands there twice, an argument out of its range,
+            a score that a run lacks, or, without ``force``, if every score was measured differently.
+    """
+    if not runs:
+        raise ComparisonError("runs must name at least one run, got none")
+    if resamples < 100:
+        raise ComparisonError(f"resamples must be at least 100, got {resamples}; 10,000 are quick enough")
+    if not 0 < level < 1:
+        raise ComparisonError(f"level must be between 0 and 1, got {level:g}; 0.95 is usual")
+    read = [read_run(run) for run in runs]
+    names = run_names([_place(run.path) for run in read])
+    chosen = _choose_scores(names, read, scores)
+    protocols = [run.protocol for run in read]
+    differing = {score: differing_settings(score, protocols) for score in chosen}
+    withheld = {} if force else {score: its for score, its in differing.items() if its}
+    if len(withheld) == len(chosen):
+        raise ComparisonError(_refusal(names, withheld))
+    shown = [score for score in chosen if score not in withheld]
+    paired, notes = _pair(names, read)
+    standings = _standings(shown, read, paired, resamples, level, seed)
+    first = next((run.queries for run in read if run.queries is not None), None)
+    classes = None if first is None else len(np.unique(first.labels[first.has_match]))
+    if classes == 1:
+        notes.append("the queries are of one class, so there is nothing to draw from and no interval")
+    lacking = [score for score in dict.fromkeys(s for run in read for s in run.scores) if score not in chosen]
+    if lacking and scores is None:
+        notes.append(f"not in all runs, so not shown: {', '.join(lacking)}")
+    if not all(says_settings(score, protocol) for score in shown for protocol in protocols):
+        notes.append(
+            "a run is from before evaluators noted which scores they gave: settings of evaluators and clustering were "
+            "not compared"
+        )
+    return Comparison(
+        tuple(names),
+        tuple(ComparedScore(score, standings[score], differing[score]) for score in shown),
+        tuple(withheld.items()),
+        remarkable_differences(protocols),
+        tuple(notes),
+        None if first is None else int(first.has_match.sum()),
+        classes,
+        resamples,
+        level,
+        seed,
+    )
+
+
+def _place(scores_file: Path) -> Path:
+    """What a run is named after: its folder, or the scores file itself where that has a name of its own."""
+    own_name = scores_file.with_name(scores_file.name.removesuffix(".json"))
+    return scores_file.resolve().parent if scores_file.name == SCORES_FILE else own_name
+
+
+def describe_differences(names: Sequence[str], differing: Sequence[Differing]) -> list[str]:
+    """A line for each setting, with the value of each run."""
+    return [
+        f"{one.setting}: " + ", ".join(f"{name} {_said(value)}" for name, value in zip(names, one.values, strict=True))
+        for one in differing
+    ]
+
+
+def _said(value: object) -> str:
+    return "does not say" if value is None else str(value)
+
+
+def _choose_scores(names: Sequence[str], runs: Sequence[RunScores], wanted: Sequence[str] | None) -> list[str]:
+    for name, run in zip(names, runs, strict=True):
+        for score in wanted or ():
+            if score not in run.scores:
+                raise ComparisonError(f"{name} has no score {score};{nearest(score, list(run.scores))}")
+    shared = [score for score in runs[0].scores if all(score in run.scores for run in runs)]
+    if not shared:
+        listed = "; ".join(f"{name}: {', '.join(run.scores)}" for name, run in zip(names, runs, strict=True))
+        raise ComparisonError(f"the runs have no score in common ({listed}); evaluate them with the same evaluators")
+    return list(dict.fromkeys(wanted)) if wanted else shared
+
+
+def _refusal(names: Sequence[str], withheld: Mapping[str, tuple[Differing, ...]]) -> str:
+    settings = dict.fromkeys(one for differing in withheld.values() for one in differing)
+    lines = "".join(f"\n  - {line}" for line in describe_differences(names, list(settings)))
+    return (
+        f"these runs were not measured in the same way, so their scores do not compare:{lines}\n"
+        "evaluate them by one protocol, or see them all the same, flagged, with --force"
+    )
+
+
+def _pair(names: Sequence[str], runs: Sequence[RunScores]) -> tuple[list[QueryScores | None], list[str]]:
+    """The queries of each run in the order of the first run's, where they are the same, and what is to be said."""
+    notes = []
+    paired: list[QueryScores | None] = []
+    for name, run in zip(names, runs, strict=True):
+        first = runs[0].queries
+        same = None if run.queries is None or first is None else on_the_same_queries(run.queries, first)
+        paired.append(same)
+        if run.queries is None:
+            notes.append(
+                f"{name} has no values of single queries ({query_scores_path(run.path).name}), so no intervals: it is "
+                "from before they were kept, or has only scores that are no mean over queries"
+            )
+        elif same is None and first is not None:
+            notes.append(f"the queries of {name} are not those of {names[0]}, so their differences have no interval")
+    return paired, notes
+
+
+def _standings(
+    shown: Sequence[str],
+    runs: Sequence[RunScores],
+    paired: Sequence[QueryScores | None],
+    resamples: int,
+    level: float,
+    seed: int,
+) -> dict[str, tuple[Standing, ...]]:
+    means = [_means_of_run(shown, own or run.queries, resamples, seed) for own, run in zip(paired, runs, strict=True)]
+    standings: dict[str, tuple[Standing, ...]] = {}
+    for score in shown:
+        rows = []
+        for number, run in enumerate(runs):
+            drawn = means[number].get(score)  # (resamples, 1)
+            difference = None
+            if number:
+                both = paired[number] is not None and drawn is not None and score in means[0]
+                value = run.scores[score] - runs[0].scores[score]
+                difference = _difference(value, drawn - means[0][score] if both and drawn is not None else None, level)
+            rows.append(Standing(run.scores[score], _interval(drawn, level), difference))
+        standings[score] = tuple(rows)
+    return standings
+
+
+def _means_of_run(shown: Sequence[str], queries: QueryScores | None, resamples: int, seed: int) -> dict[str, Floats]:
+    """By score the resampled means (resamples, 1); none of a run without queries, or where one class alone is there."""
+    names = [score for score in shown if queries is not None and score in queries.values]
+    if queries is None or not names:
+        return {}
+    labels = queries.labels[queries.has_match]
+    if len(np.unique(labels)) < 2:
+        return {}
+    columns = np.column_stack([queries.values[name][queries.has_match] for name in names])  # (Q, S)
+    means = resampled_means(columns, labels, resamples, seed)
+    return {name: means[:, [number]] for number, name in enumerate(names)}
+
+
+def _interval(drawn: Floats | None, level: float) -> tuple[float, float] | None:
+    if drawn is None:
+        return None
+    lower, upper = percentile_interval(drawn, level)
+    return float(lower[0]), float(upper[0])
+
+
+def _difference(value: float, drawn: Floats | None, level: float) -> Difference:
+    if drawn is None:
+        return Difference(value)
+    return Difference(value, _interval(drawn, level), float(two_sided_p(drawn)[0]))

@@ -1,0 +1,94 @@
+"""The scores of single classes, and which classes are taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metricforge.evaluation.query_scores import QueryScores
+
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One value for each of C classes, in the order of their labels.
+
+    Args:
+        labels: the classes (C,).
+        queries: how many of their queries have a match, and are scored (C,).
+        without_match: how many have none (C,).
+        values: from the name of a score to its mean over the class's queries (C,); NaN for a class without a match.
+    """
+
+    labels: Counts
+    queries: Counts
+    without_match: Counts
+    values: Mapping[str, Floats]
+
+    def worst(self, score: str) -> Counts:
+        """Places of the scored classes by rising ``score``; of equal ones that of more queries first."""
+        order = np.lexsort((self.labels, -self.queries, self.values[score]))
+        return order[self.queries[order] > 0]
+
+
+@dataclass(frozen=True)
+class ConfusedClasses:
+    """Two classes, by label, and how many queries of each have an image of the other as their nearest."""
+
+    first: int
+    second: int
+    first_as_second: int
+    second_as_first: int
+
+
+def class_scores(queries: QueryScores) -> ClassScores:
+    """Every score of ``queries``, class by class."""
+    labels, of_query = np.unique(queries.labels, return_inverse=True)  # (C,), (Q,)
+    sizes = np.bincount(of_query)  # (C,)
+    scored = np.bincount(of_query[queries.has_match], minlength=len(labels))
+    values = {
+        score: np.divide(
+            np.bincount(of_query[queries.has_match], column[queries.has_match].astype(np.float64), len(labels)),
+            scored,
+            out=np.full(len(labels), np.nan),
+            where=scored > 0,
+        )
+        for score, column in queries.values.items()
+    }
+    return ClassScores(labels, scored, sizes - scored, values)
+
+
+def confused_classes(queries: QueryScores, ranking: str = "") -> list[ConfusedClasses]:
+    """The pairs of classes of which one has queries whose nearest image is of the other, the most confused first.
+
+    Only queries with a match are counted. Pairs are sorted by the sum of both directions, then by label; ``first`` is
+    the class that is more often taken for the other.
+
+    Args:
+        queries: with the labels of the nearest images.
+        ranking: the one that says which image is nearest; ``""`` is the model's own.
+
+    Raises:
+        ValueError: for a ranking whose nearest images are not known.
+    """
+    if ranking not in queries.nearest:
+        raise ValueError(
+            f'the nearest images by the ranking "{ranking}" are not known, only those by '
+            f"{', '.join(repr(name) for name in queries.nearest) or 'none'}"
+        )
+    wrong = queries.has_match & (queries.nearest[ranking] != queries.labels)
+    pairs = np.column_stack([queries.labels[wrong], queries.nearest[ranking][wrong]])  # (W, 2): from, to
+    directed, counts = np.unique(pairs, axis=0, return_counts=True)
+    found = {(int(a), int(b)): int(count) for (a, b), count in zip(directed, counts, strict=True)}
+    confused = []
+    for one, other in {(min(pair), max(pair)) for pair in found}:
+        there, back = found.get((one, other), 0), found.get((other, one), 0)
+        confused.append(
+            ConfusedClasses(one, other, there, back) if there >= back else ConfusedClasses(other, one, back, there)
+        )
+    return sorted(confused, key=lambda pair: (-pair.first_as_second - pair.second_as_first, pair.first, pair.second))

@@ -1,0 +1,60 @@
+"""``scores.queries.npz``: what each query scored, beside ``scores.json``."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from metricforge.evaluation.query_scores import QueryScores
+from metricforge.evaluation.whole_file import write_whole
+
+VALUE, NEAREST = "value:", "nearest:"
+
+
+def query_scores_path(scores_path: Path | str) -> Path:
+    """Where the values of single queries lie: ``scores.queries.npz`` for ``scores.json``."""
+    path = Path(scores_path)
+    return path.with_name(f"{path.name.removesuffix('.json')}.queries.npz")
+
+
+def write_query_scores(path: Path | str, queries: QueryScores) -> None:
+    """Writes ``queries`` to ``path``, compressed, whole or not at all, as arrays that ``numpy.load`` reads.
+
+    These are ``ids``, ``labels``, ``has_match``, ``class_names`` where there are any, ``value:<score>`` for each score
+    and ``nearest:<ranking>`` for each ranking.
+    """
+    columns = {"ids": queries.ids, "labels": queries.labels, "has_match": queries.has_match}
+    columns |= {f"{VALUE}{score}": column for score, column in queries.values.items()}
+    columns |= {f"{NEAREST}{ranking}": column for ranking, column in queries.nearest.items()}
+    if queries.class_names is not None:
+        columns["class_names"] = np.array(queries.class_names, dtype=str)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **columns)  # type: ignore[arg-type]
+    write_whole(Path(path), packed.getvalue())
+
+
+def read_query_scores(path: Path | str) -> QueryScores:
+    """What ``write_query_scores`` wrote to ``path``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
+        return QueryScores(
+            columns["ids"],
+            columns["labels"],
+            columns["has_match"],
+            {name.removeprefix(VALUE): column for name, column in columns.items() if name.startswith(VALUE)},
+            {name.removeprefix(NEAREST): column for name, column in columns.items() if name.startswith(NEAREST)},
+            tuple(columns["class_names"].tolist()) if "class_names" in columns else None,
+        )
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as fault:
+        raise ValueError(f"{path} does not hold the scores of queries: {type(fault).__name__}: {fault}") from fault

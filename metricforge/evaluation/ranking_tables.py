@@ -1,0 +1,68 @@
+"""Similarities whose scores are final: whole rows of numbers of which no two are the same, larger = nearer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+
+from metricforge.evaluation.hamming_search import packed_embeddings
+from metricforge.evaluation.ordered_keys import ordered_keys
+from metricforge.evaluation.pairwise_scores import PairwiseScores
+from metricforge.interfaces import Similarity
+
+
+class HammingTable:
+    """Minus the distance of packed bits times the gallery's size, less the place in it, so that ties go by place.
+
+    Args:
+        queries: (Q, D), or None to search the gallery with itself.
+        gallery: (G, D).
+    """
+
+    def __init__(
+        self,
+        queries: np.ndarray[Any, Any] | None,
+        gallery: np.ndarray[Any, Any],
+        similarity: Similarity,
+        device: torch.device,
+    ) -> None:
+        self._gallery = packed_embeddings(gallery, similarity, device)  # (G, bytes)
+        self._queries = self._gallery if queries is None else packed_embeddings(queries, similarity, device)
+        largest = (8 * self._gallery.shape[1] + 1) * len(gallery)
+        self._dtype = torch.int32 if largest < 2**31 else torch.int64
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """Numbers (b, G) of ``queries`` (b,), on the host."""
+        codes = np.ascontiguousarray(self._queries[queries.numpy()])  # (b, bytes)
+        distances = torch.empty(len(codes), len(self._gallery), dtype=torch.int32)
+        faiss.hammings(
+            faiss.swig_ptr(codes),
+            faiss.swig_ptr(self._gallery),
+            len(codes),
+            len(self._gallery),
+            codes.shape[1],
+            faiss.swig_ptr(distances.numpy()),
+        )
+        places = torch.arange(len(self._gallery), dtype=self._dtype)
+        return distances.to(self._dtype).mul_(-len(self._gallery)).sub_(places)
+
+
+class PairwiseTable:
+    """What ``similarity.pairwise`` says, in whole numbers; arguments as those of ``HammingTable``."""
+
+    def __init__(
+        self,
+        queries: np.ndarray[Any, Any] | None,
+        gallery: np.ndarray[Any, Any],
+        similarity: Similarity,
+        device: torch.device,
+    ) -> None:
+        self._scores = PairwiseScores(queries, gallery, similarity, device)
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """Numbers (b, G) of ``queries`` (b,), consecutive places."""
+        return ordered_keys(self._scores.rough(int(queries[0]), int(queries[-1]) + 1)[0])

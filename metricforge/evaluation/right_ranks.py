@@ -1,0 +1,128 @@
+"""The ranks of the right images, which is all that most retrieval scores read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from metricforge.evaluation.neighbour_search import full_precision
+from metricforge.evaluation.wrong_above import BEYOND, SHALLOW, WrongAbove
+
+if TYPE_CHECKING:
+    from metricforge.evaluation.context import EvaluationContext
+
+ROWS_AT_ONCE = 256
+PAIRWISE_ROWS_AT_ONCE = 128
+RIGHT_IMAGES_AT_ONCE = 2**20
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Depth(NamedTuple):
+    """Which ranks a score reads: the first right image's up to ``first``, those of all right images up to ``every``.
+
+    With ``up_to_r`` also those of all right images up to R, how many of them the query has in the gallery.
+    """
+
+    first: int = 0
+    every: int = 0
+    up_to_r: bool = False
+
+    def joined(self, other: Depth) -> Depth:
+        """What serves both."""
+        return Depth(max(self.first, other.first), max(self.every, other.every), self.up_to_r or other.up_to_r)
+
+    def largest(self, context: EvaluationContext) -> int:
+        """The deepest rank of any query."""
+        return max(1, self.first, self.every, int(context.matches.max()) if self.up_to_r else 0)
+
+
+class RightRanks(NamedTuple):
+    """Ranks of right images for a block of consecutive queries.
+
+    ``queries`` (b,) are the queries' places and ``matches`` (b,) how many right images each has; ``row`` (P,) is the
+    place in the block that each right image belongs to, ascending, ``nth`` (P,) counts the right images of a query from
+    1 on, by rank, and ``rank`` (P,) is where they stand, from 1 on: above 2**62 for those further away than was asked.
+    """
+
+    queries: Indices
+    matches: Indices
+    row: Indices
+    nth: Indices
+    rank: Indices
+
+    @property
+    def first(self) -> Indices:
+        """The rank of the first right image of each query (b,); above 2**62 for those without one."""
+        first = np.full(len(self.queries), 2 * BEYOND - 1)
+        first[self.row[self.nth == 1]] = self.rank[self.nth == 1]
+        return first
+
+    def sum_by_query(self, values: np.ndarray[Any, Any]) -> Floats:
+        """The sums (b,) over the right images of each query of ``values`` (P,)."""
+        return np.bincount(self.row, values, minlength=len(self.queries))
+
+
+def right_ranks(
+    context: EvaluationContext, depth: Depth, on_queries: Callable[[int], object] = lambda count: None
+) -> Iterator[RightRanks]:
+    """The ranks of the right images of all queries, block by block, as deep as ``depth`` says.
+
+    Ties are by place in the gallery, and a query that stands in the gallery is left out of its own ranking. A learned
+    similarity's shallow ranks are read from its neighbours, which a symmetric one finds in half the time.
+    """
+    if is_read_from_neighbours(context, depth):
+        yield from ranks_among_neighbours(context, depth)
+        return
+    with full_precision(context.device), torch.no_grad():
+        counter = WrongAbove(context)
+        ends = np.cumsum(context.matches)
+        most = ROWS_AT_ONCE if context.similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
+        most = min(most, max(1, context.scores_at_once // len(context.gallery)))
+        start = 0
+        while start < len(context.queries):
+            right_before = ends[start] - context.matches[start]
+            affordable = int(np.searchsorted(ends, right_before + RIGHT_IMAGES_AT_ONCE, side="right"))
+            stop = min(start + most, max(start + 1, affordable), len(context.queries))
+            queries = torch.arange(start, stop, device=counter.device)
+            matches = torch.from_numpy(context.matches[start:stop]).to(counter.device)
+            every = (matches if depth.up_to_r else torch.zeros_like(matches)).clamp(min=depth.every)  # (b,)
+            right, above = counter.count(queries, depth.first, every)
+            yield _by_rank(context, start, stop, right.row.cpu().numpy(), above.cpu().numpy())
+            on_queries(stop - start)
+            start = stop
+
+
+def is_read_from_neighbours(context: EvaluationContext, depth: Depth) -> bool:
+    """Whether ``right_ranks`` reads the nearest neighbours, as many as ``depth`` asks for."""
+    return context.similarity.search is None and SHALLOW * depth.largest(context) <= len(context.gallery)
+
+
+def ranks_among_neighbours(context: EvaluationContext, depth: Depth) -> Iterator[RightRanks]:
+    """The same from the nearest neighbours, as many as ``depth`` asks for."""
+    hits = context.hits(min(depth.largest(context), context.gallery_size))  # (Q, K)
+    for start in range(0, len(hits), ROWS_AT_ONCE):
+        block = hits[start : start + ROWS_AT_ONCE]
+        row, rank = block.nonzero()
+        wrong = rank - _places_in_runs(row)
+        missing = context.matches[start : start + len(block)] - block.sum(axis=1)
+        row = np.concatenate([row, np.repeat(np.arange(len(block)), missing)])
+        wrong = np.concatenate([wrong, np.full(missing.sum(), BEYOND)])
+        yield _by_rank(context, start, start + len(block), row, wrong)
+
+
+def _by_rank(context: EvaluationContext, start: int, stop: int, row: Indices, wrong_before: Indices) -> RightRanks:
+    # Whoever has more wrong images before it is further away, so their order among each other need not be known.
+    order = np.lexsort((wrong_before, row))
+    row = row[order]
+    nth = _places_in_runs(row) + 1
+    return RightRanks(np.arange(start, stop), context.matches[start:stop], row, nth, nth + wrong_before[order])
+
+
+def _places_in_runs(values: Indices) -> Indices:
+    """The place of each of ``values`` (N,), ascending, among those equal to it, from 0 on."""
+    return np.arange(len(values)) - np.searchsorted(values, values)

@@ -1,0 +1,61 @@
+"""The scores of all classes as a file that other tools read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+from metricforge.evaluation import QueryScores, class_scores, confused_classes
+
+
+def write_class_csv(path: Path, queries: QueryScores) -> None:
+    """Writes a row for each class, in the order of labels: name, label, queries, those without a match, every score.
+
+    A class of which no query has a match has empty cells for its scores.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = _rows(queries)
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_class_json(path: Path, queries: QueryScores) -> None:
+    """Writes all classes as ``write_class_csv``, and for every ranking all pairs of classes that are confused."""
+    content = {
+        "classes": _rows(queries),
+        "confused": {
+            ranking or "model": [
+                {
+                    "first": queries.class_name(pair.first),
+                    "second": queries.class_name(pair.second),
+                    "first_as_second": pair.first_as_second,
+                    "second_as_first": pair.second_as_first,
+                }
+                for pair in confused_classes(queries, ranking)
+            ]
+            for ranking in queries.nearest
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _rows(queries: QueryScores) -> list[dict[str, str | int | float | None]]:
+    scores = class_scores(queries)
+    return [
+        {
+            "class": queries.class_name(int(label)),
+            "label": int(label),
+            "queries": int(scores.queries[place]),
+            "without_match": int(scores.without_match[place]),
+            **{
+                name: None if math.isnan(values[place]) else float(values[place])
+                for name, values in scores.values.items()
+            },
+        }
+        for place, label in enumerate(scores.labels)
+    ]
