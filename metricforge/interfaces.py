@@ -12,7 +12,7 @@ attribute ``nested`` such as ``{"distance": SIMILARITIES}`` says so of arguments
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
 
 class Backbone(nn.Module, ABC):
-    """Images (B, 3, H, W), normalised with ``mean`` and ``std`` (of values in 0..1), to pooled features (B, F)."""
+    """Images (B, 3, H, W), normalised with ``mean`` and ``std`` (of values in 0..1), to pooled features (B, F).
+
+    ``evaluation_transform``, if any, are the transform configs by which its weights are evaluated, such as
+    ``dict(type="CenterCrop", size=224)``; a test set of image files that has no ``transform`` takes them.
+    """
 
     feature_dim: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    evaluation_transform: Sequence[Mapping[str, Any]] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor: ...

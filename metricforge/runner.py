@@ -99,7 +99,6 @@ def build_runner(
     else:
         num_classes = load_checkpoint(weights)["meta"]["num_classes"]
     test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
-    _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
     faults = check_config(cfg, train=weights is None, num_classes=num_classes)
     if faults:
         raise ConfigError(faults, source)
@@ -108,6 +107,12 @@ def build_runner(
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
+    test_cfg = cfg.test_dataloader.dataset
+    if isinstance(test_set, ImageFileDataset) and "transform" not in test_cfg and model.backbone.evaluation_transform:
+        # written into the config, so that the run's own says it and a later test needs no second look
+        test_cfg.transform = list(model.backbone.evaluation_transform)
+        test_set.set_transform(test_cfg.transform)
+    _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluation_loading = dict(
         batch_size=cfg.test_dataloader.get("batch_size", 256),
         num_workers=cfg.test_dataloader.get("num_workers", 0),

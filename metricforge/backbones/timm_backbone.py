@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 from torch import Tensor
@@ -19,7 +22,9 @@ from metricforge.registry import BACKBONES
 class TimmBackbone(Backbone):
     """A timm network without its classifier: images (B, 3, H, W) to its pooled features (B, F).
 
-    ``mean`` and ``std`` are those that timm's weights were trained with.
+    ``mean`` and ``std`` are those that timm's weights were trained with, and ``evaluation_transform`` is what timm
+    evaluates them by: resized to size / crop_pct by their interpolation, the shorter side or, for some, squashed, then
+    cropped in the centre. There is none for the few that timm pads or that are not square; those have to be told.
 
     Args:
         name: as in ``timm.list_models()``, such as "resnet50", with or without a tag of its weights.
@@ -63,9 +68,22 @@ class TimmBackbone(Backbone):
         self.feature_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)
         self.mean = tuple(model.pretrained_cfg["mean"])
         self.std = tuple(model.pretrained_cfg["std"])
+        self.evaluation_transform = _evaluation_transform(timm.data.resolve_model_data_config(model))
         self.model = freeze_batch_norm(model) if frozen_batch_norm else model
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.model(images)  # (B, F)
         assert features.shape == (len(images), self.feature_dim), (self.name, features.shape, self.feature_dim)
         return features
+
+
+def _evaluation_transform(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    _, height, width = data["input_size"]
+    if height != width or data["crop_mode"] not in ("center", "squash"):
+        return []
+    side = math.floor(height / data["crop_pct"])
+    size = (side, side) if data["crop_mode"] == "squash" else side
+    return [
+        dict(type="Resize", size=size, interpolation=data["interpolation"]),
+        dict(type="CenterCrop", size=height),
+    ]

@@ -1,4 +1,4 @@
-"""``metricforge data list | prepare | check``: the published benchmarks, and a look through any images."""
+"""``metricforge data list | prepare | check | index``: the published benchmarks, and a look through any images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metricforge.doctor import (
     write_findings,
 )
 from metricforge.errors import DatasetError
-from metricforge.preparation import BENCHMARKS, prepare
+from metricforge.preparation import BENCHMARKS, index_shards, prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     preparing.set_defaults(run=prepare_benchmark)
 
+    indexing = commands.add_parser(
+        "index",
+        help="make the index of tar shards that ShardDataset trains on",
+        description="Reads through tar shards of WebDataset's layout (17.jpg beside 17.cls or 17.json) once and writes "
+        "where in which shard each image lies, and its class.",
+    )
+    indexing.add_argument("shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec reads")
+    indexing.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
+    indexing.add_argument("--json-key", metavar="KEY", help="the class stands under this key of the .json files")
+    indexing.set_defaults(run=index)
+
     checking = commands.add_parser(
         "check",
         parents=[where],
@@ -75,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     checking.add_argument("--tiny", type=int, default=32, metavar="PIXELS", help="shorter sides below are told of")
     checking.add_argument("--workers", type=int, metavar="N", help="threads; by default one a core")
+    checking.add_argument(
+        "--unofficial", action="store_true", help="a benchmark may have other numbers of images than the official ones"
+    )
     checking.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where findings.csv and findings.png go (default: data_check/NAME)"
     )
@@ -116,11 +130,27 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
         f"\n{target} {'was there already and is whole' if there else 'is ready'}. Its terms of use: {benchmark.home}",
         "Try next:",
         f"  metricforge train {benchmark.config}{options}",
-        f"  metricforge data check {target if arguments.unofficial else benchmark.name}",
+        f"  metricforge data check {benchmark.name}{' --unofficial' if arguments.unofficial else ''}"
+        + (f" --data-dir {arguments.data_dir}" if arguments.data_dir != Path("data") else ""),
     ]
     downloads = arguments.data_dir / ".downloads"
     if not there and downloads.is_dir():
         lines.append(f"The downloaded archives are kept in {downloads}; remove them if you need the room.")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def index(arguments: argparse.Namespace) -> None:
+    """Writes the index and says what to train with."""
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading shards", total=len(arguments.shards))
+        images = index_shards(arguments.shards, arguments.out, arguments.json_key, lambda: bar.advance(task))
+    lines = [
+        f"{arguments.out}: {images:,} images in {len(arguments.shards):,} shards",
+        "A config trains on it with",
+        f'  dataset=dict(type="ShardDataset", table="{arguments.out}", split="train", transform=[...])',
+    ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -156,7 +186,9 @@ def _collection(arguments: argparse.Namespace) -> Collection:
     what = Path(arguments.what)
     if arguments.what in BENCHMARKS and not what.exists():
         benchmark = BENCHMARKS[arguments.what]
-        return collection_of_splits(benchmark.splits(arguments.data_dir / benchmark.folder))
+        return collection_of_splits(
+            benchmark.splits(arguments.data_dir / benchmark.folder, check_counts=not arguments.unofficial)
+        )
     if what.suffix.lower() in (".csv", ".parquet"):
         return collection_of_table(what, arguments.root, arguments.train_fraction)
     if what.is_dir():

@@ -7,6 +7,7 @@ from metricforge.datasets.image_dataset import ImageDataset
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import ImageFolderDataset
 from metricforge.datasets.in_shop_dataset import InShopDataset
+from metricforge.datasets.shard_dataset import ShardDataset
 from metricforge.datasets.stanford_online_products_dataset import StanfordOnlineProductsDataset
 from metricforge.datasets.table_dataset import TableDataset
 
@@ -18,6 +19,7 @@ __all__ = [
     "ImageFileDataset",
     "ImageFolderDataset",
     "InShopDataset",
+    "ShardDataset",
     "StanfordOnlineProductsDataset",
     "TableDataset",
 ]

@@ -29,7 +29,7 @@ _TYPICAL = (3, 375, 500)
 class ImageCache:
     """uint8 images (3, H, W) in files of their own, after the leading transforms that draw nothing at random.
 
-    An image's file is named after its source's path, size, time of change and box, within a folder named after the
+    An image's file is named after its source's state (path, size, time of change, box), within a folder named after the
     transforms, the way of decoding and the versions of what decodes and resizes: what was changed is made anew, and
     nothing outdated is ever read. A file gets its name when it is written whole, so that any number of workers and
     processes may share a folder, and a run that is killed does no harm. Whatever is outdated stays until the folder is
@@ -62,19 +62,10 @@ class ImageCache:
         self._what = f"{self.steps}\nreduced decoding: {reduced}\nreader: {reader}\nversions: {', '.join(made_by)}\n"
         self.folder = folder / hashlib.sha256(self._what.encode()).hexdigest()[:12]
 
-    def key(self, file: Path, box: Sequence[int] | None) -> str | None:
-        """What the picture in ``file`` is kept under as it is now, or None if it is not there."""
+    def get(self, state: str) -> Tensor | None:
+        """The image (3, H, W) that was made of a file in ``state``, or None."""
         try:
-            state = file.stat()
-        except OSError:
-            return None
-        told = f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0{box}"
-        return hashlib.sha256(told.encode()).hexdigest()
-
-    def get(self, key: str) -> Tensor | None:
-        """The image (3, H, W) kept under ``key``, or None."""
-        try:
-            content = np.fromfile(self._path(key), dtype=np.uint8)
+            content = np.fromfile(self._path(state), dtype=np.uint8)
         except OSError:
             return None
         if len(content) < _HEADER:
@@ -84,13 +75,13 @@ class ImageCache:
             return None
         return torch.from_numpy(content[_HEADER:].reshape(height, width, 3)).permute(2, 0, 1)
 
-    def put(self, key: str, image: Tensor) -> None:
-        """Keeps ``image`` (3, H, W) under ``key``.
+    def put(self, state: str, image: Tensor) -> None:
+        """Keeps ``image`` (3, H, W), which was made of a file in ``state``.
 
         Raises:
             DatasetError: if it cannot be written.
         """
-        path = self._path(key)
+        path = self._path(state)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
@@ -141,5 +132,6 @@ class ImageCache:
             image = step(image)
         return image.numel()
 
-    def _path(self, key: str) -> Path:
+    def _path(self, state: str) -> Path:
+        key = hashlib.sha256(state.encode()).hexdigest()
         return self.folder / key[:2] / key[2:]

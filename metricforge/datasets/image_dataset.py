@@ -80,7 +80,15 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         if self.groups is not None:
             assert self.groups.shape == self.labels.shape
             _check_numbering(self.groups, len(self.group_names), f"{name} {split}", "group", "group")
-        self.transform = [_build_transform(step, f"transform[{i}]") for i, step in enumerate(transform or ())]
+        self.set_transform(transform or ())
+
+    def set_transform(self, transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]]) -> None:
+        """Replaces the transform.
+
+        Raises:
+            ConfigError: for one that cannot be built.
+        """
+        self.transform = [_build_transform(step, f"transform[{i}]") for i, step in enumerate(transform)]
 
     @property
     def num_classes(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +69,26 @@ class ImageFileDataset(ImageDataset):
         self.boxes = boxes
 
     def load(self, index: int) -> Image.Image:
-        with Image.open(self.root / self.files[index]) as image:
+        with Image.open(io.BytesIO(self._read(index))) as image:
             image.load()
         upright = ImageOps.exif_transpose(image)
         return upright if self.boxes is None else upright.crop(self._box(index, *upright.size))
+
+    def _read(self, index: int) -> bytes:
+        """The content of the file that image ``index`` is in."""
+        return (self.root / self.files[index]).read_bytes()
+
+    def _state(self, index: int) -> str | None:
+        """What changes when that file does, for the cache; None if it is not there."""
+        return self._state_of(self.root / self.files[index])
+
+    @staticmethod
+    def _state_of(file: Path) -> str | None:
+        try:
+            state = file.stat()
+        except OSError:
+            return None
+        return f"{file}\0{state.st_size}\0{state.st_mtime_ns}"
 
     def cache_in(self, folder: str | Path) -> None:
         """From now on keeps images in ``folder`` as they are after the first transforms; ImageCache has the rules.
@@ -88,19 +106,23 @@ class ImageFileDataset(ImageDataset):
     def _begin(self, index: int) -> tuple[Tensor, int]:
         if self.cache is None:
             return self._decode(index)
-        box = None if self.boxes is None else self.boxes[index].tolist()
-        key = self.cache.key(self.root / self.files[index], box)
-        kept = None if key is None else self.cache.get(key)
+        state = self._state(index)
+        if state is not None and self.boxes is not None:
+            state += f"\0{self.boxes[index].tolist()}"
+        kept = None if state is None else self.cache.get(state)
         if kept is None:
             kept, done = self._decode(index)
             for step in self.cache.steps[done:]:
                 kept = step(kept)
-            if key is not None:
-                self.cache.put(key, kept)
+            if state is not None:
+                self.cache.put(state, kept)
         return kept, len(self.cache.steps)
 
     def _decode(self, index: int) -> tuple[Tensor, int]:
-        jpeg = None if self._opens_files_itself() else JpegFile.open(self.root / self.files[index])
+        jpeg = None
+        if not self._opens_files_itself():
+            with suppress(OSError):  # Pillow meets the same fault again where it is told with the image's place
+                jpeg = JpegFile.open(self._read(index))
         if jpeg is None:
             return super()._begin(index)
         area = Region(0, 0, jpeg.height, jpeg.width)

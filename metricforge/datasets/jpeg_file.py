@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,10 +44,9 @@ class JpegFile:
         self.height, self.width = self._stored[::-1] if transposed else self._stored
 
     @classmethod
-    def open(cls, path: Path) -> JpegFile | None:
-        """The file at ``path``, or None if Pillow should read it."""
+    def open(cls, data: bytes) -> JpegFile | None:
+        """The file whose content is ``data``, or None if Pillow should read it."""
         try:
-            data = path.read_bytes()
             if not _may_hold_more(data):
                 height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
                 few = Image.MAX_IMAGE_PIXELS is None or height * width <= Image.MAX_IMAGE_PIXELS

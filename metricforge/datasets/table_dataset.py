@@ -94,7 +94,8 @@ class TableDataset(ImageFileDataset):
         files = rows.paths.filter(chosen)
         folder = file.parent if root is None else Path(root).expanduser().absolute()
         looked_at = [files[i] for i in np.linspace(0, len(files) - 1, min(len(files), _LOOKED_AT)).astype(int).tolist()]
-        missing = [name for name in looked_at if not (folder / name).is_file()]
+        self.root = folder
+        missing = [name for name in looked_at if not self._is_there(name)]
         if missing:
             raise DatasetError(
                 f"{len(missing)} of {len(looked_at)} images of {file} that were looked for are not there, such as "
@@ -118,6 +119,9 @@ class TableDataset(ImageFileDataset):
             group_names=group_names,
             transform=transform,
         )
+
+    def _is_there(self, name: str) -> bool:
+        return (self.root / name).is_file()
 
     def _digest_images(self, digest: hashlib._Hash) -> None:
         # Names alone: asking for millions of sizes would take minutes.

@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from metricforge.datasets import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.datasets.image_table import read_image_table
+from metricforge.datasets.shard_part import ShardPart
 from metricforge.datasets.string_column import StringColumn
+from metricforge.errors import DatasetError
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -101,6 +103,8 @@ def collection_of_table(table: Path, root: Path | None = None, train_fraction: f
     """
     table = table.expanduser().absolute()
     rows = read_image_table(table, {}, unique_paths=False)
+    if len(rows.paths) and ShardPart.parse(rows.paths[0]) is not None:
+        raise DatasetError(f"{table} is an index of tar shards; look through the files that the shards were packed of")
     if rows.splits is None:
         splits = np.where(rows.labels < round(train_fraction * len(rows.class_names)), 0, 1)
         split_names = ["train", "test"]

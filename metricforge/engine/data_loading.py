@@ -2,7 +2,7 @@
 
 mmengine never tells a batch sampler of its own the epoch, repeats the same augmentations each epoch with non-persistent
 workers, and resumes inside an epoch by decoding everything again (or not at all). Here a batch sampler yields keys
-(index, seed): which worker draws the sample, in which epoch of its life, no longer matters.
+(index, what its seed follows from): which worker draws the sample, in which epoch of its life, no longer matters.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from metricforge.engine.seeding import derive_seed, seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
 
-SampleKey = tuple[int, int]
+SampleKey = tuple[int, tuple[int, ...]]
 
 
 class SeededDataset(Dataset[dict[str, Any]]):
-    """``dataset`` asked by (index, seed): whatever its transforms draw follows from the seed alone.
+    """``dataset`` asked by (index, parts of a seed): whatever its transforms draw follows from these alone.
 
     Args:
         dataset: what is asked.
@@ -43,7 +43,8 @@ class SeededDataset(Dataset[dict[str, Any]]):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        index, seed = key
+        index, parts = key
+        seed = derive_seed(*parts)  # here, in a worker, and not where the batches are drawn: training waits for that
         seed_host(seed)
         try:
             return self.dataset[index]
@@ -74,7 +75,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
 
 
 class SeededBatches:
-    """A batch sampler's batches as (index, seed) keys, from the position where an epoch is to be taken up.
+    """A batch sampler's batches as (index, parts of its seed) keys, from the position where an epoch is to be taken up.
 
     Args:
         sampler: what is in each batch; told the epoch before each.
@@ -99,7 +100,7 @@ class SeededBatches:
     def __iter__(self) -> Iterator[list[SampleKey]]:
         for number, indices in enumerate(self.sampler):
             if number >= self._first:
-                yield [(i, derive_seed(self.seed, self._epoch, number, i)) for i in indices]
+                yield [(i, (self.seed, self._epoch, number, i)) for i in indices]
 
 
 def build_train_loader(

@@ -10,7 +10,7 @@ import torch
 
 def derive_seed(*parts: int) -> int:
     """A 63-bit seed from non-negative integers such as (seed, epoch, iteration); unlike parts give unrelated seeds."""
-    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seed_all(seed: int) -> None:

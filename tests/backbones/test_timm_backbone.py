@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import safetensors.torch
 import timm
 import torch
+from PIL import Image
+from torchvision.transforms import v2
 
 from metricforge.backbones import TimmBackbone
+from metricforge.backbones.timm_backbone import _evaluation_transform
 from metricforge.errors import CheckpointError, ConfigError
-from metricforge.registry import BACKBONES
+from metricforge.registry import BACKBONES, TRANSFORMS
 
 
 @pytest.fixture
@@ -44,6 +48,36 @@ def test_mean_and_std_are_those_of_the_weights():
     backbone = TimmBackbone("test_resnet")
     cfg = timm.get_pretrained_cfg("test_resnet")
     assert (backbone.mean, backbone.std) == (cfg.mean, cfg.std)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "tf_efficientnet_lite0", "test_vit", "mobilenetv3_small_050"])
+def test_test_images_are_resized_and_cropped_as_timm_does(name):
+    cfg = timm.get_pretrained_cfg(name)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    picture = picture.resize((640, 420), Image.Resampling.BICUBIC)
+    as_timm = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=cfg.to_dict()))
+    expected = torch.from_numpy(np.array(timm_steps(as_timm, picture))).permute(2, 0, 1)
+    seen = v2.functional.pil_to_tensor(picture)
+    for step in TimmBackbone(name).evaluation_transform:
+        seen = TRANSFORMS.build(step)(seen)
+    assert seen.shape == expected.shape
+    assert (seen.int() - expected.int()).abs().max() <= 2, "torchvision rounds otherwise than Pillow"
+
+
+def timm_steps(composed, picture):
+    for step in composed.transforms[:2]:  # then a tensor is made of it, and normalised
+        picture = step(picture)
+    return picture
+
+
+def test_what_timm_pads_or_is_not_square_has_to_be_told():
+    data = dict(input_size=(3, 224, 224), crop_pct=0.9, crop_mode="border", interpolation="bicubic")
+    assert _evaluation_transform(data) == []
+    assert _evaluation_transform(data | dict(crop_mode="center", input_size=(3, 224, 448))) == []
+    assert _evaluation_transform(data | dict(crop_mode="squash", interpolation="bilinear")) == [
+        dict(type="Resize", size=(248, 248), interpolation="bilinear"),
+        dict(type="CenterCrop", size=224),
+    ]
 
 
 @pytest.mark.parametrize("layout", ["pth", "safetensors", "checkpoint", "parallel", "without classifier"])

@@ -38,7 +38,7 @@ def array(pixels):
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_full_size_is_bit_for_bit_pillows(tmp_path, options, mode):
     path = as_jpeg(tmp_path / "a.jpg", photo(75, 101).convert(mode), **options)
-    jpeg = JpegFile.open(path)
+    jpeg = JpegFile.open(path.read_bytes())
     assert (jpeg.height, jpeg.width) == (75, 101)
     assert np.array_equal(array(jpeg.pixels()), by_pillow(path))
 
@@ -48,7 +48,7 @@ def test_every_orientation_is_turned_upright_as_pillow_does(tmp_path, orientatio
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = as_jpeg(tmp_path / "a.jpg", photo(40, 56), exif=exif)
-    jpeg = JpegFile.open(path)
+    jpeg = JpegFile.open(path.read_bytes())
     expected = by_pillow(path)
     assert (jpeg.height, jpeg.width) == expected.shape[:2]
     assert np.array_equal(array(jpeg.pixels()), expected)
@@ -58,7 +58,7 @@ def test_every_orientation_is_turned_upright_as_pillow_does(tmp_path, orientatio
 @pytest.mark.parametrize(("height", "width"), [(240, 320), (243, 317), (121, 161)])
 def test_a_fraction_of_the_size_looks_like_the_full_picture_averaged(tmp_path, factor, height, width):
     path = as_jpeg(tmp_path / "a.jpg", photo(height, width))
-    small = array(JpegFile.open(path).pixels(factor)).astype(float)
+    small = array(JpegFile.open(path.read_bytes()).pixels(factor)).astype(float)
     assert small.shape == (-(-height // factor), -(-width // factor), 3)
     whole_blocks = by_pillow(path)[: height // factor * factor, : width // factor * factor].astype(float)
     blocks = whole_blocks.reshape(height // factor, factor, width // factor, factor, 3).mean(axis=(1, 3))
@@ -69,15 +69,15 @@ def test_other_formats_cmyk_and_what_is_no_image_are_left_to_pillow(tmp_path):
     photo(20, 20).save(tmp_path / "a.png")
     as_jpeg(tmp_path / "cmyk.jpg", photo(20, 20).convert("CMYK"))
     (tmp_path / "text.jpg").write_text("no picture")
-    for name in ("a.png", "cmyk.jpg", "text.jpg", "absent.jpg"):
-        assert JpegFile.open(tmp_path / name) is None
+    for name in ("a.png", "cmyk.jpg", "text.jpg"):
+        assert JpegFile.open((tmp_path / name).read_bytes()) is None
 
 
 def test_a_truncated_file_is_left_to_pillow(tmp_path):
     stream = io.BytesIO()
     photo(100, 100).filter(ImageFilter.DETAIL).save(stream, format="JPEG")
     (tmp_path / "a.jpg").write_bytes(stream.getvalue()[:-500])
-    assert JpegFile.open(tmp_path / "a.jpg").pixels() is None
+    assert JpegFile.open((tmp_path / "a.jpg").read_bytes()).pixels() is None
 
 
 def test_what_lies_beside_a_picture_in_its_file_is_looked_for_in_its_segments_alone(tmp_path, monkeypatch):
@@ -89,5 +89,5 @@ def test_what_lies_beside_a_picture_in_its_file_is_looked_for_in_its_segments_al
     turned[0x0112] = 6
     picture.save(tmp_path / "comment.jpg", comment=b"Exif and Orientation, in words")
     picture.save(tmp_path / "turned.jpg", exif=turned)
-    assert (JpegFile.open(tmp_path / "comment.jpg").height, opened) == (40, [])
-    assert (JpegFile.open(tmp_path / "turned.jpg").height, len(opened)) == (60, 1)
+    assert (JpegFile.open((tmp_path / "comment.jpg").read_bytes()).height, opened) == (40, [])
+    assert (JpegFile.open((tmp_path / "turned.jpg").read_bytes()).height, len(opened)) == (60, 1)

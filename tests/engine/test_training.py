@@ -69,14 +69,9 @@ def test_workers_do_not_change_what_is_trained(tiny_config, tmp_path):
     assert_same_weights(tmp_path / "none", tmp_path / "two")
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path, accumulate):
-    tiny_config["optim_wrapper"]["accumulative_counts"] = accumulate  # 4 leaves gradients waiting at iteration 10
-    tiny_config["checkpoint"] = dict(interval_iterations=5)
-    train(tiny_config, tmp_path / "whole")
-
-    runner = build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu")
-    steps = iter(range(10))
+def cut_after(runner, updates: int) -> None:
+    """Trains until ``updates`` are done, and stops as by Ctrl-C."""
+    steps = iter(range(updates))
     original = runner.model.train_step
 
     def step_until_cut(*args, **kwargs):
@@ -87,7 +82,46 @@ def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path
     runner.model.train_step = step_until_cut
     with pytest.raises(KeyboardInterrupt):
         runner.train()
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path, accumulate):
+    tiny_config["optim_wrapper"]["accumulative_counts"] = accumulate  # 4 leaves gradients waiting at iteration 10
+    tiny_config["checkpoint"] = dict(interval_iterations=5)
+    train(tiny_config, tmp_path / "whole")
+    cut_after(build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu"), 10)
     assert checkpoint_files(tmp_path / "cut")[0].name == "iter_10.pth"
+    train(tiny_config, tmp_path / "cut", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+PER_CLASS = dict(type="ClassBalancedBatchSampler", classes_per_batch=2, samples_per_class=2)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        dict(type="HierarchicalBatchSampler", groups_per_batch=2, classes_per_group=1, samples_per_class=2),
+        PER_CLASS | dict(independent_classes=True),
+        PER_CLASS | dict(replacement=True),
+        dict(type="RandomBatchSampler", batch_size=5, drop_last=False),
+    ],
+    ids=["hierarchical", "independent classes", "replacement", "random"],
+)
+def test_every_sampler_is_taken_up_inside_an_epoch_where_it_was(tiny_config, image_folder, tmp_path, sampler):
+    files = sorted(file.relative_to(image_folder) for file in image_folder.rglob("*.png"))
+    rows = [f"{file},{file.parent},kind {int(file.parent.name[-1]) % 2}" for file in files]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label,group", *rows]))
+    tiny_config["train_dataloader"]["sampler"] = sampler
+    table = dict(type="TableDataset", table=str(tmp_path / "images.csv"), root=str(image_folder))
+    for loader in ("train_dataloader", "test_dataloader"):
+        replaced = tiny_config[loader]["dataset"]
+        tiny_config[loader]["dataset"] = table | {key: replaced[key] for key in ("split", "transform")}
+    tiny_config["train_cfg"]["max_epochs"] = 2
+    tiny_config["checkpoint"] = dict(interval_iterations=1, max_keep=1)
+    train(tiny_config, tmp_path / "whole")
+    cut_after(build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu"), 7)
+    assert checkpoint_files(tmp_path / "cut")[0].name == "iter_7.pth"
     train(tiny_config, tmp_path / "cut", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
 
