@@ -50,7 +50,8 @@ def classes(arguments: argparse.Namespace) -> None:
         print_confused_classes(console, queries, ranking, arguments.pairs)
     else:
         console.print(
-            f"which classes are confused is not known: {score} needed no neighbours, as recall@1 does",
+            f"which classes are confused is not known: the nearest images behind {score} were not searched, which the "
+            "evaluation at the end of training and test.py do by any similarity but a learned one",
             highlight=False,
             soft_wrap=True,
         )
