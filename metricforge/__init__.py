@@ -4,11 +4,12 @@ from metricforge import functional
 from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.engine.touched_rows import step_touched_rows
 from metricforge.errors import MetricForgeError
-from metricforge.interfaces import Backbone, Evaluator, Loss, Miner, Similarity
+from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
 from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings
 from metricforge.plugins import load_plugins
 from metricforge.registry import (
     BACKBONES,
+    CLUSTERINGS,
     DATASETS,
     EVALUATORS,
     HEADS,
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BACKBONES",
+    "CLUSTERINGS",
     "DATASETS",
     "EVALUATORS",
     "HEADS",
@@ -37,6 +39,7 @@ __all__ = [
     "TRANSFORMS",
     "Backbone",
     "BatchSampler",
+    "Clustering",
     "EmbeddingBatchSampler",
     "EmbeddingSet",
     "EmptyBatchWarning",

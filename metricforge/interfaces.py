@@ -1,4 +1,4 @@
-"""The whole plug-in contract on one page: five kinds of component, each an abstract class.
+"""The whole plug-in contract on one page: six kinds of component, each an abstract class.
 
 A plug-in derives from one of them, decorates it with the registry of its kind (``@LOSSES.register_module()``) and is
 then selected by ``type=`` in a config. ``metricforge.testing`` has a ``check_...`` for each, the contract as a test.
@@ -12,7 +12,7 @@ attribute ``nested`` such as ``{"distance": SIMILARITIES}`` says so of arguments
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -171,4 +171,30 @@ class Evaluator(ABC):
 
     def protocol(self) -> dict[str, object]:
         """What a reader must know to compare its scores (seed, normalisation, ...), for ``scores.json``."""
+        return {}
+
+
+class Clustering(ABC):
+    """Embeddings to clusters, such as k-means. ``steps`` is how many steps at most it takes, for a progress bar."""
+
+    steps: int = 1
+
+    @abstractmethod
+    def assign(
+        self,
+        embeddings: np.ndarray[Any, np.dtype[np.float32]],
+        clusters: int,
+        seed: int,
+        on_step: Callable[[int], object] = lambda count: None,
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The cluster (N,) of each of ``embeddings`` (N, D), which stay as they are; ``clusters`` of them, or nearly.
+
+        The same for the same ``seed``. ``on_step`` is called with the number of steps done since the last call.
+
+        Raises:
+            ValueError: unless 1 <= ``clusters`` <= N.
+        """
+
+    def protocol(self) -> dict[str, object]:
+        """What a reader must know to compare scores of these clusters, for ``scores.json``."""
         return {}

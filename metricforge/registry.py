@@ -262,11 +262,23 @@ SIMILARITIES = Registry("similarity", "metricforge.similarities")
 MINERS = Registry("miner", "metricforge.miners")
 LOSSES = Registry("loss", "metricforge.losses")
 EVALUATORS = Registry("evaluator", "metricforge.evaluation")
+CLUSTERINGS = Registry("clustering", "metricforge.evaluation.clusterings")
 DATASETS = Registry("dataset", "metricforge.datasets")
 SAMPLERS = Registry("sampler", "metricforge.samplers")
 TRANSFORMS = Registry("transform", "metricforge.transforms")
 
 KINDS: dict[str, Registry] = {
     registry.name: registry
-    for registry in (BACKBONES, HEADS, SIMILARITIES, MINERS, LOSSES, EVALUATORS, DATASETS, SAMPLERS, TRANSFORMS)
+    for registry in (
+        BACKBONES,
+        HEADS,
+        SIMILARITIES,
+        MINERS,
+        LOSSES,
+        EVALUATORS,
+        CLUSTERINGS,
+        DATASETS,
+        SAMPLERS,
+        TRANSFORMS,
+    )
 }

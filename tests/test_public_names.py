@@ -7,6 +7,7 @@ import metricforge
 
 PUBLIC = [
     "BACKBONES",
+    "CLUSTERINGS",
     "DATASETS",
     "EVALUATORS",
     "HEADS",
@@ -17,6 +18,7 @@ PUBLIC = [
     "TRANSFORMS",
     "Backbone",
     "BatchSampler",
+    "Clustering",
     "EmbeddingBatchSampler",
     "EmbeddingSet",
     "EmptyBatchWarning",

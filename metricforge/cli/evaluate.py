@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -13,6 +14,8 @@ from metricforge.cli.arguments import at_least_1, score_names
 from metricforge.engine.progress_bars import progress_bar
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
+from metricforge.evaluation.clusterings import AffinityPropagation
+from metricforge.interfaces import Clustering
 from metricforge.measurement import DEFAULT_SCORES, Measurement, evaluate_embeddings, read_embedding_file
 from metricforge.report import print_confused_classes, print_scores, print_worst_classes
 
@@ -35,7 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names with commas between them (default: %(default)s); docs/evaluation.md defines all",
     )
     parser.add_argument("--similarity", choices=["cosine", "euclidean", "hamming"], default="cosine")
-    parser.add_argument("--seed", type=int, default=0, help="of k-means, for nmi, ami and f1 (default: 0)")
+    parser.add_argument(
+        "--clustering",
+        choices=["k-means", "affinity"],
+        default="k-means",
+        help="for nmi, ami and f1: k-means (default), or affinity propagation, bisected to as many clusters as classes",
+    )
+    parser.add_argument(
+        "--affinity-neighbours",
+        type=at_least_1,
+        metavar="N",
+        help="affinity propagation among the N nearest of an image, such as 100, where all pairs take too long",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the clustering (default: 0)")
+    parser.add_argument(
+        "--tree",
+        metavar="FILE",
+        help="class tree for zero_shot@K: .csv with the columns child and parent; or wordnet, as it is installed",
+    )
     parser.add_argument("--device", default="cpu", help="where neighbours are searched: cpu (default), cuda, ...")
     parser.add_argument(
         "--classes", type=at_least_1, metavar="N", help="print the N worst classes and the N most confused pairs too"
@@ -62,6 +82,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         arguments.seed,
         arguments.device,
         progress=partial(progress_bar, console),
+        clustering=_clustering(arguments.clustering, arguments.affinity_neighbours),
+        tree=arguments.tree,
     )
     context = measured.context
     size = f"{len(context.queries):,} queries of {context.num_classes:,} classes"
@@ -75,6 +97,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
     )
     if context.queries_without_match:
         console.print(_left_out(context), highlight=False, markup=False, soft_wrap=True)
+    if context.clusters_found not in (None, context.num_classes):
+        console.print(
+            f"{arguments.clustering} found {context.clusters_found} clusters where {context.num_classes} were wanted",
+            highlight=False,
+            soft_wrap=True,
+        )
     print_scores(console, {arguments.embeddings.name: measured.scores})
     if arguments.classes:
         _print_classes(console, measured, arguments.classes)
@@ -90,6 +118,16 @@ def _print_classes(console: Console, measured: Measurement, count: int) -> None:
     print_worst_classes(console, queries, next(name for name in measured.scores if name in queries.values), count)
     if "" in queries.nearest:
         print_confused_classes(console, queries, "", count)
+
+
+def _clustering(name: Literal["k-means", "affinity"], neighbours: int | None) -> Literal["k-means"] | Clustering:
+    if name == "affinity":
+        return AffinityPropagation(neighbours)
+    if neighbours is not None:
+        raise EmbeddingsError(
+            f"--affinity-neighbours {neighbours}: k-means has no such thing; add --clustering affinity, or leave it out"
+        )
+    return "k-means"
 
 
 def _left_out(context: EvaluationContext) -> str:

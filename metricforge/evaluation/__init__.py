@@ -19,9 +19,11 @@ from metricforge.evaluation.query_scores_file import query_scores_path, read_que
 from metricforge.evaluation.r_precision import RPrecision
 from metricforge.evaluation.re_ranked import ReRanked
 from metricforge.evaluation.recall_at_k import RecallAtK
+from metricforge.evaluation.scores_by_clustering import ScoresByClustering
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
 from metricforge.evaluation.verification import Verification
+from metricforge.evaluation.zero_shot import ZeroShot
 
 __all__ = [
     "AMI",
@@ -40,8 +42,10 @@ __all__ = [
     "RPrecision",
     "ReRanked",
     "RecallAtK",
+    "ScoresByClustering",
     "ScoresBySimilarity",
     "Verification",
+    "ZeroShot",
     "class_scores",
     "collect_query_scores",
     "confused_classes",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sklearn.metrics import adjusted_mutual_info_score
 
+from metricforge.evaluation.cluster_evaluator import ClusterEvaluator
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class AMI(Evaluator):
-    """Mutual information of k-means clusters and classes, adjusted for chance, as ``ami``, at most 1.
+class AMI(ClusterEvaluator):
+    """Mutual information of clusters and classes, adjusted for chance, as ``ami``, at most 1.
 
     ``(I - E[I]) / ((H1 + H2) / 2 - E[I])``, where E[I] is the expectation over random clusterings of the same cluster
     sizes (Vinh, Epps and Bailey, JMLR 2010, with the arithmetic mean): 0 is chance, and slightly negative is worse.
@@ -23,4 +23,4 @@ class AMI(Evaluator):
         return {"ami": float(score)}
 
     def protocol(self) -> dict[str, object]:
-        return {"normalization": "arithmetic", "clusters": "those of `clustering`"}
+        return {"normalization": "arithmetic", **super().protocol()}

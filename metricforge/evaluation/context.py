@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from metricforge.evaluation.clustering import KMEANS_ITERATIONS, kmeans_clusters
+from metricforge.evaluation.clusterings import KMeans
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.right_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
-from metricforge.interfaces import Evaluator, Similarity
+from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.structures import EmbeddingSet
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ class EvaluationContext:
             its id.
         shared_ids: whether an id names the same image in queries and gallery, so that a query that stands in the
             gallery too is left out of its own neighbours. Otherwise ids of the two sets are not compared.
-        seed: of the k-means clustering.
+        seed: of the clustering.
         device: where the search is computed; embeddings stay on the host.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
         progress: called with the name of a task and its number of steps, opens a bar and gives the function that
             advances it.
+        clustering: what clusters the queries; None: ``KMeans()``.
 
     Raises:
         ValueError: for an empty set, queries and gallery of different dimensions, or ``scores_at_once`` below 1.
@@ -66,6 +67,7 @@ class EvaluationContext:
         shared_ids: bool = False,
         scores_at_once: int = 2**24,
         progress: Progress = no_progress,
+        clustering: Clustering | None = None,
     ) -> None:
         if gallery is queries:
             raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
@@ -88,7 +90,8 @@ class EvaluationContext:
         self.seed = seed
         self.scores_at_once = scores_at_once
         self.progress = progress
-        self._others: dict[Similarity, EvaluationContext] = {}
+        self.clustering = KMeans() if clustering is None else clustering
+        self._others: dict[Similarity | Clustering, EvaluationContext] = {}
         # by identity, for an evaluator need not be hashable; each is kept, so that no other gets its identity
         self._per_query: dict[int, tuple[Evaluator, dict[str, np.ndarray[Any, Any]]]] = {}
         self._score_names: dict[int, tuple[Evaluator, tuple[str, ...]]] = {}
@@ -106,8 +109,19 @@ class EvaluationContext:
                 self.shared_ids,
                 self.scores_at_once,
                 self.progress,
+                self.clustering,
             )
         return self._others[similarity]
+
+    def clustered_by(self, clustering: Clustering) -> EvaluationContext:
+        """The same experiment with another ``clustering``, with what this one knows of neighbours."""
+        if clustering not in self._others:
+            other = copy.copy(self)
+            other.clustering = clustering
+            other._others, other._score_names = {}, {}
+            other.__dict__.pop("_clusters", None)
+            self._others[clustering] = other
+        return self._others[clustering]
 
     @property
     def bytes_per_vector(self) -> int:
@@ -262,24 +276,20 @@ class EvaluationContext:
         return len(np.unique(self.queries.labels))
 
     def clusters(self) -> Indices:
-        """The k-means cluster of each query (Q,): as many clusters as the queries have classes, computed once."""
+        """The cluster (Q,) of each query by ``clustering``, asked for as many as the queries have classes, once."""
         return self._clusters
 
     @cached_property
     def _clusters(self) -> Indices:
         embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
-        with self.progress("clustering", 1) as advance:
-            clusters = kmeans_clusters(embeddings, self.num_classes, self.seed)
-            advance(1)
-        return clusters
+        with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
+            return self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
+
+    @property
+    def clusters_found(self) -> int | None:
+        """How many clusters there are; None where no score has asked for them."""
+        return len(np.unique(self._clusters)) if "_clusters" in self.__dict__ else None
 
     def clustering_protocol(self) -> dict[str, object]:
         """How ``clusters`` come about, for ``scores.json``."""
-        return {
-            "method": "k-means",
-            "clusters": self.num_classes,
-            "seed": self.seed,
-            "iterations": KMEANS_ITERATIONS,
-            "starts": 1,
-            "spherical": False,
-        }
+        return {**self.clustering.protocol(), "clusters": self.num_classes, "seed": self.seed}

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from metricforge.evaluation.class_means import TIE, sums_of_classes, vectors_to_average
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.cutoffs import checked_ks
-from metricforge.evaluation.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.query_evaluator import QueryEvaluator
 from metricforge.registry import EVALUATORS
 
 QUERIES_AT_ONCE = 128
 MEANS_AT_ONCE = 1024
-TIE = 1e-9
 
 
 @EVALUATORS.register_module()
@@ -52,23 +50,17 @@ class NearestClassMean(QueryEvaluator):
 def _rank_of_own_class(context: EvaluationContext) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The place of each query's class among all classes (Q,), 1 = nearest; for queries without a match, after all."""
     similarity, device = context.similarity, context.device
-    has_weights = any(True for _ in similarity.parameters())
-    dtype = torch.float32 if has_weights or device.type == "mps" else torch.float64
-
-    def vectors(embeddings: np.ndarray[Any, Any]) -> Tensor:
-        prepared = prepared_embeddings(embeddings, similarity, device).to(dtype)  # (N, D')
-        return 2 * prepared - 1 if similarity.search == "hamming" else prepared  # a bit's sign: a mean of 0 is a tie
-
-    gallery = vectors(context.gallery.embeddings)  # (G, D')
-    queries = gallery if context.searches_itself else vectors(context.queries.embeddings)  # (Q, D')
+    gallery = vectors_to_average(context.gallery.embeddings, similarity, device)  # (G, D')
+    queries = gallery  # (Q, D')
+    if not context.searches_itself:
+        queries = vectors_to_average(context.queries.embeddings, similarity, device)
     classes, of_image, sizes = np.unique(context.gallery.labels, return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(classes), gallery.shape[1], dtype=dtype, device=device)  # (C, D')
-    sums.index_add_(0, torch.from_numpy(of_image).to(device), gallery)
-    counts = torch.from_numpy(sizes).to(device, dtype)[:, None]  # (C, 1)
+    sums = sums_of_classes(gallery, of_image, len(classes))  # (C, D')
+    counts = torch.from_numpy(sizes).to(sums)[:, None]  # (C, 1)
     means = sums / counts
     answerable = context.matches.nonzero()[0]
     own_class = torch.from_numpy(np.searchsorted(classes, context.queries.labels[answerable])).to(device)  # (q,)
-    in_gallery = torch.from_numpy(context.own_place[answerable] >= 0).to(device, dtype)[:, None]  # (q, 1)
+    in_gallery = torch.from_numpy(context.own_place[answerable] >= 0).to(sums)[:, None]  # (q, 1)
     places = torch.from_numpy(answerable).to(device)
     rank = np.full(len(context.queries), len(classes) + 1)
     for start in range(0, len(answerable), QUERIES_AT_ONCE):

@@ -6,14 +6,14 @@ from typing import Literal
 
 from sklearn.metrics import normalized_mutual_info_score
 
+from metricforge.evaluation.cluster_evaluator import ClusterEvaluator
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class NMI(Evaluator):
-    """Mutual information of k-means clusters and classes over the mean of their entropies, in 0..1.
+class NMI(ClusterEvaluator):
+    """Mutual information of clusters and classes over the mean of their entropies, in 0..1.
 
     ``nmi`` is ``2 I / (H1 + H2)``, with the arithmetic mean; ``nmi_geometric`` is ``I / sqrt(H1 H2)``. There are as
     many clusters as classes. Queries without a match take part; a gallery does not. One class alone scores 1: nothing
@@ -38,4 +38,4 @@ class NMI(Evaluator):
         return {"nmi" if self.normalization == "arithmetic" else "nmi_geometric": float(score)}
 
     def protocol(self) -> dict[str, object]:
-        return {"normalization": self.normalization, "clusters": "those of `clustering`"}
+        return {"normalization": self.normalization, **super().protocol()}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from sklearn.metrics.cluster import pair_confusion_matrix
 
+from metricforge.evaluation.cluster_evaluator import ClusterEvaluator
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class PairF1(Evaluator):
-    """F1 of the pairs of images that k-means puts into one cluster, as ``f1``, in 0..1.
+class PairF1(ClusterEvaluator):
+    """F1 of the pairs of images that are in one cluster, as ``f1``, in 0..1.
 
     A pair is right if its images are of one class too. With TP, FP and FN pairs that are together in both, in the
-    clusters only and in the classes only, it is ``2 TP / (2 TP + FP + FN)``, the F1 of Song et al. (CVPR 2016). They
-    cluster by affinity propagation; here the clusters are those of ``NMI``: k-means, as many as classes, of the queries
-    alone. Where neither clusters nor classes hold a pair, they agree: 1.
+    clusters only and in the classes only, it is ``2 TP / (2 TP + FP + FN)``, the F1 of Song et al. (CVPR 2016). The
+    clusters are those of ``NMI``: of the queries alone, by k-means unless told; theirs are by affinity propagation.
+    Where neither clusters nor classes hold a pair, they agree: 1.
     """
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
@@ -27,4 +27,4 @@ class PairF1(Evaluator):
         return {"f1": 2 * int(true_positives) / pairs if pairs else 1.0}
 
     def protocol(self) -> dict[str, object]:
-        return {"pairs": "all", "clusters": "those of `clustering`"}
+        return {"pairs": "all", **super().protocol()}

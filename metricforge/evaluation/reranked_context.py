@@ -35,6 +35,7 @@ class RerankedContext(EvaluationContext):
             exact.shared_ids,
             exact.scores_at_once,
             exact.progress,
+            exact.clustering,
         )
         self._found = found
         self._shortlist = min(shortlist, self.gallery_size)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,14 +13,16 @@ import torch
 
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, QueryScores, collect_query_scores, describe_protocol, evaluate
+from metricforge.evaluation.clusterings import AffinityPropagation, KMeans
 from metricforge.evaluation.context import Progress, no_progress
-from metricforge.interfaces import Similarity
+from metricforge.interfaces import Clustering, Similarity
 from metricforge.measurement.score_names import build_evaluators
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
 SIMILARITIES = {"cosine": CosineSimilarity, "euclidean": EuclideanSimilarity, "hamming": HammingSimilarity}
+CLUSTERINGS: dict[str, Callable[[], Clustering]] = {"k-means": KMeans, "affinity": AffinityPropagation}
 DEFAULT_SCORES = ("recall@1", "map@r", "r_precision", "nmi")
 
 
@@ -44,6 +47,8 @@ def evaluate_embeddings(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = no_progress,
+    clustering: Literal["k-means", "affinity"] | Clustering = "k-means",
+    tree: str | Path | None = None,
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -55,16 +60,26 @@ def evaluate_embeddings(
         gallery: what is searched; None: the queries' own set.
         scores: names, such as ``["recall@1", "map@r", "nmi"]``.
         similarity: a name, or any similarity.
-        seed: of k-means.
+        seed: of the clustering.
         device: where neighbours are searched.
         progress: called with the name of a task and its number of steps, opens a bar and gives the function that
             advances it.
+        clustering: a name ("affinity" is affinity propagation among all images), or any clustering, for the scores of
+            clusters.
+        tree: for ``zero_shot@K``: a CSV file with the columns ``child`` and ``parent``, or "wordnet".
 
     Raises:
-        EmbeddingsError: for an unknown score or similarity, sets of different kinds or dimensions, a K beyond the
-            gallery, or no query with a match.
+        EmbeddingsError: for an unknown score, similarity or clustering, a tree that cannot be read, sets of different
+            kinds or dimensions, a K beyond the gallery, or no query with a match.
     """
-    evaluators = build_evaluators(scores)
+    try:
+        evaluators = build_evaluators(scores, tree)
+    except ValueError as fault:
+        raise EmbeddingsError(str(fault)) from fault
+    if isinstance(clustering, str):
+        if clustering not in CLUSTERINGS:
+            raise EmbeddingsError(f'clustering must be one of {", ".join(CLUSTERINGS)}, got "{clustering}"')
+        clustering = CLUSTERINGS[clustering]()
     if isinstance(similarity, str):
         if similarity not in SIMILARITIES:
             raise EmbeddingsError(f'similarity must be one of {", ".join(SIMILARITIES)}, got "{similarity}"')
@@ -89,6 +104,7 @@ def evaluate_embeddings(
             device,
             shared_ids=share_ids,
             progress=progress,
+            clustering=clustering,
         )
         found = evaluate(context, evaluators)
     except ValueError as fault:

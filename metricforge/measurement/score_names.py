@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import (
@@ -18,6 +19,7 @@ from metricforge.evaluation import (
     RecallAtK,
     RPrecision,
     Verification,
+    ZeroShot,
 )
 from metricforge.interfaces import Evaluator
 from metricforge.registry import nearest
@@ -38,16 +40,22 @@ AT_K: dict[str, Callable[[Sequence[int]], Evaluator]] = {
     "cmc": CMC,
     "ncm": NearestClassMean,
 }
+ZERO_SHOT = "zero_shot"
 VERIFICATION = ("roc_auc", "eer")
 TAR = "tar@far="
-KNOWN = (*PLAIN, *(f"{name}@K" for name in AT_K), *VERIFICATION, f"{TAR}F")
+KNOWN = (*PLAIN, *(f"{name}@K" for name in (*AT_K, ZERO_SHOT)), *VERIFICATION, f"{TAR}F")
 
 
-def build_evaluators(scores: Sequence[str]) -> list[Evaluator]:
+def build_evaluators(scores: Sequence[str], tree: str | Path | None = None) -> list[Evaluator]:
     """The evaluators that give ``scores``, such as ``["recall@1", "recall@10", "map@r"]``, each evaluator once.
 
+    Args:
+        scores: their names.
+        tree: what ``zero_shot@K`` reads: a file of the class tree, or "wordnet".
+
     Raises:
-        EmbeddingsError: for a name that no evaluator gives, one that stands twice, or none.
+        EmbeddingsError: for a name that no evaluator gives, one that stands twice, or none; for ``zero_shot@K`` without
+            a tree, or a tree without it.
     """
     repeated = sorted({name for name in scores if scores.count(name) > 1})
     if repeated or not scores:
@@ -59,16 +67,23 @@ def build_evaluators(scores: Sequence[str]) -> list[Evaluator]:
         name, _, cutoff = score.partition("@")
         if score in PLAIN:
             evaluators.append(PLAIN[score]())
-        elif name in AT_K and cutoff.isascii() and cutoff.isdigit() and cutoff == str(int(cutoff)) != "0":
+        elif name in (*AT_K, ZERO_SHOT) and cutoff.isascii() and cutoff.isdigit() and cutoff == str(int(cutoff)) != "0":
             ks.setdefault(name, []).append(int(cutoff))
         elif score.startswith(TAR) and (far := _rate(score.removeprefix(TAR))) is not None:
             fars.append(far)
         elif score not in VERIFICATION:
-            candidates = [*KNOWN, *(f"{known}@1" for known in AT_K)]
+            candidates = [*KNOWN, *(f"{known}@1" for known in (*AT_K, ZERO_SHOT))]
             raise EmbeddingsError(
                 f'scores: "{score}" is no score;{nearest(score, candidates, shown=list(KNOWN))}; '
                 "K is a whole number from 1 on and F a rate such as 0.001"
             )
+    if (tree is None) != (ZERO_SHOT not in ks):
+        raise EmbeddingsError(
+            f"tree is what zero_shot@K reads, and it alone: got tree {tree} and scores {', '.join(scores)}; give both "
+            'a CSV file with the columns child and parent, or "wordnet", and such a score, or neither'
+        )
+    if tree is not None:
+        evaluators.append(ZeroShot(tree, ks.pop(ZERO_SHOT)))
     evaluators += [AT_K[name](cutoffs) for name, cutoffs in ks.items()]
     if fars or any(name in scores for name in VERIFICATION):
         evaluators.append(Verification(fars) if fars else Verification())

@@ -1,10 +1,19 @@
 """The contract as tests: a ``check_...`` for each kind of component, for a plug-in's own test suite to call."""
 
 from metricforge.testing.check_backbone import check_backbone
+from metricforge.testing.check_clustering import check_clustering
 from metricforge.testing.check_evaluator import check_evaluator
 from metricforge.testing.check_loss import check_loss
 from metricforge.testing.check_miner import check_miner
 from metricforge.testing.check_similarity import check_similarity
 from metricforge.testing.run_in_processes import run_in_processes
 
-__all__ = ["check_backbone", "check_evaluator", "check_loss", "check_miner", "check_similarity", "run_in_processes"]
+__all__ = [
+    "check_backbone",
+    "check_clustering",
+    "check_evaluator",
+    "check_loss",
+    "check_miner",
+    "check_similarity",
+    "run_in_processes",
+]

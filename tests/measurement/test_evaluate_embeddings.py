@@ -163,3 +163,48 @@ def test_the_command_ends_with_an_error_in_plain_words(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "3 of 6 embeddings are not finite (the first ids: 1, 3, 5)" in printed.err
     assert "Traceback" not in printed.err
+
+
+def blobs(path, classes, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(classes, 10)
+    kin = np.where(np.char.startswith(labels, "b"), 4.0, -4.0)[:, None]  # bear, bee and the rest
+    embeddings = generator.normal(size=(len(labels), 6)) + np.concatenate([kin, np.zeros((len(labels), 5))], axis=1)
+    np.savez(path, embeddings=embeddings.astype(np.float32), labels=labels)
+    return path
+
+
+def test_the_command_scores_unseen_classes_by_a_tree(tmp_path, capsys):
+    seen = blobs(tmp_path / "seen.npz", ["bear", "cat"])
+    unseen = blobs(tmp_path / "unseen.npz", ["bee", "cow"], seed=1)
+    (tmp_path / "tree.csv").write_text("child,parent\nbear,b\nbee,b\ncat,c\ncow,c\nb,all\nc,all\n")
+    scores = ("--scores", "zero_shot@1", "--tree", tmp_path / "tree.csv", "--similarity", "euclidean")
+    assert run("evaluate", unseen, "--gallery", seen, *scores, "--json", tmp_path / "s.json") == 0
+    assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"zero_shot@1": 1.0}
+    assert run("evaluate", unseen, "--gallery", seen, *scores[:3], tmp_path / "no.csv") == 1
+    assert "no.csv; give a CSV file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("scores", "tree"), [(["zero_shot@1"], None), (["recall@1"], "wordnet")])
+def test_a_tree_and_the_score_that_reads_it_come_together(scores, tree):
+    with pytest.raises(EmbeddingsError, match=f"got tree {tree} and scores {scores[0]}; give both .* or neither"):
+        evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=scores, tree=tree)
+
+
+def test_the_command_clusters_as_it_is_told_and_says_where_the_number_is_not_reached(tmp_path, capsys):
+    file = blobs(tmp_path / "e.npz", ["ant", "bear"])
+    by_affinity = ("evaluate", file, "--scores", "nmi", "--similarity", "euclidean", "--clustering", "affinity")
+    assert run(*by_affinity, "--json", tmp_path / "s.json") == 0
+    assert "clusters where" not in capsys.readouterr().out
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert written["scores"]["nmi"] == pytest.approx(1.0)
+    assert written["protocol"]["clustering"]["method"] == "affinity propagation"
+    assert run(*by_affinity, "--affinity-neighbours", 2) == 0  # no cluster reaches further than two images
+    assert "were wanted" in capsys.readouterr().out
+    assert run("evaluate", file, "--scores", "nmi", "--affinity-neighbours", 2) == 1
+    assert "add --clustering affinity" in capsys.readouterr().err
+
+
+def test_an_unknown_clustering_is_refused_with_those_there_are():
+    with pytest.raises(EmbeddingsError, match='clustering must be one of k-means, affinity, got "dbscan"'):
+        evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=["nmi"], clustering="dbscan")

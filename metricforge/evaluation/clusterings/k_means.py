@@ -1,0 +1,71 @@
+"""K-means, the clustering that the field measures NMI on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+
+from metricforge.functional import check_at_least
+from metricforge.interfaces import Clustering
+from metricforge.registry import CLUSTERINGS
+
+
+@CLUSTERINGS.register_module()
+class KMeans(Clustering):
+    """faiss's k-means on all images, Euclidean, from random starts: the same clusters for the same seed.
+
+    Args:
+        iterations: of each start, >= 1.
+        starts: random starts, of which the one with the smallest sum of squared distances is kept (faiss's ``nredo``),
+            >= 1.
+        spherical: rows and centroids of length 1: clusters of directions.
+
+    Raises:
+        ValueError: for a number below 1.
+    """
+
+    def __init__(self, iterations: int = 20, starts: int = 1, spherical: bool = False) -> None:
+        check_at_least("iterations", iterations, 1)
+        check_at_least("starts", starts, 1)
+        self.iterations = iterations
+        self.starts = starts
+        self.spherical = spherical
+
+    def assign(
+        self,
+        embeddings: np.ndarray[Any, np.dtype[np.float32]],
+        clusters: int,
+        seed: int,
+        on_step: Callable[[int], object] = lambda count: None,
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if not 1 <= clusters <= len(embeddings):
+            raise ValueError(f"clusters ({clusters}) must be in 1..{len(embeddings)}, the number of embeddings")
+        embeddings = np.ascontiguousarray(embeddings)
+        if self.spherical:
+            embeddings = embeddings.copy()
+            faiss.normalize_L2(embeddings)
+        kmeans = faiss.Kmeans(
+            embeddings.shape[1],
+            clusters,
+            niter=self.iterations,
+            nredo=self.starts,
+            seed=seed,
+            spherical=self.spherical,
+            min_points_per_centroid=1,
+            max_points_per_centroid=len(embeddings),  # faiss would train on a sample otherwise
+        )
+        kmeans.train(embeddings)
+        _, assigned = kmeans.index.search(embeddings, 1)  # (N, 1)
+        on_step(1)
+        return assigned[:, 0]
+
+    def protocol(self) -> dict[str, object]:
+        return {
+            "method": "k-means",
+            "iterations": self.iterations,
+            "starts": self.starts,
+            "spherical": self.spherical,
+        }
