@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import evaluate
 from metricforge.interfaces import Evaluator
 
 
 class NestedEvaluator(Evaluator):
-    """Scores of ``evaluators`` on ``ranking(context)``; the names of their scores are led by ``name`` and a slash."""
+    """Scores of ``evaluators`` on ``ranking(context)``; the names of their scores are led by ``name`` and a slash.
 
-    name: str
-    evaluators: tuple[Evaluator, ...]
+    Raises:
+        ValueError: for an empty ``name``.
+    """
+
+    def __init__(self, name: str, evaluators: Sequence[Evaluator]) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'name must say how these scores are told from the others, such as "binary", got {name!r}')
+        self.name = name
+        self.evaluators = tuple(evaluators)
 
     @abstractmethod
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         """The images of ``context`` under another ranking; for the same context the same object, with what it knows."""
+
+    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+        scores = evaluate(self.ranking(context), self.evaluators)
+        return {f"{self.name}/{score}": value for score, value in scores.items()}
 
     def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
         ranking = self.ranking(context)

@@ -55,13 +55,10 @@ class ReRanked(NestedEvaluator):
             raise ValueError(f"shortlist must be a whole number >= 1, got {shortlist!r}")
         if any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in agreement):
             raise ValueError(f"agreement must hold whole numbers >= 1, such as (1, 10), or none, got {agreement!r}")
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f'name must say what the scores are led by, such as "reranked", got {name!r}')
+        super().__init__(name, evaluators)
         self.similarity = similarity
-        self.evaluators = tuple(evaluators)
         self.shortlist = shortlist
         self.agreement = tuple(agreement)
-        self.name = name
         self._rankings: WeakKeyDictionary[EvaluationContext, RerankedContext] = WeakKeyDictionary()
 
     def neighbours_needed(self, context: EvaluationContext) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.evaluation.evaluate import check_evaluators
 from metricforge.evaluation.nested_evaluator import NestedEvaluator
 from metricforge.interfaces import Clustering, Evaluator
 from metricforge.registry import EVALUATORS
@@ -36,28 +36,19 @@ class ScoresByClustering(NestedEvaluator):
     """
 
     def __init__(self, name: str, clustering: Clustering, evaluators: Sequence[Evaluator]) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(
-                f'name must say how these scores are told from the others, such as "affinity", got {name!r}'
-            )
         if not isinstance(clustering, Clustering):
             raise ValueError(
                 f'clustering must be one, such as dict(type="AffinityPropagation"), got {type(clustering).__name__}'
             )
         check_evaluators(evaluators)
-        self.name = name
+        super().__init__(name, evaluators)
         self.clustering = clustering
-        self.evaluators = tuple(evaluators)
 
     def neighbours_needed(self, context: EvaluationContext) -> int:
         return max(evaluator.neighbours_needed(context) for evaluator in self.evaluators)
 
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.clustered_by(self.clustering)
-
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        scores = evaluate(self.ranking(context), self.evaluators)
-        return {f"{self.name}/{key}": value for key, value in scores.items()}
 
     def protocol(self) -> dict[str, object]:
         inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]

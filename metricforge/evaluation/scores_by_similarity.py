@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.evaluation.evaluate import check_evaluators
 from metricforge.evaluation.nested_evaluator import NestedEvaluator
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
@@ -37,8 +37,6 @@ class ScoresBySimilarity(NestedEvaluator):
     """
 
     def __init__(self, name: str, similarity: Similarity, evaluators: Sequence[Evaluator]) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f'name must say how these scores are told from the others, such as "binary", got {name!r}')
         check_evaluators(evaluators)
         if not isinstance(similarity, Similarity):
             raise ValueError(
@@ -50,9 +48,8 @@ class ScoresBySimilarity(NestedEvaluator):
                 f"similarity must be one without weights, got {type(similarity).__name__} with {weights}, which "
                 "nothing has trained; make it the model's similarity, and name here what it is compared with"
             )
-        self.name = name
+        super().__init__(name, evaluators)
         self.similarity = similarity
-        self.evaluators = tuple(evaluators)
 
     def neighbours_needed(self, context: EvaluationContext) -> int:
         for evaluator in self.evaluators:
@@ -61,10 +58,6 @@ class ScoresBySimilarity(NestedEvaluator):
 
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.by(self.similarity)
-
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        scores = evaluate(self.ranking(context), self.evaluators)
-        return {f"{self.name}/{key}": value for key, value in scores.items()}
 
     def protocol(self) -> dict[str, object]:
         inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]
