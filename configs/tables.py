@@ -18,9 +18,7 @@ _googlenet = {
 }
 _no_bn_inception = "neither timm nor torchvision has BN-Inception"
 _em_alone = "the paper: at least 3.4 points lower by the score and 6.5 by distance"
-_lifted_batches = (
-    "the paper does not say its embedding size, 64 here; it clusters by affinity propagation, here by k-means"
-)
+_lifted_batches = "the paper does not say its embedding size, 64 here; affinity: clustered as the paper does"
 
 _normsoftmax = dict(glyphs="normsoftmax_glyphs.py", folder="normsoftmax_folder.py")
 _normsoftmax_binary = dict(glyphs="normsoftmax_glyphs_binary.py", folder="normsoftmax_folder.py")
@@ -471,7 +469,7 @@ tables = {
         source="Song et al. 2016 (arXiv), Table 1: GoogLeNet, 20,000 steps",
         note=_lifted_batches,
         config="lifted_cub.py",
-        scores=["f1", "nmi", "recall@1"],
+        scores=["affinity/f1", "affinity/nmi", "recall@1"],
         rows=[
             dict(name="m = 32", options={_classes: 8, "train_cfg.max_epochs": 109}, paper=[18.4, 53.2, 42.4]),
             dict(name="m = 48", options={_classes: 12, "train_cfg.max_epochs": 164}, paper=[19.1, 53.8, 42.1]),
@@ -485,7 +483,7 @@ tables = {
         source="Song et al. 2016 (arXiv), Table 2: GoogLeNet, 20,000 steps",
         note=_lifted_batches,
         config="lifted_cars.py",
-        scores=["f1", "nmi", "recall@1"],
+        scores=["affinity/f1", "affinity/nmi", "recall@1"],
         rows=[
             dict(name="m = 32", options={_classes: 8, "train_cfg.max_epochs": 80}, paper=[20.5, 55.6, 46.9]),
             dict(name="m = 48", options={_classes: 12, "train_cfg.max_epochs": 120}, paper=[21.2, 55.9, 49.4]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from copy import copy
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.processes import Processes, join_processes
 from metricforge.engine.seeding import derive_seed, seed_all
 from metricforge.errors import ConfigError
+from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import DATASETS, EVALUATORS, SAMPLERS
-from metricforge.samplers import EmbeddingBatchSampler
+from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
 
 
 def build_runner(
@@ -69,24 +71,10 @@ def build_runner(
         DatasetError: a data set that is not there or not whole.
         CheckpointError: a checkpoint that cannot be read, or is of another model.
     """
-    if isinstance(config, (str, Path)):
-        source = str(config)
-        cfg = read_config(config, overrides)
-    else:
-        source = "the config"
-        cfg = Config(dict(config))
-        override_config(cfg, overrides or {})
-    if seed is not None:
-        cfg.seed = seed
-    complete_config(cfg)
-    for module in (cfg.get("custom_imports") or {}).get("imports", []):
-        import_module(module)
+    cfg, source = _read(config, overrides, seed)
     load_plugins()
-
     weights = None if checkpoint is None else Path(checkpoint)
-    faults = check_config(cfg, train=weights is None)
-    if faults:
-        raise ConfigError(faults, source)
+    _check(cfg, source, train=weights is None)
     where = _choose_device(join_processes(device))
     processes = Processes.current()
     if where.type == "cpu":
@@ -99,45 +87,31 @@ def build_runner(
     else:
         num_classes = load_checkpoint(weights)["meta"]["num_classes"]
     test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
-    faults = check_config(cfg, train=weights is None, num_classes=num_classes)
-    if faults:
-        raise ConfigError(faults, source)
+    _check(cfg, source, train=weights is None, num_classes=num_classes)
 
     run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
-    test_cfg = cfg.test_dataloader.dataset
-    if isinstance(test_set, ImageFileDataset) and "transform" not in test_cfg and model.backbone.evaluation_transform:
-        # written into the config, so that the run's own says it and a later test needs no second look
-        test_cfg.transform = list(model.backbone.evaluation_transform)
-        test_set.set_transform(test_cfg.transform)
+    _take_backbone_s_transform(cfg.test_dataloader.dataset, test_set, model)
     _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
-    evaluation_loading = dict(
+    as_tested = partial(
+        build_test_loader,
         batch_size=cfg.test_dataloader.get("batch_size", 256),
         num_workers=cfg.test_dataloader.get("num_workers", 0),
         device=where,
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    loader = None
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
+    train_loader = None
     if train_set is not None:
-        sampler = SAMPLERS.build(
-            cfg.train_dataloader.sampler,
-            path="train_dataloader.sampler",
-            labels=train_set.labels,
-            groups=train_set.groups,
-            seed=run_seed,
-            rank=processes.rank,
-            world_size=processes.world_size,
-        )
-        workers = cfg.train_dataloader.get("num_workers", 0)
-        loader = build_train_loader(
+        sampler = _build_sampler(cfg.train_dataloader, train_set, run_seed, processes)
+        train_loader = build_train_loader(
             train_set,
             sampler,
             seed=run_seed,
-            num_workers=workers,
+            num_workers=cfg.train_dataloader.get("num_workers", 0),
             device=where,
             skip_unreadable=cfg.train_dataloader.get("unreadable", "error") == "skip",
         )
@@ -145,15 +119,7 @@ def build_runner(
             seen_as_tested = copy(train_set)
             seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random
             _set_reading(seen_as_tested, cfg.test_dataloader, "test_dataloader", decode="full")
-            hooks.append(EmbeddingBankHook(sampler, build_test_loader(seen_as_tested, **evaluation_loading)))
-    test_loader = build_test_loader(test_set, **evaluation_loading)
-    evaluators, final_evaluators = (
-        [
-            EVALUATORS.build(each, path=f"{key}[{number}]", dim=model.head.dim)
-            for number, each in enumerate(cfg.get(key) or [])
-        ]
-        for key in ("evaluators", "final_evaluators")
-    )
+            hooks.append(EmbeddingBankHook(sampler, as_tested(seen_as_tested)))
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     with warnings.catch_warnings():
         # mmengine's own deprecations are nothing that a user of ours can act on
@@ -167,14 +133,67 @@ def build_runner(
             console=(console or Console()) if processes.is_main else Console(quiet=True),
             seed=run_seed,
             num_classes=num_classes,
-            train_loader=loader,
-            test_loader=test_loader,
-            evaluators=evaluators,
+            train_loader=train_loader,
+            test_loader=as_tested(test_set),
+            evaluators=_build_evaluators(cfg, "evaluators", model),
+            final_evaluators=_build_evaluators(cfg, "final_evaluators", model),
             hooks=hooks,
-            final_evaluators=final_evaluators,
             resume=resume,
             weights=weights,
         )
+
+
+def _read(
+    config: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None, seed: int | None
+) -> tuple[Config, str]:
+    """The whole config, its own modules imported, and what errors call it."""
+    if isinstance(config, (str, Path)):
+        source = str(config)
+        cfg = read_config(config, overrides)
+    else:
+        source = "the config"
+        cfg = Config(dict(config))
+        override_config(cfg, overrides or {})
+    if seed is not None:
+        cfg.seed = seed
+    complete_config(cfg)
+    for module in (cfg.get("custom_imports") or {}).get("imports", []):
+        import_module(module)
+    return cfg, source
+
+
+def _check(cfg: Config, source: str, *, train: bool, num_classes: int | None = None) -> None:
+    faults = check_config(cfg, train=train, num_classes=num_classes)
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def _build_sampler(loader: Mapping[str, Any], train_set: ImageDataset, seed: int, processes: Processes) -> BatchSampler:
+    sampler: BatchSampler = SAMPLERS.build(
+        loader["sampler"],
+        path="train_dataloader.sampler",
+        labels=train_set.labels,
+        groups=train_set.groups,
+        seed=seed,
+        rank=processes.rank,
+        world_size=processes.world_size,
+    )
+    return sampler
+
+
+def _build_evaluators(cfg: Config, key: str, model: MetricLearner) -> list[Evaluator]:
+    return [
+        EVALUATORS.build(each, path=f"{key}[{number}]", dim=model.head.dim)
+        for number, each in enumerate(cfg.get(key) or [])
+    ]
+
+
+def _take_backbone_s_transform(test_cfg: Config, test_set: ImageDataset, model: MetricLearner) -> None:
+    """Has test images prepared as the backbone's weights expect them, where the config does not say how."""
+    if isinstance(test_set, ImageFileDataset) and "transform" not in test_cfg and model.backbone.evaluation_transform:
+        # written into the config, so that the run's own says it and a later test needs no second look
+        test_cfg.transform = list(model.backbone.evaluation_transform)
+        test_set.set_transform(test_cfg.transform)
 
 
 def _set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, decode: str) -> None:

@@ -50,7 +50,8 @@ def classes(arguments: argparse.Namespace) -> None:
         print_confused_classes(console, queries, ranking, arguments.pairs)
     else:
         console.print(
-            f"which classes are confused is not known: {score} needed no neighbours, as recall@1 does",
+            f"which classes are confused is not known: no nearest images were searched by the ranking of {score}: it "
+            "is a learned one, or training went on; `metricforge test CONFIG CHECKPOINT` searches them by any other",
             highlight=False,
             soft_wrap=True,
         )

@@ -20,7 +20,8 @@ def print_run_comparison(console: Console, comparison: Comparison) -> None:
     A difference is bold where zero lies outside its interval; a score that was measured differently has a ``!``, and
     what differs stands below.
     """
-    table = Table("", box=SIMPLE_HEAD, header_style="dim")
+    table = Table(box=SIMPLE_HEAD, header_style="dim")
+    table.add_column(overflow="fold")  # names that are cut off look alike
     headings = ["per cent", "interval"]
     if len(comparison.runs) > 1:
         headings += ["difference", "interval", "p"]

@@ -22,7 +22,7 @@ OF_THE_MODEL_S_RANKING = ("similarity.type",)
 OF_CLUSTERS = "clustering"
 # Of an evaluator everything counts but which of its scores were asked for, and what is counted elsewhere.
 NOT_OF_ONE_SCORE = frozenset(
-    {"type", "scores", "name", "ks", "fars", "agreement", "evaluators", "clusters", "bytes_per_vector"}
+    {"type", "scores", "name", "ks", "fars", "agreement", "evaluators", "clusters", "counts", "bytes_per_vector"}
 )
 # What a reader wants to know of two models, though it changes the meaning of no score.
 REMARKABLE = ("embedding", "epoch", "versions")
@@ -77,14 +77,14 @@ def _settings_of_evaluator(score: str, protocol: Mapping[str, Any]) -> dict[str,
     settings = {
         f"{evaluator['type']}.{name}": value
         for evaluator in evaluators
-        for name, value in evaluator.items()
-        if name not in NOT_OF_ONE_SCORE
+        for name, value in _values(evaluator, [name for name in evaluator if name not in NOT_OF_ONE_SCORE])
     }
     settings["evaluator"] = " of ".join(str(evaluator["type"]) for evaluator in reversed(evaluators))
     if not any("similarity" in evaluator for evaluator in evaluators):
         settings |= _values(protocol, OF_THE_MODEL_S_RANKING)
     if "clusters" in evaluators[-1]:
-        settings |= _values(protocol, [OF_CLUSTERS])
+        has_its_own = any(OF_CLUSTERS in evaluator for evaluator in evaluators)
+        settings |= _values(protocol, [f"{OF_CLUSTERS}.seed" if has_its_own else OF_CLUSTERS])
     return settings
 
 

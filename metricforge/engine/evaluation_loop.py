@@ -81,14 +81,19 @@ class EvaluationLoop(BaseLoop):
         scores, protocol = self.runner.processes.from_main(lambda: self._measure(context, evaluators, model, started))
         return scores, protocol, context
 
+    @property
+    def _dataset(self) -> ImageDataset:
+        dataset = self.dataloader.dataset
+        assert isinstance(dataset, ImageDataset)
+        return dataset
+
     def _evaluators(self, final: bool) -> tuple[Evaluator, ...]:
         return self.evaluators + (self.final_evaluators if final else ())
 
     def _measure(
         self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float
     ) -> tuple[dict[str, float], dict[str, object]]:
-        dataset = self.dataloader.dataset
-        assert isinstance(dataset, ImageDataset)
+        dataset = self._dataset
         assert context is not None
         scores = evaluate(context, evaluators)
         return scores, describe_protocol(context, evaluators) | {
@@ -104,8 +109,7 @@ class EvaluationLoop(BaseLoop):
 
     def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext | None:
         """The images of this loop, embedded by ``model``, ready to be searched: None in other processes than 0."""
-        dataset = self.dataloader.dataset
-        assert isinstance(dataset, ImageDataset)
+        dataset = self._dataset
         processes = self.runner.processes
         with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
             embedded = embed_dataset(model, self.dataloader, self.runner.device, advance, processes)

@@ -48,7 +48,9 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
 
 
 def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
-    description = _settings(evaluator, context) | evaluator.counts(context)
+    description = _settings(evaluator, context)
+    if counts := evaluator.counts(context):
+        description["counts"] = counts
     if isinstance(evaluator, ScoresBySimilarity):
         description["bytes_per_vector"] = evaluator.ranking(context).bytes_per_vector
     return description

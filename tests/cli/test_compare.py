@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from metricforge.cli.main import main
+from metricforge.evaluation import QueryScores, write_scores
 
 
 def run(*arguments) -> int:
@@ -121,10 +122,14 @@ def test_evaluated_embeddings_have_their_classes_printed_and_are_compared(tmp_pa
 
 
 def test_classes_without_neighbours_or_queries_say_what_would_show_them(tmp_path, capsys):
-    np.savez(tmp_path / "a.npz", embeddings=POINTS + 1, labels=LABELS)
-    assert run("evaluate", tmp_path / "a.npz", "--scores", "mrr", "--json", tmp_path / "a.json") == 0
+    four = np.arange(4)
+    queries = QueryScores(four, four // 2, four >= 0, {"mrr": np.array([1, 0.5, 1, 1])})
+    write_scores(tmp_path / "a.json", {"mrr": 0.875}, {}, queries)
     assert run("classes", tmp_path / "a.json") == 0
-    assert "mrr needed no neighbours, as recall@1 does" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"0 +│ +2 │ +75\.0 │", out)
+    assert "no nearest images were searched by the ranking of mrr" in out
+    np.savez(tmp_path / "a.npz", embeddings=POINTS + 1, labels=LABELS)
     assert run("evaluate", tmp_path / "a.npz", "--scores", "nmi", "--classes", "2") == 1
     assert "--classes: none of the scores is a mean over queries; add recall@1 to --scores" in capsys.readouterr().err
 

@@ -31,6 +31,14 @@ PROTOCOL = {
             ],
         },
         {
+            "type": "ScoresByClustering",
+            "name": "affinity",
+            "clustering": {"method": "affinity propagation", "damping": 0.5},
+            "scores": ["affinity/nmi"],
+            "evaluators": [{"type": "NMI", "scores": ["nmi"], "normalization": "arithmetic", "clusters": "those"}],
+            "counts": {"NMI/clusters_found": 2},
+        },
+        {
             "type": "ReRanked",
             "name": "reranked",
             "shortlist": 100,
@@ -49,10 +57,11 @@ PROTOCOL = {
     "baselines": {},
 }
 PLAIN = {"recall@1", "recall@2"}
-CLUSTERED = {"nmi", "binary/nmi"}
+CLUSTERED = {"nmi", "binary/nmi"}  # by the protocol's own clusters
+AFFINITY = {"affinity/nmi"}
 BINARY = {"binary/recall@1", "binary/nmi"}
 RERANKED = {"reranked/recall@1"}
-ALL = PLAIN | CLUSTERED | BINARY | RERANKED | {"eer"}
+ALL = PLAIN | CLUSTERED | AFFINITY | BINARY | RERANKED | {"eer"}
 
 
 def changed(path: list, value) -> dict:
@@ -74,13 +83,14 @@ def changed(path: list, value) -> dict:
         (["preprocessing", "transform"], "[]", "preprocessing.transform", ALL),
         (["preprocessing", "decode"], "fast", "preprocessing.decode", ALL),
         (["similarity", "type"], "PDDM", "similarity.type", ALL - BINARY),
-        (["clustering", "seed"], 1, "clustering.seed", CLUSTERED),
+        (["clustering", "seed"], 1, "clustering.seed", CLUSTERED | AFFINITY),
         (["clustering", "method"], "affinity propagation", "clustering.method", CLUSTERED),
         (["evaluators", 1, "normalization"], "geometric", "NMI.normalization", {"nmi"}),
         (["evaluators", 2, "at_most_pairs"], 5, "Verification.at_most_pairs", {"eer"}),
         (["evaluators", 3, "similarity"], "Other", "ScoresBySimilarity.similarity", BINARY),
         (["evaluators", 3, "evaluators", 1, "normalization"], "geometric", "NMI.normalization", {"binary/nmi"}),
-        (["evaluators", 4, "shortlist"], 10, "ReRanked.shortlist", RERANKED),
+        (["evaluators", 4, "clustering", "damping"], 0.9, "ScoresByClustering.clustering.damping", AFFINITY),
+        (["evaluators", 5, "shortlist"], 10, "ReRanked.shortlist", RERANKED),
         (["evaluators", 0, "type"], "MyRecall", "evaluator", PLAIN),
     ],
 )
@@ -108,6 +118,7 @@ def test_a_setting_keeps_those_scores_apart_that_it_decides(path, value, setting
         (["dataset", "name"], "b"),
         (["evaluators", 0, "ks"], [1, 2, 4]),
         (["evaluators", 2, "fars"], [0.1, 0.01]),
+        (["evaluators", 4, "counts", "NMI/clusters_found"], 3),
     ],
 )
 def test_what_the_model_is_and_when_it_was_measured_keeps_nothing_apart(path, value):

@@ -46,7 +46,7 @@ def test_another_image_of_the_class_takes_its_place_so_that_batches_keep_their_c
     broken_config["train_dataloader"]["unreadable"] = "skip"
     dataset = build_runner(broken_config, work_dir=tmp_path / "run", device="cpu")._train_dataloader.dataset
     broken = [i for i, file in enumerate(dataset.dataset.files) if file in ("class_2/1.png", "class_2/5.png")]
-    drawn = [dataset[index, 7] for index in broken]
+    drawn = [dataset[index, (7,)] for index in broken]
     assert [item["label"] for item in drawn] == [2, 2]
     assert [dataset.dataset.files[item["id"]] for item in drawn] == ["class_2/2.png", "class_2/0.png"]
 

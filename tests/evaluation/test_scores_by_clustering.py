@@ -70,8 +70,8 @@ def test_the_protocol_tells_how_and_how_many_clusters_there_are(images):
     ]
     evaluate(context, evaluators)
     own, first, more = describe_protocol(context, evaluators)["evaluators"]
-    assert own["clusters_found"] == 5
-    assert first["NMI/clusters_found"] == 2
+    assert own["counts"]["clusters_found"] == 5
+    assert first["counts"]["NMI/clusters_found"] == 2
     assert (more["name"], more["clustering"]["starts"]) == ("more", 5)
 
 

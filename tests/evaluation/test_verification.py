@@ -169,7 +169,7 @@ def test_a_sample_is_seeded_and_its_size_is_reported():
         "negative_pairs_available": 6 * 15 * 15,
     }
     written = json.loads(json.dumps(describe_protocol(context, [Verification(pairs=200)])))["evaluators"][0]
-    assert written == {"type": "Verification", "fars": [0.01, 0.001], "at_most_pairs": 200, "seed": 0, **counts}
+    assert written == {"type": "Verification", "fars": [0.01, 0.001], "at_most_pairs": 200, "seed": 0, "counts": counts}
 
 
 def test_it_keeps_the_contract_of_an_evaluator():

@@ -47,8 +47,9 @@ def test_every_score_of_a_row_is_one_that_its_config_s_evaluators_give(row):
         assert row.note
         return
     given = set()
-    for evaluator in read_config(row.config).evaluators:
-        prefix = f"{evaluator.name}/" if evaluator.type == "ScoresBySimilarity" else ""
+    config = read_config(row.config)
+    for evaluator in [*config.evaluators, *config.get("final_evaluators", [])]:
+        prefix = f"{evaluator.name}/" if evaluator.type in ("ScoresBySimilarity", "ScoresByClustering") else ""
         for part in evaluator.get("evaluators", [evaluator]):
             given |= {f"{prefix}recall@{k}" for k in part.get("ks", [])} | {
                 prefix + {"PairF1": "f1"}.get(part.type, part.type.lower())
