@@ -118,7 +118,7 @@ def test_every_sampler_is_taken_up_inside_an_epoch_where_it_was(tiny_config, ima
         replaced = tiny_config[loader]["dataset"]
         tiny_config[loader]["dataset"] = table | {key: replaced[key] for key in ("split", "transform")}
     tiny_config["train_cfg"]["max_epochs"] = 2
-    tiny_config["checkpoint"] = dict(interval_iterations=1, max_keep=1)
+    tiny_config["checkpoint"] = dict(interval_iterations=1)
     train(tiny_config, tmp_path / "whole")
     cut_after(build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu"), 7)
     assert checkpoint_files(tmp_path / "cut")[0].name == "iter_7.pth"
