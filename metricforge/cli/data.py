@@ -63,7 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     indexing.add_argument("shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec reads")
     indexing.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
-    indexing.add_argument("--json-key", metavar="KEY", help="the class stands under this key of the .json files")
+    where_labels_are = indexing.add_mutually_exclusive_group()
+    where_labels_are.add_argument(
+        "--json-key", metavar="KEY", help="the class stands under this key of the .json files; within others: a.b"
+    )
+    where_labels_are.add_argument(
+        "--folder-labels", action="store_true", help="the class is the folder that an image's name begins with"
+    )
+    indexing.add_argument(
+        "--skip-incomplete", action="store_true", help="leave out images without a class, and classes without an image"
+    )
     indexing.set_defaults(run=index)
 
     checking = commands.add_parser(
@@ -74,9 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exits with 1 if something is wrong, with 0 if there are only notes.",
     )
     checking.add_argument(
-        "what", metavar="NAME|FOLDER|TABLE", help="a prepared benchmark, a folder of class folders, a .csv or .parquet"
+        "what",
+        metavar="NAME|FOLDER|TABLE",
+        help="a prepared benchmark, a folder of class folders, a .csv or .parquet, also an index of shards",
     )
-    checking.add_argument("--root", metavar="FOLDER", type=Path, help="what the paths of a table are relative to")
+    checking.add_argument("--root", metavar="FOLDER", help="what the paths of a table, or an index's shards, are in")
     checking.add_argument(
         "--train-fraction",
         type=_fraction,
@@ -145,9 +156,19 @@ def index(arguments: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading shards", total=len(arguments.shards))
-        images = index_shards(arguments.shards, arguments.out, arguments.json_key, lambda: bar.advance(task))
+        made = index_shards(
+            arguments.shards,
+            arguments.out,
+            arguments.json_key,
+            lambda: bar.advance(task),
+            folder_labels=arguments.folder_labels,
+            skip_incomplete=arguments.skip_incomplete,
+        )
+    left_out = f"; {made.left_out:,} samples without image or class are left out" if made.left_out else ""
     lines = [
-        f"{arguments.out}: {images:,} images in {len(arguments.shards):,} shards",
+        f"{arguments.out}: {made.images:,} images of {made.classes:,} classes in {len(arguments.shards):,} "
+        f"shard{'s' if len(arguments.shards) > 1 else ''}{left_out}",
+        f"metricforge data check {arguments.out} looks through them",
         "A config trains on it with",
         f'  dataset=dict(type="ShardDataset", table="{arguments.out}", split="train", transform=[...])',
     ]

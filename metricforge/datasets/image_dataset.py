@@ -136,12 +136,12 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
 
     def _begin(self, index: int) -> tuple[Tensor, int]:
         """Image ``index`` after so many steps of the transform as decoding it takes upon itself, and their number."""
-        return self._pixels(index), 0
+        return self._pixels(index, self.load), 0
 
-    def _pixels(self, index: int) -> Tensor:
-        """Image ``index`` as uint8 (3, H, W)."""
+    def _pixels(self, index: int, load: Callable[[int], Image.Image]) -> Tensor:
+        """Image ``index``, which ``load`` opens, as uint8 (3, H, W)."""
         try:
-            image = self.load(index)
+            image = load(index)
             mode = image.mode
             pixels = np.array(eight_bit_rgb(image))  # (H, W, 3)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:

@@ -6,11 +6,12 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from metricforge.datasets.image_cache import ImageCache
@@ -69,8 +70,14 @@ class ImageFileDataset(ImageDataset):
         self.boxes = boxes
 
     def load(self, index: int) -> Image.Image:
-        with Image.open(io.BytesIO(self._read(index))) as image:
-            image.load()
+        return self._opened(index, self._read(index))
+
+    def _opened(self, index: int, content: bytes) -> Image.Image:
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+        except UnidentifiedImageError as fault:  # whose words name a place in memory
+            raise UnidentifiedImageError("no format that Pillow knows") from fault
         upright = ImageOps.exif_transpose(image)
         return upright if self.boxes is None else upright.crop(self._box(index, *upright.size))
 
@@ -119,18 +126,23 @@ class ImageFileDataset(ImageDataset):
         return kept, len(self.cache.steps)
 
     def _decode(self, index: int) -> tuple[Tensor, int]:
-        jpeg = None
+        content = None
         if not self._opens_files_itself():
-            with suppress(OSError):  # Pillow meets the same fault again where it is told with the image's place
-                jpeg = JpegFile.open(self._read(index))
-        if jpeg is None:
+            with suppress(OSError):  # load meets the same fault again where it is told with the image's place
+                content = self._read(index)
+        if content is None:
             return super()._begin(index)
+        jpeg = JpegFile.open(content)
+        decoded = None if jpeg is None else self._decode_jpeg(index, jpeg)
+        # what is far away is not fetched twice
+        return decoded or (self._pixels(index, partial(self._opened, content=content)), 0)
+
+    def _decode_jpeg(self, index: int, jpeg: JpegFile) -> tuple[Tensor, bool] | None:
         area = Region(0, 0, jpeg.height, jpeg.width)
         if self.boxes is not None:
             left, top, right, bottom = self._box(index, jpeg.width, jpeg.height)
             area = Region(top, left, bottom - top, right - left)
-        decoded = decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding)
-        return super()._begin(index) if decoded is None else decoded
+        return decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding)
 
     def _opens_files_itself(self) -> bool:
         # A subclass with a load of its own opens files otherwise, and then only it can.

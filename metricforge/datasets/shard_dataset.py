@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import fsspec
+from typing import Any, Literal
 
 from metricforge.datasets.shard_part import ShardPart
+from metricforge.datasets.shard_reader import ShardReader, is_remote
+from metricforge.datasets.string_column import StringColumn
 from metricforge.datasets.table_dataset import TableDataset
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
+
+_MOST_LOOKS = 100_000
 
 
 @DATASETS.register_module()
@@ -18,7 +22,8 @@ class ShardDataset(TableDataset):
 
     The index is a table as TableDataset reads it, and takes all of its arguments; a ``path`` in it says shard, offset,
     size and name, ``train-000.tar@1536+20480/cat/17.jpg``. Each image is read by itself, at its offset: any sampler
-    works, exactly and resumably, and nothing is unpacked. Columns such as split, group or role may be added to it.
+    works, exactly and resumably, and nothing is unpacked. The tar header before it is read with it and compared, so
+    that a shard that was changed is seen. Columns such as split, group or role may be added to the index.
 
     A shard may also be a URL that fsspec reads, such as s3:// or https:// (with the package that fsspec asks for).
     Every image is a request then, so have as many workers as hide its latency, or a ``cache`` of resized images, which
@@ -26,59 +31,122 @@ class ShardDataset(TableDataset):
 
     Args:
         table: the index.
-        root: what the shards' paths are relative to; None: the index's folder.
+        root: the folder or URL that the shards' names are relative to; None: the index's folder.
         split: see TableDataset, as for the arguments that follow.
+        columns: what the index calls a column.
+        crop: whether each image is cropped to its box.
+        train_fraction: of the classes.
+        train_classes: their names instead.
+        folds: of a cross-validation.
+        fold: which part validates.
+        shared_classes: whether a class may be in several splits.
+        storage_options: of fsspec's file system, such as ``dict(anon=True)`` for ``s3://``.
+        transform: see ImageDataset.
 
     Raises:
-        DatasetError: for a path that names no part of a shard, and see TableDataset.
+        DatasetError: for a path that names no part of a shard, a shard that is absent, cut off or not the one that was
+            indexed (every shard's size and some hundred images are looked at; far away one image), and see
+            TableDataset.
+        ValueError: see TableDataset.
     """
 
-    def _read(self, index: int) -> bytes:
-        part = self._part(index)
-        where = self._shard(part)
-        if isinstance(where, Path):
-            with where.open("rb") as shard:
-                shard.seek(part.offset)
-                content = shard.read(part.size)
-        else:
-            try:
-                system, path = fsspec.core.url_to_fs(where)
-                content = system.cat_file(path, start=part.offset, end=part.offset + part.size)
-            except Exception as fault:  # the network clients below fsspec have no common error
-                raise DatasetError(
-                    f"{self.location(index)} could not be fetched ({type(fault).__name__}: {fault}); when it can be, "
-                    "--resume goes on"
-                ) from fault
-        if len(content) != part.size:
-            raise OSError(f"the shard ends within it, after {len(content):,} of {part.size:,} bytes")
-        return content
+    def __init__(
+        self,
+        table: str | Path,
+        root: str | Path | None = None,
+        split: Literal["train", "val", "test", "all"] = "train",
+        columns: Mapping[str, str] | None = None,
+        crop: bool = False,
+        train_fraction: float | None = None,
+        train_classes: Sequence[str] | str | Path | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
+        shared_classes: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
+    ) -> None:
+        self.reader = reader_of(Path(table), root, storage_options)
+        self._was_reached = False
+        super().__init__(
+            table=table,
+            root=None if is_remote(self.reader.root) else self.reader.root,
+            split=split,
+            columns=columns,
+            crop=crop,
+            train_fraction=train_fraction,
+            train_classes=train_classes,
+            folds=folds,
+            fold=fold,
+            shared_classes=shared_classes,
+            transform=transform,
+        )
+        for end in _ends_of_shards(self.files):
+            self.reader.refuse_short(part_of(self.files[end]))
 
     def location(self, index: int) -> str:
-        part = self._part(index)
-        return f"{part.name} in {self._shard(part)}"
+        part = part_of(self.files[index])
+        return f"{part.name} in {self.reader.shard(part)}"
+
+    def _read(self, index: int) -> bytes:
+        return self.reader.read(part_of(self.files[index]))
 
     def _state(self, index: int) -> str | None:
-        part = self._part(index)
-        where = self._shard(part)
-        if not isinstance(where, Path):
-            return str(part)
-        return None if (changed := self._state_of(where)) is None else f"{changed}\0{part}"
+        part = part_of(self.files[index])
+        shard = self.reader.shard(part)
+        changed = shard if is_remote(shard) else self._state_of(Path(shard))
+        return None if changed is None else f"{changed}\0{part}"
 
     def _is_there(self, name: str) -> bool:
-        part = ShardPart.parse(name)
-        if part is None:
-            raise DatasetError(
-                f"{name!r} names no part of a tar shard; make an index (metricforge data index SHARDS --out FILE), or "
-                "take TableDataset for files"
-            )
-        where = self._shard(part)
-        return not isinstance(where, Path) or where.is_file()
+        part = part_of(name)
+        shard = self.reader.shard(part)
+        if is_remote(shard):
+            if not self._was_reached:
+                self.reader.read(part)
+                self._was_reached = True
+            return True
+        if not Path(shard).is_file():
+            return False
+        self.reader.read(part)
+        return True
 
-    def _part(self, index: int) -> ShardPart:
-        part = ShardPart.parse(self.files[index])
-        if part is None:
-            raise DatasetError(f"{self.files[index]!r} names no part of a tar shard; make the index again")
-        return part
 
-    def _shard(self, part: ShardPart) -> Path | str:
-        return part.shard if "://" in part.shard else self.root / part.shard
+def _ends_of_shards(files: StringColumn) -> list[int]:
+    """Where in ``files`` (N,), whose shards follow each other, the next shard begins after; the last image as well.
+
+    By halving: of ten million paths a few thousand are looked at. If they are in no order, it stops somewhere.
+    """
+    ends, between = [len(files) - 1], [(0, len(files) - 1)]
+    looks = 0
+    while between and looks < _MOST_LOOKS:
+        low, high = between.pop()
+        looks += 1
+        if part_of(files[low]).shard == part_of(files[high]).shard:
+            continue
+        if high - low == 1:
+            ends.append(low)
+        else:
+            middle = (low + high) // 2
+            between += [(low, middle), (middle, high)]
+    return ends
+
+
+def reader_of(table: Path, root: str | Path | None, options: Mapping[str, Any] | None = None) -> ShardReader:
+    """Reads the shards of the index ``table`` where ``root`` says, or in its folder."""
+    if root is None:
+        root = table.expanduser().absolute().parent
+    return ShardReader(str(root) if is_remote(str(root)) else str(Path(root).expanduser().absolute()), options or {})
+
+
+def part_of(path: str) -> ShardPart:
+    """What ``path`` of an index says.
+
+    Raises:
+        DatasetError: if it is the path of a file.
+    """
+    part = ShardPart.parse(path)
+    if part is None:
+        raise DatasetError(
+            f"{path!r} names no part of a tar shard; make an index (metricforge data index SHARDS --out FILE), or take "
+            "TableDataset for files"
+        )
+    return part

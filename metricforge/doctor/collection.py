@@ -13,16 +13,20 @@ import pyarrow.compute as pc
 from metricforge.datasets import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.datasets.image_table import read_image_table
+from metricforge.datasets.shard_dataset import part_of, reader_of
 from metricforge.datasets.shard_part import ShardPart
+from metricforge.datasets.shard_reader import ShardReader
 from metricforge.datasets.string_column import StringColumn
-from metricforge.errors import DatasetError
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Image files ``files`` (N,) below ``root``, their classes ``labels`` (N,) and their splits ``splits`` (N,)."""
+    """Image files ``files`` (N,) below ``root``, their classes ``labels`` (N,) and their splits ``splits`` (N,).
+
+    With a ``reader``, ``files`` are parts of shards.
+    """
 
     name: str
     root: Path
@@ -31,13 +35,21 @@ class Collection:
     class_names: Sequence[str]
     splits: Indices
     split_names: Sequence[str]
+    reader: ShardReader | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def path(self, index: int) -> Path:
-        """Where image ``index`` lies."""
-        return self.root / self.files[index]
+    def content(self, index: int) -> bytes:
+        """The file of image ``index``.
+
+        Raises:
+            OSError: if it cannot be read.
+            DatasetError: if its shard cannot.
+        """
+        if self.reader is None:
+            return (self.root / self.files[index]).read_bytes()
+        return self.reader.read(part_of(self.files[index]))
 
     def class_of(self, index: int) -> str:
         """The name of its class."""
@@ -93,8 +105,8 @@ def collection_of_folder(folder: Path, train_fraction: float = 0.5) -> Collectio
     )
 
 
-def collection_of_table(table: Path, root: Path | None = None, train_fraction: float = 0.5) -> Collection:
-    """The rows of a table as TableDataset reads it, paths that stand twice among them.
+def collection_of_table(table: Path, root: str | Path | None = None, train_fraction: float = 0.5) -> Collection:
+    """The rows of a table as TableDataset reads it, or ShardDataset; paths that stand twice among them.
 
     Without a split column, the first ``train_fraction`` of the classes counts as train.
 
@@ -103,8 +115,7 @@ def collection_of_table(table: Path, root: Path | None = None, train_fraction: f
     """
     table = table.expanduser().absolute()
     rows = read_image_table(table, {}, unique_paths=False)
-    if len(rows.paths) and ShardPart.parse(rows.paths[0]) is not None:
-        raise DatasetError(f"{table} is an index of tar shards; look through the files that the shards were packed of")
+    in_shards = ShardPart.parse(rows.paths[0]) is not None
     if rows.splits is None:
         splits = np.where(rows.labels < round(train_fraction * len(rows.class_names)), 0, 1)
         split_names = ["train", "test"]
@@ -114,12 +125,13 @@ def collection_of_table(table: Path, root: Path | None = None, train_fraction: f
         split_names = encoded.dictionary.to_pylist()
     return Collection(
         name=table.stem,
-        root=table.parent if root is None else root.expanduser().absolute(),
+        root=table.parent if root is None else Path(root).expanduser().absolute(),
         files=rows.paths,
         labels=rows.labels,
         class_names=rows.class_names,
         splits=splits,
         split_names=split_names,
+        reader=reader_of(table, root) if in_shards else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps
 from metricforge.datasets.image_dataset import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.diagnose import Finding
+from metricforge.errors import DatasetError
 
 # Everything in inches; y grows downwards.
 CELL = 1.15
@@ -91,9 +93,9 @@ def _cell(
 ) -> None:
     inner = round(CELL * DOTS_PER_INCH)
     try:
-        with Image.open(collection.path(index)) as image:
+        with Image.open(io.BytesIO(collection.content(index))) as image:
             picture = eight_bit_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, DatasetError):
         picture = Image.new("RGB", (inner, inner), "#eef0f3")
     picture = ImageOps.pad(picture, (inner, inner), Image.Resampling.BICUBIC, color="#eef0f3")
     axes.imshow(picture, extent=(left, left + CELL, top + CELL, top), aspect="auto", zorder=2)

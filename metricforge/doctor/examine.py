@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import imagehash
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metricforge.datasets.image_dataset import eight_bit_rgb
 from metricforge.doctor.collection import Collection
+from metricforge.errors import DatasetError
 
 THUMBNAIL = 16
 AT_ONCE = 20_000
@@ -74,8 +77,8 @@ def examine(collection: Collection, workers: int, on_images: Callable[[int], obj
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")
         for start in range(0, count, AT_ONCE):
-            paths = [str(collection.root / file) for file in collection.files[start : start + AT_ONCE]]
-            for index, seen in enumerate(pool.map(_look_at, paths), start=start):
+            these = range(start, min(start + AT_ONCE, count))
+            for index, seen in zip(these, pool.map(partial(_look_at, collection), these), strict=True):
                 _note(found, index, seen)
                 on_images(1)
     return found
@@ -94,18 +97,23 @@ def _note(found: Examination, index: int, seen: _Seen) -> None:
     found.thumbnails[index] = np.frombuffer(seen.thumbnail, dtype=np.uint8)
 
 
-def _look_at(path: str) -> _Seen:
+def _look_at(collection: Collection, index: int) -> _Seen:
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(collection.content(index))) as image:
             image.load()
         if image.mode in ("I", "F"):
             return _Seen(error=f"32 bits a channel (Pillow's mode {image.mode}), with no scale to 8 bits")
         upright = eight_bit_rgb(ImageOps.exif_transpose(image))
+    except DatasetError as fault:
+        return _Seen(error=str(fault))
+    except UnidentifiedImageError:
+        return _Seen(error="no format that Pillow knows")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-        return _Seen(error=f"{type(fault).__name__}: {str(fault).replace(path, '').strip() or 'no reason given'}")
+        reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+        return _Seen(error=f"{type(fault).__name__}: {reason or 'no reason given'}")
     grey = upright.convert("L")
     size = f"{upright.width}x{upright.height}".encode()
-    expected = _FORMAT_OF.get(Path(path).suffix.lower())
+    expected = _FORMAT_OF.get(Path(collection.files[index]).suffix.lower())
     actual = _SAME_FORMAT.get(image.format or "", image.format or "")
     return _Seen(
         sides=image.size,

@@ -5,23 +5,42 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from metricforge.datasets.image_folder_dataset import SUFFIXES
-from metricforge.datasets.shard_part import ShardPart
+from metricforge.datasets.shard_part import HEADER, ShardPart
+from metricforge.datasets.shard_reader import is_remote
 from metricforge.errors import DatasetError
+
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
+
+
+class IndexedShards(NamedTuple):
+    """What is in an index, and how many samples were left out of it."""
+
+    images: int
+    classes: int
+    left_out: int
 
 
 def index_shards(
-    shards: Sequence[str], out: Path, json_key: str | None = None, on_shard: Callable[[], object] = lambda: None
-) -> int:
-    """Writes a Parquet table with the columns path and label for ``ShardDataset``, and returns its number of images.
+    shards: Sequence[str],
+    out: Path,
+    json_key: str | None = None,
+    on_shard: Callable[[], object] = lambda: None,
+    *,
+    folder_labels: bool = False,
+    skip_incomplete: bool = False,
+) -> IndexedShards:
+    """Writes a Parquet table with the columns path and label for ``ShardDataset``, and says how many there are.
 
     In WebDataset's layout the files of a sample have one name and follow each other: the image (17.jpg) and its class,
     as a number or a name in 17.cls, or within 17.json.
@@ -29,21 +48,29 @@ def index_shards(
     Args:
         shards: tar files, uncompressed: paths, or URLs that fsspec reads.
         out: the table, ending in .parquet; paths are written relative to its folder. It gets its name when it is whole.
-        json_key: what the class is called in the .json files; None: it is in the .cls files.
+        json_key: what the class is called in the .json files, with dots where it lies within others; None: it is in
+            the .cls files.
         on_shard: called after each shard.
+        folder_labels: the class is the folder that an image's name begins with, instead.
+        skip_incomplete: leave out images without a class and classes without an image, instead of an error.
 
     Raises:
-        DatasetError: for a shard that is absent, compressed or damaged, an image without a class, a class without an
-            image, or an image that comes twice.
+        DatasetError: for a shard that is absent, compressed, damaged or cut off, holds no image or is not called .tar;
+            an image without a class, a class without an image, an image that comes twice; an index that cannot be
+            written.
     """
+    assert json_key is None or not folder_labels
     if out.suffix != ".parquet":
         raise DatasetError(f"--out {out}: must end in .parquet")
     paths: list[str] = []
     labels: list[str] = []
     place: dict[str, int] = {}
+    left_out = 0
     for shard in shards:
-        written = shard if "://" in shard else Path(os.path.relpath(shard, out.parent)).as_posix()
-        for part, label in _samples(shard, written, json_key):
+        written = shard if is_remote(shard) else Path(os.path.relpath(shard, out.parent)).as_posix()
+        samples, incomplete = _samples(shard, written, json_key, folder_labels, skip_incomplete)
+        left_out += incomplete
+        for part, label in samples:
             if part.name in place:
                 raise DatasetError(
                     f"{part.name} of {shard}, with the label {label}, comes a second time: before it was "
@@ -53,48 +80,116 @@ def index_shards(
             paths.append(str(part))
             labels.append(label)
         on_shard()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not paths:
+        raise DatasetError(f"none of {left_out:,} samples has both an image and a class, so there is nothing to list")
+    label_column = pa.array(labels, pa.large_string())
+    if pc.all(pc.match_substring_regex(label_column, _WHOLE_NUMBER)).as_py():
+        label_column = label_column.cast(pa.int64())  # class 9 comes before class 10
     unfinished = out.with_name(f".{out.name}.unfinished")
     try:
-        columns = {"path": pa.array(paths, pa.large_string()), "label": pa.array(labels, pa.large_string())}
-        parquet.write_table(pa.table(columns), unfinished)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table({"path": pa.array(paths, pa.large_string()), "label": label_column}), unfinished)
         unfinished.replace(out)
+    except OSError as fault:
+        raise DatasetError(f"--out {out} cannot be written ({fault}); make room, or name another place") from fault
     finally:
         unfinished.unlink(missing_ok=True)
-    return len(paths)
+    return IndexedShards(len(paths), len(set(labels)), left_out)
 
 
-def _samples(shard: str, written: str, json_key: str | None) -> Iterator[tuple[ShardPart, str]]:
+def _samples(
+    shard: str, written: str, json_key: str | None, folder_labels: bool, skip_incomplete: bool
+) -> tuple[list[tuple[ShardPart, str]], int]:
+    """The images of a shard with their labels, and how many samples were left out."""
+    if not shard.endswith(".tar"):
+        raise DatasetError(f"{shard} must be called .tar: name the shards themselves, such as shards/*.tar")
     holder = ".cls" if json_key is None else ".json"
     images: dict[str, ShardPart] = {}
     classes: dict[str, str] = {}
     try:
-        with fsspec.open(shard, "rb") as content, tarfile.open(fileobj=content, mode="r:") as tar:
-            for member in tar:
-                stem, suffix = _split_name(member.name)
-                if member.isfile() and suffix in SUFFIXES:
-                    if stem in images:
-                        raise DatasetError(f"{shard} holds the image {member.name} a second time, or in two formats")
-                    images[stem] = ShardPart(written, member.offset_data, member.size, member.name)
-                elif member.isfile() and suffix == holder:
-                    file = tar.extractfile(member)
-                    assert file is not None
-                    classes[stem] = _class_in(file.read(), json_key, f"{member.name} of {shard}")
-    except (OSError, tarfile.TarError, EOFError) as fault:
+        with fsspec.open(shard, "rb") as content:
+            _refuse_packed(content, shard)
+            with tarfile.open(fileobj=content, mode="r:") as tar:
+                for member in tar:
+                    stem, suffix = _split_name(member.name)
+                    if not member.isreg() or member.issparse() or stem.rpartition("/")[2] == "":  # also hidden files
+                        continue
+                    if suffix in SUFFIXES:
+                        if stem in images:
+                            raise DatasetError(_two_images(shard, stem, images[stem].name, member.name))
+                        images[stem] = ShardPart(written, member.offset_data, member.size, member.name)
+                        if folder_labels:
+                            classes[stem] = _folder_of(stem, shard)
+                    elif suffix == holder and not folder_labels:
+                        if stem in classes:
+                            raise DatasetError(f"{shard} holds {member.name} twice; give each sample a name of its own")
+                        file = tar.extractfile(member)
+                        assert file is not None
+                        classes[stem] = _class_in(file.read(), json_key, f"{member.name} of {shard}")
+                _refuse_open_end(content, tar.offset, shard)
+    except DatasetError:
+        raise
+    except FileNotFoundError as fault:
+        raise DatasetError(f"the shard {shard} is not there; see what it is called") from fault
+    except tarfile.TarError as fault:
         raise DatasetError(
-            f"{shard} cannot be read as an uncompressed tar ({type(fault).__name__}: {fault}); fetch it again, or "
-            "unpack its compression"
+            f"{shard} is no tar file, or cut off or damaged ({fault}); fetch or pack it again"
         ) from fault
+    except Exception as fault:  # the clients below fsspec have no error in common
+        advice = "install the package that it names" if isinstance(fault, ImportError) else "see that it can be read"
+        raise DatasetError(f"{shard} cannot be read ({type(fault).__name__}: {fault}); {advice}") from fault
+    if not images:
+        raise DatasetError(
+            f"{shard} holds no image: no file is called as WebDataset's samples are, such as 17.jpg "
+            f"({', '.join(SUFFIXES)}); leave it out, or pack it again"
+        )
     lonely = sorted(images.keys() ^ classes.keys())
-    if lonely:
+    if lonely and not skip_incomplete:
         lacks = holder if lonely[0] in images else "image"
         raise DatasetError(
             f"{len(lonely):,} of {len(images.keys() | classes.keys()):,} samples of {shard} lack their image or their "
-            f"{holder}, such as {lonely[0]}, which has no {lacks}"
-            + ("; if the classes are in .json files, name their key: --json-key label" if json_key is None else "")
+            f"{holder}, such as {lonely[0]}, which has no {lacks}; leave such samples out (--skip-incomplete)"
+            + (
+                ", or if the classes are elsewhere, say so: --json-key label, --folder-labels"
+                if json_key is None
+                else ", or name where the classes are, if elsewhere"
+            )
         )
-    for stem, part in images.items():
-        yield part, classes[stem]
+    return [(part, classes[stem]) for stem, part in images.items() if stem in classes], len(lonely)
+
+
+def _refuse_packed(content: BinaryIO, shard: str) -> None:
+    start = content.read(8)
+    content.seek(0)
+    for magic, name in _PACKED.items():
+        if start.startswith(magic):
+            raise DatasetError(
+                f"{shard} is compressed ({name}), and no image can be read from its middle; decompress it: images "
+                "hardly shrink anyway"
+            )
+
+
+def _refuse_open_end(content: BinaryIO, end: int, shard: str) -> None:
+    # tarfile takes a file that is cut off between two members for a whole one
+    content.seek(end)
+    if not content.read(HEADER):
+        raise DatasetError(
+            f"{shard} is cut off: it ends without tar's end mark; copy it again, or close its writer and pack it again"
+        )
+
+
+def _two_images(shard: str, stem: str, first: str, second: str) -> str:
+    return (
+        f"{shard} holds two images of the sample {stem}, {first} and {second}; give each a name of its own: a sample's "
+        "name ends at the first dot"
+    )
+
+
+def _folder_of(stem: str, shard: str) -> str:
+    folder = stem.rpartition("/")[0].removeprefix("./").strip("/")
+    if folder in ("", "."):
+        raise DatasetError(f"{shard}: {stem} lies in no folder that could be its class; leave --folder-labels out")
+    return folder
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -106,11 +201,17 @@ def _split_name(name: str) -> tuple[str, str]:
 
 def _class_in(content: bytes, json_key: str | None, where: str) -> str:
     try:
-        text: Any = content.decode("utf-8").strip()
-        if json_key is not None:
-            text = json.loads(text)[json_key]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise DatasetError(f"{where} holds no class ({type(fault).__name__}: {fault})") from fault
-    if text in ("", None):
-        raise DatasetError(f"{where} holds no class: it is empty")
-    return str(text)
+        text = content.decode("utf-8").strip()
+        found: Any = text if json_key is None else json.loads(text)
+    except ValueError as fault:
+        raise DatasetError(f"{where} holds no class ({type(fault).__name__}: {fault}); mend it") from fault
+    for name in json_key.split(".") if json_key is not None else ():
+        if not isinstance(found, dict) or name not in found:
+            there = f"its keys are {', '.join(found)}" if isinstance(found, dict) else f"it holds {found!r}"
+            raise DatasetError(f"{where} holds no class: there is no {json_key!r}, {there}; name it: --json-key KEY")
+        found = found[name]
+    if found in ("", None):
+        raise DatasetError(f"{where} holds no class: it is empty; fill it in")
+    if isinstance(found, bool) or not isinstance(found, int | str):
+        raise DatasetError(f"{where} holds no class: {json_key!r} must be text or a whole number, it is {found!r}")
+    return str(found)
