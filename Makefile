@@ -11,7 +11,7 @@ help:
 	@echo "make demo    set up, train on the embedded data set, evaluate"
 	@echo "make test    set up, run the whole test suite"
 	@echo "make check   style, types and the architecture's rules"
-	@echo "make bench   measure losses and data pipeline against peers; options of the losses: make bench BENCH=--help"
+	@echo "make bench   measure losses, data pipeline and evaluation against peers; options of the losses: make bench BENCH=--help"
 	@echo "make setup   only make $(VENV) and install everything into it"
 	@echo "make clean   remove $(VENV) and everything that was generated"
 
@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py $(BENCH)
 	$(BIN)/python benchmarks/pddm.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/evaluation.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

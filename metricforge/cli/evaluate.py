@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from metricforge.evaluation import EvaluationContext, write_scores
+from metricforge.evaluation.space import Space
 from metricforge.measurement import DEFAULT_SCORES, evaluate_embeddings, read_embedding_file
 from metricforge.report import print_scores
 
@@ -30,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names with commas between them (default: %(default)s); docs/evaluation.md defines all",
     )
     parser.add_argument("--similarity", choices=["cosine", "euclidean", "hamming"], default="cosine")
+    parser.add_argument(
+        "--space",
+        metavar="NAMES",
+        default="",
+        help="score in smaller spaces too: first:N (the first N dimensions), pca:N (fitted on what is searched), int8, "
+        'or steps joined by "+"; commas between them, such as pca:64,pca:64+int8',
+    )
     parser.add_argument("--seed", type=int, default=0, help="of k-means, for nmi, ami and f1 (default: 0)")
     parser.add_argument("--device", default="cpu", help="where neighbours are searched: cpu (default), cuda, ...")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write scores and protocol there")
@@ -38,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Prints the scores and what was left out, and writes them if asked."""
     console = Console()
+    spaces = [name.strip() for name in arguments.space.split(",") if name.strip()]
     with console.status("reading, searching and scoring"):
         queries = read_embedding_file(arguments.embeddings)
         gallery = None if arguments.gallery is None else read_embedding_file(arguments.gallery)
@@ -48,6 +57,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             arguments.similarity,
             arguments.seed,
             arguments.device,
+            spaces,
         )
     context = measured.context
     size = f"{len(context.queries):,} queries of {context.num_classes:,} classes"
@@ -61,10 +71,20 @@ def evaluate(arguments: argparse.Namespace) -> None:
     )
     if context.queries_without_match:
         console.print(_left_out(context), highlight=False, markup=False, soft_wrap=True)
-    print_scores(console, {arguments.embeddings.name: measured.scores})
+    rows = {f"{arguments.embeddings.name} ({context.bytes_per_vector} bytes)": _scores_of("", measured.scores)}
+    for space in spaces:
+        size = context.in_space(Space(space)).bytes_per_vector
+        rows[f"{space} ({size} bytes)"] = _scores_of(f"{space}/", measured.scores)
+    print_scores(console, rows if spaces else {arguments.embeddings.name: measured.scores})
     if arguments.json:
         write_scores(arguments.json, measured.scores, measured.protocol)
         console.print(f"written to {arguments.json}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _scores_of(space: str, scores: dict[str, float]) -> dict[str, float]:
+    """Those of ``scores`` that ``space`` leads, under their plain names."""
+    names = [name for name in scores if name.startswith(space) and ("/" not in name or space)]
+    return {name.removeprefix(space): scores[name] for name in names}
 
 
 def _left_out(context: EvaluationContext) -> str:

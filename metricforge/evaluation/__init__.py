@@ -18,6 +18,7 @@ from metricforge.evaluation.re_ranked import ReRanked
 from metricforge.evaluation.recall_at_k import RecallAtK
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
+from metricforge.evaluation.scores_in_space import ScoresInSpace
 from metricforge.evaluation.verification import Verification
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ReRanked",
     "RecallAtK",
     "ScoresBySimilarity",
+    "ScoresInSpace",
     "Verification",
     "describe_protocol",
     "evaluate",

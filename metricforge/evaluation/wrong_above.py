@@ -20,7 +20,8 @@ CHUNK = 64  # columns of which the largest score is looked at first
 SHALLOW = 8  # ranks are shallow up to this part of the gallery
 HALF_PAYS = 2**14  # images in a gallery from which on bfloat16 is worth its second step
 ELEMENTS_AT_ONCE = 2**22
-THRESHOLDS = 64  # right images of a query up to which comparing a row with each is quicker than sorting it
+CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole
+THRESHOLDS = 24  # right images of a query up to which comparing a row with each is quicker than sorting it
 
 
 class RightImages(NamedTuple):
@@ -161,7 +162,7 @@ class WrongAbove:
         row, image = right
         halved = False
         if isinstance(source, HammingTable):
-            table = source.rows(queries)
+            table = source.rows(queries, out=self._buffer(rows, torch.int32))
             score = table[row, image]
             error = torch.zeros(rows, dtype=table.dtype)
             span = int(-table.min()) + 1
@@ -200,6 +201,11 @@ class WrongAbove:
         best_low = lowest_each.scatter_reduce(0, row, low, reduce="amax")  # (b,): of the nearest right image
         best_high = lowest_each.scatter_reduce(0, row, high, reduce="amax")
         surely = (maxima > best_high[:, None]).sum(dim=1) - self._matches[queries]  # (b,): wrong images before all
+        # Chunks say little where many of them count: what is left open, the whole row decides.
+        many = maxima.shape[1] // CROWDED
+        open_rows = ((surely < first) & (surely + self._matches[queries] > many)).nonzero()[:, 0]
+        larger = _larger_in_rows(table, open_rows, best_high[open_rows], strictly=True)
+        surely[open_rows] = larger - self._matches[queries][open_rows]
         wanted = (high >= best_low[row]) & (surely < first)[row]  # (P,)
         if deepest:
             # As many images as `every` score at least so much, so whoever is surely below is beyond that rank.
@@ -250,6 +256,12 @@ class WrongAbove:
     def _above(self, table: Tensor, threshold: Tensor, hits: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value (N,) of what reaches the row's ``threshold`` (b,), in the chunks that are ``hits``."""
         found = []
+        crowded = hits.sum(dim=1) > hits.shape[1] // CROWDED  # (b,): where looking at all is quicker than picking
+        for some in crowded.nonzero()[:, 0].split(max(1, ELEMENTS_AT_ONCE // self._size)):
+            values = table[some]  # (r, G)
+            place, column = (values >= threshold[some, None]).nonzero(as_tuple=True)
+            found.append((some[place], column, values[place, column]))
+        hits = hits & ~crowded[:, None]
         inside = torch.arange(chunk, device=self.device)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):
             row = some[:, :1].expand(-1, chunk)  # (h, chunk)
@@ -270,7 +282,9 @@ class WrongAbove:
         if isinstance(source, ProductScores):
             table, error = source.double(queries)
             score = table[row, image]
-            low, high = score - 2 * error[row], score + 2 * error[row]
+            # Rounding keeps the order, and float32 is compared and sorted in half the time.
+            low, high = (score - 2 * error[row]).float(), (score + 2 * error[row]).float()
+            table, score = table.float(), score.float()
         else:
             table = source.rows(queries)
             low = high = score = table[row, image]
@@ -358,15 +372,24 @@ def _count_larger(
         else:
             in_order = table.sort(dim=1).values
         return (table.shape[1] - torch.searchsorted(in_order, thresholds, right=strictly))[row, nth]
+    rows = torch.arange(len(table), device=row.device)
     larger = torch.empty(len(table), most, dtype=torch.int64, device=row.device)
     for column in range(most):
-        limit = thresholds[:, column : column + 1]
-        mask = table > limit if strictly else table >= limit  # (b, G)
-        if mask.device.type == "cpu":  # torch sums booleans at a tenth of the speed
-            larger[:, column] = torch.tensor([np.count_nonzero(flags) for flags in mask.numpy()])
-        else:
-            larger[:, column] = mask.sum(dim=1)
+        larger[:, column] = _larger_in_rows(table, rows, thresholds[:, column], strictly=strictly)
     return larger[row, nth]
+
+
+def _larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
+    """How many of each of the ``rows`` (r,) of ``table`` (b, G) are above ``threshold`` (r,), or at least that."""
+    if table.device.type != "cpu":
+        some = table[rows]
+        return (some > threshold[:, None] if strictly else some >= threshold[:, None]).sum(dim=1)
+    compare = np.greater if strictly else np.greater_equal
+    numbers, flags = table.numpy(), np.empty(table.shape[1], dtype=bool)
+    counts = np.empty(len(rows), dtype=np.int64)
+    for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
+        counts[place] = np.count_nonzero(compare(numbers[row], limit, out=flags))  # torch is ten times slower at it
+    return torch.from_numpy(counts)
 
 
 def _in_some_band(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, ScoresInSpace, describe_protocol, evaluate
 from metricforge.interfaces import Similarity
 from metricforge.measurement.score_names import build_evaluators
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
@@ -38,6 +38,7 @@ def evaluate_embeddings(
     similarity: Literal["cosine", "euclidean", "hamming"] | Similarity = "cosine",
     seed: int = 0,
     device: torch.device | str = "cpu",
+    spaces: Sequence[str] = (),
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -51,12 +52,20 @@ def evaluate_embeddings(
         similarity: a name, or any similarity.
         seed: of k-means.
         device: where neighbours are searched.
+        spaces: smaller spaces to score in besides, such as ``["pca:64", "first:64+int8"]``; scores are then named
+            ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
 
     Raises:
-        EmbeddingsError: for an unknown score or similarity, sets of different kinds or dimensions, a K beyond the
-            gallery, or no query with a match.
+        EmbeddingsError: for an unknown score, similarity or space, sets of different kinds or dimensions, a K beyond
+            the gallery, or no query with a match.
     """
     evaluators = build_evaluators(scores)
+    if len(set(spaces)) != len(spaces):
+        raise EmbeddingsError(f"spaces must be distinct, got {', '.join(spaces)}")
+    try:
+        evaluators += [ScoresInSpace(space, build_evaluators(scores)) for space in spaces]
+    except ValueError as fault:
+        raise EmbeddingsError(str(fault)) from fault
     if isinstance(similarity, str):
         if similarity not in SIMILARITIES:
             raise EmbeddingsError(f'similarity must be one of {", ".join(SIMILARITIES)}, got "{similarity}"')
@@ -84,7 +93,8 @@ def evaluate_embeddings(
         "name": " searched in ".join(one.source for one in sets),
         "fingerprint": _fingerprint(sets),
     }
-    return Measurement({name: found[name] for name in scores}, protocol, context)
+    names = [*scores, *(f"{space}/{name}" for space in spaces for name in scores)]
+    return Measurement({name: found[name] for name in names}, protocol, context)
 
 
 def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
