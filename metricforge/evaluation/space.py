@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,16 +58,9 @@ class Space:
                     f'space "{self.name}" keeps {step.dimensions} dimensions, and the embeddings have {available}; '
                     "take fewer"
                 )
-            fitted = queries if gallery is None else gallery
-            if step.kind == "first":
-                queries, gallery = (None if rows is None else rows[:, : step.dimensions] for rows in (queries, gallery))
-            elif step.kind == "pca":
-                queries, gallery = self._projected(queries, gallery, fitted, step, seed)
-            else:
-                largest = np.abs(fitted).max(axis=0).astype(np.float32)  # (D,)
-                unit = np.where(largest > 0, largest, 1) / np.float32(127)
-                queries, gallery = (None if rows is None else _rounded(rows, unit) for rows in (queries, gallery))
-            assert queries is not None
+            change = self._fitted(step, queries if gallery is None else gallery, seed)
+            queries = change(queries)
+            gallery = None if gallery is None else change(gallery)
         return queries, gallery
 
     def bytes_per_vector(self, dimensions: int, item: int) -> int:
@@ -76,9 +70,14 @@ class Space:
             item = {"first": item, "pca": 4, "int8": 1}[step.kind]
         return dimensions * item
 
-    def _projected(
-        self, queries: Rows, gallery: Rows | None, fitted: Rows, step: Step, seed: int
-    ) -> tuple[Rows, Rows | None]:
+    def _fitted(self, step: Step, fitted: Rows, seed: int) -> Callable[[Rows], Rows]:
+        """What ``step`` does to rows (N, D), as the gallery ``fitted`` (G, D) has it."""
+        if step.kind == "first":
+            return lambda rows: rows[:, : step.dimensions]
+        if step.kind == "int8":
+            largest = np.abs(fitted).max(axis=0).astype(np.float32)  # (D,)
+            unit = np.where(largest > 0, largest, 1) / np.float32(127)
+            return lambda rows: _blockwise(rows, lambda block: np.clip(np.rint(block / unit), -127, 127) * unit)
         assert step.dimensions is not None
         if step.dimensions > len(fitted):
             raise ValueError(
@@ -86,11 +85,8 @@ class Space:
                 f"at most {len(fitted)}; take fewer"
             )
         solver = "covariance_eigh" if len(fitted) >= fitted.shape[1] else "full"
-        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed)
-        pca.fit(np.asarray(fitted, dtype=np.float32))
-        projected = [None if rows is None else _blockwise(rows, pca.transform) for rows in (queries, gallery)]
-        assert projected[0] is not None
-        return projected[0], projected[1]
+        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(np.asarray(fitted, dtype=np.float32))
+        return lambda rows: _blockwise(rows, pca.transform)
 
 
 def _step(part: str, name: str) -> Step:
@@ -102,12 +98,7 @@ def _step(part: str, name: str) -> Step:
     raise ValueError(f'space "{name}": "{part}" is none; {KINDS}')
 
 
-def _rounded(rows: Rows, unit: Rows) -> Rows:
-    """``rows`` (N, D) as an int8 code gives them back: float32 multiples of ``unit`` (D,)."""
-    return _blockwise(rows, lambda block: np.clip(np.rint(block / unit), -127, 127) * unit)
-
-
-def _blockwise(rows: Rows, change: Any) -> Rows:
+def _blockwise(rows: Rows, change: Callable[[Rows], Rows]) -> Rows:
     blocks = [
         change(np.asarray(rows[start : start + ROWS_AT_ONCE], dtype=np.float32)).astype(np.float32)
         for start in range(0, len(rows), ROWS_AT_ONCE)

@@ -288,7 +288,7 @@ class WrongAbove:
         else:
             table = source.rows(queries)
             low = high = score = table[row, image]
-        lowest, highest = _limits(table.dtype)
+        lowest, _ = _limits(table.dtype)
         own = self._own[queries]
         itself = (own >= 0).nonzero()[:, 0]
         table[itself, own[itself]] = lowest
@@ -299,9 +299,9 @@ class WrongAbove:
         wanted = ((every > 0)[row] | (high >= best[row])).nonzero()[:, 0]  # (p,)
         counts = torch.full_like(row, BEYOND)
         row, image, low, high = row[wanted], image[wanted], low[wanted], high[wanted]
-        above = _count_larger(table, row, high, lowest, highest, strictly=True)  # (p,)
+        above, reached = _count_larger(table, row, low, high)  # (p,)
         if isinstance(source, ProductScores):
-            band = _count_larger(table, row, low, lowest, highest, strictly=False) - above
+            band = reached - above
             all_twins = (band == self._twins[image]) & self._own_is_right[queries][row]
             undecided = (band > 0) & ~all_twins
             above = torch.where(undecided, above, above + torch.where(band > 0, self._twins_before[image], 0))
@@ -357,26 +357,29 @@ def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
     return torch.cat([maxima, table[:, whole:].amax(dim=1, keepdim=True)], dim=1)
 
 
-def _count_larger(
-    table: Tensor, row: Tensor, threshold: Tensor, lowest: float, highest: float, *, strictly: bool
-) -> Tensor:
-    """How many of ``table`` (b, G) in ``row`` (P,), ascending, are above ``threshold`` (P,), or at least that."""
+def _count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of ``table`` (b, G) in ``row`` (P,), ascending, are above ``high`` (P,), and how many reach ``low``."""
     counts = torch.bincount(row, minlength=len(table))  # (b,)
     nth = torch.arange(len(row), device=row.device) - (counts.cumsum(dim=0) - counts)[row]  # (P,)
     most = int(counts.max())
-    thresholds = torch.full((len(table), most), highest, dtype=table.dtype, device=row.device)
-    thresholds[row, nth] = threshold
+    limits = torch.full((2, len(table), most), _limits(table.dtype)[1], dtype=table.dtype, device=row.device)
+    limits[0, row, nth], limits[1, row, nth] = high, low
     if most > THRESHOLDS:
         if table.device.type == "cpu":
             in_order = torch.from_numpy(np.sort(table.numpy(), axis=1))
         else:
             in_order = table.sort(dim=1).values
-        return (table.shape[1] - torch.searchsorted(in_order, thresholds, right=strictly))[row, nth]
+        above, reached = (
+            table.shape[1] - torch.searchsorted(in_order, limit, right=strictly)
+            for limit, strictly in zip(limits, (True, False), strict=True)
+        )
+        return above[row, nth], reached[row, nth]
     rows = torch.arange(len(table), device=row.device)
-    larger = torch.empty(len(table), most, dtype=torch.int64, device=row.device)
-    for column in range(most):
-        larger[:, column] = _larger_in_rows(table, rows, thresholds[:, column], strictly=strictly)
-    return larger[row, nth]
+    above, reached = torch.empty(2, len(table), most, dtype=torch.int64, device=row.device)
+    for place in range(most):
+        above[:, place] = _larger_in_rows(table, rows, limits[0, :, place], strictly=True)
+        reached[:, place] = _larger_in_rows(table, rows, limits[1, :, place], strictly=False)
+    return above[row, nth], reached[row, nth]
 
 
 def _larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
