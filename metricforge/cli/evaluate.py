@@ -73,8 +73,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         console.print(_left_out(context), highlight=False, markup=False, soft_wrap=True)
     rows = {f"{arguments.embeddings.name} ({context.bytes_per_vector} bytes)": _scores_of("", measured.scores)}
     for space in spaces:
-        size = context.in_space(Space(space)).bytes_per_vector
-        rows[f"{space} ({size} bytes)"] = _scores_of(f"{space}/", measured.scores)
+        taken = context.in_space(Space(space)).bytes_per_vector
+        rows[f"{space} ({taken} bytes)"] = _scores_of(f"{space}/", measured.scores)
     print_scores(console, rows if spaces else {arguments.embeddings.name: measured.scores})
     if arguments.json:
         write_scores(arguments.json, measured.scores, measured.protocol)

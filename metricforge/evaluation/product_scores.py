@@ -104,7 +104,7 @@ class ProductScores:
         rows = self._centred_queries(distinct).contiguous()
         scores = torch.empty(len(queries))
         images = images.contiguous()
-        faiss.pairwise_indexed_inner_product(
+        faiss.pairwise_indexed_inner_product(  # type: ignore[attr-defined]
             rows.shape[1],
             len(queries),
             faiss.swig_ptr(rows.numpy()),
@@ -220,4 +220,4 @@ def _half_squares(rows: Tensor) -> Tensor:
 
 def _longest(rows: Tensor, centre: Tensor) -> float:
     """How far the furthest of ``rows`` (N, D) is from ``centre`` (D,)."""
-    return max(float((block - centre).norm(dim=1).max()) for block in rows.split(ROWS_AT_ONCE))
+    return max(float((block - centre).norm(dim=1).max()) for block in rows.split(ROWS_AT_ONCE))  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ class HammingTable:
         """Numbers (b, G) of ``queries`` (b,), on the host; in ``out`` (b, G) int32 where they fit."""
         codes = np.ascontiguousarray(self._queries[queries.numpy()])  # (b, bytes)
         distances = torch.empty(len(codes), len(self._gallery), dtype=torch.int32) if out is None else out
-        faiss.hammings(
+        faiss.hammings(  # type: ignore[attr-defined]
             faiss.swig_ptr(codes),
             faiss.swig_ptr(self._gallery),
             len(codes),

@@ -131,7 +131,7 @@ class WrongAbove:
         step = max(1, ELEMENTS_AT_ONCE // self._size)
         if isinstance(self._source, PairwiseTable):
             step = max(1, len(rest))
-        for some in rest.split(step):
+        for some in rest.split(step):  # type: ignore[no-untyped-call]
             place = torch.full((len(queries),), -1, device=self.device)
             place[some] = torch.arange(len(some), device=self.device)
             theirs = (place[right.row] >= 0).nonzero()[:, 0]  # (p,)
@@ -257,13 +257,13 @@ class WrongAbove:
         """Row, column and value (N,) of what reaches the row's ``threshold`` (b,), in the chunks that are ``hits``."""
         found = []
         crowded = hits.sum(dim=1) > hits.shape[1] // CROWDED  # (b,): where looking at all is quicker than picking
-        for some in crowded.nonzero()[:, 0].split(max(1, ELEMENTS_AT_ONCE // self._size)):
+        for some in crowded.nonzero()[:, 0].split(max(1, ELEMENTS_AT_ONCE // self._size)):  # type: ignore[no-untyped-call]
             values = table[some]  # (r, G)
             place, column = (values >= threshold[some, None]).nonzero(as_tuple=True)
             found.append((some[place], column, values[place, column]))
         hits = hits & ~crowded[:, None]
         inside = torch.arange(chunk, device=self.device)
-        for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):
+        for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
             row = some[:, :1].expand(-1, chunk)  # (h, chunk)
             column = some[:, 1:] * chunk + inside
             value = table.view(-1)[(row * self._size + column).clamp(max=table.numel() - 1)]
@@ -272,8 +272,8 @@ class WrongAbove:
         if not found:
             empty = torch.empty(0, dtype=torch.int64, device=self.device)
             return empty, empty, table.new_empty(0)
-        rows, columns, values = zip(*found, strict=True)
-        return torch.cat(rows), torch.cat(columns), torch.cat(values)
+        parts = [torch.cat(part) for part in zip(*found, strict=True)]
+        return parts[0], parts[1], parts[2]
 
     def _count_in_whole_rows(self, queries: Tensor, right: RightImages, every: Tensor) -> Tensor:
         """Of ``count``, for queries of which all images are looked at: exact for all, or only for the nearest right."""
@@ -305,7 +305,7 @@ class WrongAbove:
             all_twins = (band == self._twins[image]) & self._own_is_right[queries][row]
             undecided = (band > 0) & ~all_twins
             above = torch.where(undecided, above, above + torch.where(band > 0, self._twins_before[image], 0))
-            for one in row[undecided].unique():
+            for one in row[undecided].unique():  # type: ignore[no-untyped-call]
                 who = (undecided & (row == one)).nonzero()[:, 0]
                 involved = _in_some_band(table[one], low[who], high[who])  # (n,) columns
                 larger = table[one, involved].sort().values
@@ -338,7 +338,7 @@ class WrongAbove:
 def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 by instructions of its own."""
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))
+    return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
 
 
 def _limits(dtype: torch.dtype) -> tuple[float, float]:
@@ -351,7 +351,7 @@ def _limits(dtype: torch.dtype) -> tuple[float, float]:
 def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
     """The largest of each ``chunk`` columns (b, chunks) of ``table`` (b, G); the last chunk may be smaller."""
     whole = table.shape[1] // chunk * chunk
-    maxima = table[:, :whole].unflatten(1, (-1, chunk)).amax(dim=2)
+    maxima = table[:, :whole].unflatten(1, (-1, chunk)).amax(dim=2)  # type: ignore[no-untyped-call]
     if whole == table.shape[1]:
         return maxima
     return torch.cat([maxima, table[:, whole:].amax(dim=1, keepdim=True)], dim=1)
