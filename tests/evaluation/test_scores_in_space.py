@@ -78,7 +78,7 @@ def test_the_protocol_says_the_space_and_its_bytes(images, space, size):
     protocol = json.loads(json.dumps(describe_protocol(EvaluationContext(images, CosineSimilarity()), [evaluator])))
     assert protocol["embedding"]["bytes_per_vector"] == 48
     assert protocol["evaluators"][0]["space"] == space
-    assert protocol["evaluators"][0]["bytes_per_vector"] == size
+    assert protocol["evaluators"][0]["counts"]["bytes_per_vector"] == size
 
 
 def test_half_precision_keeps_its_two_bytes_in_its_first_dimensions(images):
