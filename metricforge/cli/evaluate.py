@@ -94,6 +94,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         clustering=_clustering(arguments.clustering, arguments.affinity_neighbours),
         tree=arguments.tree,
         spaces=spaces,
+        nearest=bool(arguments.json or arguments.classes),
     )
     context = measured.context
     size = f"{len(context.queries):,} queries of {context.num_classes:,} classes"

@@ -57,6 +57,7 @@ def evaluate_embeddings(
     clustering: Literal["k-means", "affinity"] | Clustering = "k-means",
     tree: str | Path | None = None,
     spaces: Sequence[str] = (),
+    nearest: bool = False,
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -77,6 +78,7 @@ def evaluate_embeddings(
         tree: for ``zero_shot@K``: a CSV file with the columns ``child`` and ``parent``, or "wordnet".
         spaces: smaller spaces to score in besides, such as ``["pca:64", "first:64+int8"]``; scores are then named
             ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
+        nearest: whether ``queries`` tells the class of each query's nearest image too, which is one more search.
 
     Raises:
         EmbeddingsError: for an unknown score, similarity, clustering or space, a tree that cannot be read, sets of
@@ -127,7 +129,7 @@ def evaluate_embeddings(
         "name": " searched in ".join(one.source for one in sets),
         "fingerprint": _fingerprint(sets),
     }
-    by_query = collect_query_scores(context, evaluators, queries.ids)
+    by_query = collect_query_scores(context, evaluators, queries.ids, nearest=nearest)
     names = [*scores, *(f"{space}/{name}" for space in spaces for name in scores)]
     return Measurement({name: found[name] for name in names}, protocol, context, by_query)
 
