@@ -11,7 +11,7 @@ help:
 	@echo "make demo    set up, train on the embedded data set, evaluate"
 	@echo "make test    set up, run the whole test suite"
 	@echo "make check   style, types and the architecture's rules"
-	@echo "make bench   measure losses, training loop and data pipeline against peers; options of the losses: make bench BENCH=--help"
+	@echo "make bench   measure losses, training loop, data pipeline and evaluation against peers; of losses: make bench BENCH=--help"
 	@echo "make setup   only make $(VENV) and install everything into it"
 	@echo "make clean   remove $(VENV) and everything that was generated"
 
@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py $(BENCH)
 	$(BIN)/python benchmarks/pddm.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
 
 clean:

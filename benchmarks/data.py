@@ -12,7 +12,7 @@ A recipe that begins with a resizing is measured twice: as its first epoch runs,
 (``train_dataloader.cache``), as all later ones do; what the cache hands out is the same, bit for bit.
 
 The last table is the share of a training step that waits for data, with workers as in training. Exits with 1 where the
-ratio of a 224-pixel crop is below 2 in later epochs.
+ratio of a 224-pixel crop is below 2 without the cache.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ from metricforge.samplers import RandomBatchSampler
 HEIGHT, WIDTH = 375, 500
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REQUIRED = 2.0
-REQUIRED_OF = ("squash 256, crop 224", "resize 256, random 224")
 
 # name -> our config, and the same in torchvision's words; where the config begins with Resize, also from the cache
 RECIPES: dict[str, tuple[list[dict[str, Any]], list[nn.Module]]] = {
@@ -112,7 +111,7 @@ def core_seconds(one_pass: Callable[[], int]) -> float:
 
 
 def compare_loaders(folder: Path, batch: int, passes: int) -> dict[str, float]:
-    """Prints a row a recipe and returns the ratios of later epochs."""
+    """Prints a row a recipe and returns the ratios without the cache."""
     print(f"{'':<26}{'images/s a core':^27}{'ratio':^17}")
     print(f"{'':<26}{'plain':>9}{'ours':>9}{'cached':>9}{'ours':>8}{'cached':>9}")
     ratios = {}
@@ -123,7 +122,7 @@ def compare_loaders(folder: Path, batch: int, passes: int) -> dict[str, float]:
                 loaders.append(our_loader(folder, config, batch, 0, Path(cache)))
             images_a_second = measure_in_turn(loaders, passes)
         plain, *ours = images_a_second
-        ratios[name] = ours[-1] / plain
+        ratios[name] = ours[0] / plain
         cells = [f"{value:>9,.0f}" for value in images_a_second] + [" " * 9] * (3 - len(loaders))
         shares = [f"{value / plain:>8.2f} " for value in ours]
         print(f"{name:<26}{''.join(cells)}{''.join(shares)}", flush=True)
@@ -189,8 +188,8 @@ def main() -> int:
         print(f"{arguments.images} JPEGs of {WIDTH} x {HEIGHT} pixels, {size / 1000:.0f} kB on average\n")
         ratios = compare_loaders(Path(folder), arguments.batch, arguments.passes)
         compare_waiting(Path(folder), arguments.batch, arguments.workers, arguments.backbone, arguments.device)
-    slow = [name for name, ratio in ratios.items() if name in REQUIRED_OF and ratio < REQUIRED]
-    print(f"\nrequired of crops of 224 in later epochs: {REQUIRED} times; " + (f"missed: {slow}" if slow else "met"))
+    slow = [f"{name} ({ratio:.2f})" for name, ratio in ratios.items() if name.endswith("224") and ratio < REQUIRED]
+    print(f"\nrequired of crops of 224, without the cache: {REQUIRED} times; " + (f"missed: {slow}" if slow else "met"))
     return int(bool(slow))
 
 

@@ -15,6 +15,7 @@ from metricforge.engine.progress_bars import progress_bar
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.evaluation.clusterings import AffinityPropagation
+from metricforge.evaluation.space import Space
 from metricforge.interfaces import Clustering
 from metricforge.measurement import DEFAULT_SCORES, Measurement, evaluate_embeddings, read_embedding_file
 from metricforge.report import print_confused_classes, print_scores, print_worst_classes
@@ -38,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names with commas between them (default: %(default)s); docs/evaluation.md defines all",
     )
     parser.add_argument("--similarity", choices=["cosine", "euclidean", "hamming"], default="cosine")
+    parser.add_argument(
+        "--space",
+        metavar="NAMES",
+        default="",
+        help="score in smaller spaces too: first:N (the first N dimensions), pca:N (fitted on what is searched), int8, "
+        'or steps joined by "+"; commas between them, such as pca:64,pca:64+int8',
+    )
     parser.add_argument(
         "--clustering",
         choices=["k-means", "affinity"],
@@ -71,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Prints the scores and what was left out, and writes them if asked."""
     console = Console()
+    spaces = [name.strip() for name in arguments.space.split(",") if name.strip()]
     with console.status("reading"):
         queries = read_embedding_file(arguments.embeddings)
         gallery = None if arguments.gallery is None else read_embedding_file(arguments.gallery)
@@ -84,6 +93,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         progress=partial(progress_bar, console),
         clustering=_clustering(arguments.clustering, arguments.affinity_neighbours),
         tree=arguments.tree,
+        spaces=spaces,
+        nearest=bool(arguments.json or arguments.classes),
     )
     context = measured.context
     size = f"{len(context.queries):,} queries of {context.num_classes:,} classes"
@@ -103,7 +114,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    print_scores(console, {arguments.embeddings.name: measured.scores})
+    rows = {f"{arguments.embeddings.name} ({context.bytes_per_vector} bytes)": _scores_of("", measured.scores)}
+    for space in spaces:
+        taken = context.in_space(Space(space)).bytes_per_vector
+        rows[f"{space} ({taken} bytes)"] = _scores_of(f"{space}/", measured.scores)
+    print_scores(console, rows if spaces else {arguments.embeddings.name: measured.scores})
     if arguments.classes:
         _print_classes(console, measured, arguments.classes)
     if arguments.json:
@@ -128,6 +143,12 @@ def _clustering(name: Literal["k-means", "affinity"], neighbours: int | None) ->
             f"--affinity-neighbours {neighbours}: k-means has no such thing; add --clustering affinity, or leave it out"
         )
     return "k-means"
+
+
+def _scores_of(space: str, scores: dict[str, float]) -> dict[str, float]:
+    """Those of ``scores`` that ``space`` leads, under their plain names."""
+    names = [name for name in scores if name.startswith(space) and ("/" not in name or space)]
+    return {name.removeprefix(space): scores[name] for name in names}
 
 
 def _left_out(context: EvaluationContext) -> str:

@@ -22,6 +22,7 @@ from metricforge.evaluation.recall_at_k import RecallAtK
 from metricforge.evaluation.scores_by_clustering import ScoresByClustering
 from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluation.scores_file import read_scores, write_scores
+from metricforge.evaluation.scores_in_space import ScoresInSpace
 from metricforge.evaluation.verification import Verification
 from metricforge.evaluation.zero_shot import ZeroShot
 
@@ -44,6 +45,7 @@ __all__ = [
     "RecallAtK",
     "ScoresByClustering",
     "ScoresBySimilarity",
+    "ScoresInSpace",
     "Verification",
     "ZeroShot",
     "class_scores",

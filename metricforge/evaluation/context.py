@@ -16,6 +16,7 @@ from metricforge.evaluation.clusterings import KMeans
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.right_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
+from metricforge.evaluation.space import Space
 from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.structures import EmbeddingSet
 
@@ -95,6 +96,8 @@ class EvaluationContext:
         # by identity, for an evaluator need not be hashable; each is kept, so that no other gets its identity
         self._per_query: dict[int, tuple[Evaluator, dict[str, np.ndarray[Any, Any]]]] = {}
         self._score_names: dict[int, tuple[Evaluator, tuple[str, ...]]] = {}
+        self._spaces: dict[str, EvaluationContext] = {}
+        self._stored_bytes: int | None = None
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
     def by(self, similarity: Similarity) -> EvaluationContext:
@@ -123,9 +126,48 @@ class EvaluationContext:
             self._others[clustering] = other
         return self._others[clustering]
 
+    def in_space(self, space: Space) -> EvaluationContext:
+        """The same experiment on what ``space`` makes of the embeddings, once for each space.
+
+        Raises:
+            ValueError: for more dimensions than there are, or a similarity with weights, which know all dimensions.
+        """
+        if space.name not in self._spaces:
+            weights = sum(parameter.numel() for parameter in self.similarity.parameters())
+            if weights:
+                raise ValueError(
+                    f'space "{space.name}" needs a similarity without weights, got {type(self.similarity).__name__} '
+                    f"with {weights} that were trained on other dimensions"
+                )
+            embeddings = space.transformed(
+                self.queries.embeddings, None if self.searches_itself else self.gallery.embeddings, self.seed
+            )
+            queries, gallery = (
+                None if rows is None else EmbeddingSet(rows, images.labels, images.ids, images.class_names)
+                for rows, images in zip(embeddings, (self.queries, self.gallery), strict=True)
+            )
+            assert queries is not None
+            self._spaces[space.name] = EvaluationContext(
+                queries,
+                self.similarity,
+                gallery,
+                self.seed,
+                self.device,
+                self.shared_ids,
+                self.scores_at_once,
+                self.progress,
+                self.clustering,
+            )
+            if self.similarity.search != "hamming":
+                dimensions, item = self.queries.embeddings.shape[1], self.queries.embeddings.dtype.itemsize
+                self._spaces[space.name]._stored_bytes = space.bytes_per_vector(dimensions, item)
+        return self._spaces[space.name]
+
     @property
     def bytes_per_vector(self) -> int:
-        """What one embedding takes in the form it is searched in: packed bits, or floats as they were given."""
+        """What one embedding takes in the form it is kept in: packed bits, a space's numbers, or floats as given."""
+        if self._stored_bytes is not None:
+            return self._stored_bytes
         dimensions = self.queries.embeddings.shape[1]
         if self.similarity.search == "hamming":
             return dimensions // 8

@@ -13,14 +13,14 @@ def first_duplicates(rows: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=generator).to(rows.device)  # (D,)
     step = max(1, NUMBERS_AT_ONCE // rows.shape[1])
-    hashes = torch.cat(
-        [((block + 0.0).view(torch.int32).long() * factors).sum(dim=1) for block in rows.split(step)]  # 0 and -0 alike
-    )  # (N,), modulo 2**64
+    blocks = rows.split(step)  # type: ignore[no-untyped-call]
+    hashes = torch.cat([((block + 0.0).view(torch.int32).long() * factors).sum(dim=1) for block in blocks])
+    # (N,), modulo 2**64; 0 and -0 alike
     order = hashes.argsort(stable=True)
     in_order = hashes[order]
     same_hash = torch.nn.functional.pad(in_order[1:] == in_order[:-1], (1, 0))  # (N,): as the one before in this order
     places = same_hash.nonzero()[:, 0]
-    for some in places.split(step):
+    for some in places.split(step):  # type: ignore[no-untyped-call]
         if not torch.equal(rows[order[some]], rows[order[some - 1]]):  # two different rows of one hash
             distinct, group = torch.unique(rows, dim=0, return_inverse=True)
             first = torch.full((len(distinct),), len(rows), device=rows.device)

@@ -104,7 +104,7 @@ class ProductScores:
         rows = self._centred_queries(distinct).contiguous()
         scores = torch.empty(len(queries))
         images = images.contiguous()
-        faiss.pairwise_indexed_inner_product(
+        faiss.pairwise_indexed_inner_product(  # type: ignore[attr-defined]
             rows.shape[1],
             len(queries),
             faiss.swig_ptr(rows.numpy()),
@@ -142,7 +142,9 @@ class ProductScores:
         scores = rows.new_empty(len(rows), len(self._gallery))
         step = max(1, GALLERY_NUMBERS_AT_ONCE // self._gallery.shape[1])
         for start in range(0, len(self._gallery), step):
-            images = self._gallery[start : start + step].double() - centre  # (g, D)
+            images = self._small_double_gallery  # (g, D)
+            if images is None:
+                images = self._gallery[start : start + step].double() - centre
             part = rows @ images.T
             scores[:, start : start + step] = part - _half_squares(images) if self._search == "l2" else part
         size = (rows.norm(dim=1) + self._longest + centre.norm()) ** 2  # (b,)
@@ -170,6 +172,13 @@ class ProductScores:
     def first_duplicate(self) -> Tensor:
         """The first gallery image (G,) with the same embedding, for each; its own index where there is no other."""
         return first_duplicates(self._gallery)
+
+    @cached_property
+    def _small_double_gallery(self) -> Tensor | None:
+        """The centred gallery (G, D) in float64 where one step holds all of it."""
+        if self._gallery.numel() > GALLERY_NUMBERS_AT_ONCE:
+            return None
+        return self._gallery.double() - self._centre.double()
 
     def _centred_queries(self, queries: Tensor) -> Tensor:
         rows = self._queries[queries]  # (b, D)
@@ -211,4 +220,4 @@ def _half_squares(rows: Tensor) -> Tensor:
 
 def _longest(rows: Tensor, centre: Tensor) -> float:
     """How far the furthest of ``rows`` (N, D) is from ``centre`` (D,)."""
-    return max(float((block - centre).norm(dim=1).max()) for block in rows.split(ROWS_AT_ONCE))
+    return max(float((block - centre).norm(dim=1).max()) for block in rows.split(ROWS_AT_ONCE))  # type: ignore[no-untyped-call]

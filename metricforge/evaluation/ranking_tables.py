@@ -35,11 +35,11 @@ class HammingTable:
         largest = (8 * self._gallery.shape[1] + 1) * len(gallery)
         self._dtype = torch.int32 if largest < 2**31 else torch.int64
 
-    def rows(self, queries: Tensor) -> Tensor:
-        """Numbers (b, G) of ``queries`` (b,), on the host."""
+    def rows(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
+        """Numbers (b, G) of ``queries`` (b,), on the host; in ``out`` (b, G) int32 where they fit."""
         codes = np.ascontiguousarray(self._queries[queries.numpy()])  # (b, bytes)
-        distances = torch.empty(len(codes), len(self._gallery), dtype=torch.int32)
-        faiss.hammings(
+        distances = torch.empty(len(codes), len(self._gallery), dtype=torch.int32) if out is None else out
+        faiss.hammings(  # type: ignore[attr-defined]
             faiss.swig_ptr(codes),
             faiss.swig_ptr(self._gallery),
             len(codes),

@@ -64,7 +64,7 @@ class RightRanks(NamedTuple):
 
     def sum_by_query(self, values: np.ndarray[Any, Any]) -> Floats:
         """The sums (b,) over the right images of each query of ``values`` (P,)."""
-        return np.bincount(self.row, values, minlength=len(self.queries))
+        return np.bincount(self.row, values, minlength=len(self.queries)).astype(np.float64)
 
 
 def right_ranks(

@@ -20,7 +20,8 @@ CHUNK = 64  # columns of which the largest score is looked at first
 SHALLOW = 8  # ranks are shallow up to this part of the gallery
 HALF_PAYS = 2**14  # images in a gallery from which on bfloat16 is worth its second step
 ELEMENTS_AT_ONCE = 2**22
-THRESHOLDS = 64  # right images of a query up to which comparing a row with each is quicker than sorting it
+CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole
+THRESHOLDS = 24  # right images of a query up to which comparing a row with each is quicker than sorting it
 
 
 class RightImages(NamedTuple):
@@ -130,7 +131,7 @@ class WrongAbove:
         step = max(1, ELEMENTS_AT_ONCE // self._size)
         if isinstance(self._source, PairwiseTable):
             step = max(1, len(rest))
-        for some in rest.split(step):
+        for some in rest.split(step):  # type: ignore[no-untyped-call]
             place = torch.full((len(queries),), -1, device=self.device)
             place[some] = torch.arange(len(some), device=self.device)
             theirs = (place[right.row] >= 0).nonzero()[:, 0]  # (p,)
@@ -161,7 +162,7 @@ class WrongAbove:
         row, image = right
         halved = False
         if isinstance(source, HammingTable):
-            table = source.rows(queries)
+            table = source.rows(queries, out=self._buffer(rows, torch.int32))
             score = table[row, image]
             error = torch.zeros(rows, dtype=table.dtype)
             span = int(-table.min()) + 1
@@ -200,6 +201,11 @@ class WrongAbove:
         best_low = lowest_each.scatter_reduce(0, row, low, reduce="amax")  # (b,): of the nearest right image
         best_high = lowest_each.scatter_reduce(0, row, high, reduce="amax")
         surely = (maxima > best_high[:, None]).sum(dim=1) - self._matches[queries]  # (b,): wrong images before all
+        # Chunks say little where many of them count: what is left open, the whole row decides.
+        many = maxima.shape[1] // CROWDED
+        open_rows = ((surely < first) & (surely + self._matches[queries] > many)).nonzero()[:, 0]
+        larger = _larger_in_rows(table, open_rows, best_high[open_rows], strictly=True)
+        surely[open_rows] = larger - self._matches[queries][open_rows]
         wanted = (high >= best_low[row]) & (surely < first)[row]  # (P,)
         if deepest:
             # As many images as `every` score at least so much, so whoever is surely below is beyond that rank.
@@ -250,8 +256,14 @@ class WrongAbove:
     def _above(self, table: Tensor, threshold: Tensor, hits: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value (N,) of what reaches the row's ``threshold`` (b,), in the chunks that are ``hits``."""
         found = []
+        crowded = hits.sum(dim=1) > hits.shape[1] // CROWDED  # (b,): where looking at all is quicker than picking
+        for some in crowded.nonzero()[:, 0].split(max(1, ELEMENTS_AT_ONCE // self._size)):  # type: ignore[no-untyped-call]
+            values = table[some]  # (r, G)
+            place, column = (values >= threshold[some, None]).nonzero(as_tuple=True)
+            found.append((some[place], column, values[place, column]))
+        hits = hits & ~crowded[:, None]
         inside = torch.arange(chunk, device=self.device)
-        for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):
+        for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
             row = some[:, :1].expand(-1, chunk)  # (h, chunk)
             column = some[:, 1:] * chunk + inside
             value = table.view(-1)[(row * self._size + column).clamp(max=table.numel() - 1)]
@@ -260,8 +272,8 @@ class WrongAbove:
         if not found:
             empty = torch.empty(0, dtype=torch.int64, device=self.device)
             return empty, empty, table.new_empty(0)
-        rows, columns, values = zip(*found, strict=True)
-        return torch.cat(rows), torch.cat(columns), torch.cat(values)
+        parts = [torch.cat(part) for part in zip(*found, strict=True)]
+        return parts[0], parts[1], parts[2]
 
     def _count_in_whole_rows(self, queries: Tensor, right: RightImages, every: Tensor) -> Tensor:
         """Of ``count``, for queries of which all images are looked at: exact for all, or only for the nearest right."""
@@ -270,11 +282,13 @@ class WrongAbove:
         if isinstance(source, ProductScores):
             table, error = source.double(queries)
             score = table[row, image]
-            low, high = score - 2 * error[row], score + 2 * error[row]
+            # Rounding keeps the order, and float32 is compared and sorted in half the time.
+            low, high = (score - 2 * error[row]).float(), (score + 2 * error[row]).float()
+            table, score = table.float(), score.float()
         else:
             table = source.rows(queries)
             low = high = score = table[row, image]
-        lowest, highest = _limits(table.dtype)
+        lowest, _ = _limits(table.dtype)
         own = self._own[queries]
         itself = (own >= 0).nonzero()[:, 0]
         table[itself, own[itself]] = lowest
@@ -285,13 +299,13 @@ class WrongAbove:
         wanted = ((every > 0)[row] | (high >= best[row])).nonzero()[:, 0]  # (p,)
         counts = torch.full_like(row, BEYOND)
         row, image, low, high = row[wanted], image[wanted], low[wanted], high[wanted]
-        above = _count_larger(table, row, high, lowest, highest, strictly=True)  # (p,)
+        above, reached = _count_larger(table, row, low, high)  # (p,)
         if isinstance(source, ProductScores):
-            band = _count_larger(table, row, low, lowest, highest, strictly=False) - above
+            band = reached - above
             all_twins = (band == self._twins[image]) & self._own_is_right[queries][row]
             undecided = (band > 0) & ~all_twins
             above = torch.where(undecided, above, above + torch.where(band > 0, self._twins_before[image], 0))
-            for one in row[undecided].unique():
+            for one in row[undecided].unique():  # type: ignore[no-untyped-call]
                 who = (undecided & (row == one)).nonzero()[:, 0]
                 involved = _in_some_band(table[one], low[who], high[who])  # (n,) columns
                 larger = table[one, involved].sort().values
@@ -324,7 +338,7 @@ class WrongAbove:
 def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 by instructions of its own."""
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))
+    return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
 
 
 def _limits(dtype: torch.dtype) -> tuple[float, float]:
@@ -337,36 +351,48 @@ def _limits(dtype: torch.dtype) -> tuple[float, float]:
 def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
     """The largest of each ``chunk`` columns (b, chunks) of ``table`` (b, G); the last chunk may be smaller."""
     whole = table.shape[1] // chunk * chunk
-    maxima = table[:, :whole].unflatten(1, (-1, chunk)).amax(dim=2)
+    maxima = table[:, :whole].unflatten(1, (-1, chunk)).amax(dim=2)  # type: ignore[no-untyped-call]
     if whole == table.shape[1]:
         return maxima
     return torch.cat([maxima, table[:, whole:].amax(dim=1, keepdim=True)], dim=1)
 
 
-def _count_larger(
-    table: Tensor, row: Tensor, threshold: Tensor, lowest: float, highest: float, *, strictly: bool
-) -> Tensor:
-    """How many of ``table`` (b, G) in ``row`` (P,), ascending, are above ``threshold`` (P,), or at least that."""
+def _count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of ``table`` (b, G) in ``row`` (P,), ascending, are above ``high`` (P,), and how many reach ``low``."""
     counts = torch.bincount(row, minlength=len(table))  # (b,)
     nth = torch.arange(len(row), device=row.device) - (counts.cumsum(dim=0) - counts)[row]  # (P,)
     most = int(counts.max())
-    thresholds = torch.full((len(table), most), highest, dtype=table.dtype, device=row.device)
-    thresholds[row, nth] = threshold
+    limits = torch.full((2, len(table), most), _limits(table.dtype)[1], dtype=table.dtype, device=row.device)
+    limits[0, row, nth], limits[1, row, nth] = high, low
     if most > THRESHOLDS:
         if table.device.type == "cpu":
             in_order = torch.from_numpy(np.sort(table.numpy(), axis=1))
         else:
             in_order = table.sort(dim=1).values
-        return (table.shape[1] - torch.searchsorted(in_order, thresholds, right=strictly))[row, nth]
-    larger = torch.empty(len(table), most, dtype=torch.int64, device=row.device)
-    for column in range(most):
-        limit = thresholds[:, column : column + 1]
-        mask = table > limit if strictly else table >= limit  # (b, G)
-        if mask.device.type == "cpu":  # torch sums booleans at a tenth of the speed
-            larger[:, column] = torch.tensor([np.count_nonzero(flags) for flags in mask.numpy()])
-        else:
-            larger[:, column] = mask.sum(dim=1)
-    return larger[row, nth]
+        above, reached = (
+            table.shape[1] - torch.searchsorted(in_order, limit, right=strictly)
+            for limit, strictly in zip(limits, (True, False), strict=True)
+        )
+        return above[row, nth], reached[row, nth]
+    rows = torch.arange(len(table), device=row.device)
+    above, reached = torch.empty(2, len(table), most, dtype=torch.int64, device=row.device)
+    for place in range(most):
+        above[:, place] = _larger_in_rows(table, rows, limits[0, :, place], strictly=True)
+        reached[:, place] = _larger_in_rows(table, rows, limits[1, :, place], strictly=False)
+    return above[row, nth], reached[row, nth]
+
+
+def _larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
+    """How many of each of the ``rows`` (r,) of ``table`` (b, G) are above ``threshold`` (r,), or at least that."""
+    if table.device.type != "cpu":
+        some = table[rows]
+        return (some > threshold[:, None] if strictly else some >= threshold[:, None]).sum(dim=1)
+    compare = np.greater if strictly else np.greater_equal
+    numbers, flags = table.numpy(), np.empty(table.shape[1], dtype=bool)
+    counts = np.empty(len(rows), dtype=np.int64)
+    for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
+        counts[place] = np.count_nonzero(compare(numbers[row], limit, out=flags))  # torch is ten times slower at it
+    return torch.from_numpy(counts)
 
 
 def _in_some_band(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -12,7 +12,14 @@ import numpy as np
 import torch
 
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation import EvaluationContext, QueryScores, collect_query_scores, describe_protocol, evaluate
+from metricforge.evaluation import (
+    EvaluationContext,
+    QueryScores,
+    ScoresInSpace,
+    collect_query_scores,
+    describe_protocol,
+    evaluate,
+)
 from metricforge.evaluation.clusterings import AffinityPropagation, KMeans
 from metricforge.evaluation.context import Progress, no_progress
 from metricforge.interfaces import Clustering, Similarity
@@ -49,6 +56,8 @@ def evaluate_embeddings(
     progress: Progress = no_progress,
     clustering: Literal["k-means", "affinity"] | Clustering = "k-means",
     tree: str | Path | None = None,
+    spaces: Sequence[str] = (),
+    nearest: bool = False,
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -67,13 +76,19 @@ def evaluate_embeddings(
         clustering: a name ("affinity" is affinity propagation among all images), or any clustering, for the scores of
             clusters.
         tree: for ``zero_shot@K``: a CSV file with the columns ``child`` and ``parent``, or "wordnet".
+        spaces: smaller spaces to score in besides, such as ``["pca:64", "first:64+int8"]``; scores are then named
+            ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
+        nearest: whether ``queries`` tells the class of each query's nearest image too, which is one more search.
 
     Raises:
-        EmbeddingsError: for an unknown score, similarity or clustering, a tree that cannot be read, sets of different
-            kinds or dimensions, a K beyond the gallery, or no query with a match.
+        EmbeddingsError: for an unknown score, similarity, clustering or space, a tree that cannot be read, sets of
+            different kinds or dimensions, a K beyond the gallery, or no query with a match.
     """
+    if len(set(spaces)) != len(spaces):
+        raise EmbeddingsError(f"spaces must be distinct, got {', '.join(spaces)}")
     try:
         evaluators = build_evaluators(scores, tree)
+        evaluators += [ScoresInSpace(space, build_evaluators(scores, tree)) for space in spaces]
     except ValueError as fault:
         raise EmbeddingsError(str(fault)) from fault
     if isinstance(clustering, str):
@@ -114,8 +129,9 @@ def evaluate_embeddings(
         "name": " searched in ".join(one.source for one in sets),
         "fingerprint": _fingerprint(sets),
     }
-    by_query = collect_query_scores(context, evaluators, queries.ids)
-    return Measurement({name: found[name] for name in scores}, protocol, context, by_query)
+    by_query = collect_query_scores(context, evaluators, queries.ids, nearest=nearest)
+    names = [*scores, *(f"{space}/{name}" for space in spaces for name in scores)]
+    return Measurement({name: found[name] for name in names}, protocol, context, by_query)
 
 
 def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

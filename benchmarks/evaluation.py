@@ -1,0 +1,195 @@
+"""Scores against pytorch-metric-learning's AccuracyCalculator: time and peak memory, as ratios.
+
+    make bench
+    .venv/bin/python benchmarks/evaluation.py --case sop --scale 0.2 --clock cpu
+
+Each case has embeddings of a data set's size made up (Stanford Online Products: 60,502 of 11,316 classes, CUB-200:
+5,924 of 100) and runs in a child process of its own, ours and theirs in turn; the scores that both give are compared
+first, and the best time of each counts. Memory is the peak beyond what was there once the embeddings were. ``sop``
+asks for Recall@{1, 10, 100, 1000}, MAP@R and R-precision where theirs gives P@1, MAP@R and R-precision; ``cub`` for
+MAP@R, R-precision, NMI, AMI, F1 and some Recall@K where theirs gives all it has from as many neighbours as a class has
+images; ``cub-whole`` also for MAP and MRR of the whole ranking, which theirs gives with as many neighbours as there are
+images; ``binary`` compares our search of 2048-bit codes with that of the 2048 floats they come from. Exits with 1 where
+scores differ or a row misses its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from metricforge import TaggedEmbeddings, evaluate_embeddings
+
+RETRIEVAL = ("recall@1", "recall@10", "recall@100", "recall@1000", "map@r", "r_precision")
+SHALLOW = ("recall@1", "recall@2", "recall@4", "recall@8", "map@r", "r_precision", "nmi", "ami", "f1")
+SAME = {
+    "recall@1": "precision_at_1",
+    "map@r": "mean_average_precision_at_r",
+    "r_precision": "r_precision",
+}
+WHOLE = {**SAME, "map": "mean_average_precision", "mrr": "mean_reciprocal_rank"}  # alike if k is the gallery's size
+TOLERANCE = 2e-4  # theirs compares rounded float32 products
+
+
+class Case(NamedTuple):
+    """A data set's size, two runs on it by name, and by how much the first has to be quicker and small."""
+
+    images: int
+    classes: int
+    dim: int
+    ours: str
+    theirs: str
+    least_ratio: float
+    most_megabytes: float
+
+
+CASES = {
+    "sop": Case(60_502, 11_316, 512, "retrieval", "their retrieval", 2.0, 1000),
+    "cub": Case(5_924, 100, 512, "shallow", "their all", 1.0, 1000),
+    "cub-whole": Case(5_924, 100, 512, "all", "their whole", 1.0, 1000),
+    "binary": Case(60_502, 11_316, 2048, "binary", "retrieval", 1.0, 1000),
+}
+
+
+def made_up(images: int, classes: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (N, D) float32 around a centre a class, as a half-trained model has them, and labels (N,)."""
+    generator = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(classes), generator.integers(0, classes, images - classes)])
+    generator.shuffle(labels)
+    centres = generator.standard_normal((classes, dim), dtype=np.float32)
+    embeddings = generator.standard_normal((images, dim), dtype=np.float32)
+    for start in range(0, images, 4096):
+        embeddings[start : start + 4096] += 0.33 * (512 / dim) ** 0.25 * centres[labels[start : start + 4096]]
+    return embeddings, labels
+
+
+def ours(scores: tuple[str, ...], similarity: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+    """Our scores of embeddings and labels."""
+
+    def run(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        asked = [name for name in scores if "@1000" not in name or len(labels) > 1000]
+        return evaluate_embeddings(TaggedEmbeddings(embeddings, labels), scores=asked, similarity=similarity).scores
+
+    return run
+
+
+def theirs(include: tuple[str, ...], whole: bool) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+    """Their scores under our names, where both mean the same; ``include`` is empty for all that they have."""
+    import faiss
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import FaissKNN
+
+    def run(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        knn = FaissKNN(index_init_fn=faiss.IndexFlatIP)
+        k = len(labels) - 1 if whole else "max_bin_count"
+        calculator = AccuracyCalculator(include=include, k=k, device=torch.device("cpu"), knn_func=knn)
+        unit = torch.nn.functional.normalize(torch.from_numpy(embeddings))
+        found = calculator.get_accuracy(unit, torch.from_numpy(labels))
+        return {name: float(found[their_name]) for name, their_name in (WHOLE if whole else SAME).items()}
+
+    return run
+
+
+def runs(name: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+    """The run of that name."""
+    if name.startswith("their"):
+        return theirs(tuple(SAME.values()) if name == "their retrieval" else (), whole=name == "their whole")
+    asked = {"all": (*SHALLOW, "map", "mrr"), "shallow": SHALLOW}.get(name, RETRIEVAL)
+    return ours(asked, "hamming" if name == "binary" else "cosine")
+
+
+def status_kilobytes(field: str) -> int:
+    """A field of this process's memory, as Linux counts it; 0 on other systems."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    return int(next(line for line in status.read_text().splitlines() if line.startswith(field)).split()[1])
+
+
+def child(name: str, images: int, classes: int, dim: int, threads: int) -> None:
+    """Runs one side and prints what it found as JSON."""
+    torch.set_num_threads(threads)
+    run = runs(name)
+    run(*made_up(2000, 20, dim))  # imports and threads
+    embeddings, labels = made_up(images, classes, dim)
+    before = status_kilobytes("VmRSS")
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")  # the peak counts from here
+    wall, cpu = time.perf_counter(), time.process_time()
+    scores = run(embeddings, labels)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    megabytes = (status_kilobytes("VmHWM") - before) * 1024 / 1e6
+    print(json.dumps({"scores": scores, "wall": wall, "cpu": cpu, "megabytes": megabytes}))
+
+
+def main() -> int:
+    """Parses the arguments, runs the cases and prints the table; returns 1 where one fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="NAME", help=", ".join(CASES))
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the images and classes (default: 1)")
+    parser.add_argument("--rounds", type=int, default=1, help="of which the best time counts (default: 1)")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="which time is compared (default: wall)"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's (default: %(default)s)")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        name, *numbers = arguments.child
+        images, classes, dim = map(int, numbers)
+        child(name, images, classes, dim, arguments.threads)
+        return 0
+    if not 0.01 <= arguments.scale <= 1 or arguments.rounds < 1:
+        parser.error("--scale must be in 0.01..1 and --rounds at least 1")
+    print(f"torch {torch.__version__}, {arguments.threads} threads, {arguments.clock} time; ratio = theirs / ours")
+    print(f"{'case':8} {'images':>7} {'ours s':>8} {'theirs s':>9} {'ratio':>6} {'ours MB':>8} {'theirs MB':>10}")
+    failed = 0
+    for name in arguments.case:
+        failed += print_row(name, CASES[name], arguments)
+    print("every target met" if not failed else f"{failed} rows missed a target")
+    return int(failed > 0)
+
+
+def print_row(name: str, case: Case, arguments: argparse.Namespace) -> bool:
+    """Measures one case and prints its row; returns whether it failed."""
+    images, classes = int(case.images * arguments.scale), max(20, int(case.classes * arguments.scale))
+    found: dict[str, list[dict]] = {case.ours: [], case.theirs: []}
+    for _ in range(arguments.rounds):
+        for side, results in found.items():
+            command = [sys.executable, __file__, "--threads", str(arguments.threads), "--child", side]
+            done = subprocess.run(
+                [*command, str(images), str(classes), str(case.dim)], stdout=subprocess.PIPE, text=True, check=True
+            )
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+    mine, other = found.values()
+    problems = []
+    if name != "binary":
+        for score, value in other[0]["scores"].items():
+            if abs(mine[0]["scores"][score] - value) > TOLERANCE:
+                problems.append(f"{score} differs: {mine[0]['scores'][score]:.6f} and {value:.6f}")
+    seconds, their_seconds = (min(each[arguments.clock] for each in side) for side in (mine, other))
+    megabytes, their_megabytes = (min(each["megabytes"] for each in side) for side in (mine, other))
+    if their_seconds < case.least_ratio * seconds:
+        problems.append(f"MISSED: at least {case.least_ratio:g} times as fast")
+    if megabytes > case.most_megabytes:
+        problems.append(f"MISSED: at most {case.most_megabytes:g} MB")
+    print(
+        f"{name:8} {images:7} {seconds:8.2f} {their_seconds:9.2f} {their_seconds / seconds:6.2f} {megabytes:8.0f} "
+        f"{their_megabytes:10.0f}" + "".join(f"  {problem}" for problem in problems),
+        flush=True,
+    )
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""The same scores in a smaller space, beside those of the embeddings as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import check_evaluators
+from metricforge.evaluation.nested_evaluator import NestedEvaluator
+from metricforge.evaluation.space import Space
+from metricforge.interfaces import Evaluator
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class ScoresInSpace(NestedEvaluator):
+    """Runs ``evaluators`` on the same images in a smaller space; ``recall@1`` becomes ``<space>/recall@1``.
+
+    What a shorter vector costs, beside the bytes that it takes, which the protocol says::
+
+        dict(type="ScoresInSpace", space="pca:64+int8", evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])])
+
+    The similarity is the model's own, applied to what is left of the embeddings; one that has weights was trained on
+    all dimensions and is refused. Ranks and clusters are found once for all of ``evaluators``.
+
+    Args:
+        space: "first:N" (the first N dimensions), "pca:N" (fitted on the gallery, without its labels), "int8" (a byte a
+            dimension, steps from the gallery), or steps joined by "+"; see ``Space``.
+        evaluators: what is scored, at least one.
+
+    Raises:
+        ValueError: for another ``space`` or ``evaluators`` that are none; when evaluated, for more dimensions than
+            there are or a similarity with weights.
+    """
+
+    def __init__(self, space: str, evaluators: Sequence[Evaluator]) -> None:
+        check_evaluators(evaluators)
+        self.space = Space(space)
+        super().__init__(self.space.name, evaluators)
+
+    def neighbours_needed(self, context: EvaluationContext) -> int:
+        for evaluator in self.evaluators:
+            evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
+        return 0
+
+    def ranking(self, context: EvaluationContext) -> EvaluationContext:
+        return context.in_space(self.space)
+
+    def counts(self, context: EvaluationContext) -> dict[str, int]:
+        return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
+
+    def protocol(self) -> dict[str, object]:
+        inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]
+        return {"space": self.space.name, "fitted_on": "the gallery", "evaluators": inner}

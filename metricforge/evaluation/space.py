@@ -1,0 +1,106 @@
+"""Smaller spaces that the same embeddings can be kept in: fewer dimensions, or a byte for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+Rows = np.ndarray[Any, Any]
+
+ROWS_AT_ONCE = 8192
+KINDS = 'spaces are "first:N", "pca:N" (N dimensions) and "int8", and steps joined by "+", such as "pca:64+int8"'
+
+
+class Step(NamedTuple):
+    """``kind`` "first", "pca" or "int8", and the ``dimensions`` that are left, None where all are."""
+
+    kind: str
+    dimensions: int | None
+
+
+class Space:
+    """What embeddings become, step by step, before they are searched; fitted on the gallery alone.
+
+    - ``first:N`` keeps the first N dimensions, as embeddings trained to be cut off have them;
+    - ``pca:N`` keeps the N directions of largest variance, centred, not whitened;
+    - ``int8`` rounds each dimension to -127..127 steps of 1/127 of the largest absolute value it has in the gallery.
+
+    A similarity that normalises does so again afterwards. Steps are joined by "+".
+
+    Args:
+        name: such as "first:64", "pca:64" or "pca:64+int8".
+
+    Raises:
+        ValueError: for another name.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise ValueError(f"space must be text, got {name!r}; {KINDS}")
+        self.name = name
+        self.steps = tuple(_step(part.strip(), name) for part in name.split("+"))
+        if any(step.kind == "int8" for step in self.steps[:-1]):
+            raise ValueError(f'space "{name}": int8 must be the last step; {KINDS}')
+
+    def transformed(self, queries: Rows, gallery: Rows | None, seed: int) -> tuple[Rows, Rows | None]:
+        """``queries`` (Q, D) and ``gallery`` (G, D), which None says to be the same, in this space (.., D'), float32.
+
+        Raises:
+            ValueError: for more dimensions than there are, or for "pca" than the gallery has images.
+        """
+        for step in self.steps:
+            available = queries.shape[1]
+            if step.dimensions is not None and step.dimensions > available:
+                raise ValueError(
+                    f'space "{self.name}" keeps {step.dimensions} dimensions, and the embeddings have {available}; '
+                    "take fewer"
+                )
+            change = self._fitted(step, queries if gallery is None else gallery, seed)
+            queries = change(queries)
+            gallery = None if gallery is None else change(gallery)
+        return queries, gallery
+
+    def bytes_per_vector(self, dimensions: int, item: int) -> int:
+        """What a vector of ``dimensions`` numbers of ``item`` bytes takes in this space."""
+        for step in self.steps:
+            dimensions = dimensions if step.dimensions is None else step.dimensions
+            item = {"first": item, "pca": 4, "int8": 1}[step.kind]
+        return dimensions * item
+
+    def _fitted(self, step: Step, fitted: Rows, seed: int) -> Callable[[Rows], Rows]:
+        """What ``step`` does to rows (N, D), as the gallery ``fitted`` (G, D) has it."""
+        if step.kind == "first":
+            return lambda rows: rows[:, : step.dimensions]
+        if step.kind == "int8":
+            largest = np.abs(fitted).max(axis=0).astype(np.float32)  # (D,)
+            unit = np.where(largest > 0, largest, 1) / np.float32(127)
+            return lambda rows: _blockwise(rows, lambda block: np.clip(np.rint(block / unit), -127, 127) * unit)
+        assert step.dimensions is not None
+        if step.dimensions > len(fitted):
+            raise ValueError(
+                f'space "{self.name}" keeps {step.dimensions} dimensions, and PCA on {len(fitted)} gallery images has '
+                f"at most {len(fitted)}; take fewer"
+            )
+        solver = "covariance_eigh" if len(fitted) >= fitted.shape[1] else "full"
+        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(np.asarray(fitted, dtype=np.float32))
+        return lambda rows: _blockwise(rows, pca.transform)
+
+
+def _step(part: str, name: str) -> Step:
+    kind, _, number = part.partition(":")
+    if part == "int8":
+        return Step("int8", None)
+    if kind in ("first", "pca") and number.isascii() and number.isdigit() and int(number) >= 1:
+        return Step(kind, int(number))
+    raise ValueError(f'space "{name}": "{part}" is none; {KINDS}')
+
+
+def _blockwise(rows: Rows, change: Callable[[Rows], Rows]) -> Rows:
+    blocks = [
+        change(np.asarray(rows[start : start + ROWS_AT_ONCE], dtype=np.float32)).astype(np.float32)
+        for start in range(0, len(rows), ROWS_AT_ONCE)
+    ]
+    return np.concatenate(blocks)

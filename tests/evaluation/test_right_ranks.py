@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from metricforge.evaluation import EvaluationContext, wrong_above
+from metricforge.evaluation.right_ranks import Depth, right_ranks
+from metricforge.evaluation.wrong_above import BEYOND, WrongAbove
+from metricforge.interfaces import Similarity
+from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
+from metricforge.structures import EmbeddingSet
+
+DIMENSIONS = 16
+IMAGES = 160
+
+
+def _random(generator: np.random.Generator) -> np.ndarray:
+    return generator.normal(size=(IMAGES, DIMENSIONS))
+
+
+def _small_whole_numbers(generator: np.random.Generator) -> np.ndarray:
+    return generator.integers(1, 4, (IMAGES, DIMENSIONS)).astype(float)  # many images tie without being equal
+
+
+def _duplicates(generator: np.random.Generator) -> np.ndarray:
+    return _random(generator)[generator.integers(0, 25, IMAGES)]
+
+
+def _closer_than_bfloat16_can_tell(generator: np.random.Generator) -> np.ndarray:
+    return _duplicates(generator) + 1e-3 * _random(generator)
+
+
+def _closer_than_float32_products_can_tell(generator: np.random.Generator) -> np.ndarray:
+    return _duplicates(generator) + 3e-7 * _random(generator)
+
+
+def _nearly_collapsed(generator: np.random.Generator) -> np.ndarray:
+    return 1 + 1e-6 * _random(generator)
+
+
+def _collapsed(generator: np.random.Generator) -> np.ndarray:
+    return np.full((IMAGES, DIMENSIONS), 0.3)
+
+
+def _huge_and_tiny(generator: np.random.Generator) -> np.ndarray:
+    return _random(generator) * 10.0 ** generator.uniform(-4, 4, (IMAGES, 1))
+
+
+SETS = (
+    _random,
+    _small_whole_numbers,
+    _duplicates,
+    _closer_than_bfloat16_can_tell,
+    _closer_than_float32_products_can_tell,
+    _nearly_collapsed,
+    _collapsed,
+    _huge_and_tiny,
+)
+LABELS = {
+    "many classes": lambda generator: generator.integers(0, 40, IMAGES),
+    "two classes": lambda generator: generator.integers(0, 2, IMAGES),
+    "one class": lambda generator: np.zeros(IMAGES, dtype=np.int64),
+    "one-image classes": lambda generator: np.where(np.arange(IMAGES) < 130, np.arange(IMAGES), 999),
+}
+DEPTHS = (Depth(first=10), Depth(first=18, up_to_r=True), Depth(every=7), Depth(first=10**6), Depth(every=10**6))
+
+
+def _experiments(
+    embeddings: np.ndarray, labels: np.ndarray, generator: np.random.Generator
+) -> list[Callable[..., EvaluationContext]]:
+    """The set searched in itself, and queries searched in a gallery where some of them stand, under their ids."""
+    images = EmbeddingSet(embeddings, labels)
+    ids = generator.permutation(IMAGES)
+    queries = EmbeddingSet(embeddings[:40], labels[:40], ids[:40])
+    gallery = EmbeddingSet(embeddings[20:], labels[20:], ids[20:])
+    return [
+        lambda similarity, **options: EvaluationContext(images, similarity, **options),
+        lambda similarity, **options: EvaluationContext(queries, similarity, gallery, shared_ids=True, **options),
+    ]
+
+
+def _brute_force(context: EvaluationContext) -> list[list[int]]:
+    """The ranks of the right images of each query by sorting float64 scores, ties by place."""
+    similarity = context.similarity
+    queries, gallery = (
+        similarity.prepare(torch.from_numpy(images.embeddings)).double().numpy()
+        for images in (context.queries, context.gallery)
+    )
+    ranks = []
+    for query, row in enumerate(queries):
+        is_product = similarity.search == "ip"
+        scores = (row * gallery).sum(axis=1) if is_product else -((row - gallery) ** 2).sum(axis=1)
+        others = [place for place in range(len(gallery)) if context.gallery.ids[place] != context.queries.ids[query]]
+        order = sorted(others, key=lambda place, scores=scores: (-scores[place], place))
+        label = context.queries.labels[query]
+        ranks.append([rank for rank, place in enumerate(order, start=1) if context.gallery.labels[place] == label])
+    return ranks
+
+
+def _found(context: EvaluationContext, depth: Depth) -> list[list[int]]:
+    blocks = list(right_ranks(context, depth))
+    assert np.concatenate([block.queries for block in blocks]).tolist() == list(range(len(context.queries)))
+    for block in blocks:
+        assert [len(block.rank[block.row == row]) for row in range(len(block.queries))] == block.matches.tolist()
+    return [block.rank[block.row == row].tolist() for block in blocks for row in range(len(block.queries))]
+
+
+def _assert_as_deep_as_asked(found: list[list[int]], expected: list[list[int]], depth: Depth) -> None:
+    for ranks, right in zip(found, expected, strict=True):
+        every = max(depth.every, len(right) if depth.up_to_r else 0)
+        wanted = [rank for rank in right if rank <= every] or [rank for rank in right[:1] if rank <= depth.first]
+        assert ranks[: len(wanted)] == wanted
+        assert all(rank > max(every, depth.first if not wanted else 0) for rank in ranks[len(wanted) :])
+
+
+@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
+def begins_in_half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    build = WrongAbove.__init__
+    monkeypatch.setattr(WrongAbove, "__init__", lambda self, context: build(self, context, half=request.param))
+    return request.param
+
+
+CASES = [(make, "many classes") for make in SETS]
+CASES += [(make, labels) for make in (_random, _duplicates) for labels in LABELS if labels != "many classes"]
+
+
+@pytest.mark.parametrize(("make", "labels"), CASES)
+def test_ranks_equal_those_of_sorted_float64_scores(make, labels, begins_in_half):
+    generator = np.random.default_rng(0)
+    embeddings = make(generator).astype(np.float32)
+    for experiment in _experiments(embeddings, LABELS[labels](generator), generator):
+        for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
+            if make is _small_whole_numbers and isinstance(similarity, CosineSimilarity):
+                continue  # what ties on paper does not in float64, and which way depends on the order of a sum
+            context = experiment(similarity)
+            expected = _brute_force(context)
+            for depth in DEPTHS:
+                _assert_as_deep_as_asked(_found(context, depth), expected, depth)
+
+
+@pytest.mark.parametrize("make", [_random, _closer_than_bfloat16_can_tell, _duplicates])
+def test_the_block_size_changes_no_rank(make, begins_in_half, monkeypatch):
+    generator = np.random.default_rng(1)
+    embeddings, labels = make(generator).astype(np.float32), generator.integers(0, 30, IMAGES)
+    for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
+        images = EmbeddingSet(embeddings, labels)
+        for depth in (Depth(first=18, up_to_r=True), Depth(every=10**6)):
+            monkeypatch.setattr(wrong_above, "ELEMENTS_AT_ONCE", 2**22)
+            expected = _found(EvaluationContext(images, similarity), depth)
+            monkeypatch.setattr(wrong_above, "ELEMENTS_AT_ONCE", 1000)
+            for scores_at_once in (1, 13 * IMAGES):
+                context = EvaluationContext(images, similarity, scores_at_once=scores_at_once)
+                _assert_as_deep_as_asked(_found(context, depth), expected, depth)
+
+
+def test_a_processor_whose_products_break_the_bound_is_noticed(monkeypatch):
+    generator = np.random.default_rng(0)
+    images = EmbeddingSet(generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), np.arange(IMAGES) % 60)
+    context = EvaluationContext(images, CosineSimilarity())
+    counter = WrongAbove(context, half=True)
+    half = counter._source.half
+    monkeypatch.setattr(
+        counter._source, "half", lambda queries, out: (half(queries, out)[0].mul_(1.2), half(queries)[1])
+    )
+    every = torch.full((IMAGES,), 3)
+    with torch.no_grad():
+        right, above = counter.count(torch.arange(IMAGES), 5, every)
+    assert not counter._half
+    for query, ranks in enumerate(_brute_force(context)):
+        known = above[(right.row == query) & (above < BEYOND)].sort().values.tolist()
+        assert [rank for rank in ranks if rank <= 3] == [nth + count for nth, count in enumerate(known, 1)][
+            : sum(rank <= 3 for rank in ranks)
+        ]
+
+
+def test_no_bfloat16_score_is_further_off_than_its_bound():
+    generator = np.random.default_rng(0)
+    for similarity in (EuclideanSimilarity(), CosineSimilarity()):
+        for scale in (1e-3, 1, 1e4):
+            rows = (scale * (generator.normal(size=(300, 96)) + 0.3)).astype(np.float32)
+            source = wrong_above.ProductScores(None, rows, similarity, torch.device("cpu"))
+            rough, error = source.half(torch.arange(300))
+            exact, _ = source.double(torch.arange(300))
+            rounded = exact.abs().mul(2.0**-8)
+            assert ((rough.double() - exact).abs() <= error[:, None] * (1 + 2.0**-8) + rounded).all()
+            assert (error < 0.02 * exact.abs().amax(dim=1)).all()
+
+
+def test_classes_of_thousands_need_no_table_of_their_ranks(monkeypatch):
+    monkeypatch.setattr("metricforge.evaluation.right_ranks.RIGHT_IMAGES_AT_ONCE", 2 * IMAGES)
+    images = EmbeddingSet(np.random.default_rng(0).normal(size=(IMAGES, 4)).astype(np.float32), np.arange(IMAGES) % 2)
+    blocks = list(right_ranks(EvaluationContext(images, EuclideanSimilarity()), Depth(up_to_r=True)))
+    assert max(len(block.rank) for block in blocks) <= 2 * IMAGES
+
+
+class PlainDistance(Similarity):
+    """Minus the sum of absolute differences, which no index knows."""
+
+    def pairwise(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return -torch.cdist(x, y, p=1)
+
+
+def test_a_similarity_without_an_index_has_the_ranks_of_its_own_scores():
+    generator = np.random.default_rng(0)
+    embeddings = generator.integers(0, 3, (IMAGES, 3)).astype(np.float32)
+    labels = generator.integers(0, 30, IMAGES)
+    context = EvaluationContext(EmbeddingSet(embeddings, labels), PlainDistance())
+    expected = []
+    for query in range(IMAGES):
+        distances = np.abs(embeddings - embeddings[query]).sum(axis=1)
+        order = sorted((place for place in range(IMAGES) if place != query), key=lambda p, d=distances: (d[p], p))
+        expected.append([rank for rank, place in enumerate(order, start=1) if labels[place] == labels[query]])
+    for depth in DEPTHS:
+        _assert_as_deep_as_asked(_found(context, depth), expected, depth)
