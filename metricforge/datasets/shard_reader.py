@@ -72,7 +72,7 @@ class ShardReader:
 
 
 def is_remote(place: str) -> bool:
-    """Whether ``place`` is for fsspec to read, such as ``https://...``, ``s3://...`` or ``blockcache::gs://...``."""
+    """Whether ``place`` is for fsspec to read, such as ``https://...``, ``s3://...`` or ``filecache::gs://...``."""
     return "://" in place
 
 

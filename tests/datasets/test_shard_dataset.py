@@ -309,6 +309,19 @@ def test_what_pillow_reads_is_fetched_once(shards, tmp_path, monkeypatch):
     far.rm("/once", recursive=True)
 
 
+def test_shards_far_away_may_be_kept_near(indexed, tmp_path):
+    far = fsspec.filesystem("memory")
+    for shard in indexed.parent.glob("*.tar"):
+        far.pipe(f"/kept/{shard.name}", shard.read_bytes())
+    options = {"filecache": {"cache_storage": str(tmp_path / "near")}}
+    dataset = ShardDataset(indexed, root="filecache::memory://kept", storage_options=options, split="all")
+    near = ShardDataset(indexed, split="all")
+    assert all(dataset._read(i) == near._read(i) for i in range(len(near)))
+    kept = {file.read_bytes() for file in (tmp_path / "near").iterdir()}
+    assert {shard.read_bytes() for shard in indexed.parent.glob("*.tar")} <= kept
+    far.rm("/kept", recursive=True)
+
+
 def test_folders_may_be_the_classes_and_what_is_not_whole_left_out(image_folder, tmp_path, capsys):
     with tarfile.open(tmp_path / "plain.tar", "w") as tar:
         tar.add(image_folder, arcname=".")
