@@ -14,7 +14,7 @@ from metricforge.evaluation.wrong_above import BEYOND, SHALLOW, WrongAbove
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 512
 PAIRWISE_ROWS_AT_ONCE = 128
 RIGHT_IMAGES_AT_ONCE = 2**20
 
