@@ -51,8 +51,8 @@ def test_epochs_and_seeds_differ_in_order_and_in_augmentation(dataset):
 def test_taking_up_an_epoch_gives_the_rest_of_it_and_decodes_nothing_before(dataset, monkeypatch):
     whole = batches(dataset, 2)
     decoded = []
-    load = dataset.load
-    monkeypatch.setattr(dataset, "load", lambda index: decoded.append(index) or load(index))
+    read = dataset._read
+    monkeypatch.setattr(dataset, "_read", lambda index: decoded.append(index) or read(index))
     rest = batches(dataset, 2, first=4)
     assert [b["id"].tolist() for b in rest] == [b["id"].tolist() for b in whole[4:]]
     assert all(torch.equal(a["image"], b["image"]) for a, b in zip(rest, whole[4:], strict=True))
