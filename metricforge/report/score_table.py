@@ -28,7 +28,7 @@ def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], ti
     names = list(dict.fromkeys(score for scores in models.values() for score in scores))
     table = Table("", title=title, title_justify="left", title_style="bold", header_style="dim")
     for model in models:
-        table.add_column(Text(model), justify="right")
+        table.add_column(Text(model), justify="right", overflow="fold")
     for name in names:
         found = [scores[name] for scores in models.values() if name in scores]
         best = min(found) if name.split("/")[-1] in SMALLER_IS_BETTER else max(found)
