@@ -208,3 +208,19 @@ def test_the_command_clusters_as_it_is_told_and_says_where_the_number_is_not_rea
 def test_an_unknown_clustering_is_refused_with_those_there_are():
     with pytest.raises(EmbeddingsError, match='clustering must be one of k-means, affinity, got "dbscan"'):
         evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=["nmi"], clustering="dbscan")
+
+
+def test_the_command_scores_in_smaller_spaces_too_and_names_their_bytes(tmp_path, capsys):
+    file = blobs(tmp_path / "e.npz", ["ant", "bear"])
+    asked = ("evaluate", file, "--scores", "recall@1", "--space", "first:3,pca:2+int8", "--json", tmp_path / "s.json")
+    assert run(*asked) == 0
+    out = "".join(capsys.readouterr().out.split())
+    assert "first:3(12bytes)" in out
+    assert "pca:2+int8(2bytes)" in out
+    scores = json.loads((tmp_path / "s.json").read_text())["scores"]
+    assert list(scores) == ["recall@1", "first:3/recall@1", "pca:2+int8/recall@1"]
+    first = np.load(file)["embeddings"][:, :3]
+    alone = evaluate_embeddings(TaggedEmbeddings(first, np.load(file)["labels"]), scores=["recall@1"]).scores
+    assert scores["first:3/recall@1"] == alone["recall@1"]
+    assert run("evaluate", file, "--scores", "recall@1", "--space", "pca:2,pca:2") == 1
+    assert "spaces must be distinct, got pca:2, pca:2" in capsys.readouterr().err
