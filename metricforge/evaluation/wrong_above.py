@@ -31,6 +31,19 @@ class RightImages(NamedTuple):
     image: Tensor
 
 
+class _Rough(NamedTuple):
+    """Rough scores ``table`` (b, G) and the better known ``score`` (P,) of the right images, ``error`` (b,) apart.
+
+    All scores of a row differ by less than ``span`` places of their sorted order; ``halved``: the table is of bfloat16.
+    """
+
+    table: Tensor
+    score: Tensor
+    error: Tensor
+    span: int
+    halved: bool
+
+
 class _Candidates:
     """Gallery images ``column`` (N,) with a ``score`` (N,) for queries ``row`` (N,), in order of row and score."""
 
@@ -158,36 +171,10 @@ class WrongAbove:
         self, queries: Tensor, right: RightImages, above: Tensor, first: int, every: Tensor
     ) -> Tensor:
         """Fills in ``above`` (P,), and says for which queries (b,) it would take too many candidates."""
-        source, rows = self._source, len(queries)
+        rows = len(queries)
         row, image = right
-        halved = False
-        if isinstance(source, HammingTable):
-            table = source.rows(queries, out=self._buffer(rows, torch.int32))
-            score = table[row, image]
-            error = torch.zeros(rows, dtype=table.dtype)
-            span = int(-table.min()) + 1
-        else:
-            assert isinstance(source, ProductScores)
-            span = 2**32
-            if self._half:
-                rough, error64 = source.half(queries, out=self._buffer(rows, torch.bfloat16))
-                score = source.single_pairs(queries[row], image)
-                # Were the products not what we take them for, no bound would hold: look at those we know.
-                wrong_by = (rough[row, image].double() - score).abs() - score.abs().double() / 2**7
-                if (wrong_by > error64[row]).any():
-                    self._half = False
-                else:
-                    halved = True
-                    table = self._buffer(rows, torch.float32).copy_(rough)
-            if not halved:
-                table, error64 = source.single(queries, out=self._buffer(rows, torch.float32))
-                score = table[row, image]
-                error64 = 2 * error64  # the right image's and the wrong one's
-            error = error64.float()
+        table, score, error, span, halved = rough = self._rough_scores(queries, right)
         lowest, highest = _limits(table.dtype)
-        own = self._own[queries]
-        itself = (own >= 0).nonzero()[:, 0]
-        table[itself, own[itself]] = lowest
 
         deepest = int(every.max())
         chunk = CHUNK
@@ -228,13 +215,58 @@ class WrongAbove:
         candidates = _Candidates(of_row[keep], column[keep], value[keep], rows, span)
         wanted = (wanted & ~deep[row]).nonzero()[:, 0]  # (p,): places among the right images
         row, image, score, low, high = row[wanted], image[wanted], score[wanted], low[wanted], high[wanted]
-        start, end, row_end = candidates.between(row, low, high)
-        if halved:
+        above[wanted] = self._count_candidates(queries, RightImages(row, image), score, (low, high), candidates, rough)
+        return deep
+
+    def _rough_scores(self, queries: Tensor, right: RightImages) -> _Rough:
+        """One product of all ``queries`` (b,), in bfloat16 where that pays and does what it should."""
+        source, (row, image) = self._source, right
+        rough = self._half_scores(queries, right) if self._half else None
+        if isinstance(source, HammingTable):
+            table = source.rows(queries, out=self._buffer(len(queries), torch.int32))
+            error = torch.zeros(len(queries), dtype=table.dtype)
+            rough = _Rough(table, table[row, image], error, int(-table.min()) + 1, False)
+        elif rough is None:
+            assert isinstance(source, ProductScores)
+            table, error = source.single(queries, out=self._buffer(len(queries), torch.float32))
+            # twice: the right image's error and the wrong one's
+            rough = _Rough(table, table[row, image], (2 * error).float(), 2**32, False)
+        own = self._own[queries]
+        itself = (own >= 0).nonzero()[:, 0]
+        rough.table[itself, own[itself]] = _limits(rough.table.dtype)[0]
+        return rough
+
+    def _half_scores(self, queries: Tensor, right: RightImages) -> _Rough | None:
+        """Those of a bfloat16 product; None, from now on, where such products are not what we take them for."""
+        source, (row, image) = self._source, right
+        assert isinstance(source, ProductScores)
+        halved, error = source.half(queries, out=self._buffer(len(queries), torch.bfloat16))
+        score = source.single_pairs(queries[row], image)
+        # No bound would hold then: look at those scores that we know.
+        wrong_by = (halved[row, image].double() - score).abs() - score.abs().double() / 2**7
+        if (wrong_by > error[row]).any():
+            self._half = False
+            return None
+        return _Rough(self._buffer(len(queries), torch.float32).copy_(halved), score, error.float(), 2**32, True)
+
+    def _count_candidates(
+        self,
+        queries: Tensor,
+        right: RightImages,
+        score: Tensor,
+        within: tuple[Tensor, Tensor],
+        candidates: _Candidates,
+        rough: _Rough,
+    ) -> Tensor:
+        """How many of the wrong ``candidates`` are before each right image (p,), whose ``score`` (p,) is ``within``."""
+        source, (row, image) = self._source, right
+        start, end, row_end = candidates.between(row, *within)
+        if rough.halved:
             assert isinstance(source, ProductScores)
             close = candidates.union(start, end).nonzero()[:, 0]
             refined = candidates.score
             refined[close] = source.single_pairs(queries[candidates.row[close]], candidates.column[close])
-            candidates = _Candidates(candidates.row, candidates.column, refined, rows, span)
+            candidates = _Candidates(candidates.row, candidates.column, refined, len(queries), rough.span)
             error = (2 * source.single_error(queries)).float()
             start, end, row_end = candidates.between(row, score - error[row], score + error[row])
         counts = row_end - end  # (p,)
@@ -250,8 +282,7 @@ class WrongAbove:
             counts[who] += self._exactly_above(
                 queries, row[who], image[who], candidates.row[involved], candidates.column[involved]
             )
-        above[wanted] = counts
-        return deep
+        return counts
 
     def _above(self, table: Tensor, threshold: Tensor, hits: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value (N,) of what reaches the row's ``threshold`` (b,), in the chunks that are ``hits``."""
