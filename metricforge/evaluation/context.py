@@ -103,25 +103,30 @@ class EvaluationContext:
     def by(self, similarity: Similarity) -> EvaluationContext:
         """The same experiment by another ``similarity``; the same object gives the same context, with what it knows."""
         if similarity not in self._others:
-            self._others[similarity] = EvaluationContext(
-                self.queries,
-                similarity,
-                None if self.searches_itself else self.gallery,
-                self.seed,
-                self.device,
-                self.shared_ids,
-                self.scores_at_once,
-                self.progress,
-                self.clustering,
-            )
+            gallery = None if self.searches_itself else self.gallery
+            self._others[similarity] = self._with(self.queries, gallery, similarity)
         return self._others[similarity]
+
+    def _with(self, queries: EmbeddingSet, gallery: EmbeddingSet | None, similarity: Similarity) -> EvaluationContext:
+        """An experiment of its own on other sets or by another similarity, with the settings of this one."""
+        return EvaluationContext(
+            queries,
+            similarity,
+            gallery,
+            self.seed,
+            self.device,
+            self.shared_ids,
+            self.scores_at_once,
+            self.progress,
+            self.clustering,
+        )
 
     def clustered_by(self, clustering: Clustering) -> EvaluationContext:
         """The same experiment with another ``clustering``, with what this one knows of neighbours."""
         if clustering not in self._others:
             other = copy.copy(self)
             other.clustering = clustering
-            other._others, other._score_names = {}, {}
+            other._others, other._spaces, other._score_names = {}, {}, {}
             other.__dict__.pop("_clusters", None)
             self._others[clustering] = other
         return self._others[clustering]
@@ -147,17 +152,7 @@ class EvaluationContext:
                 for rows, images in zip(embeddings, (self.queries, self.gallery), strict=True)
             )
             assert queries is not None
-            self._spaces[space.name] = EvaluationContext(
-                queries,
-                self.similarity,
-                gallery,
-                self.seed,
-                self.device,
-                self.shared_ids,
-                self.scores_at_once,
-                self.progress,
-                self.clustering,
-            )
+            self._spaces[space.name] = self._with(queries, gallery, self.similarity)
             if self.similarity.search != "hamming":
                 dimensions, item = self.queries.embeddings.shape[1], self.queries.embeddings.dtype.itemsize
                 self._spaces[space.name]._stored_bytes = space.bytes_per_vector(dimensions, item)

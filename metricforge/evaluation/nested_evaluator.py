@@ -30,6 +30,11 @@ class NestedEvaluator(Evaluator):
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         """The images of ``context`` under another ranking; for the same context the same object, with what it knows."""
 
+    def neighbours_needed(self, context: EvaluationContext) -> int:
+        for evaluator in self.evaluators:
+            evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
+        return 0
+
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
         scores = evaluate(self.ranking(context), self.evaluators)
         return {f"{self.name}/{score}": value for score, value in scores.items()}
@@ -49,3 +54,6 @@ class NestedEvaluator(Evaluator):
             for evaluator in self.evaluators
             for key, count in evaluator.counts(ranking).items()
         }
+
+    def protocol(self) -> dict[str, object]:
+        return {"evaluators": [{"type": type(each).__name__, **each.protocol()} for each in self.evaluators]}

@@ -62,8 +62,7 @@ class ReRanked(NestedEvaluator):
         self._rankings: WeakKeyDictionary[EvaluationContext, RerankedContext] = WeakKeyDictionary()
 
     def neighbours_needed(self, context: EvaluationContext) -> int:
-        for evaluator in self.evaluators:
-            evaluator.neighbours_needed(context)  # raises for a K that is too large before anything is searched
+        super().neighbours_needed(context)
         beyond = [k for k in self.agreement if k > context.gallery_size]
         if beyond:
             raise ValueError(
@@ -93,7 +92,7 @@ class ReRanked(NestedEvaluator):
             "shortlist": self.shortlist,
             "shortlist_similarity": type(self.similarity).__name__,
             "agreement": list(self.agreement),
-            "evaluators": [{"type": type(each).__name__, **each.protocol()} for each in self.evaluators],
+            **super().protocol(),
         }
 
 

@@ -51,5 +51,4 @@ class ScoresByClustering(NestedEvaluator):
         return context.clustered_by(self.clustering)
 
     def protocol(self) -> dict[str, object]:
-        inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]
-        return {"name": self.name, "clustering": self.clustering.protocol(), "evaluators": inner}
+        return {"name": self.name, "clustering": self.clustering.protocol(), **super().protocol()}

@@ -51,14 +51,8 @@ class ScoresBySimilarity(NestedEvaluator):
         super().__init__(name, evaluators)
         self.similarity = similarity
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        for evaluator in self.evaluators:
-            evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
-        return 0
-
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.by(self.similarity)
 
     def protocol(self) -> dict[str, object]:
-        inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]
-        return {"name": self.name, "similarity": type(self.similarity).__name__, "evaluators": inner}
+        return {"name": self.name, "similarity": type(self.similarity).__name__, **super().protocol()}

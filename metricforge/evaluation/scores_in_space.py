@@ -38,11 +38,6 @@ class ScoresInSpace(NestedEvaluator):
         self.space = Space(space)
         super().__init__(self.space.name, evaluators)
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        for evaluator in self.evaluators:
-            evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
-        return 0
-
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.in_space(self.space)
 
@@ -50,5 +45,4 @@ class ScoresInSpace(NestedEvaluator):
         return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
 
     def protocol(self) -> dict[str, object]:
-        inner = [{"type": type(evaluator).__name__, **evaluator.protocol()} for evaluator in self.evaluators]
-        return {"space": self.space.name, "fitted_on": "the gallery", "evaluators": inner}
+        return {"space": self.space.name, "fitted_on": "the gallery", **super().protocol()}

@@ -12,6 +12,7 @@ from metricforge.evaluation import (
     PairF1,
     RecallAtK,
     ScoresByClustering,
+    ScoresInSpace,
     describe_protocol,
     evaluate,
 )
@@ -85,6 +86,15 @@ def test_neighbours_are_searched_no_second_time(images, monkeypatch):
 def test_another_similarity_keeps_the_clustering(images):
     context = EvaluationContext(images, EuclideanSimilarity(), clustering=ByFirstNumber())
     assert set(context.by(CosineSimilarity()).clusters().tolist()) == {0, 1}
+
+
+def test_a_smaller_space_is_clustered_by_each_clustering_for_itself(images):
+    context = EvaluationContext(images, EuclideanSimilarity())
+    in_space = [ScoresInSpace("first:3", [NMI()])]
+    scores = evaluate(context, [*in_space, ScoresByClustering("first", ByFirstNumber(), in_space)])
+    own = normalized_mutual_info_score(images.labels, (images.embeddings[:, 0] > 0))
+    assert scores["first/first:3/nmi"] == pytest.approx(own, abs=1e-12)
+    assert scores["first:3/nmi"] != scores["first/first:3/nmi"]
 
 
 @pytest.mark.parametrize(
