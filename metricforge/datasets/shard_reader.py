@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
 from metricforge.datasets.shard_part import HEADER, ShardPart
 from metricforge.errors import DatasetError
@@ -105,20 +105,17 @@ def _bytes_of(shard: str, start: int, size: int, options: Mapping[str, Any]) -> 
         raise DatasetError(f"the shard {shard} cannot be read ({type(fault).__name__}: {fault}); {advice}") from fault
 
 
+@retry(
+    stop=stop_after_attempt(1 + len(PAUSES)),
+    wait=wait_chain(*(wait_fixed(pause) for pause in PAUSES)),
+    retry=retry_if_not_exception_type((FileNotFoundError, PermissionError, ImportError, ValueError)),
+    reraise=True,
+)
 def _fetch(shard: str, start: int, size: int, options: Mapping[str, Any]) -> bytes:
-    for pause in (*PAUSES, None):
-        try:
-            # fsspec keeps its file systems itself, each process its own: connections are no good after a fork.
-            system, path = fsspec.core.url_to_fs(shard, **options)
-            content: bytes = system.cat_file(path, start=start, end=start + size)
-            return content
-        except (FileNotFoundError, PermissionError, ImportError, ValueError):
-            raise
-        except Exception:
-            if pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError
+    # fsspec keeps its file systems itself, each process its own: connections are no good after a fork.
+    system, path = fsspec.core.url_to_fs(shard, **options)
+    content: bytes = system.cat_file(path, start=start, end=start + size)
+    return content
 
 
 def _absent(shard: str) -> DatasetError:
