@@ -36,7 +36,7 @@ class EvaluationLoop(BaseLoop):
         evaluators: Sequence[Evaluator],
         final_evaluators: Sequence[Evaluator],
         mode: str,
-        scores_at_once: int = 2**24,
+        scores_at_once: int = 2**25,
     ) -> None:
         super().__init__(runner, dataloader)
         self.evaluators = tuple(evaluators)
