@@ -318,7 +318,8 @@ class EvaluationContext:
 
     @cached_property
     def _clusters(self) -> Indices:
-        embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
+        embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()  # (Q, D)
+        embeddings.flags.writeable = False  # they may be those of the queries themselves
         with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
             return self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.decomposition import PCA
 
+from metricforge.large_arrays import array_beside, row_blocks
+
 Rows = np.ndarray[Any, Any]
 
 ROWS_AT_ONCE = 8192
@@ -75,7 +77,8 @@ class Space:
         if step.kind == "first":
             return lambda rows: rows[:, : step.dimensions]
         if step.kind == "int8":
-            largest = np.abs(fitted).max(axis=0).astype(np.float32)  # (D,)
+            blocks = row_blocks(fitted, ROWS_AT_ONCE)
+            largest = np.max([np.abs(block).max(axis=0) for _, block in blocks], axis=0).astype(np.float32)  # (D,)
             unit = np.where(largest > 0, largest, 1) / np.float32(127)
             return lambda rows: _blockwise(rows, lambda block: np.clip(np.rint(block / unit), -127, 127) * unit)
         assert step.dimensions is not None
@@ -85,7 +88,8 @@ class Space:
                 f"at most {len(fitted)}; take fewer"
             )
         solver = "covariance_eigh" if len(fitted) >= fitted.shape[1] else "full"
-        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(np.asarray(fitted, dtype=np.float32))
+        floats = fitted if fitted.dtype == np.float32 else _blockwise(fitted, lambda block: block)
+        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(floats)
         return lambda rows: _blockwise(rows, pca.transform)
 
 
@@ -99,8 +103,11 @@ def _step(part: str, name: str) -> Step:
 
 
 def _blockwise(rows: Rows, change: Callable[[Rows], Rows]) -> Rows:
-    blocks = [
-        change(np.asarray(rows[start : start + ROWS_AT_ONCE], dtype=np.float32)).astype(np.float32)
-        for start in range(0, len(rows), ROWS_AT_ONCE)
-    ]
-    return np.concatenate(blocks)
+    changed: Rows | None = None
+    for place, block in row_blocks(rows, ROWS_AT_ONCE):
+        its_rows = change(np.asarray(block, dtype=np.float32))  # (rows, D')
+        if changed is None:
+            changed = array_beside(rows, (len(rows), its_rows.shape[1]), np.float32)
+        changed[place] = its_rows
+    assert changed is not None, "a context never holds an empty set"
+    return changed

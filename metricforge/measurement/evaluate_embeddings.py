@@ -23,6 +23,7 @@ from metricforge.evaluation import (
 from metricforge.evaluation.clusterings import AffinityPropagation, KMeans
 from metricforge.evaluation.context import Progress, no_progress
 from metricforge.interfaces import Clustering, Similarity
+from metricforge.large_arrays import array_beside, row_blocks
 from metricforge.measurement.score_names import build_evaluators
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
@@ -30,6 +31,7 @@ from metricforge.structures import EmbeddingSet
 
 SIMILARITIES = {"cosine": CosineSimilarity, "euclidean": EuclideanSimilarity, "hamming": HammingSimilarity}
 CLUSTERINGS: dict[str, Callable[[], Clustering]] = {"k-means": KMeans, "affinity": AffinityPropagation}
+VALUES_AT_ONCE = 2**16
 DEFAULT_SCORES = ("recall@1", "map@r", "r_precision", "nmi")
 
 
@@ -135,7 +137,13 @@ def evaluate_embeddings(
 
 
 def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return embeddings if np.issubdtype(embeddings.dtype, np.floating) else embeddings.astype(np.float32)
+    """Whole numbers as float32, floats as they are."""
+    if np.issubdtype(embeddings.dtype, np.floating):
+        return embeddings
+    floats = array_beside(embeddings, embeddings.shape, np.float32)
+    for place, block in row_blocks(embeddings, VALUES_AT_ONCE):
+        floats[place] = block
+    return floats
 
 
 def _numbered(
@@ -157,5 +165,7 @@ def _fingerprint(sets: Sequence[TaggedEmbeddings]) -> str:
     digest = hashlib.sha256()
     for one in sets:
         for column in (one.labels, np.arange(len(one)) if one.ids is None else one.ids):
-            digest.update("\0".join(str(value) for value in column.tolist()).encode() + b"\1")
+            for place, block in row_blocks(column, VALUES_AT_ONCE):
+                digest.update((("\0" if place.start else "") + "\0".join(map(str, block.tolist()))).encode())
+            digest.update(b"\1")
     return digest.hexdigest()[:16]
