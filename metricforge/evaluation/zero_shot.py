@@ -60,8 +60,17 @@ class ZeroShot(Evaluator):
         self.tree = read_class_tree(tree)
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        rank = self._rank_of_own_class(context, _task(context))  # (q,)
-        return {f"zero_shot@{k}": float((rank <= k).mean()) for k in self.ks}
+        asked = _task(context).asked  # (Q,)
+        return {name: float(reached[asked].mean()) for name, reached in context.per_query(self).items()}
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        task = _task(context)
+        rank = np.full(len(context.queries), len(task.unseen) + 1)  # (Q,)
+        rank[task.asked] = self._rank_of_own_class(context, task)
+        return {f"zero_shot@{k}": task.asked & (rank <= k) for k in self.ks}
+
+    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        return dict.fromkeys((f"zero_shot@{k}" for k in self.ks), _task(context).asked)
 
     def counts(self, context: EvaluationContext) -> dict[str, int]:
         task = _task(context)
