@@ -23,7 +23,7 @@ from metricforge.doctor import (
     write_findings,
 )
 from metricforge.errors import DatasetError
-from metricforge.preparation import BENCHMARKS, index_shards, prepare
+from metricforge.preparation import BENCHMARKS, expand_shards, index_shards, prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Reads through tar shards of WebDataset's layout (17.jpg beside 17.cls or 17.json) once and writes "
         "where in which shard each image lies, and its class.",
     )
-    indexing.add_argument("shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec reads")
+    indexing.add_argument(
+        "shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec reads, also with a *"
+    )
     indexing.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
     where_labels_are = indexing.add_mutually_exclusive_group()
     where_labels_are.add_argument(
@@ -153,11 +155,12 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
 def index(arguments: argparse.Namespace) -> None:
     """Writes the index and says what to train with."""
     console = Console()
+    shards = expand_shards(arguments.shards)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading shards", total=len(arguments.shards))
+        task = bar.add_task("reading shards", total=len(shards))
         made = index_shards(
-            arguments.shards,
+            shards,
             arguments.out,
             arguments.json_key,
             lambda: bar.advance(task),
@@ -166,8 +169,8 @@ def index(arguments: argparse.Namespace) -> None:
         )
     left_out = f"; {made.left_out:,} samples without image or class are left out" if made.left_out else ""
     lines = [
-        f"{arguments.out}: {made.images:,} images of {made.classes:,} classes in {len(arguments.shards):,} "
-        f"shard{'s' if len(arguments.shards) > 1 else ''}{left_out}",
+        f"{arguments.out}: {made.images:,} images of {made.classes:,} classes in {len(shards):,} "
+        f"shard{'s' if len(shards) > 1 else ''}{left_out}",
         f"metricforge data check {arguments.out} looks through them",
         "A config trains on it with",
         f'  dataset=dict(type="ShardDataset", table="{arguments.out}", split="train", transform=[...])',

@@ -38,7 +38,7 @@ class ImageCache:
     Args:
         folder: where; made if need be.
         transform: all of a data set's; those before the first other than ``Resize`` and ``CenterCrop`` are applied.
-        reduced: whether JPEGs are decoded at a fraction of their size where that is enough.
+        reduced: whether JPEGs are decoded approximately, and at a fraction of their size where that is enough.
         reader: what opens the files, where that is not what opens any image file.
 
     Raises:
@@ -59,7 +59,7 @@ class ImageCache:
             )
         self.steps = list(transform[:kept])
         made_by = (torch.__version__, torchvision_version, simplejpeg.__version__, pillow_version)
-        self._what = f"{self.steps}\nreduced decoding: {reduced}\nreader: {reader}\nversions: {', '.join(made_by)}\n"
+        self._what = f"{self.steps}\ndecoding: {'approximate' if reduced else 'exact'}\nreader: {reader}\nversions: {', '.join(made_by)}\n"
         self.folder = folder / hashlib.sha256(self._what.encode()).hexdigest()[:12]
 
     def get(self, state: str) -> Tensor | None:

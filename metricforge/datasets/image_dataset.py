@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.registry import TRANSFORMS, is_component
@@ -20,6 +22,7 @@ from metricforge.structures import Role
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 # Pillow clips these to 8 bits, so that a picture would silently become white; nothing says how they are to be scaled.
 _OPEN_SCALE = ("I", "F")
+_OF_ONE_IMAGE = (v2.RandomResizedCrop, v2.RandomCrop, v2.CenterCrop, v2.Resize)
 
 
 class ImageDataset(Dataset[dict[str, Any]], ABC):
@@ -160,7 +163,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """What the transform makes of ``image``, to which its first ``done`` steps were applied."""
         culprit = ""
         for step in self.transform[done:]:
-            image = step(image)
+            image = _applied(step, image)
             if _is_image_tensor(image):
                 culprit = ""
             elif not culprit:
@@ -215,6 +218,16 @@ def _build_transform(step: Any, path: str) -> Callable[[Any], Any]:
     if isinstance(nested, Sequence) and any(is_component(inner) for inner in nested):
         arguments["transforms"] = [_build_transform(inner, f"{path}.transforms[{i}]") for i, inner in enumerate(nested)]
     return TRANSFORMS.build(arguments, path=path)
+
+
+def _applied(step: Callable[[Any], Any], image: Any) -> Any:
+    """``step(image)``, with the same draws, but the commonest without torchvision's look for boxes, masks and videos."""
+    if type(image) is Tensor:
+        if type(step) is v2.RandomHorizontalFlip:
+            return functional.horizontal_flip_image(image) if torch.rand(1).item() < step.p else image
+        if type(step) in _OF_ONE_IMAGE:
+            return step.transform(image, step.make_params([image]))
+    return step(image)
 
 
 def _is_image_tensor(image: Any) -> bool:

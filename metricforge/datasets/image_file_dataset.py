@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -83,7 +84,9 @@ class ImageFileDataset(ImageDataset):
 
     def _read(self, index: int) -> bytes:
         """The content of the file that image ``index`` is in."""
-        return (self.root / self.files[index]).read_bytes()
+        # unbuffered, and no Path made of two: a twentieth of the time that an image takes
+        with open(os.path.join(self.root, self.files[index]), "rb", buffering=0) as file:  # noqa: PTH118, PTH123
+            return file.read()
 
     def _state(self, index: int) -> str | None:
         """What changes when that file does, for the cache; None if it is not there."""

@@ -59,15 +59,23 @@ class JpegFile:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return None  # Pillow meets the same fault again where it is told with the image's place
 
-    def pixels(self, factor: int = 1) -> Tensor | None:
+    def pixels(self, factor: int = 1, approximate: bool = False) -> Tensor | None:
         """The picture as uint8 (3, ceil(H / factor), ceil(W / factor)), or None if Pillow should read it.
 
-        At factor 1 these are Pillow's pixels, bit for bit. Strides are those of (H, W, 3), which torch resizes fastest.
+        At factor 1 these are Pillow's pixels, bit for bit, unless ``approximate``: libjpeg's quicker inverse transform,
+        whose rounding darkens by less than 1 of 255, and colours taken from the nearest of their fewer pixels. Strides
+        are those of (H, W, 3), which torch resizes fastest.
         """
         height, width = (-(-side // factor) for side in self._stored)
         try:
             stored = simplejpeg.decode_jpeg(
-                self._data, "RGB", min_height=height, min_width=width, min_factor=factor
+                self._data,
+                "RGB",
+                fastdct=approximate,
+                fastupsample=approximate,
+                min_height=height,
+                min_width=width,
+                min_factor=factor,
             )  # (H, W, 3)
         except ValueError:
             return None

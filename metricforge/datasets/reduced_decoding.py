@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional
 
 from metricforge.datasets.jpeg_file import FACTORS, JpegFile
 
 # torchvision keeps an interpolation as it was given: as its mode, its name or Pillow's number.
-_SMOOTH = (InterpolationMode.BILINEAR, "bilinear", 2, InterpolationMode.BICUBIC, "bicubic", 3)
+_SMOOTH = {
+    InterpolationMode.BILINEAR: "bilinear",
+    "bilinear": "bilinear",
+    2: "bilinear",
+    InterpolationMode.BICUBIC: "bicubic",
+    "bicubic": "bicubic",
+    3: "bicubic",
+}
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A rectangle of an upright picture, in pixels."""
 
     top: int
@@ -43,10 +48,10 @@ def decode_for(
     """The part ``area`` of a picture, uint8 (3, H', W'), and whether ``step`` was applied to it already.
 
     ``RandomResizedCrop`` draws its crop first, exactly as it would from the decoded picture, and ``Resize`` needs no
-    more than the size. The picture is then decoded at 1/2, 1/4 or 1/8 if ``reduce`` and if what is resized still has
-    at least as many pixels on either side as its result, so that nothing is enlarged that would not be anyway. Where
-    that is not so, for other transforms, and for those that do not smooth (antialias, bilinear or bicubic), the result
-    is that of the full picture, bit for bit.
+    more than the size. If ``reduce``, the picture is then decoded at 1/2, 1/4 or 1/8 where what is resized still has
+    at least as many pixels on either side as its result, so that nothing is enlarged that would not be anyway, and
+    approximately in any case (``JpegFile.pixels``). Without ``reduce``, for other transforms, and for those that do not
+    smooth (antialias, bilinear or bicubic), the result is that of the full picture, bit for bit.
 
     None, with nothing drawn, if Pillow should read the file.
     """
@@ -63,21 +68,25 @@ def decode_for(
         assert isinstance(step, v2.Resize)
         params, crop, size = {}, Region(0, 0, area.height, area.width), _resized(step, area.height, area.width)
     wanted = Region(area.top + crop.top, area.left + crop.left, crop.height, crop.width)
-    factor = _factor(wanted, size) if step.interpolation in _SMOOTH else 1
-    pixels = jpeg.pixels(factor)
+    mode = _SMOOTH.get(step.interpolation)
+    factor = 1 if mode is None else _factor(wanted, size)
+    pixels = jpeg.pixels(factor, approximate=mode is not None)
     if pixels is None:
         torch.set_rng_state(drawn_before)
         return None
-    if size is None or factor == 1:
+    if size is None or mode is None:
         return step.transform(area.cut(pixels), params), True
-    part = wanted.shrunk(factor).cut(pixels)
-    return functional.resize(part, list(size), step.interpolation, antialias=True), True
+    part = (wanted if factor == 1 else wanted.shrunk(factor)).cut(pixels)
+    # what torchvision calls in the end; asking what kind of input it was given takes it a fifth of the whole time
+    return interpolate(part[None], size, mode=mode, antialias=True)[0], True
 
 
 def _factor(wanted: Region, size: tuple[int, int] | None) -> int:
     if size is None:
         return 1
     for factor in FACTORS:
+        if 2 * wanted.height < factor * size[0] or 2 * wanted.width < factor * size[1]:
+            continue  # far from it, as in most cases
         shrunk = wanted.shrunk(factor)
         if shrunk.height >= size[0] and shrunk.width >= size[1]:
             return factor

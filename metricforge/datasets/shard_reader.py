@@ -58,6 +58,20 @@ class ShardReader:
             raise _changed(shard, part, "is not the one that was indexed")
         return content[HEADER:]
 
+    def refuse_unreachable(self, part: ShardPart) -> None:
+        """Raises DatasetError if what is to give ``part`` from far away does not answer; that it lacks it is an answer.
+
+        A look through millions of images would otherwise ask again for each.
+        """
+        shard = self.shard(part)
+        if not is_remote(shard):
+            return
+        try:
+            _bytes_of(shard, part.offset - HEADER, HEADER, self.options)
+        except DatasetError as fault:
+            if not isinstance(fault.__cause__, FileNotFoundError):
+                raise
+
     def refuse_short(self, part: ShardPart) -> None:
         """Raises DatasetError if a shard on a disk is not there or ends before ``part`` does."""
         shard = self.shard(part)

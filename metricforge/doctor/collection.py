@@ -111,11 +111,14 @@ def collection_of_table(table: Path, root: str | Path | None = None, train_fract
     Without a split column, the first ``train_fraction`` of the classes counts as train.
 
     Raises:
-        DatasetError: for a file that is no such table.
+        DatasetError: for a file that is no such table, or shards far away that cannot be reached.
     """
     table = table.expanduser().absolute()
     rows = read_image_table(table, {}, unique_paths=False)
-    in_shards = ShardPart.parse(rows.paths[0]) is not None
+    reader = None
+    if (part := ShardPart.parse(rows.paths[0])) is not None:
+        reader = reader_of(table, root)
+        reader.refuse_unreachable(part)
     if rows.splits is None:
         splits = np.where(rows.labels < round(train_fraction * len(rows.class_names)), 0, 1)
         split_names = ["train", "test"]
@@ -131,7 +134,7 @@ def collection_of_table(table: Path, root: str | Path | None = None, train_fract
         class_names=rows.class_names,
         splits=splits,
         split_names=split_names,
-        reader=reader_of(table, root) if in_shards else None,
+        reader=reader,
     )
 
 

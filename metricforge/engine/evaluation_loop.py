@@ -41,7 +41,7 @@ class EvaluationLoop(BaseLoop):
         evaluators: Sequence[Evaluator],
         final_evaluators: Sequence[Evaluator],
         mode: str,
-        scores_at_once: int = 2**24,
+        scores_at_once: int = 2**25,
         dtype: Dtype = "float32",
         mapped_above_gb: float = MAPPED_ABOVE_GB,
     ) -> None:

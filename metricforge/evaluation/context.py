@@ -67,7 +67,7 @@ class EvaluationContext:
         seed: int = 0,
         device: torch.device | str = "cpu",
         shared_ids: bool = False,
-        scores_at_once: int = 2**24,
+        scores_at_once: int = 2**25,
         progress: Progress = no_progress,
         clustering: Clustering | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class EvaluationContext:
                 "embed both with the same model"
             )
         if scores_at_once < 1:
-            raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**24 takes some 100 MB")
+            raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**25 takes some 200 MB")
         self.queries = queries
         self.gallery = queries if gallery is None else gallery
         self.searches_itself = gallery is None

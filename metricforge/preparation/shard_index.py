@@ -31,6 +31,25 @@ class IndexedShards(NamedTuple):
     left_out: int
 
 
+def expand_shards(shards: Sequence[str]) -> list[str]:
+    """``shards``, with those in place of a URL with a ``*`` that it stands for, in the order of their names.
+
+    Raises:
+        DatasetError: if it stands for none, or its folder cannot be listed.
+    """
+    return [found for shard in shards for found in (_matching(shard) if is_remote(shard) and "*" in shard else [shard])]
+
+
+def _matching(pattern: str) -> list[str]:
+    try:
+        files = sorted(file.full_name for file in fsspec.open_files(pattern, "rb"))
+    except Exception as fault:  # the clients below fsspec have no error in common
+        raise _unreadable(pattern, fault) from fault
+    if not files:
+        raise DatasetError(f"no shard is called {pattern}; see what is there, or name them one by one")
+    return files
+
+
 def index_shards(
     shards: Sequence[str],
     out: Path,
@@ -136,8 +155,7 @@ def _samples(
             f"{shard} is no tar file, or cut off or damaged ({fault}); fetch or pack it again"
         ) from fault
     except Exception as fault:  # the clients below fsspec have no error in common
-        advice = "install the package that it names" if isinstance(fault, ImportError) else "see that it can be read"
-        raise DatasetError(f"{shard} cannot be read ({type(fault).__name__}: {fault}); {advice}") from fault
+        raise _unreadable(shard, fault) from fault
     if not images:
         raise DatasetError(
             f"{shard} holds no image: no file is called as WebDataset's samples are, such as 17.jpg "
@@ -156,6 +174,11 @@ def _samples(
             )
         )
     return [(part, classes[stem]) for stem, part in images.items() if stem in classes], len(lonely)
+
+
+def _unreadable(shard: str, fault: Exception) -> DatasetError:
+    advice = "install the package that it names" if isinstance(fault, ImportError) else "see that it can be read"
+    return DatasetError(f"{shard} cannot be read ({type(fault).__name__}: {fault}); {advice}")
 
 
 def _refuse_packed(content: BinaryIO, shard: str) -> None:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from metricforge.datasets import ImageDataset
+from metricforge.datasets import image_dataset as module
 from metricforge.errors import ConfigError, DatasetError
 from metricforge.structures import Role
 
@@ -148,3 +150,23 @@ def test_the_fingerprint_is_stable_and_changes_with_labels_and_names():
     ]
     assert len(set(fingerprints)) == 4
     assert Solid(transform=[dict(type="CenterCrop", size=2)]).fingerprint() == fingerprints[0]
+
+
+def test_the_commonest_transforms_do_and_draw_what_torchvisions_own_call_does():
+    image = torch.arange(3 * 40 * 50, dtype=torch.int64).remainder(251).to(torch.uint8).view(3, 40, 50)
+    steps = [
+        v2.RandomResizedCrop(16),
+        v2.RandomCrop(20),
+        v2.CenterCrop(12),
+        v2.Resize((9, 11)),
+        v2.RandomHorizontalFlip(),
+        v2.RandomHorizontalFlip(p=1.0),
+        v2.RandomHorizontalFlip(p=0.0),
+    ]
+    for step in steps:
+        for seed in range(6):
+            torch.manual_seed(seed)
+            expected, after = step(image), torch.rand(1)
+            torch.manual_seed(seed)
+            assert torch.equal(module._applied(step, image), expected)
+            assert torch.rand(1) == after

@@ -43,6 +43,13 @@ def test_full_size_is_bit_for_bit_pillows(tmp_path, options, mode):
     assert np.array_equal(array(jpeg.pixels()), by_pillow(path))
 
 
+def test_an_approximate_picture_differs_from_pillows_by_about_a_level(tmp_path):
+    path = as_jpeg(tmp_path / "a.jpg", photo(240, 320))
+    difference = array(JpegFile.open(path.read_bytes()).pixels(approximate=True)).astype(float) - by_pillow(path)
+    assert 0 < np.abs(difference).mean() < 2
+    assert abs(difference.mean()) < 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_turned_upright_as_pillow_does(tmp_path, orientation):
     exif = Image.Exif()

@@ -30,7 +30,7 @@ from metricforge.datasets.shard_reader import OPEN_AT_ONCE
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.data_loading import build_test_loader, build_train_loader
 from metricforge.errors import DatasetError, UnreadableImageError
-from metricforge.preparation import index_shards
+from metricforge.preparation import expand_shards, index_shards
 from metricforge.samplers import ClassBalancedBatchSampler
 
 
@@ -93,6 +93,25 @@ def test_batches_are_class_balanced_and_taken_up_in_the_middle_of_an_epoch(shard
     rest = batches(2, 2)
     assert len(rest) == len(whole) - 2 > 0
     assert all(torch.equal(a["image"], b["image"]) for a, b in zip(rest, whole[2:], strict=True))
+
+
+def test_a_pattern_stands_for_the_shards_far_away_that_it_matches(shards, tmp_path, capsys):
+    far = fsspec.filesystem("memory")
+    for shard in shards:
+        far.pipe(f"/matched/{shard.name}", shard.read_bytes())
+    far.pipe("/matched/other.tar", b"")
+    main(["data", "index", "memory://matched/train-*.tar", "--out", str(tmp_path / "far.parquet")])
+    assert f"in {len(shards)} shards" in capsys.readouterr().out
+    index_shards([f"memory://matched/{shard.name}" for shard in shards], tmp_path / "named.parquet")
+    matched, named = (ShardDataset(tmp_path / name, split="all") for name in ("far.parquet", "named.parquet"))
+    assert [item["label"] for item in matched] == [item["label"] for item in named]
+    assert all(torch.equal(ours["image"], theirs["image"]) for ours, theirs in zip(matched, named, strict=True))
+    assert expand_shards(["memory://matched/none.tar", "here/*.tar"]) == ["memory://matched/none.tar", "here/*.tar"]
+    with pytest.raises(DatasetError, match=r"no shard is called memory://matched/test-\*\.tar; see what is there"):
+        expand_shards(["memory://matched/test-*.tar"])
+    with pytest.raises(DatasetError, match=r"nothing://a/\*\.tar cannot be read \(ValueError: Protocol not known"):
+        expand_shards(["nothing://a/*.tar"])
+    far.rm("/matched", recursive=True)
 
 
 def test_shards_far_away_are_read_at_their_offsets(shards, tmp_path):
@@ -465,6 +484,19 @@ def test_a_run_on_shards_that_was_cut_resumes_bit_for_bit(tiny_config, indexed, 
     build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu", resume=True).train()
     whole, resumed = (load_checkpoint(checkpoint_files(tmp_path / name)[0])["state_dict"] for name in ("whole", "cut"))
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+
+
+def test_the_doctor_asks_once_for_shards_that_cannot_be_reached(indexed, capsys, monkeypatch):
+    def refuse(self, path, **of):
+        asked.append(path)
+        raise PermissionError("no key")
+
+    asked = []
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", refuse)
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(indexed), "--root", "memory://locked"])
+    assert re.search(r"memory://locked/train-\d\.tar cannot be read \(PermissionError: no key\)", capsys.readouterr().err)
+    assert len(asked) == 1
 
 
 def test_the_doctor_looks_through_shards(indexed, shards, tmp_path, capsys, monkeypatch):
