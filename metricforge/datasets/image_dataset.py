@@ -221,7 +221,7 @@ def _build_transform(step: Any, path: str) -> Callable[[Any], Any]:
 
 
 def _applied(step: Callable[[Any], Any], image: Any) -> Any:
-    """``step(image)``, with the same draws, but the commonest without torchvision's look for boxes, masks and videos."""
+    """``step(image)``, with the same draws; the commonest without torchvision's look for boxes, masks and videos."""
     if type(image) is Tensor:
         if type(step) is v2.RandomHorizontalFlip:
             return functional.horizontal_flip_image(image) if torch.rand(1).item() < step.p else image
