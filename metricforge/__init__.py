@@ -1,5 +1,9 @@
 """MetricForge trains, measures, explains and serves embeddings that put like things close together."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from metricforge import functional
 from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.engine.touched_rows import step_touched_rows
@@ -20,9 +24,11 @@ from metricforge.registry import (
     TRANSFORMS,
     Registry,
 )
-from metricforge.runner import build_runner
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
 from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
+
+if TYPE_CHECKING:
+    from metricforge.runner import build_runner
 
 __version__ = "0.1.0"
 
@@ -62,3 +68,12 @@ __all__ = [
     "load_plugins",
     "step_touched_rows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What trains brings timm, torchvision and mmengine's runner, which scores of embeddings need not load.
+    if name == "build_runner":
+        from metricforge.runner import build_runner
+
+        return build_runner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

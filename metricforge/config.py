@@ -13,6 +13,7 @@ import mmengine.registry
 from mmengine.config import Config
 
 from metricforge.engine.checkpoint_hook import CheckpointHook
+from metricforge.engine.embedding import DTYPES
 from metricforge.engine.evaluation_loop import EvaluationLoop
 from metricforge.engine.train_loop import ResumableTrainLoop
 from metricforge.errors import ConfigError
@@ -33,7 +34,10 @@ TOP_LEVEL = {
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
     "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval",
-    "test_cfg": "scores_at_once: how many scores a search holds in memory",
+    "test_cfg": (
+        "scores_at_once: how many scores a search holds in memory; dtype: float32 (by default) or float16, what "
+        "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file"
+    ),
     "checkpoint": "interval, interval_iterations, max_keep, save_best",
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
@@ -132,8 +136,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
         for number, evaluator in enumerate(config.get(key) or []):
             faults += KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
     if config.get("test_cfg"):
-        injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode"}
-        faults += _keyword_faults(EvaluationLoop, config["test_cfg"], "test_cfg", injected)
+        faults += _test_cfg_faults(config["test_cfg"])
     if train:
         faults += _training_faults(config)
     return faults
@@ -222,6 +225,18 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         faults.append(f"seed: {seed!r} must be an integer >= 0")
+    return faults
+
+
+def _test_cfg_faults(cfg: Any) -> list[str]:
+    injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode"}
+    faults = _keyword_faults(EvaluationLoop, cfg, "test_cfg", injected)
+    if isinstance(cfg, Mapping):
+        dtype, gigabytes = cfg.get("dtype", DTYPES[0]), cfg.get("mapped_above_gb", 0)
+        if dtype not in DTYPES:
+            faults.append(f"test_cfg.dtype: {dtype!r} must be one of {', '.join(DTYPES)}")
+        if isinstance(gigabytes, bool) or not isinstance(gigabytes, (int, float)) or not gigabytes >= 0:
+            faults.append(f"test_cfg.mapped_above_gb: {gigabytes!r} must be a number >= 0; 0 maps every array")
     return faults
 
 

@@ -42,6 +42,10 @@ class EmbeddingsError(MetricForgeError, ValueError):
     """Embeddings, labels or ids that cannot be scored, or a score that does not exist."""
 
 
+class DiskSpaceError(MetricForgeError):
+    """A temporary file that the disk has no room for."""
+
+
 class ComparisonError(MetricForgeError, ValueError):
     """Runs whose scores are absent, cannot be read or cannot be set side by side."""
 

@@ -170,6 +170,10 @@ class Evaluator(ABC):
         """
         return {}
 
+    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        """For those scores of ``per_query`` that are means over other queries: which they are (Q,) bool."""
+        return {}
+
     def counts(self, context: EvaluationContext) -> dict[str, int]:
         """What it counted, sampled or left out on these images, for ``scores.json``."""
         return {}

@@ -22,6 +22,7 @@ FIRST_PARTY_TYPES = {
     "LiftedStructureLoss": "metricforge-lifted",
     "LiftedStructureMiner": "metricforge-lifted",
     "DifficultNeighbourBatchSampler": "metricforge-lifted",
+    "PairListBatchSampler": "metricforge-lifted",
     "PDDM": "metricforge-pddm",
     "LMDM": "metricforge-pddm",
     "HardQuadrupletMiner": "metricforge-pddm",

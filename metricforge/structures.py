@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.large_arrays import array_beside, finite_rows
+
 
 def _check_index_columns(owner: object) -> None:
     """Raises ValueError unless every integer column of ``owner`` is one-dimensional and of one length."""
@@ -144,7 +146,7 @@ class EmbeddingSet:
             )
         if not (np.issubdtype(self.labels.dtype, np.integer) and np.issubdtype(self.ids.dtype, np.integer)):
             raise ValueError(f"labels and ids must be integers, got {self.labels.dtype} and {self.ids.dtype}")
-        finite = np.isfinite(self.embeddings).all(axis=1)
+        finite = finite_rows(self.embeddings)  # (N,)
         if not finite.all():
             first = ", ".join(str(i) for i in self.ids[~finite][:5])
             raise ValueError(
@@ -160,4 +162,7 @@ class EmbeddingSet:
     def where(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> EmbeddingSet:
         """The images for which ``chosen`` (N,) is true, with the ids they have here."""
         assert self.ids is not None
-        return EmbeddingSet(self.embeddings[chosen], self.labels[chosen], self.ids[chosen], self.class_names)
+        count = int(np.count_nonzero(chosen))
+        embeddings = array_beside(self.embeddings, (count, self.embeddings.shape[1]), self.embeddings.dtype)
+        np.compress(chosen, self.embeddings, axis=0, out=embeddings)
+        return EmbeddingSet(embeddings, self.labels[chosen], self.ids[chosen], self.class_names)

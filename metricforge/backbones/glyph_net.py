@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from metricforge.functional.embedding_checks import check_count
 from metricforge.interfaces import Backbone
 from metricforge.registry import BACKBONES
 
@@ -19,14 +20,13 @@ class GlyphNet(Backbone):
         feature_dim: F.
 
     Raises:
-        ValueError: if either is below 1.
+        ValueError: if either is below 1 or not whole.
     """
 
     def __init__(self, width: int = 32, feature_dim: int = 256) -> None:
         super().__init__()
         for name, value in (("width", width), ("feature_dim", feature_dim)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_count(name, value)
         self.feature_dim = feature_dim
         self.layers = nn.Sequential(
             *_stage(1, width, kernel=5, stride=2),  # (B, width, H/4, W/4)

@@ -15,7 +15,6 @@ from metricforge.engine.progress_bars import progress_bar
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.evaluation.clusterings import AffinityPropagation
-from metricforge.evaluation.space import Space
 from metricforge.interfaces import Clustering
 from metricforge.measurement import DEFAULT_SCORES, Measurement, evaluate_embeddings, read_embedding_file
 from metricforge.report import print_confused_classes, print_scores, print_worst_classes
@@ -45,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="score in smaller spaces too: first:N (the first N dimensions), pca:N (fitted on what is searched), int8, "
         'or steps joined by "+"; commas between them, such as pca:64,pca:64+int8',
+    )
+    parser.add_argument(
+        "--fit-space", metavar="FILE", type=Path, help="fit these spaces on its embeddings, such as the training set's"
     )
     parser.add_argument(
         "--clustering",
@@ -83,6 +85,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     with console.status("reading"):
         queries = read_embedding_file(arguments.embeddings)
         gallery = None if arguments.gallery is None else read_embedding_file(arguments.gallery)
+        fit_spaces = None if arguments.fit_space is None else read_embedding_file(arguments.fit_space)
     measured = evaluate_embeddings(
         queries,
         gallery,
@@ -95,6 +98,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         tree=arguments.tree,
         spaces=spaces,
         nearest=bool(arguments.json or arguments.classes),
+        fit_spaces=fit_spaces,
     )
     context = measured.context
     size = f"{len(context.queries):,} queries of {context.num_classes:,} classes"
@@ -115,8 +119,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             soft_wrap=True,
         )
     rows = {f"{arguments.embeddings.name} ({context.bytes_per_vector} bytes)": _scores_of("", measured.scores)}
-    for space in spaces:
-        taken = context.in_space(Space(space)).bytes_per_vector
+    for space, taken in measured.space_bytes.items():
         rows[f"{space} ({taken} bytes)"] = _scores_of(f"{space}/", measured.scores)
     print_scores(console, rows if spaces else {arguments.embeddings.name: measured.scores})
     if arguments.classes:

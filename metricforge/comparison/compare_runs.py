@@ -55,7 +55,8 @@ class Comparison:
 
     ``withheld`` are scores that are not set side by side, because they were measured differently; ``remarks`` are
     settings that differ without changing what a score means; ``notes`` say in words what is missing here, and why.
-    ``queries`` and ``classes`` are those with a match, of the first run that has values of queries; None if none has.
+    ``queries`` and ``classes`` are those that count for a score, of the first run that has values of queries; None if
+    none has.
     """
 
     runs: tuple[str, ...]
@@ -118,7 +119,8 @@ def compare_runs(
     paired, notes = _pair(names, read)
     standings = _standings(shown, read, paired, resamples, level, seed)
     first = next((run.queries for run in read if run.queries is not None), None)
-    classes = None if first is None else len(np.unique(first.labels[first.has_match]))
+    counted = None if first is None else _counted(shown, first)
+    classes = None if first is None else len(np.unique(first.labels[counted]))
     if classes == 1:
         notes.append("the queries are of one class, so there is nothing to draw from and no interval")
     lacking = [score for score in dict.fromkeys(s for run in read for s in run.scores) if score not in chosen]
@@ -135,7 +137,7 @@ def compare_runs(
         tuple(withheld.items()),
         remarkable_differences(protocols),
         tuple(notes),
-        None if first is None else int(first.has_match.sum()),
+        None if counted is None else int(counted.sum()),
         classes,
         resamples,
         level,
@@ -226,15 +228,26 @@ def _standings(
 
 def _means_of_run(shown: Sequence[str], queries: QueryScores | None, resamples: int, seed: int) -> dict[str, Floats]:
     """By score the resampled means (resamples, 1); none of a run without queries, or where one class alone is there."""
-    names = [score for score in shown if queries is not None and score in queries.values]
-    if queries is None or not names:
+    if queries is None:
         return {}
-    labels = queries.labels[queries.has_match]
-    if len(np.unique(labels)) < 2:
-        return {}
-    columns = np.column_stack([queries.values[name][queries.has_match] for name in names])  # (Q, S)
-    means = resampled_means(columns, labels, resamples, seed)
-    return {name: means[:, [number]] for number, name in enumerate(names)}
+    of_the_same: dict[bytes, list[str]] = {}  # scores that are means over the same queries
+    for score in shown:
+        if score in queries.values:
+            of_the_same.setdefault(queries.counted_for(score).tobytes(), []).append(score)
+    means: dict[str, Floats] = {}
+    for names in of_the_same.values():
+        mask = queries.counted_for(names[0])  # (Q,)
+        if len(np.unique(queries.labels[mask])) > 1:
+            columns = np.column_stack([queries.values[name][mask] for name in names])  # (q, S)
+            drawn = resampled_means(columns, queries.labels[mask], resamples, seed)  # (resamples, S)
+            means |= {name: drawn[:, [number]] for number, name in enumerate(names)}
+    return means
+
+
+def _counted(shown: Sequence[str], queries: QueryScores) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The queries (Q,) that count for any of the scores ``shown``."""
+    masks = [queries.counted_for(score) for score in shown if score in queries.values]
+    return np.logical_or.reduce(masks) if masks else queries.has_match
 
 
 def _interval(drawn: Floats | None, level: float) -> tuple[float, float] | None:

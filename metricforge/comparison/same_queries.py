@@ -10,7 +10,10 @@ from metricforge.evaluation import QueryScores
 
 
 def on_the_same_queries(queries: QueryScores, first: QueryScores) -> QueryScores | None:
-    """``queries`` in the order of ``first``; None unless both hold the same ids, with the same classes and matches."""
+    """``queries`` in the order of ``first``; None unless both hold the same ids, with the same classes and matches.
+
+    Where both say which queries count for a score, these must be the same too.
+    """
     if len(queries) != len(first) or queries.ids.dtype.kind != first.ids.dtype.kind:
         return None
     order = np.argsort(queries.ids, kind="stable")
@@ -22,7 +25,10 @@ def on_the_same_queries(queries: QueryScores, first: QueryScores) -> QueryScores
         has_match=queries.has_match[place],
         values={name: column[place] for name, column in queries.values.items()},
         nearest={name: column[place] for name, column in queries.nearest.items()},
+        counted={name: column[place] for name, column in queries.counted.items()},
     )
     same_classes = (aligned.labels == first.labels).all() and aligned.class_names == first.class_names
     same = (aligned.ids == first.ids).all() and same_classes and (aligned.has_match == first.has_match).all()
+    shared = aligned.counted.keys() & first.counted.keys()
+    same = same and all((aligned.counted[score] == first.counted[score]).all() for score in shared)
     return aligned if same else None

@@ -20,9 +20,12 @@ OF_EVERY_SCORE = (
 )
 OF_THE_MODEL_S_RANKING = ("similarity.type",)
 OF_CLUSTERS = "clustering"
-# Of an evaluator everything counts but which of its scores were asked for, and what is counted elsewhere.
+# Of an evaluator everything counts but which scores were asked for, what is counted elsewhere, and names of files.
 NOT_OF_ONE_SCORE = frozenset(
-    {"type", "scores", "name", "ks", "fars", "agreement", "evaluators", "clusters", "counts", "bytes_per_vector"}
+    {
+        *("type", "scores", "name", "ks", "fars", "agreement", "evaluators", "clusters", "counts", "bytes_per_vector"),
+        "fitted_on_source",
+    }
 )
 # What a reader wants to know of two models, though it changes the meaning of no score.
 REMARKABLE = ("embedding", "epoch", "versions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -11,8 +11,14 @@ from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageDataset
 from metricforge.engine.processes import Processes
+from metricforge.errors import EmbeddingsError
+from metricforge.large_arrays import MAPPED_ABOVE_GB, new_array
 from metricforge.models import MetricLearner
 from metricforge.structures import EmbeddingSet
+
+Dtype = Literal["float32", "float16"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+ROWS_AT_ONCE = 8192
 
 
 @torch.inference_mode()
@@ -22,11 +28,13 @@ def embed_dataset(
     device: torch.device,
     on_batch: Callable[[int], object] = lambda count: None,
     processes: Processes | None = None,
+    dtype: Dtype = "float32",
+    mapped_above_gb: float = MAPPED_ABOVE_GB,
 ) -> EmbeddingSet | None:
-    """Embeddings (N, D) float32 of every image of the data set of ``loader``, in evaluation mode.
+    """Embeddings (N, D) of every image of the data set of ``loader``, in evaluation mode.
 
     With several processes each embeds what its loader has; process 0 gets the whole set, in the stored order, and the
-    others None.
+    others None. Process 0 holds all N, the others their own share.
 
     Args:
         model: left in the mode (training or evaluation) it came in.
@@ -34,14 +42,22 @@ def embed_dataset(
         device: where the model is.
         on_batch: called with the number of images after each batch, for a progress bar.
         processes: who shares the images; None: only this process.
+        dtype: the numbers that embeddings are kept in, "float32" or "float16".
+        mapped_above_gb: an array of more than so many 10^9 bytes lies in a memory-mapped temporary file.
+
+    Raises:
+        EmbeddingsError: for an embedding that ``dtype`` cannot hold.
+        DiskSpaceError: if there is no room for the temporary file.
     """
+    processes = Processes() if processes is None else processes
     dataset = loader.dataset
     assert isinstance(dataset, ImageDataset)
     batches = loader.batch_sampler
     assert isinstance(batches, list)
-    count = sum(map(len, batches))  # n, this process's share of N
+    share = sum(map(len, batches))  # n, this process's share of N
+    count = len(dataset) if processes.is_main else share
     embeddings: np.ndarray[Any, Any] | None = None
-    columns = np.empty((count, 2), dtype=np.int64)  # (n, 2): id and label
+    columns = np.empty((count, 2), dtype=np.int64)  # (N or n, 2): id and label
     was_training = model.training
     model.eval()
     try:
@@ -49,25 +65,39 @@ def embed_dataset(
         for batch in loader:
             rows = model.embed(batch["image"].to(device, non_blocking=True)).cpu().numpy()  # (B, D)
             if embeddings is None:
-                embeddings = np.empty((count, rows.shape[1]), dtype=np.float32)
-            here = slice(done, done + len(rows))
-            embeddings[here], columns[here, 0], columns[here, 1] = rows, batch["id"], batch["label"]
+                embeddings = new_array((count, rows.shape[1]), np.dtype(dtype), mapped_above_gb)
+            # an image's id is its position in the data set
+            here = batch["id"].numpy() if processes.is_main else slice(done, done + len(rows))
+            embeddings[here] = _converted(rows, embeddings.dtype, batch["id"].numpy())
+            columns[here, 0], columns[here, 1] = batch["id"], batch["label"]
             done += len(rows)
             on_batch(len(rows))
     finally:
         model.train(was_training)
-    assert done == count
-    if processes is not None and processes.several:
-        shares = processes.collect(torch.empty(0) if embeddings is None else torch.from_numpy(embeddings))
-        shares_of_columns = processes.collect(torch.from_numpy(columns))
+    assert done == share
+    if processes.several:
+        shares_of_columns = processes.collect(torch.from_numpy(columns[:share]))
+        rows_of_share = torch.empty(0) if embeddings is None else torch.from_numpy(embeddings)
+        for rank, start, block in processes.blocks_of_others(rows_of_share, ROWS_AT_ONCE):
+            assert embeddings is not None
+            its_columns = shares_of_columns[rank][start : start + len(block)].numpy()
+            embeddings[its_columns[:, 0]], columns[its_columns[:, 0]] = block.numpy(), its_columns
         if not processes.is_main:
             return None
-        assert embeddings is not None
-        embeddings = np.empty((len(dataset), embeddings.shape[1]), dtype=np.float32)
-        columns = np.empty((len(dataset), 2), dtype=np.int64)  # (N, 2)
-        for share, its_columns in zip(shares, shares_of_columns, strict=True):
-            positions = its_columns[:, 0].numpy()  # an image's id is its position in the data set
-            if len(positions):
-                embeddings[positions], columns[positions] = share.numpy(), its_columns.numpy()
     assert embeddings is not None
     return EmbeddingSet(embeddings, columns[:, 1].copy(), columns[:, 0].copy(), dataset.class_names)
+
+
+def _converted(
+    rows: np.ndarray[Any, Any], dtype: np.dtype[Any], ids: np.ndarray[Any, np.dtype[np.int64]]
+) -> np.ndarray[Any, Any]:
+    """``rows`` (B, D) as ``dtype``."""
+    with np.errstate(over="ignore"):
+        converted = rows.astype(dtype)
+    lost = (np.isinf(converted) & np.isfinite(rows)).any(axis=1)  # (B,)
+    if lost.any():
+        raise EmbeddingsError(
+            f"test_cfg.dtype: {dtype} holds numbers up to {np.finfo(dtype).max:,.0f}, and the embedding of image "
+            f"{ids[lost][0]} has one of {np.abs(rows[lost][0]).max():.3g}; take float32"
+        )
+    return converted

@@ -10,9 +10,10 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageDataset
-from metricforge.engine.embedding import embed_dataset
+from metricforge.engine.embedding import Dtype, embed_dataset
 from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
 from metricforge.interfaces import Evaluator
+from metricforge.large_arrays import MAPPED_ABOVE_GB
 from metricforge.models import MetricLearner
 from metricforge.structures import EmbeddingSet, Role
 
@@ -27,6 +28,8 @@ class EvaluationLoop(BaseLoop):
         final_evaluators: what is scored besides, but not by a validation that more training follows.
         mode: ``"val"`` during training or ``"test"``: which hooks are called.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
+        dtype: the numbers that embeddings are kept in, "float32" or "float16".
+        mapped_above_gb: embeddings that take more than so many 10^9 bytes lie in a memory-mapped temporary file.
     """
 
     def __init__(
@@ -36,13 +39,17 @@ class EvaluationLoop(BaseLoop):
         evaluators: Sequence[Evaluator],
         final_evaluators: Sequence[Evaluator],
         mode: str,
-        scores_at_once: int = 2**24,
+        scores_at_once: int = 2**25,
+        dtype: Dtype = "float32",
+        mapped_above_gb: float = MAPPED_ABOVE_GB,
     ) -> None:
         super().__init__(runner, dataloader)
         self.evaluators = tuple(evaluators)
         self.final_evaluators = tuple(final_evaluators)
         self.mode = mode
         self.scores_at_once = scores_at_once
+        self.dtype = dtype
+        self.mapped_above_gb = mapped_above_gb
         self.context: EvaluationContext | None = None
 
     def run(self, *, final: bool = True) -> dict[str, float]:
@@ -112,7 +119,9 @@ class EvaluationLoop(BaseLoop):
         dataset = self._dataset
         processes = self.runner.processes
         with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
-            embedded = embed_dataset(model, self.dataloader, self.runner.device, advance, processes)
+            embedded = embed_dataset(
+                model, self.dataloader, self.runner.device, advance, processes, self.dtype, self.mapped_above_gb
+            )
         if embedded is None:
             return None
         queries, gallery = split_by_role(embedded, dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -108,6 +108,24 @@ class Processes:
             if len(collected[-1]):
                 dist.recv(collected[-1], src=rank)
         return collected
+
+    def blocks_of_others(self, rows: Tensor, rows_at_once: int) -> Iterator[tuple[int, int, Tensor]]:
+        """On process 0 the ``rows`` (N, ...) of each other process, block by block; nothing on the others.
+
+        All go through it to its end. A block comes with the number of its process and the place of its first row there;
+        the rest is as for ``collect``.
+        """
+        counts = [torch.empty(1, dtype=torch.int64) for _ in range(self.world_size)]
+        dist.all_gather(counts, torch.tensor([len(rows)]))
+        if not self.is_main:
+            for block in rows.split(rows_at_once) if len(rows) else ():  # type: ignore[no-untyped-call]
+                dist.send(block.contiguous(), dst=0)
+            return
+        for rank in range(1, self.world_size):
+            for start in range(0, int(counts[rank]), rows_at_once):
+                block = rows.new_empty((min(rows_at_once, int(counts[rank]) - start), *rows.shape[1:]))
+                dist.recv(block, src=rank)
+                yield rank, start, block
 
 
 def join_processes(device: str | torch.device | None) -> str | torch.device | None:

@@ -5,6 +5,7 @@ from metricforge.evaluation.class_scores import ClassScores, ConfusedClasses, cl
 from metricforge.evaluation.cmc import CMC
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import evaluate
+from metricforge.evaluation.fitting_set import FittingSet
 from metricforge.evaluation.map_at_r import MAPAtR
 from metricforge.evaluation.mean_average_precision import MeanAveragePrecision
 from metricforge.evaluation.mrr import MRR
@@ -34,6 +35,7 @@ __all__ = [
     "ClassScores",
     "ConfusedClasses",
     "EvaluationContext",
+    "FittingSet",
     "MAPAtR",
     "MeanAveragePrecision",
     "NearestClassMean",

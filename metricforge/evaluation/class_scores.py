@@ -22,18 +22,21 @@ class ClassScores:
         labels: the classes (C,).
         queries: how many of their queries have a match, and are scored (C,).
         without_match: how many have none (C,).
-        values: from the name of a score to its mean over the class's queries (C,); NaN for a class without a match.
+        values: from the name of a score to its mean over the class's queries (C,); NaN where none of them counts.
+        counted: from the name of a score to how many queries of each class count for it (C,).
     """
 
     labels: Counts
     queries: Counts
     without_match: Counts
     values: Mapping[str, Floats]
+    counted: Mapping[str, Counts]
 
     def worst(self, score: str) -> Counts:
         """Places of the scored classes by rising ``score``; of equal ones that of more queries first."""
-        order = np.lexsort((self.labels, -self.queries, self.values[score]))
-        return order[self.queries[order] > 0]
+        counted = self.counted[score]
+        order = np.lexsort((self.labels, -counted, self.values[score]))
+        return order[counted[order] > 0]
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,14 @@ def class_scores(queries: QueryScores) -> ClassScores:
     labels, of_query = np.unique(queries.labels, return_inverse=True)  # (C,), (Q,)
     sizes = np.bincount(of_query)  # (C,)
     scored = np.bincount(of_query[queries.has_match], minlength=len(labels))
-    values = {
-        score: np.divide(
-            np.bincount(of_query[queries.has_match], column[queries.has_match].astype(np.float64), len(labels)),
-            scored,
-            out=np.full(len(labels), np.nan),
-            where=scored > 0,
-        )
-        for score, column in queries.values.items()
-    }
-    return ClassScores(labels, scored, sizes - scored, values)
+    values, counted = {}, {}
+    for score, column in queries.values.items():
+        mask = queries.counted_for(score)  # (Q,)
+        sums = np.bincount(of_query[mask], column[mask].astype(np.float64), len(labels))  # (C,)
+        counted[score] = np.bincount(of_query[mask], minlength=len(labels))
+        unscored = np.full(len(labels), np.nan)
+        values[score] = np.divide(sums, counted[score], out=unscored, where=counted[score] > 0)
+    return ClassScores(labels, scored, sizes - scored, values, counted)
 
 
 def confused_classes(queries: QueryScores, ranking: str = "") -> list[ConfusedClasses]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from metricforge.evaluation.clusterings import KMeans
+from metricforge.evaluation.fitting_set import FittingSet
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.right_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
@@ -66,7 +67,7 @@ class EvaluationContext:
         seed: int = 0,
         device: torch.device | str = "cpu",
         shared_ids: bool = False,
-        scores_at_once: int = 2**24,
+        scores_at_once: int = 2**25,
         progress: Progress = no_progress,
         clustering: Clustering | None = None,
     ) -> None:
@@ -81,7 +82,7 @@ class EvaluationContext:
                 "embed both with the same model"
             )
         if scores_at_once < 1:
-            raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**24 takes some 100 MB")
+            raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**25 takes some 200 MB")
         self.queries = queries
         self.gallery = queries if gallery is None else gallery
         self.searches_itself = gallery is None
@@ -96,7 +97,7 @@ class EvaluationContext:
         # by identity, for an evaluator need not be hashable; each is kept, so that no other gets its identity
         self._per_query: dict[int, tuple[Evaluator, dict[str, np.ndarray[Any, Any]]]] = {}
         self._score_names: dict[int, tuple[Evaluator, tuple[str, ...]]] = {}
-        self._spaces: dict[str, EvaluationContext] = {}
+        self._spaces: dict[tuple[str, FittingSet | None], EvaluationContext] = {}
         self._stored_bytes: int | None = None
         self._neighbours: Indices = np.empty((len(queries), 0), dtype=np.int64)
 
@@ -132,12 +133,13 @@ class EvaluationContext:
         return self._others[clustering]
 
     def in_space(self, space: Space) -> EvaluationContext:
-        """The same experiment on what ``space`` makes of the embeddings, once for each space.
+        """The same experiment on what ``space`` makes of the embeddings, once for each space and what it is fitted on.
 
         Raises:
-            ValueError: for more dimensions than there are, or a similarity with weights, which know all dimensions.
+            ValueError: for what ``space.transformed`` refuses, or a similarity with weights, which know all dimensions.
         """
-        if space.name not in self._spaces:
+        key = space.name, space.fit_on
+        if key not in self._spaces:
             weights = sum(parameter.numel() for parameter in self.similarity.parameters())
             if weights:
                 raise ValueError(
@@ -152,11 +154,11 @@ class EvaluationContext:
                 for rows, images in zip(embeddings, (self.queries, self.gallery), strict=True)
             )
             assert queries is not None
-            self._spaces[space.name] = self._with(queries, gallery, self.similarity)
+            self._spaces[key] = self._with(queries, gallery, self.similarity)
             if self.similarity.search != "hamming":
                 dimensions, item = self.queries.embeddings.shape[1], self.queries.embeddings.dtype.itemsize
-                self._spaces[space.name]._stored_bytes = space.bytes_per_vector(dimensions, item)
-        return self._spaces[space.name]
+                self._spaces[key]._stored_bytes = space.bytes_per_vector(dimensions, item)
+        return self._spaces[key]
 
     @property
     def bytes_per_vector(self) -> int:
@@ -318,7 +320,8 @@ class EvaluationContext:
 
     @cached_property
     def _clusters(self) -> Indices:
-        embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()
+        embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device).cpu().numpy()  # (Q, D)
+        embeddings.flags.writeable = False  # they may be those of the queries themselves
         with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
             return self.clustering.assign(embeddings, self.num_classes, self.seed, advance)
 

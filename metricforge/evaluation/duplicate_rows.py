@@ -13,9 +13,10 @@ def first_duplicates(rows: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=generator).to(rows.device)  # (D,)
     step = max(1, NUMBERS_AT_ONCE // rows.shape[1])
-    blocks = rows.split(step)  # type: ignore[no-untyped-call]
-    hashes = torch.cat([((block + 0.0).view(torch.int32).long() * factors).sum(dim=1) for block in blocks])
-    # (N,), modulo 2**64; 0 and -0 alike
+    hashes = torch.empty(len(rows), dtype=torch.int64, device=rows.device)  # modulo 2**64; 0 and -0 alike
+    for start in range(0, len(rows), step):
+        numbers = (rows[start : start + step] + 0.0).view(torch.int32).long()
+        hashes[start : start + step] = (numbers * factors).sum(dim=1)
     order = hashes.argsort(stable=True)
     in_order = hashes[order]
     same_hash = torch.nn.functional.pad(in_order[1:] == in_order[:-1], (1, 0))  # (N,): as the one before in this order

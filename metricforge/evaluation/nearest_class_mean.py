@@ -50,22 +50,18 @@ class NearestClassMean(QueryEvaluator):
 def _rank_of_own_class(context: EvaluationContext) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The place of each query's class among all classes (Q,), 1 = nearest; for queries without a match, after all."""
     similarity, device = context.similarity, context.device
-    gallery = vectors_to_average(context.gallery.embeddings, similarity, device)  # (G, D')
-    queries = gallery  # (Q, D')
-    if not context.searches_itself:
-        queries = vectors_to_average(context.queries.embeddings, similarity, device)
     classes, of_image, sizes = np.unique(context.gallery.labels, return_inverse=True, return_counts=True)
-    sums = sums_of_classes(gallery, of_image, len(classes))  # (C, D')
+    sums = sums_of_classes(context.gallery.embeddings, of_image, len(classes), similarity, device)  # (C, D')
     counts = torch.from_numpy(sizes).to(sums)[:, None]  # (C, 1)
     means = sums / counts
     answerable = context.matches.nonzero()[0]
     own_class = torch.from_numpy(np.searchsorted(classes, context.queries.labels[answerable])).to(device)  # (q,)
     in_gallery = torch.from_numpy(context.own_place[answerable] >= 0).to(sums)[:, None]  # (q, 1)
-    places = torch.from_numpy(answerable).to(device)
     rank = np.full(len(context.queries), len(classes) + 1)
     for start in range(0, len(answerable), QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
-        query, own = queries[places[block]], own_class[block]  # (b, D'), (b,)
+        query = vectors_to_average(context.queries.embeddings[answerable[block]], similarity, device)  # (b, D')
+        own = own_class[block]  # (b,)
         others = (sums[own] - in_gallery[block] * query) / (counts[own] - in_gallery[block])  # (b, D')
         reached = similarity.pairwise(query, others).diagonal()[:, None]  # (b, 1)
         before = torch.zeros(len(query), dtype=torch.int64, device=device)  # (b,)

@@ -47,6 +47,14 @@ class NestedEvaluator(Evaluator):
             for score, values in ranking.per_query(evaluator).items()
         }
 
+    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        ranking = self.ranking(context)
+        return {
+            f"{self.name}/{score}": counted
+            for evaluator in self.evaluators
+            for score, counted in evaluator.counted_queries(ranking).items()
+        }
+
     def counts(self, context: EvaluationContext) -> dict[str, int]:
         ranking = self.ranking(context)
         return {

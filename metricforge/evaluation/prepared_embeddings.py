@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metricforge.interfaces import Similarity
+from metricforge.large_arrays import array_beside, row_blocks
 
 ROWS_AT_ONCE = 8192
 
@@ -17,14 +19,28 @@ ROWS_AT_ONCE = 8192
 def prepared_embeddings(embeddings: np.ndarray[Any, Any], similarity: Similarity, device: torch.device) -> Tensor:
     """``similarity.prepare`` of ``embeddings`` (N, D) of any float type, as one float32 tensor (N, D') on ``device``.
 
-    Converted block by block, so that half-precision embeddings never stand in memory twice.
+    It is only to be read: where nothing has to be changed it is the embeddings' own memory. Otherwise it is converted
+    block by block, and lies in a temporary file where it is large and the device is the CPU.
     """
+    if device.type == "cpu" and _is_prepared(embeddings, similarity):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor does anybody write to it
+            return torch.from_numpy(embeddings)
     prepared: Tensor | None = None
-    for start in range(0, len(embeddings), ROWS_AT_ONCE):
-        block = torch.from_numpy(np.array(embeddings[start : start + ROWS_AT_ONCE], dtype=np.float32)).to(device)
-        block = similarity.prepare(block).float()  # (rows, D')
+    for place, block in row_blocks(embeddings, ROWS_AT_ONCE):
+        rows = similarity.prepare(torch.from_numpy(np.array(block, dtype=np.float32)).to(device)).float()  # (rows, D')
         if prepared is None:
-            prepared = torch.empty(len(embeddings), block.shape[1], device=device)
-        prepared[start : start + len(block)] = block
+            shape = (len(embeddings), rows.shape[1])
+            if device.type == "cpu":
+                prepared = torch.from_numpy(array_beside(embeddings, shape, np.float32))
+            else:
+                prepared = torch.empty(shape, device=device)
+        prepared[place] = rows
     assert prepared is not None, "a context never holds an empty set"
     return prepared
+
+
+def _is_prepared(embeddings: np.ndarray[Any, Any], similarity: Similarity) -> bool:
+    """Whether ``embeddings`` are in memory what ``prepare`` would make of them."""
+    in_rows = embeddings.flags.c_contiguous and embeddings.flags.aligned
+    return type(similarity).prepare is Similarity.prepare and embeddings.dtype == np.float32 and in_rows

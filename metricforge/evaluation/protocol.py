@@ -12,7 +12,6 @@ import torch
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.nested_evaluator import NestedEvaluator
-from metricforge.evaluation.scores_by_similarity import ScoresBySimilarity
 from metricforge.interfaces import Evaluator
 
 
@@ -51,8 +50,6 @@ def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dic
     description = _settings(evaluator, context)
     if counts := evaluator.counts(context):
         description["counts"] = counts
-    if isinstance(evaluator, ScoresBySimilarity):
-        description["bytes_per_vector"] = evaluator.ranking(context).bytes_per_vector
     return description
 
 

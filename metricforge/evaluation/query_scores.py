@@ -23,11 +23,14 @@ class QueryScores:
     Args:
         ids: what each is called (Q,), whole numbers or text.
         labels: their classes (Q,) int64.
-        has_match: whether there is an image of their class to find (Q,) bool; a score is the mean over those that are.
+        has_match: whether there is an image of their class to find (Q,) bool; a score is the mean over these queries,
+            unless ``counted`` says over which.
         values: from the name of a score to what each query contributes to it (Q,), bool or float32.
         nearest: from a ranking to the label of each query's nearest image by it (Q,) int64. The model's own ranking is
             ``""``; that of ``binary/recall@1`` is ``"binary"``. Only those that were searched.
         class_names: indexed by label, where the classes have names.
+        counted: from the name of a score to the queries that it is the mean over (Q,) bool, where these are others than
+            those with a match.
 
     Raises:
         ValueError: for columns of different length.
@@ -39,9 +42,11 @@ class QueryScores:
     values: Mapping[str, Column]
     nearest: Mapping[str, Column] = field(default_factory=lambda: MappingProxyType({}))
     class_names: tuple[str, ...] | None = None
+    counted: Mapping[str, Column] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         columns = {"ids": self.ids, "labels": self.labels, "has_match": self.has_match, **self.values, **self.nearest}
+        columns |= {f"the queries counted for {score}": column for score, column in self.counted.items()}
         shapes = {name: column.shape for name, column in columns.items()}
         if any(shape != (len(self.ids),) for shape in shapes.values()):
             raise ValueError(f"every column must have a value for each query, got shapes {shapes}")
@@ -50,8 +55,12 @@ class QueryScores:
         return len(self.ids)
 
     def mean(self, score: str) -> float:
-        """The mean of ``score`` over the queries that have a match."""
-        return float(self.values[score][self.has_match].mean(dtype=np.float64))
+        """The mean of ``score`` over the queries that count for it."""
+        return float(self.values[score][self.counted_for(score)].mean(dtype=np.float64))
+
+    def counted_for(self, score: str) -> Column:
+        """Which queries (Q,) ``score`` is the mean over."""
+        return self.counted.get(score, self.has_match)
 
     def class_name(self, label: int) -> str:
         """What class ``label`` is called: its number where it has no name."""
@@ -86,6 +95,7 @@ def collect_query_scores(
         values,
         dict(_nearest_labels(context, evaluators, search=nearest)),
         context.queries.class_names,
+        {name: mask for evaluator in evaluators for name, mask in evaluator.counted_queries(context).items()},
     )
 
 

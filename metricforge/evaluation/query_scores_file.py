@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from metricforge.evaluation.query_scores import QueryScores
+from metricforge.evaluation.query_scores import Column, QueryScores
 from metricforge.evaluation.whole_file import write_whole
 
-VALUE, NEAREST = "value:", "nearest:"
+VALUE, NEAREST, COUNTED = "value:", "nearest:", "counted:"
 
 
 def query_scores_path(scores_path: Path | str) -> Path:
@@ -23,12 +23,13 @@ def query_scores_path(scores_path: Path | str) -> Path:
 def write_query_scores(path: Path | str, queries: QueryScores) -> None:
     """Writes ``queries`` to ``path``, compressed, whole or not at all, as arrays that ``numpy.load`` reads.
 
-    These are ``ids``, ``labels``, ``has_match``, ``class_names`` where there are any, ``value:<score>`` for each score
-    and ``nearest:<ranking>`` for each ranking.
+    These are ``ids``, ``labels``, ``has_match``, ``class_names`` where there are any, ``value:<score>`` for each score,
+    ``nearest:<ranking>`` for each ranking and ``counted:<score>`` for scores of other queries than those with a match.
     """
     columns = {"ids": queries.ids, "labels": queries.labels, "has_match": queries.has_match}
     columns |= {f"{VALUE}{score}": column for score, column in queries.values.items()}
     columns |= {f"{NEAREST}{ranking}": column for ranking, column in queries.nearest.items()}
+    columns |= {f"{COUNTED}{score}": column for score, column in queries.counted.items()}
     if queries.class_names is not None:
         columns["class_names"] = np.array(queries.class_names, dtype=str)
     packed = io.BytesIO()
@@ -50,11 +51,16 @@ def read_query_scores(path: Path | str) -> QueryScores:
             columns["ids"],
             columns["labels"],
             columns["has_match"],
-            {name.removeprefix(VALUE): column for name, column in columns.items() if name.startswith(VALUE)},
-            {name.removeprefix(NEAREST): column for name, column in columns.items() if name.startswith(NEAREST)},
+            _led_by(VALUE, columns),
+            _led_by(NEAREST, columns),
             tuple(columns["class_names"].tolist()) if "class_names" in columns else None,
+            _led_by(COUNTED, columns),
         )
     except FileNotFoundError:
         raise
     except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as fault:
         raise ValueError(f"{path} does not hold the scores of queries: {type(fault).__name__}: {fault}") from fault
+
+
+def _led_by(prefix: str, columns: dict[str, Column]) -> dict[str, Column]:
+    return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}

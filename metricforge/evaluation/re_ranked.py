@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.evaluation.mean_average_precision import MeanAveragePrecision
+from metricforge.evaluation.mrr import MRR
 from metricforge.evaluation.nested_evaluator import NestedEvaluator
 from metricforge.evaluation.rank_evaluator import RankEvaluator
 from metricforge.evaluation.reranked_context import RerankedContext
@@ -34,7 +37,8 @@ class ReRanked(NestedEvaluator):
         name: leads the names of the scores.
 
     Raises:
-        ValueError: for arguments outside these ranges; when evaluated, for a K beyond the gallery.
+        ValueError: for arguments outside these ranges; when evaluated, for a K beyond the gallery, or for ``map`` and
+            ``mrr`` of a shortlist that is not all of it: they would hold the ranking of everything.
     """
 
     def __init__(
@@ -63,6 +67,13 @@ class ReRanked(NestedEvaluator):
 
     def neighbours_needed(self, context: EvaluationContext) -> int:
         super().neighbours_needed(context)
+        whole = [type(each).__name__ for each in self.evaluators if isinstance(each, (MeanAveragePrecision, MRR))]
+        if whole and self.shortlist < context.gallery_size:
+            raise ValueError(
+                f"{' and '.join(whole)} read the ranking of all {context.gallery_size} images, and ReRanked orders a "
+                f"shortlist of {self.shortlist}; leave {'them' if len(whole) > 1 else 'it'} out of its evaluators, "
+                "MAPAtR and RecallAtK do with fewer ranks"
+            )
         beyond = [k for k in self.agreement if k > context.gallery_size]
         if beyond:
             raise ValueError(
@@ -77,14 +88,28 @@ class ReRanked(NestedEvaluator):
         return self._rankings[context]
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+        self.neighbours_needed(context)  # refuses what cannot be had, also where nobody asked for it before
         reranked = self.ranking(context)
         by_rank = [each for each in self.evaluators if isinstance(each, RankEvaluator)]
         needed = [each.neighbours_needed(reranked) for each in self.evaluators]
         reranked.prefetch(max([1, *self.agreement, *needed, reranked.neighbours_for_ranks(by_rank)]))
         scores = evaluate(reranked, self.evaluators) if self.evaluators else {}
-        for k in self.agreement:
-            scores[f"agreement@{k}"] = _overlap(reranked.neighbours(k), context.neighbours(k))
-        return {f"{self.name}/{score}": value for score, value in scores.items()}
+        found = {f"{self.name}/{score}": value for score, value in scores.items()}
+        return found | {name: float(shares.mean()) for name, shares in self._agreement(context).items()}
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        return super().per_query(context) | self._agreement(context)
+
+    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        names = (f"{self.name}/agreement@{k}" for k in self.agreement)
+        return super().counted_queries(context) | dict.fromkeys(names, np.ones(len(context.queries), dtype=bool))
+
+    def _agreement(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        reranked = self.ranking(context)
+        return {
+            f"{self.name}/agreement@{k}": _overlap(reranked.neighbours(k), context.neighbours(k))
+            for k in self.agreement
+        }
 
     def protocol(self) -> dict[str, object]:
         return {
@@ -98,7 +123,7 @@ class ReRanked(NestedEvaluator):
 
 def _overlap(
     found: np.ndarray[tuple[int, ...], np.dtype[np.int64]], exact: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-) -> float:
-    """The mean share of the ``exact`` neighbours (Q, k) of a query that are among its ``found`` (Q, k)."""
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The share (Q,) of the ``exact`` neighbours (Q, k) of each query that are among its ``found`` (Q, k)."""
     both = np.sort(np.concatenate([found, exact], axis=1), axis=1)  # (Q, 2k): who is in both stands twice, side by side
-    return float((both[:, 1:] == both[:, :-1]).mean(axis=0).sum() / exact.shape[1])
+    return np.count_nonzero(both[:, 1:] == both[:, :-1], axis=1) / exact.shape[1]

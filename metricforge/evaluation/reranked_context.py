@@ -44,17 +44,7 @@ class RerankedContext(EvaluationContext):
         return self._depth(evaluators).largest(self)
 
     def _right_ranks(self, depth: Depth) -> Iterator[RightRanks]:
-        """Of the re-ordered neighbours.
-
-        Raises:
-            ValueError: for the whole ranking where the shortlist is not all of it.
-        """
-        if depth.largest(self) >= self.gallery_size > self._shortlist:
-            raise ValueError(
-                f"map and mrr read the ranking of all {self.gallery_size} images, and ReRanked orders a shortlist of "
-                f"{self._shortlist}; take MeanAveragePrecision and MRR out of its evaluators, MAPAtR and RecallAtK do "
-                "with fewer ranks"
-            )
+        """Of the re-ordered neighbours."""
         return ranks_among_neighbours(self, depth)
 
     def _search(self, k: int) -> Indices:

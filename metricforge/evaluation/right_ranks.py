@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from metricforge.evaluation.neighbour_search import full_precision
+from metricforge.evaluation.side_by_side import side_by_side, threads_for_blocks
 from metricforge.evaluation.wrong_above import BEYOND, SHALLOW, WrongAbove
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
 
 ROWS_AT_ONCE = 512
+ROWS_OF_PRODUCT = 128  # matrix libraries are quickest with a multiple of it
 PAIRWISE_ROWS_AT_ONCE = 128
 RIGHT_IMAGES_AT_ONCE = 2**20
 
@@ -80,21 +82,35 @@ def right_ranks(
         return
     with full_precision(context.device), torch.no_grad():
         counter = WrongAbove(context)
-        ends = np.cumsum(context.matches)
-        most = ROWS_AT_ONCE if context.similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
-        most = min(most, max(1, context.scores_at_once // len(context.gallery)))
-        start = 0
-        while start < len(context.queries):
-            right_before = ends[start] - context.matches[start]
-            affordable = int(np.searchsorted(ends, right_before + RIGHT_IMAGES_AT_ONCE, side="right"))
-            stop = min(start + most, max(start + 1, affordable), len(context.queries))
+        threads = threads_for_blocks() if counter.is_shared_by_threads else 1
+
+        @torch.no_grad()  # which a thread has to say for itself
+        def ranks_of_block(block: tuple[int, int]) -> RightRanks:
+            start, stop = block
             queries = torch.arange(start, stop, device=counter.device)
             matches = torch.from_numpy(context.matches[start:stop]).to(counter.device)
             every = (matches if depth.up_to_r else torch.zeros_like(matches)).clamp(min=depth.every)  # (b,)
             right, above = counter.count(queries, depth.first, every)
-            yield _by_rank(context, start, stop, right.row.cpu().numpy(), above.cpu().numpy())
-            on_queries(stop - start)
-            start = stop
+            return _by_rank(context, start, stop, right.row.cpu().numpy(), above.cpu().numpy())
+
+        for ranks in side_by_side(ranks_of_block, _blocks(context, threads), threads):
+            yield ranks
+            on_queries(len(ranks.queries))
+
+
+def _blocks(context: EvaluationContext, threads: int) -> Iterator[tuple[int, int]]:
+    """Where blocks of queries begin and end, of which ``threads`` may be worked on at a time."""
+    ends = np.cumsum(context.matches)
+    most = ROWS_AT_ONCE if context.similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
+    most = min(most, max(1, context.scores_at_once // len(context.gallery) // threads))
+    most = most // ROWS_OF_PRODUCT * ROWS_OF_PRODUCT or most
+    start = 0
+    while start < len(context.queries):
+        right_before = ends[start] - context.matches[start]
+        affordable = int(np.searchsorted(ends, right_before + RIGHT_IMAGES_AT_ONCE, side="right"))
+        stop = min(start + most, max(start + 1, affordable), len(context.queries))
+        yield start, stop
+        start = stop
 
 
 def is_read_from_neighbours(context: EvaluationContext, depth: Depth) -> bool:

@@ -54,5 +54,8 @@ class ScoresBySimilarity(NestedEvaluator):
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.by(self.similarity)
 
+    def counts(self, context: EvaluationContext) -> dict[str, int]:
+        return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
+
     def protocol(self) -> dict[str, object]:
         return {"name": self.name, "similarity": type(self.similarity).__name__, **super().protocol()}

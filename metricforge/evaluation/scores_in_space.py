@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators
+from metricforge.evaluation.fitting_set import FittingSet
 from metricforge.evaluation.nested_evaluator import NestedEvaluator
 from metricforge.evaluation.space import Space
 from metricforge.interfaces import Evaluator
@@ -24,18 +25,25 @@ class ScoresInSpace(NestedEvaluator):
     all dimensions and is refused. Ranks and clusters are found once for all of ``evaluators``.
 
     Args:
-        space: "first:N" (the first N dimensions), "pca:N" (fitted on the gallery, without its labels), "int8" (a byte a
-            dimension, steps from the gallery), or steps joined by "+"; see ``Space``.
+        space: "first:N" (the first N dimensions), "pca:N" (fitted without labels), "int8" (a byte a dimension), or
+            steps joined by "+"; see ``Space``.
         evaluators: what is scored, at least one.
+        fit_on: embeddings of other images that PCA and steps of int8 are fitted on; None, as in every config: the
+            gallery, or the one set there is.
 
     Raises:
-        ValueError: for another ``space`` or ``evaluators`` that are none; when evaluated, for more dimensions than
-            there are or a similarity with weights.
+        ValueError: for another ``space`` or ``fit_on``, or ``evaluators`` that are none; when evaluated, for more
+            dimensions than there are, a fitting set of other dimensions, or a similarity with weights.
     """
 
-    def __init__(self, space: str, evaluators: Sequence[Evaluator]) -> None:
+    def __init__(self, space: str, evaluators: Sequence[Evaluator], fit_on: FittingSet | None = None) -> None:
         check_evaluators(evaluators)
-        self.space = Space(space)
+        if fit_on is not None and not isinstance(fit_on, FittingSet):
+            raise ValueError(
+                f"fit_on must be a FittingSet of embeddings, got {fit_on!r}; a config cannot hold one: leave it out, "
+                "or score embeddings with `metricforge evaluate --fit-space FILE`"
+            )
+        self.space = Space(space, fit_on)
         super().__init__(self.space.name, evaluators)
 
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
@@ -45,4 +53,9 @@ class ScoresInSpace(NestedEvaluator):
         return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
 
     def protocol(self) -> dict[str, object]:
-        return {"space": self.space.name, "fitted_on": "the gallery", **super().protocol()}
+        other = self.space.fit_on
+        fitted_on: dict[str, object] = {"fitted_on": "the gallery"}
+        if other is not None:
+            images = f"{len(other.embeddings):,} other images, fingerprint {other.fingerprint}"
+            fitted_on = {"fitted_on": images, "fitted_on_source": other.source}
+        return {"space": self.space.name, **fitted_on, **super().protocol()}

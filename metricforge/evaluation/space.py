@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.decomposition import PCA
 
+from metricforge.evaluation.fitting_set import FittingSet
+from metricforge.large_arrays import array_beside, row_blocks
+
 Rows = np.ndarray[Any, Any]
 
 ROWS_AT_ONCE = 8192
@@ -22,25 +25,27 @@ class Step(NamedTuple):
 
 
 class Space:
-    """What embeddings become, step by step, before they are searched; fitted on the gallery alone.
+    """What embeddings become, step by step, before they are searched; fitted on the gallery, or on other images.
 
     - ``first:N`` keeps the first N dimensions, as embeddings trained to be cut off have them;
     - ``pca:N`` keeps the N directions of largest variance, centred, not whitened;
-    - ``int8`` rounds each dimension to -127..127 steps of 1/127 of the largest absolute value it has in the gallery.
+    - ``int8`` rounds each dimension to -127..127 steps of 1/127 of the largest absolute value that it was fitted on.
 
     A similarity that normalises does so again afterwards. Steps are joined by "+".
 
     Args:
         name: such as "first:64", "pca:64" or "pca:64+int8".
+        fit_on: what it is fitted on; None: the gallery.
 
     Raises:
         ValueError: for another name.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, fit_on: FittingSet | None = None) -> None:
         if not isinstance(name, str):
             raise ValueError(f"space must be text, got {name!r}; {KINDS}")
         self.name = name
+        self.fit_on = fit_on
         self.steps = tuple(_step(part.strip(), name) for part in name.split("+"))
         if any(step.kind == "int8" for step in self.steps[:-1]):
             raise ValueError(f'space "{name}": int8 must be the last step; {KINDS}')
@@ -49,8 +54,16 @@ class Space:
         """``queries`` (Q, D) and ``gallery`` (G, D), which None says to be the same, in this space (.., D'), float32.
 
         Raises:
-            ValueError: for more dimensions than there are, or for "pca" than the gallery has images.
+            ValueError: for more dimensions than there are, for "pca" than there are images to fit it on, or a fitting
+                set of other dimensions.
         """
+        fit_on = self.fit_on
+        if fit_on is not None and fit_on.embeddings.shape[1] != queries.shape[1]:
+            raise ValueError(
+                f'space "{self.name}" is fitted on {fit_on.source}, which has {fit_on.embeddings.shape[1]} dimensions, '
+                f"and the queries have {queries.shape[1]}; embed both with the same model"
+            )
+        others = None if fit_on is None else fit_on.embeddings  # (N, D)
         for step in self.steps:
             available = queries.shape[1]
             if step.dimensions is not None and step.dimensions > available:
@@ -58,9 +71,11 @@ class Space:
                     f'space "{self.name}" keeps {step.dimensions} dimensions, and the embeddings have {available}; '
                     "take fewer"
                 )
-            change = self._fitted(step, queries if gallery is None else gallery, seed)
+            own = queries if gallery is None else gallery
+            change = self._fitted(step, own if others is None else others, seed)
             queries = change(queries)
             gallery = None if gallery is None else change(gallery)
+            others = None if others is None or step is self.steps[-1] else change(others)
         return queries, gallery
 
     def bytes_per_vector(self, dimensions: int, item: int) -> int:
@@ -71,21 +86,24 @@ class Space:
         return dimensions * item
 
     def _fitted(self, step: Step, fitted: Rows, seed: int) -> Callable[[Rows], Rows]:
-        """What ``step`` does to rows (N, D), as the gallery ``fitted`` (G, D) has it."""
+        """What ``step`` does to rows (N, D), as ``fitted`` (M, D) has it."""
         if step.kind == "first":
             return lambda rows: rows[:, : step.dimensions]
         if step.kind == "int8":
-            largest = np.abs(fitted).max(axis=0).astype(np.float32)  # (D,)
+            blocks = row_blocks(fitted, ROWS_AT_ONCE)
+            largest = np.max([np.abs(block).max(axis=0) for _, block in blocks], axis=0).astype(np.float32)  # (D,)
             unit = np.where(largest > 0, largest, 1) / np.float32(127)
             return lambda rows: _blockwise(rows, lambda block: np.clip(np.rint(block / unit), -127, 127) * unit)
         assert step.dimensions is not None
         if step.dimensions > len(fitted):
+            where = "the gallery" if self.fit_on is None else self.fit_on.source
             raise ValueError(
-                f'space "{self.name}" keeps {step.dimensions} dimensions, and PCA on {len(fitted)} gallery images has '
-                f"at most {len(fitted)}; take fewer"
+                f'space "{self.name}" keeps {step.dimensions} dimensions, and PCA on the {len(fitted)} images of '
+                f"{where} has at most {len(fitted)}; take fewer"
             )
         solver = "covariance_eigh" if len(fitted) >= fitted.shape[1] else "full"
-        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(np.asarray(fitted, dtype=np.float32))
+        floats = fitted if fitted.dtype == np.float32 else _blockwise(fitted, lambda block: block)
+        pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(floats)
         return lambda rows: _blockwise(rows, pca.transform)
 
 
@@ -99,8 +117,11 @@ def _step(part: str, name: str) -> Step:
 
 
 def _blockwise(rows: Rows, change: Callable[[Rows], Rows]) -> Rows:
-    blocks = [
-        change(np.asarray(rows[start : start + ROWS_AT_ONCE], dtype=np.float32)).astype(np.float32)
-        for start in range(0, len(rows), ROWS_AT_ONCE)
-    ]
-    return np.concatenate(blocks)
+    changed: Rows | None = None
+    for place, block in row_blocks(rows, ROWS_AT_ONCE):
+        its_rows = change(np.asarray(block, dtype=np.float32))  # (rows, D')
+        if changed is None:
+            changed = array_beside(rows, (len(rows), its_rows.shape[1]), np.float32)
+        changed[place] = its_rows
+    assert changed is not None, "a context never holds an empty set"
+    return changed

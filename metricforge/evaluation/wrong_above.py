@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.ordered_keys import ordered_bits
+from metricforge.evaluation.candidates import Candidates
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.ranking_tables import HammingTable, PairwiseTable
+from metricforge.evaluation.row_counts import columns_in_some_band, count_larger, larger_in_rows, limits, places_within
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
@@ -18,10 +20,9 @@ if TYPE_CHECKING:
 BEYOND = 2**62  # wrong images before a right one that is further away than anybody asked
 CHUNK = 64  # columns of which the largest score is looked at first
 SHALLOW = 8  # ranks are shallow up to this part of the gallery
-HALF_PAYS = 2**14  # images in a gallery from which on bfloat16 is worth its second step
+HALF_PAYS = 2**12  # images in a gallery from which on bfloat16 is worth its second step
 ELEMENTS_AT_ONCE = 2**22
 CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole
-THRESHOLDS = 24  # right images of a query up to which comparing a row with each is quicker than sorting it
 
 
 class RightImages(NamedTuple):
@@ -42,36 +43,6 @@ class _Rough(NamedTuple):
     error: Tensor
     span: int
     halved: bool
-
-
-class _Candidates:
-    """Gallery images ``column`` (N,) with a ``score`` (N,) for queries ``row`` (N,), in order of row and score."""
-
-    def __init__(self, row: Tensor, column: Tensor, score: Tensor, rows: int, span: int) -> None:
-        self._span = span
-        keys, order = self._keys(row, score).sort()
-        self._sorted = keys
-        self.row, self.column, self.score = row[order], column[order], score[order]
-        starts = torch.arange(1, rows + 1, device=row.device) * span
-        self._row_ends = torch.searchsorted(keys, starts)  # (rows,)
-
-    def _keys(self, row: Tensor, score: Tensor) -> Tensor:
-        if score.is_floating_point():
-            return row * self._span + (ordered_bits(score) + 2**31)
-        return row * self._span + (score.long() + self._span - 1)
-
-    def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Where those within ``low`` (P,) and ``high`` (P,) of a ``row`` (P,) begin and end, and where the row ends."""
-        start = torch.searchsorted(self._sorted, self._keys(row, low))
-        end = torch.searchsorted(self._sorted, self._keys(row, high), right=True)
-        return start, torch.maximum(start, end), self._row_ends[row]
-
-    def union(self, start: Tensor, end: Tensor) -> Tensor:
-        """Which candidates (N,) are in one of the ranges ``start`` (P,) to ``end`` (P,)."""
-        steps = torch.zeros(len(self._sorted) + 1, dtype=torch.int64, device=start.device)
-        ones = torch.ones_like(start)
-        steps.scatter_add_(0, start, ones).scatter_add_(0, end, -ones)
-        return steps.cumsum(dim=0)[:-1] > 0
 
 
 class WrongAbove:
@@ -118,7 +89,12 @@ class WrongAbove:
         else:
             self._twins = self._twins_before = torch.zeros_like(self._labels)
             self._half = False
-        self._buffers: dict[torch.dtype, Tensor] = {}
+        self._buffers = threading.local()
+
+    @property
+    def is_shared_by_threads(self) -> bool:
+        """Whether blocks may be counted by several threads at a time, and that pays."""
+        return self.device.type == "cpu" and not isinstance(self._source, PairwiseTable)
 
     def count(self, queries: Tensor, first: int, every: Tensor) -> tuple[RightImages, Tensor]:
         """The right images of consecutive ``queries`` (b,), and how many wrong ones are before each (P,).
@@ -163,9 +139,12 @@ class WrongAbove:
         return RightImages(row[others], image[others])
 
     def _buffer(self, rows: int, dtype: torch.dtype) -> Tensor:
-        if dtype not in self._buffers or len(self._buffers[dtype]) < rows:
-            self._buffers[dtype] = torch.empty(rows, self._size, dtype=dtype, device=self.device)
-        return self._buffers[dtype][:rows]
+        """Room for the scores of ``rows`` queries, which the thread uses again and again."""
+        buffer: Tensor | None = getattr(self._buffers, str(dtype), None)
+        if buffer is None or len(buffer) < rows:
+            buffer = torch.empty(rows, self._size, dtype=dtype, device=self.device)
+            setattr(self._buffers, str(dtype), buffer)
+        return buffer[:rows]
 
     def _count_among_nearest(
         self, queries: Tensor, right: RightImages, above: Tensor, first: int, every: Tensor
@@ -174,7 +153,7 @@ class WrongAbove:
         rows = len(queries)
         row, image = right
         table, score, error, span, halved = rough = self._rough_scores(queries, right)
-        lowest, highest = _limits(table.dtype)
+        lowest, highest = limits(table.dtype)
 
         deepest = int(every.max())
         chunk = CHUNK
@@ -191,7 +170,7 @@ class WrongAbove:
         # Chunks say little where many of them count: what is left open, the whole row decides.
         many = maxima.shape[1] // CROWDED
         open_rows = ((surely < first) & (surely + self._matches[queries] > many)).nonzero()[:, 0]
-        larger = _larger_in_rows(table, open_rows, best_high[open_rows], strictly=True)
+        larger = larger_in_rows(table, open_rows, best_high[open_rows], strictly=True)
         surely[open_rows] = larger - self._matches[queries][open_rows]
         wanted = (high >= best_low[row]) & (surely < first)[row]  # (P,)
         if deepest:
@@ -209,13 +188,14 @@ class WrongAbove:
         limit = max(1024, 8 * max(first, deepest))
         deep = hits.sum(dim=1) > limit
         hits[deep] = False
-        of_row, column, value = self._above(table, threshold, hits, chunk)  # (N,)
+        (of_row, column, value), beyond = self._between(table, threshold, best_high, hits, chunk)  # (N,), (b,)
         deep |= torch.bincount(of_row, minlength=rows) > 2 * limit
         keep = ~deep[of_row] & (self._labels[column] != self._query_labels[queries][of_row])
-        candidates = _Candidates(of_row[keep], column[keep], value[keep], rows, span)
+        candidates = Candidates(of_row[keep], column[keep], value[keep], rows, span)
         wanted = (wanted & ~deep[row]).nonzero()[:, 0]  # (p,): places among the right images
         row, image, score, low, high = row[wanted], image[wanted], score[wanted], low[wanted], high[wanted]
-        above[wanted] = self._count_candidates(queries, RightImages(row, image), score, (low, high), candidates, rough)
+        counts = self._count_candidates(queries, RightImages(row, image), score, (low, high), candidates, rough)
+        above[wanted] = beyond[row] + counts
         return deep
 
     def _rough_scores(self, queries: Tensor, right: RightImages) -> _Rough:
@@ -233,7 +213,7 @@ class WrongAbove:
             rough = _Rough(table, table[row, image], (2 * error).float(), 2**32, False)
         own = self._own[queries]
         itself = (own >= 0).nonzero()[:, 0]
-        rough.table[itself, own[itself]] = _limits(rough.table.dtype)[0]
+        rough.table[itself, own[itself]] = limits(rough.table.dtype)[0]
         return rough
 
     def _half_scores(self, queries: Tensor, right: RightImages) -> _Rough | None:
@@ -255,7 +235,7 @@ class WrongAbove:
         right: RightImages,
         score: Tensor,
         within: tuple[Tensor, Tensor],
-        candidates: _Candidates,
+        candidates: Candidates,
         rough: _Rough,
     ) -> Tensor:
         """How many of the wrong ``candidates`` are before each right image (p,), whose ``score`` (p,) is ``within``."""
@@ -266,7 +246,7 @@ class WrongAbove:
             close = candidates.union(start, end).nonzero()[:, 0]
             refined = candidates.score
             refined[close] = source.single_pairs(queries[candidates.row[close]], candidates.column[close])
-            candidates = _Candidates(candidates.row, candidates.column, refined, len(queries), rough.span)
+            candidates = Candidates(candidates.row, candidates.column, refined, len(queries), rough.span)
             error = (2 * source.single_error(queries)).float()
             start, end, row_end = candidates.between(row, score - error[row], score + error[row])
         counts = row_end - end  # (p,)
@@ -284,27 +264,32 @@ class WrongAbove:
             )
         return counts
 
-    def _above(self, table: Tensor, threshold: Tensor, hits: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, column and value (N,) of what reaches the row's ``threshold`` (b,), in the chunks that are ``hits``."""
-        found = []
-        crowded = hits.sum(dim=1) > hits.shape[1] // CROWDED  # (b,): where looking at all is quicker than picking
-        for some in crowded.nonzero()[:, 0].split(max(1, ELEMENTS_AT_ONCE // self._size)):  # type: ignore[no-untyped-call]
-            values = table[some]  # (r, G)
-            place, column = (values >= threshold[some, None]).nonzero(as_tuple=True)
-            found.append((some[place], column, values[place, column]))
-        hits = hits & ~crowded[:, None]
+    def _between(
+        self, table: Tensor, threshold: Tensor, ceiling: Tensor, hits: Tensor, chunk: int
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """What is in the chunks that are ``hits`` (b, chunks), from the row's ``threshold`` (b,) on.
+
+        Returns row, column and value (N,) of what is not above the row's ``ceiling`` (b,), and how many are above (b,).
+        """
+        beyond = torch.zeros(len(table), dtype=torch.int64, device=self.device)
+        # where looking at the whole row is quicker than picking
+        crowded = (hits.sum(dim=1) > hits.shape[1] // CROWDED).nonzero()[:, 0]  # (r,)
+        row, column = places_within(table, crowded, threshold[crowded], ceiling[crowded])
+        found = [(row, column, table[row, column])]
+        beyond[crowded] = larger_in_rows(table, crowded, ceiling[crowded], strictly=True)
+        hits[crowded] = False
         inside = torch.arange(chunk, device=self.device)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
             row = some[:, :1].expand(-1, chunk)  # (h, chunk)
             column = some[:, 1:] * chunk + inside
             value = table.view(-1)[(row * self._size + column).clamp(max=table.numel() - 1)]
             kept = (value >= threshold[row]) & (column < self._size)
-            found.append((row[kept], column[kept], value[kept]))
-        if not found:
-            empty = torch.empty(0, dtype=torch.int64, device=self.device)
-            return empty, empty, table.new_empty(0)
-        parts = [torch.cat(part) for part in zip(*found, strict=True)]
-        return parts[0], parts[1], parts[2]
+            row, column, value = row[kept], column[kept], value[kept]
+            larger = value > ceiling[row]
+            beyond += torch.bincount(row[larger], minlength=len(table))
+            found.append((row[~larger], column[~larger], value[~larger]))
+        row, column, value = (torch.cat(part) for part in zip(*found, strict=True))
+        return (row, column, value), beyond
 
     def _count_in_whole_rows(self, queries: Tensor, right: RightImages, every: Tensor) -> Tensor:
         """Of ``count``, for queries of which all images are looked at: exact for all, or only for the nearest right."""
@@ -319,7 +304,7 @@ class WrongAbove:
         else:
             table = source.rows(queries)
             low = high = score = table[row, image]
-        lowest, _ = _limits(table.dtype)
+        lowest, _ = limits(table.dtype)
         own = self._own[queries]
         itself = (own >= 0).nonzero()[:, 0]
         table[itself, own[itself]] = lowest
@@ -330,7 +315,7 @@ class WrongAbove:
         wanted = ((every > 0)[row] | (high >= best[row])).nonzero()[:, 0]  # (p,)
         counts = torch.full_like(row, BEYOND)
         row, image, low, high = row[wanted], image[wanted], low[wanted], high[wanted]
-        above, reached = _count_larger(table, row, low, high)  # (p,)
+        above, reached = count_larger(table, row, low, high)  # (p,)
         if isinstance(source, ProductScores):
             band = reached - above
             all_twins = (band == self._twins[image]) & self._own_is_right[queries][row]
@@ -338,7 +323,7 @@ class WrongAbove:
             above = torch.where(undecided, above, above + torch.where(band > 0, self._twins_before[image], 0))
             for one in row[undecided].unique():  # type: ignore[no-untyped-call]
                 who = (undecided & (row == one)).nonzero()[:, 0]
-                involved = _in_some_band(table[one], low[who], high[who])  # (n,) columns
+                involved = columns_in_some_band(table[one], low[who], high[who])  # (n,) columns
                 larger = table[one, involved].sort().values
                 above[who] -= len(involved) - torch.searchsorted(larger, high[who], right=True)
                 above[who] += self._exactly_above(
@@ -372,13 +357,6 @@ def has_fast_bfloat16() -> bool:
     return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
 
 
-def _limits(dtype: torch.dtype) -> tuple[float, float]:
-    """A number below and one above all scores."""
-    if dtype.is_floating_point:
-        return -torch.inf, torch.inf
-    return torch.iinfo(dtype).min, torch.iinfo(dtype).max
-
-
 def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
     """The largest of each ``chunk`` columns (b, chunks) of ``table`` (b, G); the last chunk may be smaller."""
     whole = table.shape[1] // chunk * chunk
@@ -386,51 +364,6 @@ def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
     if whole == table.shape[1]:
         return maxima
     return torch.cat([maxima, table[:, whole:].amax(dim=1, keepdim=True)], dim=1)
-
-
-def _count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of ``table`` (b, G) in ``row`` (P,), ascending, are above ``high`` (P,), and how many reach ``low``."""
-    counts = torch.bincount(row, minlength=len(table))  # (b,)
-    nth = torch.arange(len(row), device=row.device) - (counts.cumsum(dim=0) - counts)[row]  # (P,)
-    most = int(counts.max())
-    limits = torch.full((2, len(table), most), _limits(table.dtype)[1], dtype=table.dtype, device=row.device)
-    limits[0, row, nth], limits[1, row, nth] = high, low
-    if most > THRESHOLDS:
-        if table.device.type == "cpu":
-            in_order = torch.from_numpy(np.sort(table.numpy(), axis=1))
-        else:
-            in_order = table.sort(dim=1).values
-        above, reached = (
-            table.shape[1] - torch.searchsorted(in_order, limit, right=strictly)
-            for limit, strictly in zip(limits, (True, False), strict=True)
-        )
-        return above[row, nth], reached[row, nth]
-    rows = torch.arange(len(table), device=row.device)
-    above, reached = torch.empty(2, len(table), most, dtype=torch.int64, device=row.device)
-    for place in range(most):
-        above[:, place] = _larger_in_rows(table, rows, limits[0, :, place], strictly=True)
-        reached[:, place] = _larger_in_rows(table, rows, limits[1, :, place], strictly=False)
-    return above[row, nth], reached[row, nth]
-
-
-def _larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
-    """How many of each of the ``rows`` (r,) of ``table`` (b, G) are above ``threshold`` (r,), or at least that."""
-    if table.device.type != "cpu":
-        some = table[rows]
-        return (some > threshold[:, None] if strictly else some >= threshold[:, None]).sum(dim=1)
-    compare = np.greater if strictly else np.greater_equal
-    numbers, flags = table.numpy(), np.empty(table.shape[1], dtype=bool)
-    counts = np.empty(len(rows), dtype=np.int64)
-    for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
-        counts[place] = np.count_nonzero(compare(numbers[row], limit, out=flags))  # torch is ten times slower at it
-    return torch.from_numpy(counts)
-
-
-def _in_some_band(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Columns of ``scores`` (G,) that are within one of the bands ``low`` (p,) to ``high`` (p,)."""
-    begun = torch.searchsorted(low.sort().values, scores, right=True)
-    over = torch.searchsorted(high.sort().values, scores)
-    return (begun > over).nonzero()[:, 0]
 
 
 def _wrong_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

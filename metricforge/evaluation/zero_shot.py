@@ -60,8 +60,17 @@ class ZeroShot(Evaluator):
         self.tree = read_class_tree(tree)
 
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        rank = self._rank_of_own_class(context, _task(context))  # (q,)
-        return {f"zero_shot@{k}": float((rank <= k).mean()) for k in self.ks}
+        asked = _task(context).asked  # (Q,)
+        return {name: float(reached[asked].mean()) for name, reached in context.per_query(self).items()}
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        task = _task(context)
+        rank = np.full(len(context.queries), len(task.unseen) + 1)  # (Q,)
+        rank[task.asked] = self._rank_of_own_class(context, task)
+        return {f"zero_shot@{k}": task.asked & (rank <= k) for k in self.ks}
+
+    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        return dict.fromkeys((f"zero_shot@{k}" for k in self.ks), _task(context).asked)
 
     def counts(self, context: EvaluationContext) -> dict[str, int]:
         task = _task(context)
@@ -78,17 +87,18 @@ class ZeroShot(Evaluator):
     def _rank_of_own_class(self, context: EvaluationContext, task: _Task) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The place (q,) of the class of each query asked among the unseen ones, from 1 on, ties to smaller labels."""
         similarity, device = context.similarity, context.device
-        vectors = vectors_to_average(context.gallery.embeddings, similarity, device)  # (G, D')
         of_image = np.searchsorted(task.seen, context.gallery.labels)
-        sizes = torch.from_numpy(np.bincount(of_image)).to(vectors)[:, None]  # (S, 1)
-        means = self._estimated_means(context, task, sums_of_classes(vectors, of_image, len(task.seen)) / sizes)
-        queries = vectors_to_average(context.queries.embeddings[task.asked], similarity, device)  # (q, D')
+        sums = sums_of_classes(context.gallery.embeddings, of_image, len(task.seen), similarity, device)  # (S, D')
+        sizes = torch.from_numpy(np.bincount(of_image)).to(sums)[:, None]  # (S, 1)
+        means = self._estimated_means(context, task, sums / sizes)  # (U, D')
+        asked = task.asked.nonzero()[0]  # (q,)
         own = torch.from_numpy(np.searchsorted(task.unseen, context.queries.labels[task.asked])).to(device)  # (q,)
         number = torch.arange(len(means), device=device)  # (U,)
         ranks = []
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
+        for start in range(0, len(asked), QUERIES_AT_ONCE):
             block = slice(start, start + QUERIES_AT_ONCE)
-            scores = similarity.pairwise(queries[block], means)  # (b, U)
+            queries = vectors_to_average(context.queries.embeddings[asked[block]], similarity, device)  # (b, D')
+            scores = similarity.pairwise(queries, means)  # (b, U)
             reached = scores.gather(1, own[block, None])  # (b, 1)
             before = number < own[block, None]
             nearer = (scores > reached + TIE) | ((scores >= reached - TIE) & before)  # (b, U)

@@ -11,7 +11,7 @@ from metricforge.functional.distances import (
     pairwise_squared_distances,
     safe_sqrt,
 )
-from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
+from metricforge.functional.embedding_checks import check_at_least, check_batch, check_count, check_tuples
 from metricforge.functional.pair_masks import has_positive_and_negative, negative_mask, positive_mask, positive_pairs
 from metricforge.functional.row_choice import least_alike, most_alike, random_choice
 
@@ -21,6 +21,7 @@ __all__ = [
     "all_triplets",
     "check_at_least",
     "check_batch",
+    "check_count",
     "check_packable",
     "check_tuples",
     "has_positive_and_negative",

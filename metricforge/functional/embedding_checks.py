@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,12 @@ def check_at_least(name: str, value: float, lowest: float, *, open_end: bool = F
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (value > lowest if open_end else value >= lowest) or value == float("inf"):
         raise ValueError(f"{name} must be a number {'>' if open_end else '>='} {lowest}, got {value!r}")
+
+
+def check_count(name: str, value: int, lowest: int = 1) -> None:
+    """Raises ValueError unless ``value`` is a whole number >= ``lowest``, numpy's included, 2.0 and True not."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+        raise ValueError(f"{name} must be a whole number >= {lowest}, got {value!r}")
 
 
 def check_tuples(tuples: Tuples | None, accepts: tuple[type, ...]) -> None:

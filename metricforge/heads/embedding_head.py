@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metricforge.functional.distances import in_float32, l2_normalize
+from metricforge.functional.embedding_checks import check_at_least, check_count
 from metricforge.registry import HEADS
 
 
@@ -25,7 +26,7 @@ class EmbeddingHead(nn.Module):
         dropout: probability in 0..1 (1 excluded) that training drops a feature.
 
     Raises:
-        ValueError: for a size below 1, a probability outside 0..1, or a bias without a linear layer.
+        ValueError: for a size below 1 or not whole, a probability outside 0..1, or a bias without a linear layer.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class EmbeddingHead(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("feature_dim", feature_dim), ("dim", dim)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not 0 <= dropout < 1:
+            if value is not None:
+                check_count(name, value)
+        check_at_least("dropout", dropout, 0)
+        if dropout >= 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         if bias and dim is None:
             raise ValueError("bias=True needs a linear layer, and dim=None has none; give dim, or leave bias out")

@@ -43,7 +43,7 @@ class BinomialDevianceLoss(Loss):
     def __init__(self, alpha: float = 2.0, beta: float = 0.5, negative_cost: float = 25.0) -> None:
         super().__init__()
         check_at_least("alpha", alpha, 0, open_end=True)
-        if not -1 < beta < 1:
+        if not isinstance(beta, (int, float)) or not -1 < beta < 1:
             raise ValueError(f"beta must be a cosine, above -1 and below 1, got {beta!r}")
         check_at_least("negative_cost", negative_cost, 0, open_end=True)
         self.alpha = alpha

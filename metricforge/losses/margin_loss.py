@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metricforge.functional.distances import pairwise_distances
-from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
+from metricforge.functional.embedding_checks import check_at_least, check_batch, check_count, check_tuples
 from metricforge.functional.pair_masks import has_positive_and_negative, negative_mask, positive_mask
 from metricforge.interfaces import Loss, Similarity
 from metricforge.registry import LOSSES
@@ -79,7 +79,7 @@ class MarginLoss(Loss):
                 raise ValueError(
                     'boundary="per_class" needs num_classes; give the number of classes of the training set'
                 )
-            check_at_least("num_classes", num_classes, 1)
+            check_count("num_classes", num_classes)
             starts = starts.repeat(num_classes)  # (C,)
         self.margin = margin
         self.boundary = boundary

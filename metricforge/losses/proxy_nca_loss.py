@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from metricforge.functional.distances import in_float32, pairwise_cosine
-from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
+from metricforge.functional.embedding_checks import check_at_least, check_batch, check_count, check_tuples
 from metricforge.interfaces import Loss, Similarity
 from metricforge.registry import LOSSES
 from metricforge.structures import LossOutput, Tuples
@@ -45,8 +45,8 @@ class ProxyNCALoss(Loss):
 
     def __init__(self, num_classes: int, dim: int, scale: float = 1.0, include_positive: bool = False) -> None:
         super().__init__()
-        check_at_least("num_classes", num_classes, 2)
-        check_at_least("dim", dim, 1)
+        check_count("num_classes", num_classes, 2)
+        check_count("dim", dim)
         check_at_least("scale", scale, 0, open_end=True)
         self.num_classes = num_classes
         self.dim = dim

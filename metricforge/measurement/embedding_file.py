@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from metricforge.errors import EmbeddingsError
+from metricforge.measurement.npz_member import read_npz_member
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 
 NEEDED = ("embeddings", "labels")
@@ -23,9 +25,12 @@ HINT = (
 def read_embedding_file(path: Path | str) -> TaggedEmbeddings:
     """The arrays, or the columns, ``embeddings``, ``labels`` and optionally ``ids`` of a .npz or .parquet file.
 
-    A Parquet file has one row an image and a list of D numbers in ``embeddings``. Nothing in a file is executed.
+    A Parquet file has one row an image and a list of D numbers in ``embeddings``, and is read whole. What
+    ``numpy.savez`` wrote stays in its file, memory-mapped, so that it may be larger than memory; the file must not
+    change as long as it is used. Nothing in a file is executed.
 
     Raises:
+        DiskSpaceError: if a large compressed file finds no room for what is in it.
         EmbeddingsError: for a file that is absent, another kind of file, a missing column, or what
             ``TaggedEmbeddings`` refuses.
     """
@@ -46,13 +51,18 @@ def _refuse_missing(path: Path, present: list[str]) -> None:
 
 def _npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            _refuse_missing(path, list(arrays.files))
-            return {name: arrays[name] for name in (*NEEDED, "ids") if name in arrays.files}
+        with zipfile.ZipFile(path) as archive:
+            members = {Path(name).stem: name for name in archive.namelist() if name.endswith(".npy")}
+            _refuse_missing(path, list(members))
+            arrays = {name: read_npz_member(path, archive, members[name]) for name in NEEDED}
+            if "ids" in members:
+                arrays["ids"] = read_npz_member(path, archive, members["ids"])
     except EmbeddingsError:
         raise
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as fault:
+    # RuntimeError: encrypted, or compressed in a way that is not known here
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as fault:
         raise EmbeddingsError(f"{path} cannot be read ({fault}); {HINT}") from fault
+    return arrays
 
 
 def _parquet(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import (
     EvaluationContext,
+    FittingSet,
     QueryScores,
     ScoresInSpace,
     collect_query_scores,
@@ -22,14 +23,22 @@ from metricforge.evaluation import (
 )
 from metricforge.evaluation.clusterings import AffinityPropagation, KMeans
 from metricforge.evaluation.context import Progress, no_progress
-from metricforge.interfaces import Clustering, Similarity
+from metricforge.interfaces import Clustering, Evaluator, Similarity
+from metricforge.large_arrays import array_beside, row_blocks
 from metricforge.measurement.score_names import build_evaluators
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
-SIMILARITIES = {"cosine": CosineSimilarity, "euclidean": EuclideanSimilarity, "hamming": HammingSimilarity}
+Named = TypeVar("Named")
+
+SIMILARITIES: dict[str, Callable[[], Similarity]] = {
+    "cosine": CosineSimilarity,
+    "euclidean": EuclideanSimilarity,
+    "hamming": HammingSimilarity,
+}
 CLUSTERINGS: dict[str, Callable[[], Clustering]] = {"k-means": KMeans, "affinity": AffinityPropagation}
+VALUES_AT_ONCE = 2**16
 DEFAULT_SCORES = ("recall@1", "map@r", "r_precision", "nmi")
 
 
@@ -38,12 +47,14 @@ class Measurement:
     """``scores`` in the order asked for, the ``protocol`` they were measured by, and the ``context`` of both.
 
     ``queries`` is what each query scored, under the ids it came with; None where no score is a mean over queries.
+    ``space_bytes`` is what a vector takes in each of the smaller spaces, by their names.
     """
 
     scores: dict[str, float]
     protocol: dict[str, object]
     context: EvaluationContext
     queries: QueryScores | None
+    space_bytes: Mapping[str, int]
 
 
 def evaluate_embeddings(
@@ -58,6 +69,7 @@ def evaluate_embeddings(
     tree: str | Path | None = None,
     spaces: Sequence[str] = (),
     nearest: bool = False,
+    fit_spaces: TaggedEmbeddings | None = None,
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -79,33 +91,19 @@ def evaluate_embeddings(
         spaces: smaller spaces to score in besides, such as ``["pca:64", "first:64+int8"]``; scores are then named
             ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
         nearest: whether ``queries`` tells the class of each query's nearest image too, which is one more search.
+        fit_spaces: what ``spaces`` are fitted on, such as the training set; None: the gallery, or the one set.
 
     Raises:
         EmbeddingsError: for an unknown score, similarity, clustering or space, a tree that cannot be read, sets of
             different kinds or dimensions, a K beyond the gallery, or no query with a match.
     """
-    if len(set(spaces)) != len(spaces):
-        raise EmbeddingsError(f"spaces must be distinct, got {', '.join(spaces)}")
-    try:
-        evaluators = build_evaluators(scores, tree)
-        evaluators += [ScoresInSpace(space, build_evaluators(scores, tree)) for space in spaces]
-    except ValueError as fault:
-        raise EmbeddingsError(str(fault)) from fault
-    if isinstance(clustering, str):
-        if clustering not in CLUSTERINGS:
-            raise EmbeddingsError(f'clustering must be one of {", ".join(CLUSTERINGS)}, got "{clustering}"')
-        clustering = CLUSTERINGS[clustering]()
-    if isinstance(similarity, str):
-        if similarity not in SIMILARITIES:
-            raise EmbeddingsError(f'similarity must be one of {", ".join(SIMILARITIES)}, got "{similarity}"')
-        similarity = SIMILARITIES[similarity]()
+    evaluators = _evaluators(scores, tree, spaces, fit_spaces)
+    chosen_clustering = _named(clustering, CLUSTERINGS, "clustering")
+    chosen_similarity = _named(similarity, SIMILARITIES, "similarity")
     sets = [queries] if gallery is None else [queries, gallery]
     labels, class_names = _numbered([one.labels for one in sets], "labels")
     share_ids = gallery is not None and queries.ids is not None and gallery.ids is not None
-    if share_ids:
-        ids, _ = _numbered([one.ids for one in sets if one.ids is not None], "ids")
-    else:
-        ids = [np.arange(len(one)) for one in sets]
+    ids = _numbered([one.ids for one in sets if one.ids is not None], "ids")[0] if share_ids else [None] * len(sets)
     try:
         embedded = [
             EmbeddingSet(_floats(one.embeddings), its_labels, its_ids, class_names)
@@ -113,13 +111,13 @@ def evaluate_embeddings(
         ]
         context = EvaluationContext(
             embedded[0],
-            similarity,
+            chosen_similarity,
             None if gallery is None else embedded[1],
             seed,
             device,
             shared_ids=share_ids,
             progress=progress,
-            clustering=clustering,
+            clustering=chosen_clustering,
         )
         found = evaluate(context, evaluators)
     except ValueError as fault:
@@ -131,11 +129,48 @@ def evaluate_embeddings(
     }
     by_query = collect_query_scores(context, evaluators, queries.ids, nearest=nearest)
     names = [*scores, *(f"{space}/{name}" for space in spaces for name in scores)]
-    return Measurement({name: found[name] for name in names}, protocol, context, by_query)
+    space_bytes = {
+        each.name: each.ranking(context).bytes_per_vector for each in evaluators if isinstance(each, ScoresInSpace)
+    }
+    return Measurement({name: found[name] for name in names}, protocol, context, by_query, space_bytes)
+
+
+def _evaluators(
+    scores: Sequence[str], tree: str | Path | None, spaces: Sequence[str], fit_spaces: TaggedEmbeddings | None
+) -> list[Evaluator]:
+    if len(set(spaces)) != len(spaces):
+        raise EmbeddingsError(f"spaces must be distinct, got {', '.join(spaces)}")
+    if fit_spaces is not None and not spaces:
+        raise EmbeddingsError(
+            f"fit_spaces is what smaller spaces are fitted on, got {fit_spaces.source} and no space; name some, such "
+            "as pca:64, or leave it out"
+        )
+    fit_on = None
+    if fit_spaces is not None:
+        fit_on = FittingSet(fit_spaces.embeddings, fit_spaces.source, _fingerprint([fit_spaces]))
+    try:
+        evaluators = build_evaluators(scores, tree)
+        return evaluators + [ScoresInSpace(space, build_evaluators(scores, tree), fit_on) for space in spaces]
+    except ValueError as fault:
+        raise EmbeddingsError(str(fault)) from fault
+
+
+def _named(value: str | Named, known: Mapping[str, Callable[[], Named]], argument: str) -> Named:
+    if not isinstance(value, str):
+        return value
+    if value not in known:
+        raise EmbeddingsError(f'{argument} must be one of {", ".join(known)}, got "{value}"')
+    return known[value]()
 
 
 def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return embeddings if np.issubdtype(embeddings.dtype, np.floating) else embeddings.astype(np.float32)
+    """Whole numbers as float32, floats as they are."""
+    if np.issubdtype(embeddings.dtype, np.floating):
+        return embeddings
+    floats = array_beside(embeddings, embeddings.shape, np.float32)
+    for place, block in row_blocks(embeddings, VALUES_AT_ONCE):
+        floats[place] = block
+    return floats
 
 
 def _numbered(
@@ -157,5 +192,7 @@ def _fingerprint(sets: Sequence[TaggedEmbeddings]) -> str:
     digest = hashlib.sha256()
     for one in sets:
         for column in (one.labels, np.arange(len(one)) if one.ids is None else one.ids):
-            digest.update("\0".join(str(value) for value in column.tolist()).encode() + b"\1")
+            for place, block in row_blocks(column, VALUES_AT_ONCE):
+                digest.update((("\0" if place.start else "") + "\0".join(map(str, block.tolist()))).encode())
+            digest.update(b"\1")
     return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metricforge.errors import EmbeddingsError
+from metricforge.large_arrays import finite_rows
 
 SHOWN = 5
 
@@ -46,7 +47,7 @@ class TaggedEmbeddings:
             if not (np.issubdtype(column.dtype, np.integer) or column.dtype.kind == "U"):
                 raise EmbeddingsError(f"{self.source}: {name} must be whole numbers or text, got {column.dtype}")
         names = np.arange(shape[0]) if self.ids is None else self.ids
-        finite = np.isfinite(self.embeddings).all(axis=1)  # (N,)
+        finite = finite_rows(self.embeddings)  # (N,)
         if not finite.all():
             raise EmbeddingsError(
                 f"{self.source}: {int((~finite).sum()):,} of {shape[0]:,} embeddings are not finite (the first ids: "

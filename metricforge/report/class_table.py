@@ -34,7 +34,7 @@ def print_worst_classes(console: Console, queries: QueryScores, score: str, coun
         label = int(scores.labels[place])
         cells = [
             Text(queries.class_name(label)),
-            Text(f"{scores.queries[place]:,}"),
+            Text(f"{scores.counted[score][place]:,}"),
             Text(f"{100 * scores.values[score][place]:.1f}"),
         ]
         if taken_for:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
+from metricforge.functional.embedding_checks import check_count
+
 
 class BatchSampler(Sampler[list[int]], ABC):
     """Yields lists of image indices, one list a batch, for ``DataLoader(batch_sampler=...)``.
@@ -25,8 +27,8 @@ class BatchSampler(Sampler[list[int]], ABC):
         world_size: number of processes.
 
     Raises:
-        ValueError: for empty labels, a negative seed, a rank outside the world, or a batch size that the processes
-            cannot share evenly.
+        ValueError: for labels that are empty or no integers, a batch size below 1 or not whole, a negative seed, a rank
+            outside the world, or a batch size that the processes cannot share evenly.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class BatchSampler(Sampler[list[int]], ABC):
         world_size: int = 1,
     ) -> None:
         super().__init__()
-        self.labels: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(labels, dtype=np.int64)  # (N,)
-        if self.labels.ndim != 1 or len(self.labels) == 0:
-            raise ValueError(f"labels must be one integer for each of at least one image, got {self.labels.shape}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        given = np.asarray(labels)  # (N,)
+        if given.ndim != 1 or len(given) == 0 or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(
+                f"labels must be one integer for each of at least one image, got {given.dtype} of shape {given.shape}; "
+                "number the classes, for example by np.unique(labels, return_inverse=True)[1]"
+            )
+        self.labels: np.ndarray[Any, np.dtype[np.int64]] = given.astype(np.int64, copy=False)  # (N,)
+        check_count("batch_size", batch_size)
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         if not 0 <= rank < world_size:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metricforge.functional.embedding_checks import check_count
 from metricforge.registry import SAMPLERS
 from metricforge.samplers.batch_sampler import BatchSampler
 from metricforge.samplers.shuffled_stream import ShuffledStream
@@ -33,8 +34,8 @@ class ClassBalancedBatchSampler(BatchSampler):
         seed: see BatchSampler, as for the arguments that follow.
 
     Raises:
-        ValueError: for a count below 1, more classes in a batch than there are, or a number of classes that the
-            processes cannot share evenly; and see BatchSampler.
+        ValueError: for a count below 1 or not whole, more classes in a batch than there are, or a number of classes
+            that the processes cannot share evenly; and see BatchSampler.
     """
 
     def __init__(
@@ -53,11 +54,11 @@ class ClassBalancedBatchSampler(BatchSampler):
         counts = {
             "classes_per_batch": classes_per_batch,
             "samples_per_class": samples_per_class,
-            "batches_per_epoch": batches_per_epoch,
         }
+        if batches_per_epoch is not None:
+            counts["batches_per_epoch"] = batches_per_epoch
         for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+            check_count(name, count)
         if world_size > 0 and classes_per_batch % world_size:
             raise ValueError(
                 f"classes_per_batch ({classes_per_batch}) must be a multiple of world_size ({world_size}), because "

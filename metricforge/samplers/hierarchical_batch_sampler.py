@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metricforge.functional.embedding_checks import check_count
 from metricforge.registry import SAMPLERS
 from metricforge.samplers.batch_sampler import BatchSampler
 from metricforge.samplers.shuffled_stream import ShuffledStream
@@ -32,8 +33,8 @@ class HierarchicalBatchSampler(BatchSampler):
         seed: see BatchSampler, as for the arguments that follow.
 
     Raises:
-        ValueError: if there are no groups, for a count below 1, more groups in a batch than there are, or a number of
-            groups that the processes cannot share evenly; and see BatchSampler.
+        ValueError: if there are no groups, for a count below 1 or not whole, more groups in a batch than there are, or
+            a number of groups that the processes cannot share evenly; and see BatchSampler.
     """
 
     def __init__(
@@ -53,11 +54,11 @@ class HierarchicalBatchSampler(BatchSampler):
             "groups_per_batch": groups_per_batch,
             "classes_per_group": classes_per_group,
             "samples_per_class": samples_per_class,
-            "batches_per_epoch": batches_per_epoch,
         }
+        if batches_per_epoch is not None:
+            counts["batches_per_epoch"] = batches_per_epoch
         for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+            check_count(name, count)
         if groups is None:
             raise ValueError(
                 "groups: the data set has none above its classes; name a table's group column "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from metricforge.functional.binary_codes import check_packable, pairwise_hamming_distances
-from metricforge.functional.embedding_checks import check_at_least
+from metricforge.functional.embedding_checks import check_count
 from metricforge.interfaces import Similarity
 from metricforge.registry import SIMILARITIES
 
@@ -30,7 +30,7 @@ class HammingSimilarity(Similarity):
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         if dim is not None:
-            check_at_least("dim", dim, 1)
+            check_count("dim", dim)
             check_packable(dim)
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
     - ``evaluate`` gives finite floats under names that are not empty, and leaves the embedding set alone;
     - the same images give the same scores, and what the classes are called (0, 1, ... or 7, 12, ...) changes nothing;
     - it works where queries search themselves and where they search a gallery;
-    - ``per_query`` gives values whose means over the queries with a match are its scores of these names;
+    - ``per_query`` gives values whose means over the queries with a match, or those that ``counted_queries`` names, are
+      its scores of these names;
     - ``neighbours_needed`` is a whole number >= 0;
     - ``protocol`` can be written as JSON.
 
@@ -79,10 +80,16 @@ def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -
             require(isinstance(key, str) and key.strip() != "", f"{key!r} is not a name")
             require(isinstance(value, float) and math.isfinite(value), f"{key} is {value!r}")
     with clause(evaluator, f"the means of per_query are its scores ({name})"):
+        counted = evaluator.counted_queries(context)
         for key, values in evaluator.per_query(context).items():
             require(key in scores, f'per_query has "{key}", evaluate has {", ".join(scores)}')
             require(values.shape == (images,), f"{key} must have a value for each query, got shape {values.shape}")
-            mean = context.mean_over_queries(values)
+            if key in counted:
+                mask = counted[key]
+                require(mask.shape == (images,) and mask.dtype == bool, f"counted_queries of {key} must be (Q,) bool")
+                mean = float(values[mask].mean())
+            else:
+                mean = context.mean_over_queries(values)
             require(math.isclose(mean, scores[key], rel_tol=1e-6, abs_tol=1e-9), f"{key} is {scores[key]}, not {mean}")
     with clause(evaluator, f"it leaves the embedding set alone ({name})"):
         same = (context.queries.embeddings == embeddings).all() and (context.queries.labels == labels).all()

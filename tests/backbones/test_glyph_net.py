@@ -41,5 +41,5 @@ def test_it_learns_to_tell_two_strokes_apart():
 
 @pytest.mark.parametrize("name", ["width", "feature_dim"])
 def test_sizes_below_1_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1, got 0"):
         GlyphNet(**{name: 0})

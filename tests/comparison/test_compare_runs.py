@@ -208,3 +208,30 @@ def test_as_json_it_holds_every_figure(tmp_path):
     }
     assert content["withheld"] == {"nmi": [{"setting": "clustering.seed", "values": [0, 1]}]}
     assert math.isclose(content["level"], 0.95)
+
+
+def test_a_score_of_other_queries_than_those_with_a_match_is_resampled_over_the_classes_of_these(tmp_path):
+    mask = np.array([True, True, False, True, False, True, False, True, False, False])  # 2 of class 0, 1 of 1, 2 and 3
+    runs = []
+    for name, reached in (("a", [1, 0, 0, 1, 0, 0, 0, 0, 0, 0]), ("b", [1, 1, 0, 0, 0, 1, 0, 0, 0, 0])):
+        values = {"recall@1": np.array(FIRST, dtype=bool), "zero_shot@1": np.array(reached, dtype=bool)}
+        of_queries = QueryScores(np.arange(10), LABELS, HAS_MATCH, values, counted={"zero_shot@1": mask})
+        evaluators = [*PROTOCOL["evaluators"], {"type": "ZeroShot", "scores": ["zero_shot@1"], "ks": [1]}]
+        scores = {score: of_queries.mean(score) for score in values}
+        write_scores(tmp_path / name / "scores.json", scores, PROTOCOL | {"evaluators": evaluators}, of_queries)
+        runs.append(tmp_path / name)
+    found = compare_runs(runs, resamples=200, level=0.8, seed=3)
+    sizes, firsts, seconds = (2, 1, 1, 1), (1, 1, 0, 0), (2, 0, 1, 0)
+    means, differences = [], []
+    for draw in np.random.default_rng(3).integers(0, 4, (200, 4)).tolist():
+        count = sum(sizes[one] for one in draw)
+        means.append(sum(firsts[one] for one in draw) / count)
+        differences.append(sum(seconds[one] - firsts[one] for one in draw) / count)
+    assert standing(found, "zero_shot@1", 0).score == pytest.approx(2 / 5)
+    assert standing(found, "zero_shot@1", 0).interval == pytest.approx(np.quantile(means, [0.1, 0.9]))
+    difference = standing(found, "zero_shot@1", 1).difference
+    assert difference.value == pytest.approx(1 / 5)
+    assert difference.interval == pytest.approx(np.quantile(differences, [0.1, 0.9]))
+    assert (found.queries, found.classes) == (10, 4)  # nine have a match, and the tenth counts for zero-shot
+    alone = compare_runs([tmp_path / "a"], ["recall@1"], resamples=200, level=0.8, seed=3)
+    assert standing(alone, "recall@1", 0).interval == pytest.approx(standing(found, "recall@1", 0).interval)

@@ -42,3 +42,13 @@ def test_queries_that_are_fewer_others_of_other_classes_or_matches_are_not_the_s
     assert on_the_same_queries(replace(FIRST, labels=np.array([0, 1, 1, 1])), FIRST) is None
     assert on_the_same_queries(replace(FIRST, class_names=("ape", "cat")), FIRST) is None
     assert on_the_same_queries(replace(FIRST, has_match=np.ones(4, dtype=bool)), FIRST) is None
+
+
+def test_queries_that_count_for_a_score_go_along_and_must_be_the_same():
+    counted = replace(FIRST, counted={"map@r": np.array([True, False, False, True])})
+    other = replace(FIRST, counted={"map@r": np.array([True, True, False, True])})
+    order = [2, 0, 3, 1]
+    moved = replace(in_order(counted, order), counted={"map@r": counted.counted["map@r"][order]})
+    assert on_the_same_queries(moved, counted).counted["map@r"].tolist() == [True, False, False, True]
+    assert on_the_same_queries(other, counted) is None
+    assert on_the_same_queries(counted, FIRST) is not None  # FIRST has no such score of its own

@@ -28,6 +28,16 @@ def test_each_class_has_the_mean_of_its_queries_with_a_match():
     assert found.values["map@r"][:3].tolist() == pytest.approx([0.35, 0.1, 0.6])
 
 
+def test_a_score_of_other_queries_than_those_with_a_match_is_the_mean_of_these():
+    counted = {"map@r": np.array([False, True, False, False, False, True, False])}
+    found = class_scores(queries(counted=counted))
+    assert found.counted["map@r"].tolist() == [0, 1, 0, 1]  # classes 2, 5, 7, 9
+    assert found.counted["recall@1"].tolist() == found.queries.tolist()
+    assert found.values["map@r"][[1, 3]].tolist() == pytest.approx([0.1, 0.5])
+    assert np.isnan(found.values["map@r"][[0, 2]]).all()
+    assert found.labels[found.worst("map@r")].tolist() == [5, 9]
+
+
 def test_the_worst_come_first_larger_classes_before_smaller_and_unscored_ones_never():
     found = class_scores(queries())
     assert found.labels[found.worst("recall@1")].tolist() == [7, 5, 2]

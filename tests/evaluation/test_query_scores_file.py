@@ -16,7 +16,8 @@ def of(queries: int, classes: int, names: tuple[str, ...] | None = None, ids=Non
     labels = np.sort(generator.integers(0, classes, queries))
     ids = np.arange(queries) if ids is None else ids
     nearest = {"": generator.integers(0, classes, queries), "binary": generator.integers(0, classes, queries)}
-    return QueryScores(ids, labels, generator.random(queries) < 0.9, values, nearest, names)
+    has_match, counted = generator.random((2, queries)) < 0.9
+    return QueryScores(ids, labels, has_match, values, nearest, names, {"recall@10": counted})
 
 
 @pytest.mark.parametrize(("names", "ids"), [(None, None), (("ápe", "bee"), np.array(list("abcdefghij")))])
@@ -26,7 +27,7 @@ def test_what_is_written_reads_back(tmp_path, names, ids):
     read = read_query_scores(path)
     for name in ("ids", "labels", "has_match"):
         assert getattr(read, name).tolist() == getattr(written, name).tolist()
-    for column in ("values", "nearest"):
+    for column in ("values", "nearest", "counted"):
         ours, theirs = getattr(read, column), getattr(written, column)
         assert list(ours) == list(theirs)
         for name in theirs:

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from metricforge.errors import ConfigError
 from metricforge.evaluation import (
+    MRR,
     EvaluationContext,
     MAPAtR,
+    MeanAveragePrecision,
+    PrecisionAtK,
     RecallAtK,
     ReRanked,
+    RPrecision,
     Verification,
     describe_protocol,
     evaluate,
@@ -120,9 +124,13 @@ def test_the_values_of_queries_average_to_the_scores_and_cost_no_second_search(i
     monkeypatch.setattr(searching, "search_neighbours", None)
     monkeypatch.setattr(FirstNumber, "score_lists", None)
     values = reranked.per_query(context)
-    assert list(values) == ["reranked/recall@1", "reranked/recall@2", "reranked/map@r"]  # agreement is of all queries
+    assert values.keys() == scores.keys()
+    counted = reranked.counted_queries(context)
+    assert list(counted) == ["reranked/agreement@1", "reranked/agreement@10"]  # of all queries
     for name, column in values.items():
-        assert column[context.matches > 0].mean() == pytest.approx(scores[name])
+        mask = counted.get(name, context.matches > 0)
+        assert column[mask].mean() == pytest.approx(scores[name])
+        assert name not in counted or mask.all()
 
 
 def test_what_its_evaluators_count_is_in_the_protocol(images):
@@ -203,6 +211,27 @@ def test_a_config_builds_it_with_all_its_parts_and_a_fault_inside_has_the_whole_
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ReRanked(**dict(similarity=EuclideanSimilarity(), evaluators=[RecallAtK()]) | arguments)
+
+
+def test_a_k_of_the_whole_gallery_reads_what_is_behind_the_shortlist(images):
+    context = EvaluationContext(images, FirstNumber())
+    one_class = EvaluationContext(EmbeddingSet(images.embeddings, np.zeros(60, dtype=np.int64)), FirstNumber())
+    found = evaluate(context, [euclidean([RecallAtK((59,)), PrecisionAtK((59,))], shortlist=5, agreement=[59])])
+    answerable = context.matches > 0
+    assert found["reranked/recall@59"] == found["reranked/agreement@59"] == 1.0
+    assert found["reranked/precision@59"] == pytest.approx(context.matches[answerable].mean() / 59)
+    scores = evaluate(one_class, [euclidean([MAPAtR(), RPrecision()], shortlist=5, agreement=[])])
+    assert scores == {"reranked/map@r": 1.0, "reranked/r_precision": 1.0}  # R is the whole gallery
+
+
+def test_scores_of_whole_rankings_want_a_shortlist_of_the_whole_gallery(images):
+    context = EvaluationContext(images, FirstNumber())
+    both = [MeanAveragePrecision(), MRR()]
+    with pytest.raises(ValueError, match=r"MeanAveragePrecision and MRR read .* all 59 .* a shortlist of 58"):
+        evaluate(context, [euclidean(both, shortlist=58, agreement=[])])
+    assert evaluate(context, [euclidean(both, shortlist=59, agreement=[])]) == {
+        f"reranked/{name}": value for name, value in evaluate(context, both).items()
+    }
 
 
 @pytest.mark.parametrize("reranked", [euclidean([RecallAtK((60,))]), euclidean(agreement=[60])])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -154,6 +155,36 @@ def test_the_block_size_changes_no_rank(make, begins_in_half, monkeypatch):
             for scores_at_once in (1, 13 * IMAGES):
                 context = EvaluationContext(images, similarity, scores_at_once=scores_at_once)
                 _assert_as_deep_as_asked(_found(context, depth), expected, depth)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_blocks_side_by_side_change_no_rank(begins_in_half):
+    generator = np.random.default_rng(1)
+    embeddings = _closer_than_bfloat16_can_tell(generator).astype(np.float32)
+    images = EmbeddingSet(embeddings, generator.integers(0, 30, IMAGES))
+    for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
+        for depth in (Depth(first=18, up_to_r=True), Depth(every=10**6)):
+            context = EvaluationContext(images, similarity, scores_at_once=24 * IMAGES)  # 8 queries a block and thread
+            threads = set()
+
+            def ranks_of_block(*arguments, threads=threads, count=WrongAbove.count):
+                threads.add(threading.get_ident())
+                return count(*arguments)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(WrongAbove, "count", ranks_of_block)
+                found = _found(context, depth)
+            assert len(threads) > 1
+            assert threading.get_ident() not in threads
+            _assert_as_deep_as_asked(found, _brute_force(context), depth)
 
 
 def test_a_processor_whose_products_break_the_bound_is_noticed(monkeypatch):

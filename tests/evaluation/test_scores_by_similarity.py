@@ -76,7 +76,7 @@ def test_the_protocol_says_bytes_a_vector_of_both(images):
             "name": "binary",
             "similarity": "HammingSimilarity",
             "evaluators": [{"type": "RecallAtK", "ks": [1, 2]}],
-            "bytes_per_vector": 2,
+            "counts": {"bytes_per_vector": 2},
         }
     ]
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from metricforge.evaluation import EvaluationContext, RecallAtK, ScoresInSpace, describe_protocol, evaluate
+from metricforge.evaluation import (
+    EvaluationContext,
+    FittingSet,
+    RecallAtK,
+    ScoresInSpace,
+    describe_protocol,
+    evaluate,
+)
 from metricforge.evaluation.space import Space
 from metricforge.interfaces import Similarity
 from metricforge.registry import EVALUATORS
@@ -105,7 +112,7 @@ def test_another_space_is_refused_with_those_there_are(space):
     ("space", "message"),
     [
         ("first:13", "keeps 13 dimensions, and the embeddings have 12"),
-        ("pca:12", "PCA on 9 gallery images has at most 9"),
+        ("pca:12", "PCA on the 9 images of the gallery has at most 9"),
     ],
 )
 def test_more_dimensions_than_there_are_are_refused(images, gallery, space, message):
@@ -130,3 +137,57 @@ def test_a_similarity_with_weights_is_refused(images):
 def test_a_config_builds_it():
     config = {"type": "ScoresInSpace", "space": "pca:8+int8", "evaluators": [{"type": "RecallAtK", "ks": [1]}]}
     assert [step.kind for step in EVALUATORS.build(config).space.steps] == ["pca", "int8"]
+
+
+def fitting_set(images: EmbeddingSet) -> FittingSet:
+    return FittingSet(images.embeddings, "train.npz", "1a2b")
+
+
+@pytest.mark.parametrize("with_gallery", [False, True])
+def test_pca_and_int8_are_fitted_on_the_other_images_that_are_given(images, gallery, with_gallery):
+    train = EmbeddingSet(gallery.embeddings * np.arange(1, 13, dtype=np.float32) + 3, gallery.labels)
+    searched = gallery.embeddings if with_gallery else None
+    found = Space("pca:4+int8", fitting_set(train)).transformed(images.embeddings, searched, seed=0)
+    mean = train.embeddings.mean(axis=0)
+    _, _, directions = np.linalg.svd((train.embeddings - mean).astype(np.float64), full_matrices=False)
+    steps = np.abs((train.embeddings - mean) @ directions[:4].T).max(axis=0) / 127
+    for rows, reduced in zip((images.embeddings, searched), found, strict=True):
+        if rows is None:
+            assert reduced is None
+            continue
+        expected = (rows - mean) @ directions[:4].T  # of either sign
+        inside = np.abs(expected) < 127 * steps
+        assert (np.abs(np.abs(reduced) - np.abs(expected)) <= 0.51 * steps)[inside].all()
+        np.testing.assert_allclose(reduced / steps, np.rint(reduced / steps), atol=0.02)
+
+
+def test_one_space_fitted_on_two_sets_is_two_spaces(images, gallery):
+    context = EvaluationContext(images, CosineSimilarity())
+    on_gallery, on_others = Space("pca:4"), Space("pca:4", fitting_set(gallery))
+    assert context.in_space(on_others) is context.in_space(on_others)
+    first, second = (context.in_space(space).queries.embeddings for space in (on_gallery, on_others))
+    assert not np.allclose(np.abs(first), np.abs(second), atol=0.01)
+
+
+def test_the_protocol_names_what_a_space_is_fitted_on(images, gallery):
+    context = EvaluationContext(images, CosineSimilarity())
+    evaluators = [
+        ScoresInSpace("pca:3", [RecallAtK((1,))]),
+        ScoresInSpace("pca:4", [RecallAtK((1,))], fitting_set(gallery)),
+    ]
+    on_gallery, on_others = describe_protocol(context, evaluators)["evaluators"]
+    assert on_gallery["fitted_on"] == "the gallery"
+    assert on_others["fitted_on"] == "50 other images, fingerprint 1a2b"
+    assert on_others["fitted_on_source"] == "train.npz"
+
+
+def test_a_fitting_set_of_other_dimensions_or_too_few_images_or_of_another_kind_is_refused(images, gallery):
+    context = EvaluationContext(images, CosineSimilarity())
+    narrow = EmbeddingSet(gallery.embeddings[:, :5], gallery.labels)
+    few = gallery.where(np.arange(len(gallery)) < 3)
+    with pytest.raises(ValueError, match=r"fitted on train\.npz, which has 5 dimensions, and the queries have 12"):
+        context.in_space(Space("pca:4", fitting_set(narrow)))
+    with pytest.raises(ValueError, match=r"PCA on the 3 images of train\.npz has at most 3"):
+        context.in_space(Space("pca:4", fitting_set(few)))
+    with pytest.raises(ValueError, match=r"fit_on must be a FittingSet .* --fit-space FILE"):
+        ScoresInSpace("pca:4", [RecallAtK((1,))], "train.npz")

@@ -5,7 +5,7 @@ import pytest
 
 from metricforge import EVALUATORS
 from metricforge.errors import ConfigError
-from metricforge.evaluation import EvaluationContext, ZeroShot
+from metricforge.evaluation import EvaluationContext, ZeroShot, collect_query_scores, evaluate
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
@@ -111,6 +111,25 @@ def test_queries_of_seen_classes_are_left_out_and_counted(tree):
     context = EvaluationContext(mixed, CosineSimilarity(), gallery)
     assert evaluator.evaluate(context) == evaluator.evaluate(alone)
     assert evaluator.counts(context) == {"classes_seen": 5, "classes_unseen": 3, "queries_of_seen_classes": 7}
+
+
+def test_each_query_of_an_unseen_class_has_its_value_and_the_others_do_not_count(tree):
+    queries, gallery = images(spread=2.0)
+    mixed = EmbeddingSet(
+        np.concatenate([gallery.embeddings[:7], queries.embeddings]),
+        np.concatenate([gallery.labels[:7], queries.labels]),
+        class_names=NAMES,
+    )
+    context = EvaluationContext(mixed, EuclideanSimilarity(), gallery)
+    evaluator = ZeroShot(tree, ks=(1, 2))
+    scores = evaluate(context, [evaluator])
+    kept = collect_query_scores(context, [evaluator])
+    ranks = brute_force(queries, gallery, "euclidean", nearest_only=False)
+    for k in (1, 2):
+        name = f"zero_shot@{k}"
+        assert kept.counted_for(name).tolist() == [False] * 7 + [True] * 36
+        assert kept.values[name][7:].tolist() == [rank <= k for rank in ranks]
+        assert kept.mean(name) == pytest.approx(scores[name])
 
 
 def test_one_set_has_no_unseen_class_and_is_refused_with_the_way_out(tree):

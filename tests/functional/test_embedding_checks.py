@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from metricforge.functional import all_pairs, check_at_least, check_batch, check_tuples
+from metricforge.functional import all_pairs, check_at_least, check_batch, check_count, check_tuples
 from metricforge.structures import Pairs, Triplets
 
 LABELS = torch.tensor([0, 1])
@@ -41,6 +42,19 @@ def test_an_open_end_excludes_the_lowest_value_itself():
     check_at_least("margin", 0, 0)
     with pytest.raises(ValueError, match="margin must be a number > 0, got 0"):
         check_at_least("margin", 0, 0, open_end=True)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, 2.5, float("nan"), True, "2", None])
+def test_a_count_that_is_not_whole_or_too_small_is_named(value):
+    with pytest.raises(ValueError, match=f"dim must be a whole number >= 1, got {value!r}"):
+        check_count("dim", value)
+
+
+def test_numpys_integers_are_counts():
+    check_count("dim", np.int64(1))
+    check_count("num_classes", 2, 2)
+    with pytest.raises(ValueError, match="num_classes must be a whole number >= 2, got 1"):
+        check_count("num_classes", 1, 2)
 
 
 def test_tuples_of_a_type_that_is_not_accepted_are_named():

@@ -66,9 +66,11 @@ def test_dropout_acts_in_training_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(dim=0), "dim must be at least 1, got 0"),
-        (dict(feature_dim=0), "feature_dim must be at least 1, got 0"),
+        (dict(dim=0), "dim must be a whole number >= 1, got 0"),
+        (dict(feature_dim=0), "feature_dim must be a whole number >= 1, got 0"),
         (dict(dropout=1.0), "dropout must be at least 0 and below 1, got 1.0"),
+        (dict(dim=2.5), "dim must be a whole number >= 1, got 2.5"),
+        (dict(dropout="a"), "dropout must be a number >= 0, got 'a'"),
         (dict(bias=True), "bias=True needs a linear layer"),
     ],
 )

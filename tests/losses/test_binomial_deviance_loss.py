@@ -120,6 +120,7 @@ def test_a_nan_embedding_is_not_hidden():
 
 def test_wrong_arguments_are_named():
     for arguments, message in (
+        (dict(beta="0.5"), "beta must be a cosine, above -1 and below 1, got '0.5'"),
         (dict(alpha=0), "alpha must be a number > 0, got 0"),
         (dict(negative_cost=-1), "negative_cost must be a number > 0, got -1"),
         (dict(beta=1), "beta must be a cosine, above -1 and below 1, got 1"),

@@ -166,7 +166,7 @@ def test_wrong_arguments_are_named():
         (dict(average="mean"), 'average must be "active"'),
         (dict(nu=0.1, boundary="fixed"), r"nu \(0.1\) has no effect on a fixed boundary"),
         (dict(boundary="per_class"), 'boundary="per_class" needs num_classes'),
-        (dict(boundary="per_class", num_classes=0), "num_classes must be a number >= 1, got 0"),
+        (dict(boundary="per_class", num_classes=0), "num_classes must be a whole number >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             MarginLoss(**arguments)

@@ -101,8 +101,8 @@ def test_a_nan_embedding_is_not_hidden():
 
 def test_wrong_arguments_are_named():
     for arguments, message in (
-        (dict(num_classes=1, dim=2), "num_classes must be a number >= 2, got 1"),
-        (dict(num_classes=2, dim=0), "dim must be a number >= 1, got 0"),
+        (dict(num_classes=1, dim=2), "num_classes must be a whole number >= 2, got 1"),
+        (dict(num_classes=2, dim=0), "dim must be a whole number >= 1, got 0"),
         (dict(num_classes=2, dim=2, scale=0), "scale must be a number > 0, got 0"),
     ):
         with pytest.raises(ValueError, match=message):

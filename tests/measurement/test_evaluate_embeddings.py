@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -224,3 +225,33 @@ def test_the_command_scores_in_smaller_spaces_too_and_names_their_bytes(tmp_path
     assert scores["first:3/recall@1"] == alone["recall@1"]
     assert run("evaluate", file, "--scores", "recall@1", "--space", "pca:2,pca:2") == 1
     assert "spaces must be distinct, got pca:2, pca:2" in capsys.readouterr().err
+
+
+def test_spaces_may_be_fitted_on_a_file_of_its_own_which_compare_tells_apart(tmp_path, capsys):
+    file, train = (
+        blobs(tmp_path / "e.npz", ["ant", "bear"]),
+        blobs(tmp_path / "train.npz", ["cat", "dog", "eel"], seed=1),
+    )
+    (tmp_path / "copy").mkdir()
+    same = shutil.copy(train, tmp_path / "copy" / "renamed.npz")
+    ask = ("evaluate", file, "--scores", "recall@1", "--space", "pca:1")
+    for name, fit in (("own", ()), ("train", ("--fit-space", train)), ("renamed", ("--fit-space", same))):
+        assert run(*ask, *fit, "--json", tmp_path / f"{name}.json") == 0
+    scores = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("own", "train", "renamed")}
+    assert "3" in scores["train"]["protocol"]["evaluators"][1]["fitted_on"]
+    assert scores["train"]["protocol"]["evaluators"][1]["fitted_on_source"] == str(train)
+    # by hand: the first direction of the training file's embeddings alone
+    centred = np.load(train)["embeddings"].astype(np.float64)
+    direction = np.linalg.svd(centred - centred.mean(axis=0))[2][0]
+    along = ((np.load(file)["embeddings"] - centred.mean(axis=0)) @ direction)[:, None].astype(np.float32)
+    expected = evaluate_embeddings(TaggedEmbeddings(along, np.load(file)["labels"]), scores=["recall@1"]).scores
+    assert scores["train"]["scores"]["pca:1/recall@1"] == pytest.approx(expected["recall@1"])
+    capsys.readouterr()
+    assert run("compare", tmp_path / "own.json", tmp_path / "train.json") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "ScoresInSpace.fitted_on: own the gallery, train" in out
+    assert run("compare", tmp_path / "train.json", tmp_path / "renamed.json") == 0
+    assert "fitted_on" not in capsys.readouterr().out
+    assert run("evaluate", file, "--fit-space", train) == 1
+    assert "got" in (error := capsys.readouterr().err)
+    assert "and no space; name some, such as pca:64" in error

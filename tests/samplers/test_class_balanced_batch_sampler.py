@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 
@@ -137,9 +138,16 @@ def test_classes_that_the_processes_cannot_share_are_refused_with_a_way_out():
 
 
 @pytest.mark.parametrize("name", ["classes_per_batch", "samples_per_class", "batches_per_epoch"])
-def test_counts_below_1_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-        batches(**{name: 0})
+@pytest.mark.parametrize("wrong", [0, 2.5, math.nan, "2"])
+def test_counts_below_1_or_not_whole_are_refused(name, wrong):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1, got {wrong!r}"):
+        batches(**{name: wrong})
+
+
+@pytest.mark.parametrize("labels", [[0.5, 0.5, 1.5], [math.nan] * 3, ["cat", "cat", "dog"], [True, False, True]])
+def test_labels_that_are_not_integers_are_refused_with_a_way_out(labels):
+    with pytest.raises(ValueError, match=r"labels must be one integer .* got .* of shape \(3,\); number the classes"):
+        ClassBalancedBatchSampler(labels, classes_per_batch=1, samples_per_class=1)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_the_processes_together_draw_what_one_process_draws_and_each_has_whole_g
         (dict(groups=[1, 2]), r"groups must be one integer for each of the 72 images, got \(2,\)"),
         (dict(groups_per_batch=5), r"groups_per_batch \(5\) is more than the 4 groups there are"),
         (dict(groups_per_batch=3, world_size=2), r"groups_per_batch \(3\) must be a multiple .* try 4"),
-        (dict(classes_per_group=0), "classes_per_group must be at least 1, got 0"),
+        (dict(classes_per_group=0), "classes_per_group must be a whole number >= 1, got 0"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_way_out(arguments, said):

@@ -62,5 +62,5 @@ def test_a_batch_that_the_processes_cannot_share_is_refused_with_a_way_out():
 
 
 def test_an_empty_batch_is_refused():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
         batches(batch_size=0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,6 +86,19 @@ class GivesOtherValues(FirstHit):
         return {"first_hit": ~context.hits(1)[:, 0]}
 
 
+class CountsOtherQueries(FirstHit):
+    def per_query(self, context):
+        return {"first_hit": context.hits(1)[:, 0]}
+
+    def counted_queries(self, context):
+        return {"first_hit": np.arange(len(context.queries)) < 5}
+
+
+class CountsTooFewQueries(CountsOtherQueries):
+    def counted_queries(self, context):
+        return {"first_hit": np.ones(3, dtype=bool)}
+
+
 class GivesTooFewValues(FirstHit):
     def per_query(self, context):
         return {"first_hit": context.hits(1)[1:, 0]}
@@ -114,6 +128,8 @@ class ProtocolOfObjects(FirstHit):
         (NeedsHalf, r"neighbours_needed is a whole number .*got 0\.5"),
         (GivesOtherValues, r"the means of per_query are its scores .*first_hit is 0\.\d+, not 0\.\d+"),
         (GivesTooFewValues, r"first_hit must have a value for each query, got shape \(47,\)"),
+        (CountsOtherQueries, r"the means of per_query are its scores .*first_hit is 0\.\d+, not 0\.\d+"),
+        (CountsTooFewQueries, r"counted_queries of first_hit must be \(Q,\) bool"),
         (GivesValuesOfNoScore, r'per_query has "hit", evaluate has first_hit'),
         (ProtocolOfObjects, r"its protocol can be written as JSON: raised TypeError"),
     ],

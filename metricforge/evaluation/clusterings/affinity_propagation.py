@@ -28,21 +28,24 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 class _Graph(NamedTuple):
     """What the messages run along: ``cluster`` makes clusters (N,) of a preference and says whether they settled.
 
-    A preference of minus ``shortest`` gives nearly every image a cluster of its own, of minus ``longest`` few clusters.
+    A preference of minus ``shortest`` gives nearly every image a cluster of its own. ``typical`` is the median squared
+    distance to the nearest other image, about where images begin to share one.
     """
 
     cluster: Callable[[float], tuple[Indices, bool]]
     shortest: float
-    longest: float
+    typical: float
 
 
 @CLUSTERINGS.register_module()
 class AffinityPropagation(Clustering):
     """Affinity propagation (Frey and Dueck, Science 2007) by negative squared distances, as Song et al. (CVPR 2016) do.
 
-    The number of clusters follows from the preference, which is bisected, on a logarithmic scale, until there are as
-    many as asked for or ``tries`` are used up; then the nearest number that was met is kept. A try that did not settle
-    within 200 iterations counts only where none did.
+    The number of clusters follows from the preference, which is doubled or halved until the number asked for is
+    between two, then bisected, on a logarithmic scale, until there are as many or ``tries`` are used up; then the
+    nearest number that was met is kept, of about equally near ones (to a twentieth of what was asked for) one whose
+    messages settled within 200 iterations. Messages of a preference far from all similarities swing and may give more
+    clusters than a larger one did: it is taken for too small.
 
     By default all pairs are compared, by scikit-learn, which takes 40 N^2 bytes. With ``neighbours`` an image chooses
     its exemplar among so many nearest neighbours only, in memory and time that grow with N ``neighbours``. No cluster
@@ -88,9 +91,9 @@ class AffinityPropagation(Clustering):
             )
         embeddings = embeddings - embeddings.mean(axis=0)  # keeps float32 sharp
         graph = self._few_pairs(embeddings, seed) if self.neighbours else self._all_pairs(embeddings, seed)
-        if graph.longest == 0:  # all images are the same
+        if not np.isfinite(graph.shortest):  # all images are the same
             return np.zeros(count, dtype=np.int64)
-        return _bisect(graph, clusters, self.tries, on_step)
+        return _search_preference(graph, clusters, self.tries, on_step)
 
     def protocol(self) -> dict[str, object]:
         return {
@@ -117,7 +120,7 @@ class AffinityPropagation(Clustering):
                 )
             return assigned, iterations < ITERATIONS
 
-        return _Graph(cluster, _smallest_positive(-similarities), float(-similarities.sum(axis=0).max()))
+        return _Graph(cluster, *_shortest_and_typical(-similarities))
 
     def _few_pairs(self, embeddings: Floats, seed: int) -> _Graph:
         assert self.neighbours is not None
@@ -129,27 +132,39 @@ class AffinityPropagation(Clustering):
             exemplars, settled = find_exemplars(similarities, candidates, self.damping, ITERATIONS, PATIENCE, seed)
             return _assign_to_exemplars(embeddings, np.flatnonzero(exemplars)), settled
 
-        return _Graph(cluster, _smallest_positive(distances), float(distances.max()) * len(embeddings))
+        return _Graph(cluster, *_shortest_and_typical(distances))
 
 
-def _smallest_positive(distances: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    return float(distances.min(initial=np.inf, where=distances > 0))
+def _shortest_and_typical(distances: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
+    """The least and the median squared distance to the nearest image that is no duplicate; both inf where none is.
+
+    ``distances`` (N, L) are those of each image to the others, and to itself.
+    """
+    nearest = distances.min(axis=1, initial=np.inf, where=distances > 0)  # (N,)
+    apart = nearest[np.isfinite(nearest)]
+    return (float(apart.min()), float(np.median(apart))) if len(apart) else (math.inf, math.inf)
 
 
-def _bisect(graph: _Graph, clusters: int, tries: int, on_step: Callable[[int], object]) -> Indices:
-    """The clusters of that preference, of ``tries``, whose number is nearest to ``clusters``; settled ones first."""
-    low, high = math.log(graph.shortest / 2), math.log(2 * graph.longest)
-    best: tuple[tuple[bool, int], Indices] | None = None
+def _search_preference(graph: _Graph, clusters: int, tries: int, on_step: Callable[[int], object]) -> Indices:
+    """The clusters of that preference, of ``tries``, whose number is nearest to ``clusters``."""
+    many, few = math.log(graph.shortest / 2), math.inf  # logarithms of minus preferences, between which it is
+    middle = max(math.log(graph.typical), many)
+    best: tuple[tuple[int, bool, int], Indices] | None = None
+    found_at: dict[float, int] = {}
     for _ in range(tries):
-        middle = (low + high) / 2
         assigned, settled = graph.cluster(-math.exp(middle))
         found = int(assigned.max(initial=-1)) + 1
         on_step(1)
-        if found and (best is None or (not settled, abs(found - clusters)) < best[0]):
-            best = (not settled, abs(found - clusters)), assigned
+        miss = abs(found - clusters)
+        rank = (20 * miss // clusters, not settled, miss)
+        if found and (best is None or rank < best[0]):
+            best = rank, assigned
         if settled and found == clusters:
             break
-        low, high = (middle, high) if found > clusters else (low, middle)
+        swings = any(found > fewer for place, fewer in found_at.items() if place < middle)
+        found_at[middle] = found
+        many, few = (middle, few) if found > clusters and not swings else (many, middle)
+        middle = many + math.log(2) if few == math.inf else max((many + few) / 2, few - math.log(2))
     if best is None:
         raise ValueError(
             f"AffinityPropagation found no exemplar in {tries} tries; raise damping (0.9), or cluster by KMeans"

@@ -3,5 +3,6 @@
 from metricforge_lifted.difficult_neighbour_batch_sampler import DifficultNeighbourBatchSampler
 from metricforge_lifted.lifted_structure_loss import LiftedStructureLoss
 from metricforge_lifted.lifted_structure_miner import LiftedStructureMiner
+from metricforge_lifted.pair_list_batch_sampler import PairListBatchSampler
 
-__all__ = ["DifficultNeighbourBatchSampler", "LiftedStructureLoss", "LiftedStructureMiner"]
+__all__ = ["DifficultNeighbourBatchSampler", "LiftedStructureLoss", "LiftedStructureMiner", "PairListBatchSampler"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge import SAMPLERS, EmbeddingBatchSampler
+from metricforge import SAMPLERS, EmbeddingBatchSampler, functional
 from metricforge_lifted.embedding_bank import EmbeddingBank
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -44,9 +44,9 @@ class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
             their neighbours.
 
     Raises:
-        ValueError: for a count below 1, pairs that the processes cannot share evenly, a data set with too few disjoint
-            positive pairs or too few images of other classes for a batch, a bank that does not match the data set, or
-            batches asked for before ``refresh`` filled it; and see BatchSampler.
+        ValueError: for a count below 1 or not whole, pairs that the processes cannot share evenly, a data set with too
+            few disjoint positive pairs or too few images of other classes for a batch, a bank that does not match the
+            data set, or batches asked for before ``refresh`` filled it; and see BatchSampler.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
             "pairs_per_batch": pairs_per_batch,
             "neighbours_per_image": neighbours_per_image,
             "refresh_interval": refresh_interval,
-            "batches_per_epoch": batches_per_epoch,
         }
+        if batches_per_epoch is not None:
+            counts["batches_per_epoch"] = batches_per_epoch
         for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+            functional.check_count(name, count)
         if world_size > 0 and pairs_per_batch % world_size:
             raise ValueError(
                 f"pairs_per_batch ({pairs_per_batch}) must be a multiple of world_size ({world_size}), because each "
@@ -126,15 +126,21 @@ class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
     def state_dict(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
+            "labels": torch.from_numpy(self.labels),
             "bank": None if self._bank.is_empty else torch.from_numpy(self._bank.rows()),
             "batches": None if self._drawn is None else torch.from_numpy(self._drawn),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        missing = [name for name in ("epoch", "bank", "batches") if name not in state]
+        missing = [name for name in ("epoch", "labels", "bank", "batches") if name not in state]
         if missing:
             raise ValueError(f"the state lacks {', '.join(missing)}; it is not one of DifficultNeighbourBatchSampler")
-        bank, drawn = state["bank"], state["batches"]
+        labels, bank, drawn = state["labels"].numpy(), state["bank"], state["batches"]
+        if not np.array_equal(labels, self.labels):
+            raise ValueError(
+                f"the state is of {len(labels)} images with other labels than the {len(self.labels)} of this data set; "
+                "go on with the data set it was made with, or begin anew"
+            )
         here = (self.batches_per_epoch, self.batch_size)
         if drawn is not None and tuple(drawn.shape) != here:
             raise ValueError(

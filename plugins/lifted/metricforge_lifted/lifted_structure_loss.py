@@ -57,6 +57,8 @@ class LiftedStructureLoss(Loss):
             raise ValueError(
                 f"LiftedStructureLoss takes Pairs, got {type(tuples).__name__}; use a miner that yields Pairs, or none"
             )
+        if len(labels) == 0:
+            return LossOutput(functional.in_float32(embeddings).sum())
         first, second = torch.nonzero(positive.triu(diagonal=1), as_tuple=True)  # (P,) each
 
         distances = functional.pairwise_distances(embeddings, embeddings)  # (B, B)

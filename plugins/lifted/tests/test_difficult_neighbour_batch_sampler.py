@@ -166,8 +166,16 @@ def test_a_bank_of_another_data_set_is_refused():
     with pytest.raises(ValueError, match=r"each of the 60 images of the data set, got \(59, 4\)"):
         make(embeddings=EMBEDDINGS[:59])
     state = make(LABELS[:50], EMBEDDINGS[:50]).state_dict()
-    with pytest.raises(ValueError, match=r"each of the 60 images of the data set, got \(50, 4\)"):
+    with pytest.raises(ValueError, match="the state is of 50 images with other labels than the 60 of this data set"):
         make().load_state_dict(state)
+
+
+def test_a_state_of_as_many_images_with_other_labels_is_refused():
+    labels = LABELS.copy()
+    labels[[0, 1]] = labels[[1, 0]]
+    assert (labels != LABELS).any()
+    with pytest.raises(ValueError, match=r"the state is of 60 images with other labels .* begin anew"):
+        make().load_state_dict(make(labels).state_dict())
 
 
 def test_a_state_of_other_arguments_is_refused():
@@ -175,17 +183,17 @@ def test_a_state_of_other_arguments_is_refused():
     list(one)
     with pytest.raises(ValueError, match=r"5 batches of 12 images an epoch, this sampler 2 of 24"):
         make().load_state_dict(one.state_dict())
-    with pytest.raises(ValueError, match="lacks epoch, bank, batches"):
+    with pytest.raises(ValueError, match="lacks epoch, labels, bank, batches"):
         make().load_state_dict({})
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(pairs_per_batch=0), "pairs_per_batch must be at least 1, got 0"),
-        (dict(neighbours_per_image=0), "neighbours_per_image must be at least 1, got 0"),
-        (dict(refresh_interval=0), "refresh_interval must be at least 1, got 0"),
-        (dict(batches_per_epoch=0), "batches_per_epoch must be at least 1, got 0"),
+        (dict(pairs_per_batch=0), "pairs_per_batch must be a whole number >= 1, got 0"),
+        (dict(neighbours_per_image=0), "neighbours_per_image must be a whole number >= 1, got 0"),
+        (dict(refresh_interval=0), "refresh_interval must be a whole number >= 1, got 0"),
+        (dict(batches_per_epoch=0), "batches_per_epoch must be a whole number >= 1, got 0"),
         (dict(pairs_per_batch=3, world_size=2), r"pairs_per_batch \(3\) must be a multiple of world_size \(2\).*try 4"),
         (dict(pairs_per_batch=25), r"pairs_per_batch \(25\) is more than the 24 positive pairs"),
         (dict(labels=np.arange(60)), "more than the 0 positive pairs"),

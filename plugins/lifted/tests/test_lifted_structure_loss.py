@@ -202,6 +202,15 @@ def test_the_order_of_the_batch_does_not_matter_and_the_miner_with_all_negatives
     assert loss(embeddings, tensor, mined).total.item() == pytest.approx(total)
 
 
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_batch_of_no_image_gives_zero(smooth):
+    embeddings = torch.zeros(0, 3, requires_grad=True)
+    total = LiftedStructureLoss(smooth=smooth)(embeddings, torch.zeros(0, dtype=torch.int64)).total
+    total.backward()
+    assert total.item() == 0
+    assert embeddings.grad.shape == (0, 3)
+
+
 def test_it_is_built_by_name():
     embeddings, labels = batch([0, 0, 1])
     total = LOSSES.build(dict(type="LiftedStructureLoss", margin=0.5))(embeddings, labels).total

@@ -20,7 +20,8 @@ class NormSoftmaxLoss(Loss):
 
     ``logits = cos(embedding, proxy) / temperature``, then the mean cross entropy of the batch: no bias, embeddings
     (B, D) and proxies (C, D) both L2-normalised here, in float32 also under autocast. A batch of one class, or of one
-    image, is as good as any other, for the negatives are the other classes' proxies. It takes no tuples.
+    image, is as good as any other, for the negatives are the other classes' proxies; an empty one gives 0. It takes no
+    tuples.
 
     With ``class_ratio`` (class subsampling, section 4.3) a training step sees S = ``round(class_ratio * C)`` classes:
     the batch's own and, drawn evenly from torch's global generator, some of the others; where the batch alone has more
@@ -64,8 +65,8 @@ class NormSoftmaxLoss(Loss):
         shard: bool = False,
     ) -> None:
         super().__init__()
-        functional.check_at_least("num_classes", num_classes, 2)
-        functional.check_at_least("dim", dim, 1)
+        functional.check_count("num_classes", num_classes, 2)
+        functional.check_count("dim", dim)
         functional.check_at_least("temperature", temperature, 0, open_end=True)
         self.num_classes = num_classes
         self.dim = dim
@@ -116,6 +117,8 @@ class NormSoftmaxLoss(Loss):
     ) -> LossOutput:
         functional.check_batch(embeddings, labels)
         functional.check_tuples(tuples, self.accepts)
+        if len(labels) == 0:
+            return LossOutput(functional.in_float32(embeddings).sum())
         subsample = self.sampled_classes is not None and self.training
         if subsample or labels.device.type == "cpu":
             outside = labels[(labels < 0) | (labels >= self.num_classes)]

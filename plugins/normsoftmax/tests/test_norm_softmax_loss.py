@@ -130,6 +130,15 @@ def test_a_label_out_of_range_is_named(label):
         loss(embeddings, labels)
 
 
+@pytest.mark.parametrize("class_ratio", [None, 0.5])
+def test_a_batch_of_no_image_gives_zero(class_ratio):
+    embeddings = torch.zeros(0, 5, requires_grad=True)
+    loss = NormSoftmaxLoss(num_classes=4, dim=5, class_ratio=class_ratio)
+    total = loss(embeddings, torch.zeros(0, dtype=torch.int64)).total
+    total.backward()
+    assert total.item() == 0
+
+
 def test_tuples_are_refused_because_they_would_have_no_effect():
     loss, embeddings, labels = loss_and_batch()
     rows = torch.arange(2)
@@ -146,8 +155,8 @@ def test_embeddings_of_another_size_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(num_classes=1, dim=8), "num_classes must be a number >= 2, got 1"),
-        (dict(num_classes=2, dim=0), "dim must be a number >= 1, got 0"),
+        (dict(num_classes=1, dim=8), "num_classes must be a whole number >= 2, got 1"),
+        (dict(num_classes=2, dim=0), "dim must be a whole number >= 1, got 0"),
         (dict(num_classes=2, dim=8, temperature=0), "temperature must be a number > 0, got 0"),
     ],
 )

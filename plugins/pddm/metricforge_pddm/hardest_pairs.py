@@ -33,6 +33,8 @@ def check_choices(by: str, per: str) -> None:
 def hardest_pairs(embeddings: Tensor, labels: Tensor, similarity: Similarity, by: By, per: Per) -> HardestPairs:
     """``argmin S`` over the positive pairs of the batch, of each class or of each anchor; both ends have a negative."""
     functional.check_batch(embeddings, labels)
+    if len(labels) == 0:
+        return HardestPairs(labels, labels, labels, embeddings.new_zeros(0))
     if by == "score":
         scores = similarity.pairwise(embeddings, embeddings)  # (B, B)
     else:

@@ -22,9 +22,9 @@ SHORTEST = 1e-12  # of the vectors that r divides by their length, as in nn.func
 
 def check_unit(dim: int, hidden: int | None, dropout: float) -> int:
     """The unit's width; raises ValueError unless ``dim`` and ``hidden`` are >= 1, and 0 <= ``dropout`` < 1."""
-    functional.check_at_least("dim", dim, 1)
+    functional.check_count("dim", dim)
     if hidden is not None:
-        functional.check_at_least("hidden", hidden, 1)
+        functional.check_count("hidden", hidden)
     functional.check_at_least("dropout", dropout, 0)
     if dropout >= 1:
         raise ValueError(f"dropout must be in 0 <= dropout < 1, got {dropout}; the paper's is 0.5")

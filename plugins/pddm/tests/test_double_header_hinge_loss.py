@@ -149,11 +149,13 @@ def test_gradients_reach_the_metric_head_and_the_embeddings():
     assert unit.score.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("labels", [[0], [0, 0, 0], [0, 1, 2]], ids=["one image", "one class", "all different"])
+@pytest.mark.parametrize(
+    "labels", [[], [0], [0, 0, 0], [0, 1, 2]], ids=["no image", "one image", "one class", "all different"]
+)
 def test_a_batch_without_quadruplets_gives_zero_and_zero_gradients(labels):
     unit = PDDM(4)
     embeddings = torch.randn(len(labels), 4, requires_grad=True)
-    labels = torch.tensor(labels)
+    labels = torch.tensor(labels, dtype=torch.int64)
     mined = HardQuadrupletMiner()(embeddings, labels, unit)
     assert len(mined) == 0
     with pytest.warns(EmptyBatchWarning, match="1 of 1 batches so far gave DoubleHeaderHingeLoss nothing"):

@@ -24,7 +24,7 @@ class TableSimilarity(Similarity):
 def mine(labels, similarity, embeddings=None, **arguments):
     if embeddings is None:
         embeddings = torch.ones(len(labels), 2)
-    t = HardPairTripletMiner(**arguments)(embeddings, torch.tensor(labels), similarity)
+    t = HardPairTripletMiner(**arguments)(embeddings, torch.tensor(labels, dtype=torch.int64), similarity)
     return list(zip(t.anchor.tolist(), t.positive.tolist(), t.negative.tolist(), strict=True))
 
 
@@ -94,7 +94,9 @@ def test_by_euclidean_ranks_by_the_distance_of_normalised_embeddings_and_needs_n
     assert found == [(min(i, j), max(i, j), k) for i, j, k in loop_mine(scores, labels, "batch")]
 
 
-@pytest.mark.parametrize("labels", [[0], [2, 2, 2], [0, 1, 2]], ids=["one image", "one class", "all different"])
+@pytest.mark.parametrize(
+    "labels", [[], [0], [2, 2, 2], [0, 1, 2]], ids=["no image", "one image", "one class", "all different"]
+)
 def test_a_batch_without_positives_or_negatives_gives_no_triplet(labels):
     assert mine(labels, TableSimilarity(table(len(labels), 0, 0.0))) == []
 

@@ -29,7 +29,7 @@ def table(size, seed, shift=0.0):
 def mine(labels, similarity, embeddings=None, **arguments):
     if embeddings is None:
         embeddings = torch.ones(len(labels), 2)
-    q = HardQuadrupletMiner(**arguments)(embeddings, torch.tensor(labels), similarity)
+    q = HardQuadrupletMiner(**arguments)(embeddings, torch.tensor(labels, dtype=torch.int64), similarity)
     columns = (q.anchor, q.positive, q.anchor_negative, q.positive_negative)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -103,7 +103,9 @@ def test_by_euclidean_ranks_by_the_distance_of_normalised_embeddings_and_needs_n
 
 
 @pytest.mark.parametrize("per", ["batch", "class", "anchor"])
-@pytest.mark.parametrize("labels", [[0], [2, 2, 2], [0, 1, 2]], ids=["one image", "one class", "all different"])
+@pytest.mark.parametrize(
+    "labels", [[], [0], [2, 2, 2], [0, 1, 2]], ids=["no image", "one image", "one class", "all different"]
+)
 def test_a_batch_without_positives_or_negatives_gives_no_quadruplet(labels, per):
     assert mine(labels, TableSimilarity(table(len(labels), 0)), per=per) == []
 

@@ -223,8 +223,8 @@ def test_no_rows_give_no_scores(kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(dim=0), "dim must be a number >= 1, got 0"),
-        (dict(dim=4, hidden=0), "hidden must be a number >= 1, got 0"),
+        (dict(dim=0), "dim must be a whole number >= 1, got 0"),
+        (dict(dim=4, hidden=0), "hidden must be a whole number >= 1, got 0"),
         (dict(dim=4, dropout=1.0), "dropout must be in 0 <= dropout < 1, got 1.0"),
         (dict(dim=4, dropout=-0.1), "dropout must be a number >= 0, got -0.1"),
     ],

@@ -19,7 +19,8 @@ class PMLLoss(Loss):
 
     Three things are done before it is called, so that MetricForge's contract holds: embeddings of half types become
     float32 and autocast is off; a batch without a positive or without a negative pair, by its labels, gives zero with
-    zero gradients; so do tuples of which there are none. ``similarity`` is not used: it has a ``distance`` of its own.
+    zero gradients; so do tuples of which there are none, and a batch without samples. ``similarity`` is not used: it
+    has a ``distance`` of its own.
 
     Parts: what it records of itself under ``collect_stats=True``.
 
@@ -61,7 +62,11 @@ class PMLLoss(Loss):
     def total(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
         """The loss, a scalar, of ``embeddings`` (B, D) that are at least float32; ``indices`` as over there."""
         no_tuples = indices is not None and not any(map(len, indices))
-        if no_tuples or (self.compares_samples and not functional.has_positive_and_negative(labels)):
+        if (
+            len(labels) == 0
+            or no_tuples
+            or (self.compares_samples and not functional.has_positive_and_negative(labels))
+        ):
             return (embeddings * 0).sum()
         return self.call(embeddings, labels, indices).reshape(())
 

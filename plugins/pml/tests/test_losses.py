@@ -211,6 +211,14 @@ def test_a_batch_of_one_class_is_empty_to_a_loss_that_compares_samples_only(name
     assert bool(build(name).can_compare(labels)) is not empty
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_no_sample_gives_zero(name):
+    embeddings = torch.zeros(0, DIM, requires_grad=True)
+    total = build(name)(embeddings, torch.zeros(0, dtype=torch.int64)).total
+    total.backward()
+    assert total.item() == 0
+
+
 def test_several_losses_can_compare_what_one_of_them_can():
     _, labels = batch(1)
     samples, proxies = dict(type="pml.ContrastiveLoss"), dict(type="pml.ArcFaceLoss")

@@ -78,7 +78,48 @@ def test_duplicates_share_a_cluster():
     embeddings[30:] = embeddings[:30]
     for clustering in (AffinityPropagation(), AffinityPropagation(neighbours=20)):
         assigned = clustering.assign(embeddings, 6, seed=0)
+        assert len(set(assigned.tolist())) == 6
         np.testing.assert_array_equal(assigned[30:], assigned[:30])
+
+
+@pytest.mark.parametrize("clustering", [AffinityPropagation(), AffinityPropagation(20)])
+def test_images_that_are_all_the_same_are_one_cluster(clustering):
+    assert clustering.assign(np.ones((30, 3), dtype=np.float32), 4, seed=0).tolist() == [0] * 30
+
+
+@pytest.mark.parametrize("neighbours", [None, 20])
+@pytest.mark.parametrize("wanted", [40, 300])
+def test_classes_that_hardly_stand_out_in_many_dimensions_are_clustered_too(neighbours, wanted):
+    # all images are about equally far apart, and at preferences well beyond that scikit-learn's messages swing
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(100, 256))[generator.integers(0, 100, 500)] / 3
+    embeddings = (embeddings + generator.normal(size=(500, 256))).astype(np.float32)
+    found = len(set(AffinityPropagation(neighbours).assign(embeddings, wanted, seed=0).tolist()))
+    assert abs(found - wanted) <= 0.05 * wanted
+
+
+def test_a_number_of_clusters_that_grows_again_beyond_is_a_swing_and_misleads_nobody():
+    def cluster(preference):
+        found = 100 if preference < -4 else round(20 / -preference)
+        return np.arange(100) % found, True
+
+    graph = module._Graph(cluster, shortest=0.5, typical=1.9)
+    assert module._search_preference(graph, 6, 20, lambda count: None).max() == 5
+
+
+def test_of_equally_near_numbers_one_that_settled_is_kept_but_not_one_far_away():
+    def found(numbers):
+        tries = iter(numbers)
+
+        def cluster(preference):
+            count, settled = next(tries)
+            return np.arange(500) % count, settled
+
+        graph = module._Graph(cluster, shortest=1.0, typical=2.0)
+        return module._search_preference(graph, 100, len(numbers), lambda count: None).max() + 1
+
+    assert found([(102, False), (97, True)]) == 97
+    assert found([(110, False), (400, True)]) == 110
 
 
 def test_more_images_than_fit_in_memory_are_refused_with_the_way_out(monkeypatch):

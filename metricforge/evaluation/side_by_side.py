@@ -1,0 +1,48 @@
+"""Blocks of work done side by side, whose results come in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+MOST_THREADS = 4
+
+Block = TypeVar("Block")
+Result = TypeVar("Result")
+
+
+def threads_for_blocks() -> int:
+    """How many blocks it pays to work on at a time: as many as torch may use cores, but few."""
+    return min(MOST_THREADS, torch.get_num_threads())
+
+
+def side_by_side(work: Callable[[Block], Result], blocks: Iterable[Block], threads: int) -> Iterator[Result]:
+    """``work`` of each of ``blocks``, in their order, on ``threads`` of them at a time.
+
+    Each thread has its share of torch's threads: steps that use one core alone then keep no other waiting. A block is
+    taken when it is begun, at most one is finished ahead of each that is waited for.
+    """
+    if threads == 1:
+        yield from map(work, blocks)
+        return
+    cores = torch.get_num_threads()
+    share = max(1, cores // threads)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+            try:
+                for block in blocks:
+                    waiting.append(pool.submit(work, block))
+                    if len(waiting) > threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(cores)  # a thread's setting is that of later threads too
