@@ -42,7 +42,8 @@ def prepare(
 
     Raises:
         DatasetError: for a source that is absent or not the official file, an archive that cannot be downloaded or
-            unpacked, a full disk or one that cannot be written, contents that are not the benchmark's, or a folder there that is not whole.
+            unpacked, a disk that is full or cannot be written, contents that are not the benchmark's, or a folder there
+            that is not whole.
     """
     target = data_dir / benchmark.folder
     if target.exists():
