@@ -60,7 +60,7 @@ def build_runner(
         work_dir: the run's folder. By default ``runs/<config's name>`` for training, numbered where that holds a run
             already, and the checkpoint's folder for evaluation.
         resume: go on from the newest checkpoint in ``work_dir``.
-        checkpoint: evaluate these weights; no training set is needed.
+        checkpoint: evaluate these weights, which ``.model`` then has; no training set is needed.
         seed: replaces the config's.
         device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one. Under ``torchrun``, "cuda" is a GPU
             for each process.
@@ -125,7 +125,7 @@ def build_runner(
         # mmengine's own deprecations are nothing that a user of ours can act on
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="mmengine")
         warnings.filterwarnings("ignore", category=FutureWarning, module="mmengine")
-        return MetricRunner(
+        runner = MetricRunner(
             cfg=cfg,
             model=model,
             run_dir=run_dir,
@@ -141,6 +141,9 @@ def build_runner(
             resume=resume,
             weights=weights,
         )
+    if weights is not None:
+        runner.load_or_resume()  # at once, for whoever takes the model without a call of test()
+    return runner
 
 
 def _read(

@@ -57,7 +57,6 @@ def distributions(arguments: argparse.Namespace) -> None:
             device=arguments.device,
             console=console,
         )
-    runner.load_or_resume()
     loop = runner.build_test_loop({})
     context = loop.embed(runner.model)
     assert context is not None, "a picture is drawn by one process"

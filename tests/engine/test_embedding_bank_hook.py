@@ -122,7 +122,7 @@ def test_evaluating_such_a_checkpoint_needs_no_sampler(listening_config, tmp_pat
 
 
 def test_a_state_that_the_sampler_refuses_is_an_error_with_the_way_out(listening_config):
-    hook = EmbeddingBankHook(ListeningBatchSampler(np.zeros(24)), None)
+    hook = EmbeddingBankHook(ListeningBatchSampler(np.zeros(24, dtype=np.int64)), None)
     with pytest.raises(CheckpointError, match=r"does not fit ListeningBatchSampler: nothing was told; .*--work-dir"):
         hook.after_load_checkpoint(None, {"sampler": {"told": 0}})
     with pytest.raises(CheckpointError, match=r"no state of ListeningBatchSampler.*--work-dir"):

@@ -54,6 +54,13 @@ def test_testing_a_checkpoint_gives_the_last_validation_to_the_last_digit(tiny_c
     assert json.loads((tmp_path / "scores.json").read_text())["scores"] == trained
 
 
+def test_the_model_of_a_checkpoint_has_its_weights_before_anything_is_tested(tiny_config, tmp_path):
+    trained = train(tiny_config, tmp_path).model.state_dict()
+    built = build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").model.state_dict()
+    assert built.keys() == trained.keys()
+    assert all(torch.equal(built[name], weight) for name, weight in trained.items())
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_config, tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         train(tiny_config, tmp_path / name, seed=seed)
