@@ -201,13 +201,16 @@ def _take_backbone_s_transform(test_cfg: Config, test_set: ImageDataset, model: 
 
 def _set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, decode: str) -> None:
     """How the images of ``dataset`` are decoded and kept, as ``loader`` says; ``decode`` is the default."""
-    dataset.reduced_decoding = loader.get("decode", decode) == "fast"
+    chosen = loader.get("decode", decode)
+    dataset.reduced_decoding = chosen == "fast"
     if isinstance(dataset, ImageFileDataset):
         dataset.cache = None
-    if loader.get("cache"):
-        if not isinstance(dataset, ImageFileDataset):
-            raise ConfigError([f"{path}.cache: the images of {type(dataset).__name__} are no files; leave it out"])
-        dataset.cache_in(loader["cache"])
+        dataset.decodes_later = chosen == "device"
+        if loader.get("cache"):
+            dataset.cache_in(loader["cache"])
+    elif chosen == "device" or loader.get("cache"):
+        key = "decode" if chosen == "device" else "cache"
+        raise ConfigError([f"{path}.{key}: the images of {type(dataset).__name__} are no files; leave it out"])
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

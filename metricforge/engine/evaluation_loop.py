@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from metricforge.datasets import ImageDataset
+from metricforge.datasets import ImageDataset, ImageFileDataset
 from metricforge.engine.embedding import Dtype, embed_dataset
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
@@ -112,12 +112,18 @@ class EvaluationLoop(BaseLoop):
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),
-                "decode": "fast" if dataset.reduced_decoding else "full",
+                "decode": self._decode(),
                 "mean": model.backbone.mean,
                 "std": model.backbone.std,
             },
             "seconds": round(time.perf_counter() - started, 2),
         }
+
+    def _decode(self) -> str:
+        dataset = self._dataset
+        if isinstance(dataset, ImageFileDataset) and dataset.decodes_later:
+            return f"on {self.runner.device.type}"  # of which each has its own last bits
+        return "fast" if dataset.reduced_decoding else "full"
 
     def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext | None:
         """The images of this loop, embedded by ``model``, ready to be searched: None in other processes than 0."""
