@@ -24,10 +24,12 @@ TOP_LEVEL = {
     "model": "backbone, head, similarity, miner and loss",
     "data_root": "the folder of the training and the test set, in place of their own root",
     "train_dataloader": (
-        "dataset, sampler, num_workers, unreadable: error (by default) or skip, decode: fast (by default) or full, and "
-        "cache: a folder"
+        "dataset, sampler, num_workers, unreadable: error (by default) or skip, decode: fast (by default), full or "
+        "device, and cache: a folder"
     ),
-    "test_dataloader": "dataset, batch_size, num_workers, decode: full (by default) or fast, and cache: a folder",
+    "test_dataloader": (
+        "dataset, batch_size, num_workers, decode: full (by default), fast or device, and cache: a folder"
+    ),
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
@@ -189,8 +191,14 @@ def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> l
     if not isinstance(part, Mapping):
         return [f"{path}: {part!r} must be a dict with the keys {', '.join(sorted(known))}"]
     faults = [f"{path}.{key}: there is no such key;{nearest(key, sorted(known))}" for key in part if key not in known]
-    if part.get("decode", "full") not in ("full", "fast"):
-        faults.append(f'{path}.decode: {part["decode"]!r} must be "full" or "fast"')
+    if part.get("decode", "full") not in ("full", "fast", "device"):
+        faults.append(f'{path}.decode: {part["decode"]!r} must be "full", "fast" or "device"')
+    elif part.get("decode") == "device":
+        for key, wanted in (("cache", part.get("cache")), ("unreadable", part.get("unreadable") == "skip")):
+            if wanted:
+                faults.append(
+                    f'{path}.{key}: {part[key]!r} is for images that workers decode; leave it out, or decode="device"'
+                )
     if not isinstance(part.get("cache", ""), str):
         faults.append(f"{path}.cache: {part['cache']!r} must be the name of a folder")
     for key in sorted(datasets):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from copy import copy
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset, ImageFileDataset
@@ -95,14 +95,6 @@ def build_runner(
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
     _take_backbone_s_transform(cfg.test_dataloader.dataset, test_set, model)
     _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
-    as_tested = partial(
-        build_test_loader,
-        batch_size=cfg.test_dataloader.get("batch_size", 256),
-        num_workers=cfg.test_dataloader.get("num_workers", 0),
-        device=where,
-        rank=processes.rank,
-        world_size=processes.world_size,
-    )
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
     train_loader = None
     if train_set is not None:
@@ -116,10 +108,8 @@ def build_runner(
             skip_unreadable=cfg.train_dataloader.get("unreadable", "error") == "skip",
         )
         if isinstance(sampler, EmbeddingBatchSampler):
-            seen_as_tested = copy(train_set)
-            seen_as_tested.transform = test_set.transform  # the training set's own may crop and flip at random
-            _set_reading(seen_as_tested, cfg.test_dataloader, "test_dataloader", decode="full")
-            hooks.append(EmbeddingBankHook(sampler, as_tested(seen_as_tested)))
+            seen = _read_as(test_set, train_set, cfg.test_dataloader)
+            hooks.append(EmbeddingBankHook(sampler, _as_tested(seen, cfg.test_dataloader, where, processes)))
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     with warnings.catch_warnings():
         # mmengine's own deprecations are nothing that a user of ours can act on
@@ -134,7 +124,7 @@ def build_runner(
             seed=run_seed,
             num_classes=num_classes,
             train_loader=train_loader,
-            test_loader=as_tested(test_set),
+            test_loader=_as_tested(test_set, cfg.test_dataloader, where, processes),
             evaluators=_build_evaluators(cfg, "evaluators", model),
             final_evaluators=_build_evaluators(cfg, "final_evaluators", model),
             hooks=hooks,
@@ -184,6 +174,28 @@ def _build_sampler(loader: Mapping[str, Any], train_set: ImageDataset, seed: int
     return sampler
 
 
+def _read_as(test_set: ImageDataset, train_set: ImageDataset, loader: Mapping[str, Any]) -> ImageDataset:
+    """The training images prepared as those of ``test_set`` are: their own transform may crop and flip at random."""
+    seen = copy(train_set)
+    seen.transform = test_set.transform
+    _set_reading(seen, loader, "test_dataloader", decode="full")
+    return seen
+
+
+def _as_tested(
+    dataset: ImageDataset, loader: Mapping[str, Any], device: torch.device, processes: Processes
+) -> DataLoader[dict[str, Any]]:
+    """Batches of ``dataset`` as the config's test ``loader`` wants them, this process's share."""
+    return build_test_loader(
+        dataset,
+        batch_size=loader.get("batch_size", 256),
+        num_workers=loader.get("num_workers", 0),
+        device=device,
+        rank=processes.rank,
+        world_size=processes.world_size,
+    )
+
+
 def _build_evaluators(cfg: Config, key: str, model: MetricLearner) -> list[Evaluator]:
     return [
         EVALUATORS.build(each, path=f"{key}[{number}]", dim=model.head.dim)
@@ -201,13 +213,16 @@ def _take_backbone_s_transform(test_cfg: Config, test_set: ImageDataset, model: 
 
 def _set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, decode: str) -> None:
     """How the images of ``dataset`` are decoded and kept, as ``loader`` says; ``decode`` is the default."""
-    dataset.reduced_decoding = loader.get("decode", decode) == "fast"
+    chosen = loader.get("decode", decode)
+    dataset.reduced_decoding = chosen == "fast"
     if isinstance(dataset, ImageFileDataset):
         dataset.cache = None
-    if loader.get("cache"):
-        if not isinstance(dataset, ImageFileDataset):
-            raise ConfigError([f"{path}.cache: the images of {type(dataset).__name__} are no files; leave it out"])
-        dataset.cache_in(loader["cache"])
+        dataset.decodes_later = chosen == "device"
+        if loader.get("cache"):
+            dataset.cache_in(loader["cache"])
+    elif chosen == "device" or loader.get("cache"):
+        key = "decode" if chosen == "device" else "cache"
+        raise ConfigError([f"{path}.{key}: the images of {type(dataset).__name__} are no files; leave it out"])
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

@@ -61,6 +61,25 @@ def _difference(found: tuple[int, int], official: tuple[int, int]) -> str:
     return f": {' and '.join(parts)}"
 
 
+def read_lines(source: Path, again: str) -> list[str]:
+    """The lines of the list file ``source``; DatasetError, with what to unpack ``again``, if it is no text."""
+    try:
+        return source.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as fault:
+        raise DatasetError(
+            f"{source} is no text ({fault}), so it is damaged or not the file of that name; {again}"
+        ) from fault
+
+
+def refuse_repeated(files: Sequence[str], source: Path, again: str) -> None:
+    """Raises DatasetError, naming it, if an image of ``files``, which ``source`` lists, comes twice."""
+    if len(set(files)) == len(files):
+        return
+    seen: set[str] = set()
+    twice = next(file for file in files if file in seen or seen.add(file))  # type: ignore[func-returns-value]
+    raise DatasetError(f"{source} lists {twice} a second time; {again}")
+
+
 def check_files(root: Path, files: Sequence[str], listed_by: str, again: str) -> None:
     """Raises DatasetError, naming some, unless every one of ``files`` is under ``root``."""
     missing = [file for file in files if not (root / file).is_file()]

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import scipy.io
 
-from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split, refuse_repeated
 from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import images_by_class
@@ -64,6 +64,7 @@ class Cars196Dataset(ImageFileDataset):
         check_split(split)
         folder = Path(root).expanduser().absolute()
         listing = _read_listing(folder)
+        refuse_repeated(listing.files, listing.source, _AGAIN)
         if crop and listing.boxes is None:
             raise DatasetError(
                 f"{folder} is a tree of class folders, which knows no boxes; set crop=False, or use the .mat layout"

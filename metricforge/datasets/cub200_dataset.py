@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split, read_lines, refuse_repeated
 from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
@@ -59,6 +59,7 @@ class CUB200Dataset(ImageFileDataset):
                 f"{folder}: images.txt lists {len(files)} images, image_class_labels.txt {len(class_of)}, classes.txt "
                 f"{len(names)} classes, and they do not belong together; unpack CUB_200_2011.tgz again"
             )
+        refuse_repeated([*files.values()], folder / "images.txt", _AGAIN)
         wanted = range(1, 101) if split == "train" else range(101, 201)
         numbers = sorted(number for number in set(class_of.values()) if number in wanted)
         images = sorted((image for image in files if class_of[image] in wanted), key=lambda i: (class_of[i], files[i]))
@@ -95,7 +96,7 @@ def _absence(folder: Path, absent: list[str]) -> DatasetError:
 def _read_table(file: Path) -> dict[int, str]:
     """The lines ``<number> <value>`` of ``file``."""
     table = {}
-    for position, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for position, line in enumerate(read_lines(file, _AGAIN), start=1):
         if not line.strip():
             continue
         number, _, value = line.strip().partition(" ")

@@ -59,7 +59,8 @@ class ImageCache:
             )
         self.steps = list(transform[:kept])
         made_by = (torch.__version__, torchvision_version, simplejpeg.__version__, pillow_version)
-        self._what = f"{self.steps}\ndecoding: {'approximate' if reduced else 'exact'}\nreader: {reader}\nversions: {', '.join(made_by)}\n"
+        decoding = "approximate" if reduced else "exact"
+        self._what = f"{self.steps}\ndecoding: {decoding}\nreader: {reader}\nversions: {', '.join(made_by)}\n"
         self.folder = folder / hashlib.sha256(self._what.encode()).hexdigest()[:12]
 
     def get(self, state: str) -> Tensor | None:

@@ -221,11 +221,11 @@ def _build_transform(step: Any, path: str) -> Callable[[Any], Any]:
 
 
 def _applied(step: Callable[[Any], Any], image: Any) -> Any:
-    """``step(image)``, with the same draws, but the commonest without torchvision's look for boxes, masks and videos."""
+    """``step(image)``, with the same draws; the commonest without torchvision's look for boxes, masks and videos."""
     if type(image) is Tensor:
-        if type(step) is v2.RandomHorizontalFlip:
+        if isinstance(step, v2.RandomHorizontalFlip) and type(step) is v2.RandomHorizontalFlip:
             return functional.horizontal_flip_image(image) if torch.rand(1).item() < step.p else image
-        if type(step) in _OF_ONE_IMAGE:
+        if isinstance(step, v2.Transform) and type(step) in _OF_ONE_IMAGE:
             return step.transform(image, step.make_params([image]))
     return step(image)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from metricforge.datasets.image_cache import ImageCache
 from metricforge.datasets.image_dataset import ImageDataset
-from metricforge.datasets.jpeg_file import JpegFile
+from metricforge.datasets.jpeg_file import JpegFile, turned_upright
 from metricforge.datasets.reduced_decoding import Region, decode_for
 from metricforge.datasets.string_column import StringColumn
 from metricforge.errors import DatasetError
@@ -27,7 +28,9 @@ class ImageFileDataset(ImageDataset):
     """Images that lie as files under ``root``; a subclass says which, and of which class each is.
 
     A picture that its camera recorded sideways (EXIF orientation) is turned upright. ``cache_in`` spares later epochs
-    the decoding.
+    the decoding. With ``decodes_later``, False at first, JPEGs are handed out undecoded: an item's ``image`` is the
+    file's content (bytes,) and its ``orientation`` EXIF's, which ``transformed`` makes an image of once it was decoded;
+    what is no plain JPEG is handed out as pixels (3, H, W), its ``orientation`` 0.
 
     Args:
         root: the folder that ``files`` are relative to.
@@ -38,6 +41,7 @@ class ImageFileDataset(ImageDataset):
     """
 
     cache: ImageCache | None = None
+    decodes_later: bool = False
 
     def __init__(
         self,
@@ -69,6 +73,28 @@ class ImageFileDataset(ImageDataset):
         self.root = root
         self.files = files if isinstance(files, StringColumn) else StringColumn(files)
         self.boxes = boxes
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not self.decodes_later:
+            return super().__getitem__(index)
+        image, orientation = self._undecoded(index)
+        return {"image": image, "orientation": orientation, "label": int(self.labels[index]), "id": int(index)}
+
+    def transformed(self, index: int, pixels: Tensor, orientation: int) -> Tensor:
+        """What ``self[index]`` would have as its image, from the ``pixels`` (3, H, W) of what it has instead."""
+        if orientation:
+            pixels = turned_upright(pixels, orientation)
+            if self.boxes is not None:
+                left, top, right, bottom = self._box(index, pixels.shape[2], pixels.shape[1])
+                pixels = pixels[:, top:bottom, left:right]
+        return self._apply_transform(pixels, index, 0)
+
+    def _undecoded(self, index: int) -> tuple[Tensor, int]:
+        content = self._content(index)
+        jpeg = None if content is None else JpegFile.open(content)
+        if content is None or jpeg is None:
+            return self._opened_by_pillow(index, content), 0
+        return torch.frombuffer(bytearray(content), dtype=torch.uint8), jpeg.orientation
 
     def load(self, index: int) -> Image.Image:
         return self._opened(index, self._read(index))
@@ -129,16 +155,21 @@ class ImageFileDataset(ImageDataset):
         return kept, len(self.cache.steps)
 
     def _decode(self, index: int) -> tuple[Tensor, int]:
-        content = None
+        content = self._content(index)
+        jpeg = None if content is None else JpegFile.open(content)
+        decoded = None if jpeg is None else self._decode_jpeg(index, jpeg)
+        return decoded or (self._opened_by_pillow(index, content), 0)
+
+    def _content(self, index: int) -> bytes | None:
+        """The file's content, or None where only ``load`` may open it."""
         if not self._opens_files_itself():
             with suppress(OSError):  # load meets the same fault again where it is told with the image's place
-                content = self._read(index)
-        if content is None:
-            return super()._begin(index)
-        jpeg = JpegFile.open(content)
-        decoded = None if jpeg is None else self._decode_jpeg(index, jpeg)
+                return self._read(index)
+        return None
+
+    def _opened_by_pillow(self, index: int, content: bytes | None) -> Tensor:
         # what is far away is not fetched twice
-        return decoded or (self._pixels(index, partial(self._opened, content=content)), 0)
+        return self._pixels(index, self.load if content is None else partial(self._opened, content=content))
 
     def _decode_jpeg(self, index: int, jpeg: JpegFile) -> tuple[Tensor, bool] | None:
         area = Region(0, 0, jpeg.height, jpeg.width)

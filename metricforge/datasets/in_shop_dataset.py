@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split, read_lines
 from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
@@ -88,7 +88,7 @@ def _absence(folder: Path, absent: list[str]) -> DatasetError:
 
 def _read_list(source: Path) -> list[tuple[str, str, str]]:
     """Path, item and part of each image; the first line of the file is their number, the second the column names."""
-    lines = source.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(source, _AGAIN)
     if len(lines) < 2 or not lines[0].strip().isdecimal() or lines[1].split() != _HEADER:
         raise DatasetError(f"{source}: expected a number and then the line {' '.join(_HEADER)!r}; {_AGAIN}")
     rows, seen = [], set()

@@ -39,7 +39,7 @@ class JpegFile:
     def __init__(self, data: bytes, stored_height: int, stored_width: int, orientation: int) -> None:
         self._data = data
         self._stored = (stored_height, stored_width)
-        self._orientation = orientation
+        self.orientation = orientation
         transposed = _UPRIGHT[orientation][0]
         self.height, self.width = self._stored[::-1] if transposed else self._stored
 
@@ -84,11 +84,19 @@ class JpegFile:
         return torch.from_numpy(self._upright(stored)).permute(2, 0, 1)  # (3, H, W)
 
     def _upright(self, stored: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        if self._orientation == 1:
+        if self.orientation == 1:
             return stored
-        transpose, flip_rows, flip_columns = _UPRIGHT[self._orientation]
+        transpose, flip_rows, flip_columns = _UPRIGHT[self.orientation]
         turned = stored.transpose(1, 0, 2) if transpose else stored
         return np.ascontiguousarray(turned[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+
+
+def turned_upright(pixels: Tensor, orientation: int) -> Tensor:
+    """A picture (3, H, W) as stored, turned upright (3, H, W) or (3, W, H) by its EXIF ``orientation``, 1..8."""
+    transpose, flip_rows, flip_columns = _UPRIGHT[orientation]
+    turned = pixels.transpose(1, 2) if transpose else pixels
+    flipped = [dim for dim, flip in ((1, flip_rows), (2, flip_columns)) if flip]
+    return turned.flip(flipped) if flipped else turned
 
 
 def _may_hold_more(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metricforge.datasets.benchmark_layout import absence, check_files, check_split
+from metricforge.datasets.benchmark_layout import absence, check_files, check_split, read_lines
 from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
@@ -84,7 +84,7 @@ def _absence(folder: Path, name: str) -> DatasetError:
 
 def _read_list(source: Path) -> tuple[list[int], list[int], list[str]]:
     """Product number, kind number and path of each image."""
-    lines = source.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(source, _AGAIN)
     if not lines or lines[0].split() != _HEADER:
         raise DatasetError(f"{source}, line 1: expected {' '.join(_HEADER)!r}, got {(lines or [''])[0]!r}; {_AGAIN}")
     products, kinds, files = [], [], []

@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import BatchSampler as Batches
 from torch.utils.data import DataLoader, Dataset
 
-from metricforge.datasets import ImageDataset
+from metricforge.datasets import ImageDataset, ImageFileDataset
+from metricforge.engine.device_decoding import DeviceDecodingLoader
 from metricforge.engine.seeding import derive_seed, seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
@@ -47,11 +48,12 @@ class SeededDataset(Dataset[dict[str, Any]]):
         seed = derive_seed(*parts)  # here, in a worker, and not where the batches are drawn: training waits for that
         seed_host(seed)
         try:
-            return self.dataset[index]
+            item = self.dataset[index]
         except UnreadableImageError:
             if not self.skip_unreadable:
                 raise
-        return self._replacement(index, seed)
+            return self._replacement(index, seed)
+        return {**item, "seed": seed} if _decodes_later(self.dataset) else item
 
     def unreadable_images(self) -> list[str]:
         """Where the images lie that were skipped so far."""
@@ -113,13 +115,13 @@ def build_train_loader(
     skip_unreadable: bool = False,
 ) -> DataLoader[dict[str, Any]]:
     """Batches ``image`` (B, 3, H, W) uint8, ``label`` (B,), ``id`` (B,) in the order of ``sampler``."""
-    return DataLoader(
+    return _loader(
         SeededDataset(dataset, skip_unreadable),
-        batch_sampler=SeededBatches(sampler, seed),  # type: ignore[arg-type]
+        dataset,
+        device,
+        batch_sampler=SeededBatches(sampler, seed),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread,
     )
 
 
@@ -137,13 +139,21 @@ def build_test_loader(
     A batch is the same whoever has it, so embeddings do not depend on the number of processes, to the last bit.
     """
     batches = list(Batches(range(len(dataset)), batch_size, drop_last=False))
-    return DataLoader(
-        dataset,
-        batch_sampler=batches[rank::world_size],
-        num_workers=num_workers,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread,
-    )
+    return _loader(dataset, dataset, device, batch_sampler=batches[rank::world_size], num_workers=num_workers)
+
+
+def _loader(
+    asked: Dataset[dict[str, Any]], images: ImageDataset, device: torch.device, **loading: Any
+) -> DataLoader[dict[str, Any]]:
+    loading["worker_init_fn"] = _one_thread
+    if _decodes_later(images):
+        assert isinstance(images, ImageFileDataset)
+        return DeviceDecodingLoader(asked, images, device, **loading)  # decoders take what is on the host, unpinned
+    return DataLoader(asked, pin_memory=device.type == "cuda", **loading)
+
+
+def _decodes_later(dataset: ImageDataset) -> bool:
+    return isinstance(dataset, ImageFileDataset) and dataset.decodes_later
 
 
 def _one_thread(worker: int) -> None:

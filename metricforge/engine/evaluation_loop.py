@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from metricforge.datasets import ImageDataset
+from metricforge.datasets import ImageDataset, ImageFileDataset
 from metricforge.engine.embedding import Dtype, embed_dataset
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
 from metricforge.interfaces import Evaluator
 from metricforge.large_arrays import MAPPED_ABOVE_GB
@@ -102,23 +104,32 @@ class EvaluationLoop(BaseLoop):
     ) -> tuple[dict[str, float], dict[str, object]]:
         dataset = self._dataset
         assert context is not None
+        with said_in_words():
+            for evaluator in evaluators:
+                evaluator.neighbours_needed(context)  # a K beyond the gallery
         scores = evaluate(context, evaluators)
         return scores, describe_protocol(context, evaluators) | {
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),
-                "decode": "fast" if dataset.reduced_decoding else "full",
+                "decode": self._decode(),
                 "mean": model.backbone.mean,
                 "std": model.backbone.std,
             },
             "seconds": round(time.perf_counter() - started, 2),
         }
 
+    def _decode(self) -> str:
+        dataset = self._dataset
+        if isinstance(dataset, ImageFileDataset) and dataset.decodes_later:
+            return f"on {self.runner.device.type}"  # of which each has its own last bits
+        return "fast" if dataset.reduced_decoding else "full"
+
     def embed(self, model: MetricLearner, task: str = "embedding") -> EvaluationContext | None:
         """The images of this loop, embedded by ``model``, ready to be searched: None in other processes than 0."""
         dataset = self._dataset
         processes = self.runner.processes
-        with self.runner.progress(task, len(dataset) // processes.world_size) as advance:
+        with self.runner.progress(task, len(dataset) // processes.world_size) as advance, said_in_words():
             embedded = embed_dataset(
                 model, self.dataloader, self.runner.device, advance, processes, self.dtype, self.mapped_above_gb
             )
@@ -135,6 +146,15 @@ class EvaluationLoop(BaseLoop):
             scores_at_once=self.scores_at_once,
             progress=self.runner.progress,
         )
+
+
+@contextmanager
+def said_in_words() -> Iterator[None]:
+    """What these images cannot be scored by is a mistake of the caller's, which commands say without a traceback."""
+    try:
+        yield
+    except ValueError as fault:
+        raise EmbeddingsError(str(fault)) from fault
 
 
 def split_by_role(embedded: EmbeddingSet, dataset: ImageDataset) -> tuple[EmbeddingSet, EmbeddingSet | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,10 @@ import torch
 
 def derive_seed(*parts: int) -> int:
     """A 63-bit seed from non-negative integers such as (seed, epoch, iteration); unlike parts give unrelated seeds."""
-    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0]) >> 1
+    words: tuple[int, ...] | np.ndarray[Any, np.dtype[np.uint32]] = (len(parts), *parts)
+    if max(words) < 2**32:  # numpy's own splitting gives the same words, and takes half of the time
+        words = np.array(words, dtype=np.uint32)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seed_all(seed: int) -> None:

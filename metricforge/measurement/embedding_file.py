@@ -46,7 +46,9 @@ def read_embedding_file(path: Path | str) -> TaggedEmbeddings:
 def _refuse_missing(path: Path, present: list[str]) -> None:
     missing = [name for name in NEEDED if name not in present]
     if missing:
-        raise EmbeddingsError(f"{path} has no {' and no '.join(missing)}; it has {', '.join(present)}; {HINT}")
+        raise EmbeddingsError(
+            f"{path} has no {' and no '.join(missing)}; it has {', '.join(present) or 'nothing'}; {HINT}"
+        )
 
 
 def _npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -31,7 +31,9 @@ def read_npz_member(path: Path, archive: zipfile.ZipFile, member: str) -> np.nda
     with archive.open(info) as stream:
         shape, by_column, dtype = _header(stream, member)
         if dtype.hasobject:
-            raise ValueError(f"{member} holds Python objects, not numbers or text; nothing of that kind is unpacked")
+            raise ValueError(
+                f"{member} holds Python objects, which are not unpacked; write numbers or text: labels.astype(str)"
+            )
         size, stored = math.prod(shape) * dtype.itemsize, info.file_size - stream.tell()
         if stored < size:
             raise EOFError(f"{member} has {stored:,} of the {size:,} bytes that {shape} {dtype} take")

@@ -42,13 +42,17 @@ def prepare(
 
     Raises:
         DatasetError: for a source that is absent or not the official file, an archive that cannot be downloaded or
-            unpacked, a full disk, contents that are not the benchmark's, or a folder there that is not whole.
+            unpacked, a disk that is full or cannot be written, contents that are not the benchmark's, or a folder there
+            that is not whole.
     """
     target = data_dir / benchmark.folder
     if target.exists():
         return _check_existing(benchmark, target, unofficial)
     _check_sources(benchmark, sources, unofficial)
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise DatasetError(_unwritable(data_dir, fault)) from fault
     unfinished = data_dir / f".{benchmark.folder}.unfinished"
     try:
         with FileLock(data_dir / f".{benchmark.folder}.lock", timeout=0):
@@ -65,13 +69,14 @@ def prepare(
                     _read(benchmark, root, unofficial, archives)
                 root.rename(target)
             except OSError as fault:
-                if fault.errno != errno.ENOSPC:
-                    raise
-                raise DatasetError(_full(data_dir)) from fault
+                full = fault.errno == errno.ENOSPC
+                raise DatasetError(_full(data_dir) if full else _unwritable(data_dir, fault)) from fault
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except Timeout as fault:
         raise DatasetError(f"another command is preparing {benchmark.name} in {data_dir}; wait for it") from fault
+    except PermissionError as fault:  # of the lock
+        raise DatasetError(_unwritable(data_dir, fault)) from fault
     return benchmark.splits(target, not unofficial)
 
 
@@ -133,6 +138,10 @@ def _check_room(archives: Sequence[Path], data_dir: Path) -> None:
     needed = sum(archive.stat().st_size for archive in archives)  # pictures hardly shrink when they are packed
     if shutil.disk_usage(data_dir).free < needed:
         raise DatasetError(_full(data_dir, f" to unpack {needed / 1e9:.1f} GB"))
+
+
+def _unwritable(data_dir: Path, fault: OSError) -> str:
+    return f"{data_dir} cannot be written to ({fault}); name another folder: --data-dir FOLDER. Nothing was left behind"
 
 
 def _full(data_dir: Path, task: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tarfile
@@ -13,6 +14,8 @@ import rich.progress
 from rich.console import Console
 
 from metricforge.errors import DatasetError
+
+_BLOCK = 2**20
 
 
 def unpack(archive: Path, folder: Path, console: Console) -> None:
@@ -33,10 +36,21 @@ def unpack(archive: Path, folder: Path, console: Console) -> None:
             shutil.copyfile(archive, folder / archive.name)
     except tarfile.FilterError as fault:
         raise DatasetError(f"{archive} is refused, for it reaches outside of its folder: {fault}") from fault
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as fault:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as fault:
+        raise _damaged(archive, fault) from fault
+    except OSError as fault:
+        if fault.errno is not None:
+            raise
+        raise _damaged(archive, fault) from fault  # gzip and bzip2 say so of their data; a disk gives a number
+    except NotImplementedError as fault:
         raise DatasetError(
-            f"{archive} is damaged or was cut off ({type(fault).__name__}: {fault}); fetch it again"
+            f"{archive} is compressed in a way that cannot be read here ({fault}); unpack it otherwise, pack the "
+            "folder into a tar, and name that: --from FILE --unofficial"
         ) from fault
+
+
+def _damaged(archive: Path, fault: Exception) -> DatasetError:
+    return DatasetError(f"{archive} is damaged or was cut off ({type(fault).__name__}: {fault}); fetch it again")
 
 
 def _looks_packed(archive: Path) -> bool:
@@ -50,8 +64,12 @@ def _unpack_tar(archive: Path, folder: Path, console: Console) -> None:
         ) as content,
         tarfile.open(fileobj=content, mode="r:*") as tar,
     ):
+        unpacked = tar.fileobj
+        assert unpacked is not None
         for member in tar:
             tar.extract(member, folder, filter="data")
+        while unpacked.read(_BLOCK):  # the checksum of the whole stands behind what tarfile reads
+            pass
 
 
 def _unpack_zip(archive: Path, folder: Path, console: Console) -> None:

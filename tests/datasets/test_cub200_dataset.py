@@ -111,3 +111,11 @@ def test_a_second_label_of_an_image_is_refused(root):
 def test_an_unknown_split_is_refused(root):
     with pytest.raises(ValueError, match="got 'all'"):
         CUB200Dataset(root, "all")
+
+
+def test_an_image_under_two_numbers_is_refused(root):
+    first, second, *rest = (root / "images.txt").read_text().splitlines()
+    path = first.split()[1]
+    (root / "images.txt").write_text("\n".join([first, f"{second.split()[0]} {path}", *rest]) + "\n")
+    with pytest.raises(DatasetError, match=rf"images\.txt lists {path} a second time; unpack"):
+        CUB200Dataset(root, "train", check_counts=False)

@@ -495,7 +495,9 @@ def test_the_doctor_asks_once_for_shards_that_cannot_be_reached(indexed, capsys,
     monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", refuse)
     with pytest.raises(SystemExit):
         main(["data", "check", str(indexed), "--root", "memory://locked"])
-    assert re.search(r"memory://locked/train-\d\.tar cannot be read \(PermissionError: no key\)", capsys.readouterr().err)
+    assert re.search(
+        r"memory://locked/train-\d\.tar cannot be read \(PermissionError: no key\)", capsys.readouterr().err
+    )
     assert len(asked) == 1
 
 

@@ -84,5 +84,5 @@ def test_training_decodes_fast_and_evaluation_fully_unless_told(tiny_config, tmp
 
 def test_an_unknown_way_of_decoding_is_a_fault_of_the_config(tiny_config, tmp_path):
     tiny_config["test_dataloader"]["decode"] = "quick"
-    with pytest.raises(ConfigError, match=r"""test_dataloader.decode: 'quick' must be "full" or "fast\""""):
+    with pytest.raises(ConfigError, match=r"""test_dataloader.decode: 'quick' must be "full", "fast" or "device\""""):
         build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from metricforge import build_runner
+from metricforge.cli.main import main
 from metricforge.engine.embedding import embed_dataset
 from metricforge.errors import ConfigError, EmbeddingsError
 from metricforge.testing import run_in_processes
@@ -96,3 +97,22 @@ def test_several_processes_fill_the_same_array_from_their_files(tiny_config, tmp
 def test_other_settings_are_refused_before_anything_is_built(tiny_config, test_cfg, message):
     with pytest.raises(ConfigError, match=message):
         build_runner(tiny_config | {"test_cfg": test_cfg})
+
+
+def test_the_command_says_in_words_what_cannot_be_scored(tiny_config, tmp_path, capsys):
+    script = tmp_path / "config.py"
+    script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    runner.train()
+    checkpoint = next((tmp_path / "run").glob("iter_*.pth"))
+    broken = torch.load(checkpoint, weights_only=False)
+    broken["state_dict"]["head.linear.weight"][0, 0] = float("nan")
+    torch.save(broken, tmp_path / "broken.pth")
+    for file, options, message in (
+        (tmp_path / "broken.pth", (), "24 of 24 embeddings are not finite (the first ids: 0, 1, 2, 3, 4)"),
+        (checkpoint, ("--cfg-options", "evaluators.0.ks=[1,500]"), "at most 23, the images that a query can find"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="1"):
+            main(["test", str(script), str(file), "--device", "cpu", "--work-dir", str(tmp_path / "test"), *options])
+        assert message in capsys.readouterr().err

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from metricforge.engine.seeding import derive_seed, seed_all, seed_host
@@ -36,3 +37,9 @@ def test_seeding_the_host_alone_draws_there_what_seeding_everything_does():
         seed(2**62 + 5)
         drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("parts", [(), (0,), (7, 3, 0, 19), (2**32 - 1, 1), (2**32, 1), (2**40, 3)])
+def test_a_seed_is_numpys_of_how_many_parts_and_the_parts(parts):
+    state = np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)
+    assert derive_seed(*parts) == int(state[0]) >> 1

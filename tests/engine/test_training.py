@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from metricforge import build_runner
 from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
@@ -100,6 +101,24 @@ def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path
     assert checkpoint_files(tmp_path / "cut")[0].name == "iter_10.pth"
     train(tiny_config, tmp_path / "cut", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_run_whose_device_decodes_resumes_bit_for_bit_and_says_so(tiny_config, image_folder, tmp_path):
+    for file in image_folder.rglob("*.png"):
+        copied = (tmp_path / "jpegs" / file.relative_to(image_folder)).with_suffix(".jpg")
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(copied)
+    for loader in ("train_dataloader", "test_dataloader"):
+        tiny_config[loader]["decode"] = "device"
+        tiny_config[loader]["dataset"]["root"] = str(tmp_path / "jpegs")
+    tiny_config["checkpoint"] = dict(interval_iterations=5)
+    train(tiny_config, tmp_path / "whole")
+    tiny_config["train_dataloader"]["num_workers"] = 2
+    cut_after(build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu"), 10)
+    train(tiny_config, tmp_path / "cut", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+    protocol = json.loads((tmp_path / "cut" / "scores.json").read_text())["protocol"]
+    assert protocol["preprocessing"]["decode"] == "on cpu"
 
 
 PER_CLASS = dict(type="ClassBalancedBatchSampler", classes_per_batch=2, samples_per_class=2)

@@ -39,3 +39,15 @@ def test_unit_rows_are_a_copy_that_lies_where_the_embeddings_do(mapped):
     prepared = prepared_embeddings(rows, CosineSimilarity(), CPU)
     np.testing.assert_allclose(prepared.numpy(), ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True), rtol=1e-5)
     assert np.array_equal(rows, ROWS)
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_directions_that_float32_cannot_tell_are_refused_and_zeros_are_not(scale):
+    rows = ROWS[:5].copy()
+    rows[3] = 0
+    assert prepared_embeddings(rows, CosineSimilarity(), CPU)[3].tolist() == [0, 0, 0, 0]
+    rows[2] *= np.float32(scale)
+    with pytest.raises(
+        ValueError, match=r"lengths from 1e-12 to 1e19 .* the largest number of one is .*normalise them"
+    ):
+        prepared_embeddings(rows, CosineSimilarity(), CPU)

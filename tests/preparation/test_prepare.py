@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -154,6 +155,47 @@ def test_an_archive_that_was_cut_off_leaves_nothing_behind(archives, tmp_path, n
     assert visible(tmp_path / "data") == []
 
 
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz"])
+def test_an_archive_with_damaged_bytes_in_its_middle_leaves_nothing_behind(make_benchmark, tmp_path, packing):
+    root = make_benchmark("cub200", tmp_path / "made" / "CUB_200_2011")
+    (root / "noise.bin").write_bytes(np.random.default_rng(0).bytes(2_000_000))
+    archive = tmp_path / f"CUB.tar.{packing}"
+    with tarfile.open(archive, f"w:{packing}") as tar:
+        for file in (*sorted(file for file in root.iterdir() if file.suffix != ".bin"), root / "noise.bin"):
+            tar.add(file, arcname=f"CUB_200_2011/{file.name}")
+    content = bytearray(archive.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    archive.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"CUB\.tar\.\w+ is damaged or was cut off"):
+        prepare(BENCHMARKS["cub200"], tmp_path / "data", [archive], unofficial=True, console=QUIET)
+    assert visible(tmp_path / "data") == []
+
+
+def test_a_zip_that_is_compressed_in_an_unknown_way_says_what_to_do(archives, tmp_path):
+    images, partition = archives("inshop")
+    content = bytearray(images.read_bytes())
+    for magic, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = -1
+        while (place := content.find(magic, place + 1)) >= 0:
+            content[place + offset] = 97
+    images.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"img\.zip is compressed in a way that cannot be read here"):
+        prepare(BENCHMARKS["inshop"], tmp_path / "data", [images, partition], unofficial=True, console=QUIET)
+    assert visible(tmp_path / "data") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "listing"),
+    [("cub200", "images.txt"), ("sop", "Ebay_train.txt"), ("inshop", "list_eval_partition.txt")],
+)
+def test_a_list_file_that_is_no_text_is_named(make_benchmark, tmp_path, name, listing):
+    root = make_benchmark(name, tmp_path / "data" / BENCHMARKS[name].folder)
+    (root / listing).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DatasetError, match=rf"{listing} is no text .*damaged"):
+        prepare(BENCHMARKS[name], tmp_path / "data", unofficial=True, console=QUIET)
+
+
 @pytest.mark.parametrize("kind", ["parent", "absolute", "link", "zip parent", "zip absolute", "zip link"])
 def test_an_archive_that_reaches_outside_of_its_folder_is_refused(tmp_path, kind):
     outside = tmp_path / "outside.txt"
@@ -207,6 +249,22 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing_behind(archives, tm
         monkeypatch.setattr(module, "copyfileobj", fill_up)
     with pytest.raises(DatasetError, match=r"the disk of .* is too full .* make room, or name another disk"):
         prepare(BENCHMARKS[name], tmp_path / "data", sources, unofficial=True, console=QUIET)
+    assert visible(tmp_path / "data") == []
+
+
+def test_a_folder_that_cannot_be_made_or_written_says_so(archives, tmp_path, monkeypatch):
+    (archive,) = archives("cub200")
+    (tmp_path / "file").write_text("")
+    for data_dir in (tmp_path / "file", tmp_path / "file" / "data"):
+        with pytest.raises(DatasetError, match=r"cannot be written to \(.*\); name another folder: --data-dir"):
+            prepare(BENCHMARKS["cub200"], data_dir, [archive], unofficial=True, console=QUIET)
+
+    def refuse(self, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", refuse)
+    with pytest.raises(DatasetError, match=r"data cannot be written to \(.*Permission denied\)"):
+        prepare(BENCHMARKS["cub200"], tmp_path / "data", [archive], unofficial=True, console=QUIET)
     assert visible(tmp_path / "data") == []
 
 

@@ -1,0 +1,102 @@
+"""JPEGs that are decoded and augmented where the model is, not by the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.io import ImageReadMode, decode_jpeg
+
+from metricforge.datasets import ImageFileDataset
+from metricforge.engine.seeding import seed_host
+from metricforge.errors import DatasetError, UnreadableImageError
+
+
+class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
+    """Batches of ``images``, which ``decodes_later``: workers read files, ``device`` decodes and transforms them.
+
+    Batches are those of any other loader, already on ``device``. What the transforms draw there follows from each
+    sample's ``seed``, where it has one, as it does in a worker.
+
+    Args:
+        dataset: ``images``, or what asks them.
+        images: the data set whose JPEGs are decoded.
+        device: where. A CUDA device decodes by nvJPEG, whose pixels may differ from libjpeg's in the last bits.
+        **loading: of ``DataLoader``.
+    """
+
+    def __init__(self, dataset: Any, images: ImageFileDataset, device: torch.device, **loading: Any) -> None:
+        super().__init__(dataset, collate_fn=_columns, **loading)
+        self._images = images
+        self._device = device
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        for columns in super().__iter__():
+            yield self._decoded(columns)
+
+    def _decoded(self, columns: Mapping[str, list[Any]]) -> dict[str, Tensor]:
+        pixels = self._pixels(columns)
+        finished = []
+        for place, (index, orientation) in enumerate(zip(columns["id"], columns["orientation"], strict=True)):
+            if "seed" in columns:
+                seed_host(columns["seed"][place])
+                if self._device.type == "cuda":
+                    torch.cuda.manual_seed(columns["seed"][place])
+            finished.append(self._images.transformed(index, pixels[place], orientation))
+        _refuse_unlike(finished, columns["id"], self._images)
+        return {
+            "image": torch.stack(finished),
+            "label": torch.tensor(columns["label"]),
+            "id": torch.tensor(columns["id"]),
+        }
+
+    def _pixels(self, columns: Mapping[str, list[Any]]) -> list[Tensor]:
+        """Each image (3, H, W) on the device, as its file has it."""
+        pixels: list[Tensor] = list(columns["image"])
+        encoded = [place for place, orientation in enumerate(columns["orientation"]) if orientation]
+        if encoded:
+            contents = [pixels[place] for place in encoded]
+            try:
+                decoded = decode_jpeg(contents, mode=ImageReadMode.RGB, device=self._device)
+            except RuntimeError as fault:
+                raise self._reason(contents, [columns["id"][place] for place in encoded], fault) from fault
+            for place, image in zip(encoded, decoded, strict=True):
+                pixels[place] = image
+        return [image.to(self._device, non_blocking=True) for image in pixels]
+
+    def _reason(self, contents: Sequence[Tensor], indices: Sequence[int], fault: RuntimeError) -> DatasetError:
+        """Which image it was that cannot be decoded, or that it is the device that cannot."""
+        for content, index in zip(contents, indices, strict=True):
+            try:
+                decode_jpeg(content, mode=ImageReadMode.RGB)
+            except RuntimeError as broken:
+                return UnreadableImageError(
+                    f"{self._images.location(index)} cannot be read as an image ({_last_words(broken)}); replace or "
+                    'remove the file, or train without it: decode="fast" and unreadable="skip"'
+                )
+        return DatasetError(
+            f'torchvision cannot decode these JPEGs on {self._device} ({_last_words(fault)}); set decode="fast", which '
+            "has the workers decode them"
+        )
+
+
+def _columns(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {key: [item[key] for item in items] for key in items[0]}
+
+
+def _refuse_unlike(images: Sequence[Tensor], indices: Sequence[int], dataset: ImageFileDataset) -> None:
+    for image, index in zip(images, indices, strict=True):
+        if image.shape != images[0].shape:
+            raise DatasetError(
+                f"{dataset.location(index)} is {tuple(image.shape)} after the transform of {dataset.name} "
+                f"{dataset.split}, and {dataset.location(indices[0])} {tuple(images[0].shape)}; a batch takes images "
+                "of one size: end with a crop, or with a Resize of two sides"
+            )
+
+
+def _last_words(fault: RuntimeError) -> str:
+    """torchvision's message without the place in its sources that it begins with."""
+    return str(fault).splitlines()[0].rpartition(", ")[2]
