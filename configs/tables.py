@@ -27,6 +27,7 @@ _lifted = dict(glyphs="lifted_glyphs.py", folder="lifted_folder.py")
 _contrastive = dict(glyphs="contrastive_glyphs.py", folder="contrastive_folder.py")
 _triplet = dict(glyphs="triplet_glyphs.py", folder="triplet_folder.py")
 
+_by_score_and_distance = ["recall@1", "map@r", "euclidean/recall@1", "euclidean/map@r"]
 _floats_and_bits = ["recall@1", "binary/recall@1", "map@r", "nmi"]
 _sizes = [
     dict(name="16 dimensions", options={_dim: 16}),
@@ -398,13 +399,21 @@ tables = {
             ),
         ],
         reduced=dict(
+            scores=["recall@1", "map@r"],
             rows=[
                 dict(name="contrastive", config=_contrastive),
                 dict(name="triplet", config=_triplet),
                 dict(name="lifted", config=_lifted),
                 dict(name="LMDM score", config=_pddm, options={"model.similarity.type": "LMDM"}),
                 dict(name="PDDM score", config=_pddm),
-            ]
+                dict(
+                    name="PDDM+Triplet",
+                    config=_pddm,
+                    options={"model.miner.type": "HardPairTripletMiner"},
+                    prefix="euclidean/",
+                ),
+                dict(name="PDDM+Quadruplet", config=_pddm, prefix="euclidean/"),
+            ],
         ),
     ),
     "pddm-figure4": dict(
@@ -419,6 +428,7 @@ tables = {
         ],
         reduced=dict(
             config=_pddm,
+            scores=_by_score_and_distance,
             rows=[dict(name="by score"), dict(name="by distance", options={"model.miner.by": "euclidean"})],
         ),
     ),
@@ -444,6 +454,7 @@ tables = {
         ],
         reduced=dict(
             config=_pddm,
+            scores=_by_score_and_distance,
             rows=[dict(name="E_m + E_e / 2"), dict(name="E_m alone", options={"model.loss.embedding_weight": 0.0})],
         ),
     ),

@@ -130,6 +130,8 @@ def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str
         if reduced != "glyphs":
             options["data_root"] = reduced
         plain = {"name": row["name"], "options": options}
+        if form.get("rows"):  # the paper's own rows have the paper's columns, which are not these
+            plain |= {key: row[key] for key in ("scores", "prefix") if key in row}
         rows.append(
             _row(
                 plain,

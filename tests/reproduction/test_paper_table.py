@@ -91,6 +91,16 @@ def test_the_reduced_form_on_a_folder_trains_on_that_folder():
             assert row.config.stem.endswith("_folder")
 
 
+def test_a_reduced_row_is_scored_as_it_says_and_the_papers_own_rows_as_the_reduced_form_says():
+    table1 = {row.name: row.prefix for row in FORMS["glyphs"]["pddm-table1"].rows}
+    assert table1["PDDM score"] == ""
+    assert table1["PDDM+Quadruplet"] == table1["PDDM+Triplet"] == "euclidean/"
+    assert {row.scores for row in FORMS["glyphs"]["pddm-em-alone"].rows} == {
+        ("recall@1", "map@r", "euclidean/recall@1", "euclidean/map@r")
+    }
+    assert {row.scores for row in FORMS["glyphs"]["normsoftmax-table5"].rows} == {("recall@1", "map@r", "nmi")}
+
+
 def test_what_papers_md_of_table_5_and_7_says():
     # hand-copied from Zhai and Wu 2018
     table5 = {row.name: row.paper for row in FORMS[None]["normsoftmax-table5"].rows}
