@@ -101,7 +101,7 @@ def test_a_reduced_row_is_scored_as_it_says_and_the_papers_own_rows_as_the_reduc
     assert {row.scores for row in FORMS["glyphs"]["normsoftmax-table5"].rows} == {("recall@1", "map@r", "nmi")}
 
 
-def test_what_papers_md_of_table_5_and_7_says():
+def test_what_the_paper_says_of_table_5_and_7():
     # hand-copied from Zhai and Wu 2018
     table5 = {row.name: row.paper for row in FORMS[None]["normsoftmax-table5"].rows}
     assert table5["T = 0.05"] == (61.3,)
