@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.hamming_search import hamming_neighbours, packed_embeddings
+from metricforge.evaluation.matrix_products import product_threads
 from metricforge.evaluation.pairwise_scores import PairwiseScores
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.symmetric_search import search_symmetric
@@ -64,7 +65,7 @@ def search_neighbours(
     rows = max(1, scores_at_once // len(gallery))
     rows = rows if by_product else min(rows, 128)
     neighbours = np.empty((count, k), dtype=np.int64)
-    with full_precision(torch.device(device)):
+    with full_precision(torch.device(device)), product_threads(torch.get_num_threads()):
         scores = source(queries, gallery, similarity, torch.device(device))
         if isinstance(scores, PairwiseScores) and queries is None and similarity.symmetric:
             return search_symmetric(scores, count, k, rows, on_queries).cpu().numpy()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.duplicate_rows import first_duplicates
+from metricforge.evaluation.matrix_products import products
 from metricforge.evaluation.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
 from metricforge.interfaces import Similarity
 
@@ -87,10 +88,9 @@ class ProductScores:
     def single(self, queries: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Scores (b, G) in float32 of ``queries`` (b,), and what they may be wrong by (b,), in float64."""
         rows = self._centred_queries(queries)  # (b, D)
+        scores = products(rows, self._centred, out=out)
         if self._half_squares is not None:  # -|q - g|^2 / 2 + |q|^2 / 2
-            scores = torch.addmm(self._half_squares.neg(), rows, self._centred.T, out=out)
-        else:
-            scores = torch.mm(rows, self._centred.T, out=out)
+            scores -= self._half_squares
         return scores, self._error_of_single(rows)
 
     def single_error(self, queries: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class ProductScores:
             images = self._small_double_gallery  # (g, D)
             if images is None:
                 images = self._gallery[start : start + step].double() - centre
-            part = rows @ images.T
+            part = products(rows, images)
             scores[:, start : start + step] = part - _half_squares(images) if self._search == "l2" else part
         size = (rows.norm(dim=1) + self._longest + centre.norm()) ** 2  # (b,)
         return scores, 4 * (rows.shape[1] + 8) * DOUBLE_ROUNDOFF * size

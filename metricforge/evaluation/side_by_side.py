@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from metricforge.evaluation.matrix_products import product_threads
+
 MOST_THREADS = 4
 
 Block = TypeVar("Block")
@@ -26,14 +28,16 @@ def side_by_side(work: Callable[[Block], Result], blocks: Iterable[Block], threa
     Each thread has its share of torch's threads: steps that use one core alone then keep no other waiting. A block is
     taken when it is begun, at most one is finished ahead of each that is waited for.
     """
-    if threads == 1:
-        yield from map(work, blocks)
-        return
     cores = torch.get_num_threads()
     share = max(1, cores // threads)
+    if threads == 1:
+        with product_threads(share):
+            yield from map(work, blocks)
+        return
     waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(share,))
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+        with product_threads(share), pool:
             try:
                 for block in blocks:
                     waiting.append(pool.submit(work, block))

@@ -12,7 +12,14 @@ from torch import Tensor
 from metricforge.evaluation.candidates import Candidates
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.ranking_tables import HammingTable, PairwiseTable
-from metricforge.evaluation.row_counts import columns_in_some_band, count_larger, larger_in_rows, limits, places_within
+from metricforge.evaluation.row_counts import (
+    columns_in_some_band,
+    count_larger,
+    larger_in_rows,
+    limits,
+    places_of,
+    places_within,
+)
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
@@ -33,9 +40,10 @@ class RightImages(NamedTuple):
 
 
 class _Rough(NamedTuple):
-    """Rough scores ``table`` (b, G) and the better known ``score`` (P,) of the right images, ``error`` (b,) apart.
+    """Rough scores ``table`` (b, W) and the better known ``score`` (P,) of the right images, ``error`` (b,) apart.
 
     All scores of a row differ by less than ``span`` places of their sorted order; ``halved``: the table is of bfloat16.
+    Columns of the table beyond the gallery's are filled up.
     """
 
     table: Tensor
@@ -72,6 +80,7 @@ class WrongAbove:
         else:
             self._source = ProductScores(own_set, gallery.embeddings, similarity, device)
         self._size = len(gallery)
+        self._width = -(-self._size // CHUNK) * CHUNK  # of tables, whose last chunk is filled up
         self._labels = torch.from_numpy(gallery.labels).to(self.device)  # (G,)
         self._query_labels = torch.from_numpy(queries.labels).to(self.device)  # (Q,)
         self._own = torch.from_numpy(context.own_place).to(self.device)  # (Q,)
@@ -89,7 +98,7 @@ class WrongAbove:
         else:
             self._twins = self._twins_before = torch.zeros_like(self._labels)
             self._half = False
-        self._buffers = threading.local()
+        self._rooms = threading.local()
 
     @property
     def is_shared_by_threads(self) -> bool:
@@ -138,13 +147,19 @@ class WrongAbove:
         others = image != self._own[queries][row]
         return RightImages(row[others], image[others])
 
-    def _buffer(self, rows: int, dtype: torch.dtype) -> Tensor:
-        """Room for the scores of ``rows`` queries, which the thread uses again and again."""
-        buffer: Tensor | None = getattr(self._buffers, str(dtype), None)
-        if buffer is None or len(buffer) < rows:
-            buffer = torch.empty(rows, self._size, dtype=dtype, device=self.device)
-            setattr(self._buffers, str(dtype), buffer)
-        return buffer[:rows]
+    def _table(self, rows: int, dtype: torch.dtype) -> Tensor:
+        """Room for the scores of ``rows`` queries (rows, W): beyond G columns it holds what is below all scores."""
+        table = self._room(rows, self._width, dtype)
+        table[:, self._size :] = limits(dtype)[0]
+        return table
+
+    def _room(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """Memory (rows, columns) that the thread uses again and again."""
+        room: Tensor | None = getattr(self._rooms, str(dtype), None)
+        if room is None or room.numel() < rows * columns:
+            room = torch.empty(rows * columns, dtype=dtype, device=self.device)
+            setattr(self._rooms, str(dtype), room)
+        return room[: rows * columns].view(rows, columns)
 
     def _count_among_nearest(
         self, queries: Tensor, right: RightImages, above: Tensor, first: int, every: Tensor
@@ -159,7 +174,7 @@ class WrongAbove:
         chunk = CHUNK
         while chunk > 1 and self._size < 4 * chunk * deepest:
             chunk //= 2
-        maxima = _chunk_maxima(table, chunk)  # (b, chunks)
+        maxima = table.unflatten(1, (-1, chunk)).amax(dim=2)  # type: ignore[no-untyped-call]  # (b, chunks)
         low, high = score - error[row], score + error[row]  # (P,)
         if halved:
             low, high = low.bfloat16().float(), high.bfloat16().float()
@@ -203,12 +218,15 @@ class WrongAbove:
         source, (row, image) = self._source, right
         rough = self._half_scores(queries, right) if self._half else None
         if isinstance(source, HammingTable):
-            table = source.rows(queries, out=self._buffer(len(queries), torch.int32))
+            rows = source.rows(queries)  # (b, G)
+            table = self._table(len(queries), rows.dtype)
+            table[:, : self._size] = rows
             error = torch.zeros(len(queries), dtype=table.dtype)
-            rough = _Rough(table, table[row, image], error, int(-table.min()) + 1, False)
+            rough = _Rough(table, table[row, image], error, int(-rows.min()) + 1, False)
         elif rough is None:
             assert isinstance(source, ProductScores)
-            table, error = source.single(queries, out=self._buffer(len(queries), torch.float32))
+            table = self._table(len(queries), torch.float32)
+            _, error = source.single(queries, out=table[:, : self._size])
             # twice: the right image's error and the wrong one's
             rough = _Rough(table, table[row, image], (2 * error).float(), 2**32, False)
         own = self._own[queries]
@@ -220,14 +238,16 @@ class WrongAbove:
         """Those of a bfloat16 product; None, from now on, where such products are not what we take them for."""
         source, (row, image) = self._source, right
         assert isinstance(source, ProductScores)
-        halved, error = source.half(queries, out=self._buffer(len(queries), torch.bfloat16))
+        halved, error = source.half(queries, out=self._room(len(queries), self._size, torch.bfloat16))
         score = source.single_pairs(queries[row], image)
         # No bound would hold then: look at those scores that we know.
         wrong_by = (halved[row, image].double() - score).abs() - score.abs().double() / 2**7
         if (wrong_by > error[row]).any():
             self._half = False
             return None
-        return _Rough(self._buffer(len(queries), torch.float32).copy_(halved), score, error.float(), 2**32, True)
+        table = self._table(len(queries), torch.float32)
+        table[:, : self._size] = halved
+        return _Rough(table, score, error.float(), 2**32, True)
 
     def _count_candidates(
         self,
@@ -278,13 +298,13 @@ class WrongAbove:
         found = [(row, column, table[row, column])]
         beyond[crowded] = larger_in_rows(table, crowded, ceiling[crowded], strictly=True)
         hits[crowded] = False
-        inside = torch.arange(chunk, device=self.device)
+        chunks = table.unflatten(1, (-1, chunk))  # type: ignore[no-untyped-call]  # (b, chunks, chunk)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
-            row = some[:, :1].expand(-1, chunk)  # (h, chunk)
-            column = some[:, 1:] * chunk + inside
-            value = table.view(-1)[(row * self._size + column).clamp(max=table.numel() - 1)]
-            kept = (value >= threshold[row]) & (column < self._size)
-            row, column, value = row[kept], column[kept], value[kept]
+            hit_row, hit_chunk = some.T  # (h,) each
+            inside = chunks[hit_row, hit_chunk]  # (h, chunk)
+            place = places_of(inside >= threshold[hit_row, None])
+            row, value = hit_row[place // chunk], inside.view(-1)[place]
+            column = hit_chunk[place // chunk] * chunk + place % chunk
             larger = value > ceiling[row]
             beyond += torch.bincount(row[larger], minlength=len(table))
             found.append((row[~larger], column[~larger], value[~larger]))
@@ -355,15 +375,6 @@ def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 by instructions of its own."""
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
-
-
-def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
-    """The largest of each ``chunk`` columns (b, chunks) of ``table`` (b, G); the last chunk may be smaller."""
-    whole = table.shape[1] // chunk * chunk
-    maxima = table[:, :whole].unflatten(1, (-1, chunk)).amax(dim=2)  # type: ignore[no-untyped-call]
-    if whole == table.shape[1]:
-        return maxima
-    return torch.cat([maxima, table[:, whole:].amax(dim=1, keepdim=True)], dim=1)
 
 
 def _wrong_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
