@@ -34,24 +34,22 @@ def count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple
             for limit, strictly in zip(bounds, (True, False), strict=True)
         )
         return above[row, nth], reached[row, nth]
-    rows = torch.arange(len(table), device=row.device)
     above, reached = torch.empty(2, len(table), most, dtype=torch.int64, device=row.device)
     for place in range(most):
-        above[:, place] = larger_in_rows(table, rows, bounds[0, :, place], strictly=True)
-        reached[:, place] = larger_in_rows(table, rows, bounds[1, :, place], strictly=False)
+        above[:, place] = larger_in_rows(table, bounds[0, :, place], strictly=True)
+        reached[:, place] = larger_in_rows(table, bounds[1, :, place], strictly=False)
     return above[row, nth], reached[row, nth]
 
 
-def larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
-    """How many of each of the ``rows`` (r,) of ``table`` (b, G) are above ``threshold`` (r,), or at least that."""
+def larger_in_rows(table: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
+    """How many of each row of ``table`` (b, G) are above ``threshold`` (b,), or at least that."""
     if table.device.type != "cpu":
-        some = table[rows]
-        return (some > threshold[:, None] if strictly else some >= threshold[:, None]).sum(dim=1)
+        return (table > threshold[:, None] if strictly else table >= threshold[:, None]).sum(dim=1)
     compare = np.greater if strictly else np.greater_equal
-    numbers, flags = table.numpy(), np.empty(table.shape[1], dtype=bool)
-    counts = np.empty(len(rows), dtype=np.int64)
-    for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
-        counts[place] = np.count_nonzero(compare(numbers[row], limit, out=flags))
+    flags = np.empty(table.shape[1], dtype=bool)
+    counts = np.empty(len(table), dtype=np.int64)
+    for place, (row, limit) in enumerate(zip(table.numpy(), threshold.numpy(), strict=True)):
+        counts[place] = np.count_nonzero(compare(row, limit, out=flags))
     return torch.from_numpy(counts)
 
 
@@ -69,22 +67,21 @@ def places_of(flags: Tensor) -> Tensor:
     return torch.from_numpy(np.flatnonzero(flags.numpy()))
 
 
-def places_within(table: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column (N,) of what is from ``low`` (r,) to ``high`` (r,) in the ``rows`` (r,) of ``table`` (b, G)."""
+def places_within(table: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column (N,) of what is from ``low`` (b,) to ``high`` (b,) in ``table`` (b, G)."""
     if table.device.type != "cpu":
-        some = table[rows]
-        place, column = ((some >= low[:, None]) & (some <= high[:, None])).nonzero(as_tuple=True)
-        return rows[place], column
-    numbers, width = table.numpy(), table.shape[1]
+        row, column = ((table >= low[:, None]) & (table <= high[:, None])).nonzero(as_tuple=True)
+        return row, column
+    width = table.shape[1]
     step = max(1, FLAGS_AT_ONCE // width)
-    flags, not_above = np.empty((min(step, len(rows)), width), dtype=bool), np.empty(width, dtype=bool)
+    flags, not_above = np.empty((min(step, len(table)), width), dtype=bool), np.empty(width, dtype=bool)
     found = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(rows), step):
+    for start in range(0, len(table), step):
         part = slice(start, start + step)
-        bounds = zip(rows[part].tolist(), low[part].numpy(), high[part].numpy(), strict=True)
-        for flag, (row, least, most) in zip(flags, bounds, strict=False):  # the last part has fewer rows
-            np.greater_equal(numbers[row], least, out=flag)
-            flag &= np.less_equal(numbers[row], most, out=not_above)
-        found.append(np.flatnonzero(flags[: len(rows[part])]) + start * width)
+        rows = table[part].numpy()
+        for flag, row, least, most in zip(flags, rows, low[part].numpy(), high[part].numpy(), strict=False):
+            np.greater_equal(row, least, out=flag)
+            flag &= np.less_equal(row, most, out=not_above)
+        found.append(np.flatnonzero(flags[: len(rows)]) + start * width)
     places = torch.from_numpy(np.concatenate(found))
-    return rows[places // width], places % width
+    return places // width, places % width

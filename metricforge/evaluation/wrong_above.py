@@ -149,16 +149,16 @@ class WrongAbove:
 
     def _table(self, rows: int, dtype: torch.dtype) -> Tensor:
         """Room for the scores of ``rows`` queries (rows, W): beyond G columns it holds what is below all scores."""
-        table = self._room(rows, self._width, dtype)
+        table = self._room("table", rows, self._width, dtype)
         table[:, self._size :] = limits(dtype)[0]
         return table
 
-    def _room(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    def _room(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """Memory (rows, columns) that the thread uses again and again."""
-        room: Tensor | None = getattr(self._rooms, str(dtype), None)
-        if room is None or room.numel() < rows * columns:
+        room: Tensor | None = getattr(self._rooms, name, None)
+        if room is None or room.dtype != dtype or room.numel() < rows * columns:
             room = torch.empty(rows * columns, dtype=dtype, device=self.device)
-            setattr(self._rooms, str(dtype), room)
+            setattr(self._rooms, name, room)
         return room[: rows * columns].view(rows, columns)
 
     def _count_among_nearest(
@@ -168,13 +168,13 @@ class WrongAbove:
         rows = len(queries)
         row, image = right
         table, score, error, span, halved = rough = self._rough_scores(queries, right)
-        lowest, highest = limits(table.dtype)
+        lowest, highest = limits(score.dtype)
 
         deepest = int(every.max())
         chunk = CHUNK
         while chunk > 1 and self._size < 4 * chunk * deepest:
             chunk //= 2
-        maxima = table.unflatten(1, (-1, chunk)).amax(dim=2)  # type: ignore[no-untyped-call]  # (b, chunks)
+        maxima = _chunk_maxima(table, chunk)  # (b, chunks)
         low, high = score - error[row], score + error[row]  # (P,)
         if halved:
             low, high = low.bfloat16().float(), high.bfloat16().float()
@@ -185,7 +185,7 @@ class WrongAbove:
         # Chunks say little where many of them count: what is left open, the whole row decides.
         many = maxima.shape[1] // CROWDED
         open_rows = ((surely < first) & (surely + self._matches[queries] > many)).nonzero()[:, 0]
-        larger = larger_in_rows(table, open_rows, best_high[open_rows], strictly=True)
+        larger = larger_in_rows(_comparable(table[open_rows]), best_high[open_rows], strictly=True)
         surely[open_rows] = larger - self._matches[queries][open_rows]
         wanted = (high >= best_low[row]) & (surely < first)[row]  # (P,)
         if deepest:
@@ -218,7 +218,8 @@ class WrongAbove:
         source, (row, image) = self._source, right
         rough = self._half_scores(queries, right) if self._half else None
         if isinstance(source, HammingTable):
-            rows = source.rows(queries)  # (b, G)
+            room = self._room("distances", len(queries), self._size, torch.int32)
+            rows = source.rows(queries, out=room)  # (b, G)
             table = self._table(len(queries), rows.dtype)
             table[:, : self._size] = rows
             error = torch.zeros(len(queries), dtype=table.dtype)
@@ -238,15 +239,14 @@ class WrongAbove:
         """Those of a bfloat16 product; None, from now on, where such products are not what we take them for."""
         source, (row, image) = self._source, right
         assert isinstance(source, ProductScores)
-        halved, error = source.half(queries, out=self._room(len(queries), self._size, torch.bfloat16))
+        table = self._table(len(queries), torch.bfloat16)
+        _, error = source.half(queries, out=table[:, : self._size])
         score = source.single_pairs(queries[row], image)
         # No bound would hold then: look at those scores that we know.
-        wrong_by = (halved[row, image].double() - score).abs() - score.abs().double() / 2**7
+        wrong_by = (table[row, image].double() - score).abs() - score.abs().double() / 2**7
         if (wrong_by > error[row]).any():
             self._half = False
             return None
-        table = self._table(len(queries), torch.float32)
-        table[:, : self._size] = halved
         return _Rough(table, score, error.float(), 2**32, True)
 
     def _count_candidates(
@@ -294,14 +294,15 @@ class WrongAbove:
         beyond = torch.zeros(len(table), dtype=torch.int64, device=self.device)
         # where looking at the whole row is quicker than picking
         crowded = (hits.sum(dim=1) > hits.shape[1] // CROWDED).nonzero()[:, 0]  # (r,)
-        row, column = places_within(table, crowded, threshold[crowded], ceiling[crowded])
-        found = [(row, column, table[row, column])]
-        beyond[crowded] = larger_in_rows(table, crowded, ceiling[crowded], strictly=True)
+        whole = _comparable(table[crowded])  # (r, W)
+        place, column = places_within(whole, threshold[crowded], ceiling[crowded])
+        found = [(crowded[place], column, whole[place, column])]
+        beyond[crowded] = larger_in_rows(whole, ceiling[crowded], strictly=True)
         hits[crowded] = False
         chunks = table.unflatten(1, (-1, chunk))  # type: ignore[no-untyped-call]  # (b, chunks, chunk)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
             hit_row, hit_chunk = some.T  # (h,) each
-            inside = chunks[hit_row, hit_chunk]  # (h, chunk)
+            inside = _comparable(chunks[hit_row, hit_chunk])  # (h, chunk)
             place = places_of(inside >= threshold[hit_row, None])
             row, value = hit_row[place // chunk], inside.view(-1)[place]
             column = hit_chunk[place // chunk] * chunk + place % chunk
@@ -375,6 +376,25 @@ def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 by instructions of its own."""
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
+
+
+def _comparable(scores: Tensor) -> Tensor:
+    """``scores`` in a type that numpy knows too."""
+    return scores.float() if scores.dtype == torch.bfloat16 else scores
+
+
+def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
+    """The largest of each ``chunk`` columns (b, W / chunk) of ``table`` (b, W)."""
+    if table.dtype != torch.bfloat16:
+        return table.unflatten(1, (-1, chunk)).amax(dim=2)  # type: ignore[no-untyped-call, no-any-return]
+    # The bits of bfloat16, read as whole numbers, are in order among those not below zero, which all others are below:
+    # a fifth of the time. Below zero the order is the reverse.
+    bits = table.view(torch.int16).unflatten(1, (-1, chunk))  # type: ignore[no-untyped-call]
+    largest = bits.amax(dim=2)
+    below_zero = largest < 0
+    if below_zero.any():
+        largest[below_zero] = bits[below_zero].amin(dim=1)
+    return largest.view(torch.bfloat16).float()
 
 
 def _wrong_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -246,3 +246,18 @@ def test_a_similarity_without_an_index_has_the_ranks_of_its_own_scores():
         expected.append([rank for rank, place in enumerate(order, start=1) if labels[place] == labels[query]])
     for depth in DEPTHS:
         _assert_as_deep_as_asked(_found(context, depth), expected, depth)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.int32])
+def test_the_largest_of_each_chunk_is_found_whatever_its_sign(dtype):
+    table = torch.randint(-40, 40, (6, 64), generator=torch.Generator().manual_seed(0)).to(dtype)
+    table[1] = -table[1].abs() - 1
+    table[2, 8:16] = 0
+    if dtype != torch.int32:
+        table[3, :8] = -torch.inf
+        table[4, 1:8] = -torch.inf
+        table[2, 8:12] = -0.0
+        table[5] *= 1e-38
+    maxima = wrong_above._chunk_maxima(table, 8)
+    assert maxima.shape == (6, 8)
+    assert maxima.tolist() == table.unflatten(1, (8, 8)).amax(dim=2).tolist()
