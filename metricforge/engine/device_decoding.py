@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision import io
 
 from metricforge.datasets import ImageFileDataset
 from metricforge.engine.seeding import seed_host
@@ -26,9 +26,17 @@ class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
         images: the data set whose JPEGs are decoded.
         device: where. A CUDA device decodes by nvJPEG, whose pixels may differ from libjpeg's in the last bits.
         **loading: of ``DataLoader``.
+
+    Raises:
+        DatasetError: where this torchvision has no decoder any more (0.29 announces that).
     """
 
     def __init__(self, dataset: Any, images: ImageFileDataset, device: torch.device, **loading: Any) -> None:
+        if not hasattr(io, "decode_jpeg"):
+            raise DatasetError(
+                'this torchvision decodes no JPEGs, which decode="device" needs; set decode="fast", which has the '
+                "workers decode them, or install torchvision 0.29"
+            )
         super().__init__(dataset, collate_fn=_columns, **loading)
         self._images = images
         self._device = device
@@ -60,7 +68,7 @@ class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
         if encoded:
             contents = [pixels[place] for place in encoded]
             try:
-                decoded = decode_jpeg(contents, mode=ImageReadMode.RGB, device=self._device)
+                decoded = io.decode_jpeg(contents, mode=io.ImageReadMode.RGB, device=self._device)
             except RuntimeError as fault:
                 raise self._reason(contents, [columns["id"][place] for place in encoded], fault) from fault
             for place, image in zip(encoded, decoded, strict=True):
@@ -71,7 +79,7 @@ class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
         """Which image it was that cannot be decoded, or that it is the device that cannot."""
         for content, index in zip(contents, indices, strict=True):
             try:
-                decode_jpeg(content, mode=ImageReadMode.RGB)
+                io.decode_jpeg(content, mode=io.ImageReadMode.RGB)
             except RuntimeError as broken:
                 return UnreadableImageError(
                     f"{self._images.location(index)} cannot be read as an image ({_last_words(broken)}); replace or "

@@ -121,15 +121,21 @@ def test_an_image_that_is_cut_off_is_named(folder):
 
 
 def test_a_device_that_cannot_decode_is_no_image_s_fault(folder, monkeypatch):
-    decode = device_decoding.decode_jpeg
+    decode = device_decoding.io.decode_jpeg
 
     def not_built(images, mode, device="cpu"):
         if isinstance(images, list):
             raise RuntimeError("decode_jpegs_cuda, decode_jpegs_cuda.cpp:12, torchvision not compiled with nvJPEG")
         return decode(images, mode=mode)
 
-    monkeypatch.setattr(device_decoding, "decode_jpeg", not_built)
+    monkeypatch.setattr(device_decoding.io, "decode_jpeg", not_built)
     with pytest.raises(DatasetError, match=r"cannot decode these JPEGs on cpu \(.*nvJPEG\); set decode=\"fast\""):
+        first_batch(read(folder, [dict(type="CenterCrop", size=32)], later=True))
+
+
+def test_a_torchvision_without_a_decoder_is_named(folder, monkeypatch):
+    monkeypatch.delattr(device_decoding.io, "decode_jpeg")
+    with pytest.raises(DatasetError, match=r'this torchvision decodes no JPEGs.*set decode="fast"'):
         first_batch(read(folder, [dict(type="CenterCrop", size=32)], later=True))
 
 
