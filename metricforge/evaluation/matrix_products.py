@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 
@@ -25,5 +26,10 @@ def products(rows: Tensor, images: Tensor, out: Tensor | None = None) -> Tensor:
 
 def product_threads(count: int) -> AbstractContextManager[object]:
     """Within it ``products`` uses ``count`` threads, in all of this process."""
-    limits: AbstractContextManager[object] = threadpool_limits(count, user_api="blas")
+    limits: AbstractContextManager[object] = _libraries().limit(limits=count, user_api="blas")
     return limits
+
+
+@cache  # looking for them takes some milliseconds
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
