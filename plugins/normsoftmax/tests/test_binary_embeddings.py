@@ -40,7 +40,7 @@ def test_a_run_reports_binary_scores_beside_the_float_ones_with_the_bytes_of_bot
     scores, protocol = written["scores"], written["protocol"]
     assert {"recall@1", "binary/recall@1", "map@r", "binary/map@r", "nmi", "binary/nmi"} <= scores.keys()
     assert protocol["embedding"]["bytes_per_vector"] == 128  # 32 float32
-    assert protocol["evaluators"][-1]["bytes_per_vector"] == 4  # 32 bits
+    assert protocol["evaluators"][-1]["counts"]["bytes_per_vector"] == 4  # 32 bits
     assert "binary/recall@1" in protocol["baselines"]["raw pixels"]
 
     embedded: EmbeddingSet = runner.val_loop.context.queries  # the last evaluation's, scored here by loops
