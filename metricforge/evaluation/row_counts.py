@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,23 +36,30 @@ def count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple
             for limit, strictly in zip(bounds, (True, False), strict=True)
         )
         return above[row, nth], reached[row, nth]
+    every = torch.arange(len(table), device=row.device)
     above, reached = torch.empty(2, len(table), most, dtype=torch.int64, device=row.device)
     for place in range(most):
-        above[:, place] = larger_in_rows(table, bounds[0, :, place], strictly=True)
-        reached[:, place] = larger_in_rows(table, bounds[1, :, place], strictly=False)
+        above[:, place] = larger_in_rows(table, every, bounds[0, :, place], strictly=True)
+        reached[:, place] = larger_in_rows(table, every, bounds[1, :, place], strictly=False)
     return above[row, nth], reached[row, nth]
 
 
-def larger_in_rows(table: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
-    """How many of each row of ``table`` (b, G) are above ``threshold`` (b,), or at least that."""
+def larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: bool) -> Tensor:
+    """How many of each of the ``rows`` (r,) of ``table`` (b, G) are above ``threshold`` (r,), or at least that."""
     if table.device.type != "cpu":
-        return (table > threshold[:, None] if strictly else table >= threshold[:, None]).sum(dim=1)
+        some = table[rows]
+        return (some > threshold[:, None] if strictly else some >= threshold[:, None]).sum(dim=1)
     compare = np.greater if strictly else np.greater_equal
     flags = np.empty(table.shape[1], dtype=bool)
-    counts = np.empty(len(table), dtype=np.int64)
-    for place, (row, limit) in enumerate(zip(table.numpy(), threshold.numpy(), strict=True)):
-        counts[place] = np.count_nonzero(compare(row, limit, out=flags))
+    counts = np.empty(len(rows), dtype=np.int64)
+    for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
+        counts[place] = np.count_nonzero(compare(_numbers(table[row]), limit, out=flags))
     return torch.from_numpy(counts)
+
+
+def _numbers(row: Tensor) -> np.ndarray[Any, Any]:
+    """``row`` (G,) in a type that numpy knows too; one at a time it stays in a cache."""
+    return (row.float() if row.dtype == torch.bfloat16 else row).numpy()
 
 
 def columns_in_some_band(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -67,21 +76,28 @@ def places_of(flags: Tensor) -> Tensor:
     return torch.from_numpy(np.flatnonzero(flags.numpy()))
 
 
-def places_within(table: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column (N,) of what is from ``low`` (b,) to ``high`` (b,) in ``table`` (b, G)."""
+def places_within(table: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is from ``low`` (r,) to ``high`` (r,) in the ``rows`` (r,) of ``table`` (b, G), and what is above.
+
+    Returns row and column (N,) of what is between, and how many are above ``high`` in each of the rows (r,).
+    """
     if table.device.type != "cpu":
-        row, column = ((table >= low[:, None]) & (table <= high[:, None])).nonzero(as_tuple=True)
-        return row, column
+        some = table[rows]
+        place, column = ((some >= low[:, None]) & (some <= high[:, None])).nonzero(as_tuple=True)
+        return rows[place], column, (some > high[:, None]).sum(dim=1)
     width = table.shape[1]
     step = max(1, FLAGS_AT_ONCE // width)
-    flags, not_above = np.empty((min(step, len(table)), width), dtype=bool), np.empty(width, dtype=bool)
+    flags, above = np.empty((min(step, len(rows)), width), dtype=bool), np.empty(width, dtype=bool)
+    counts = np.empty(len(rows), dtype=np.int64)
     found = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(table), step):
+    for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        rows = table[part].numpy()
-        for flag, row, least, most in zip(flags, rows, low[part].numpy(), high[part].numpy(), strict=False):
-            np.greater_equal(row, least, out=flag)
-            flag &= np.less_equal(row, most, out=not_above)
-        found.append(np.flatnonzero(flags[: len(rows)]) + start * width)
+        bounds = zip(rows[part].tolist(), low[part].numpy(), high[part].numpy(), strict=True)
+        for number, (index, least, most) in enumerate(bounds):
+            numbers = _numbers(table[index])
+            counts[start + number] = np.count_nonzero(np.greater(numbers, most, out=above))
+            np.greater_equal(numbers, least, out=flags[number])
+            flags[number] ^= above
+        found.append(np.flatnonzero(flags[: len(rows[part])]) + start * width)
     places = torch.from_numpy(np.concatenate(found))
-    return places // width, places % width
+    return rows[places // width], places % width, torch.from_numpy(counts)

@@ -185,7 +185,7 @@ class WrongAbove:
         # Chunks say little where many of them count: what is left open, the whole row decides.
         many = maxima.shape[1] // CROWDED
         open_rows = ((surely < first) & (surely + self._matches[queries] > many)).nonzero()[:, 0]
-        larger = larger_in_rows(_comparable(table[open_rows]), best_high[open_rows], strictly=True)
+        larger = larger_in_rows(table, open_rows, best_high[open_rows], strictly=True)
         surely[open_rows] = larger - self._matches[queries][open_rows]
         wanted = (high >= best_low[row]) & (surely < first)[row]  # (P,)
         if deepest:
@@ -294,10 +294,8 @@ class WrongAbove:
         beyond = torch.zeros(len(table), dtype=torch.int64, device=self.device)
         # where looking at the whole row is quicker than picking
         crowded = (hits.sum(dim=1) > hits.shape[1] // CROWDED).nonzero()[:, 0]  # (r,)
-        whole = _comparable(table[crowded])  # (r, W)
-        place, column = places_within(whole, threshold[crowded], ceiling[crowded])
-        found = [(crowded[place], column, whole[place, column])]
-        beyond[crowded] = larger_in_rows(whole, ceiling[crowded], strictly=True)
+        row, column, beyond[crowded] = places_within(table, crowded, threshold[crowded], ceiling[crowded])
+        found = [(row, column, _comparable(table[row, column]))]
         hits[crowded] = False
         chunks = table.unflatten(1, (-1, chunk))  # type: ignore[no-untyped-call]  # (b, chunks, chunk)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
