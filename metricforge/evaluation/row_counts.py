@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +15,11 @@ def limits(dtype: torch.dtype) -> tuple[float, float]:
     if dtype.is_floating_point:
         return -torch.inf, torch.inf
     return torch.iinfo(dtype).min, torch.iinfo(dtype).max
+
+
+def comparable(scores: Tensor) -> Tensor:
+    """``scores`` in a type that numpy knows too."""
+    return scores.float() if scores.dtype == torch.bfloat16 else scores
 
 
 def count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,13 +56,8 @@ def larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: 
     flags = np.empty(table.shape[1], dtype=bool)
     counts = np.empty(len(rows), dtype=np.int64)
     for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
-        counts[place] = np.count_nonzero(compare(_numbers(table[row]), limit, out=flags))
+        counts[place] = np.count_nonzero(compare(comparable(table[row]).numpy(), limit, out=flags))
     return torch.from_numpy(counts)
-
-
-def _numbers(row: Tensor) -> np.ndarray[Any, Any]:
-    """``row`` (G,) in a type that numpy knows too; one at a time it stays in a cache."""
-    return (row.float() if row.dtype == torch.bfloat16 else row).numpy()
 
 
 def columns_in_some_band(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -94,7 +92,7 @@ def places_within(table: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> tup
         part = slice(start, start + step)
         bounds = zip(rows[part].tolist(), low[part].numpy(), high[part].numpy(), strict=True)
         for number, (index, least, most) in enumerate(bounds):
-            numbers = _numbers(table[index])
+            numbers = comparable(table[index]).numpy()  # one at a time it stays in a cache
             counts[start + number] = np.count_nonzero(np.greater(numbers, most, out=above))
             np.greater_equal(numbers, least, out=flags[number])
             flags[number] ^= above

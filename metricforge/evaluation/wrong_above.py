@@ -14,6 +14,7 @@ from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.ranking_tables import HammingTable, PairwiseTable
 from metricforge.evaluation.row_counts import (
     columns_in_some_band,
+    comparable,
     count_larger,
     larger_in_rows,
     limits,
@@ -42,7 +43,7 @@ class RightImages(NamedTuple):
 class _Rough(NamedTuple):
     """Rough scores ``table`` (b, W) and the better known ``score`` (P,) of the right images, ``error`` (b,) apart.
 
-    All scores of a row differ by less than ``span`` places of their sorted order; ``halved``: the table is of bfloat16.
+    All scores of a row differ by less than ``span`` places of their sorted order.
     Columns of the table beyond the gallery's are filled up.
     """
 
@@ -50,7 +51,11 @@ class _Rough(NamedTuple):
     score: Tensor
     error: Tensor
     span: int
-    halved: bool
+
+    @property
+    def halved(self) -> bool:
+        """Whether the table is of bfloat16."""
+        return self.table.dtype == torch.bfloat16
 
 
 class WrongAbove:
@@ -167,7 +172,7 @@ class WrongAbove:
         """Fills in ``above`` (P,), and says for which queries (b,) it would take too many candidates."""
         rows = len(queries)
         row, image = right
-        table, score, error, span, halved = rough = self._rough_scores(queries, right)
+        table, score, error, span = rough = self._rough_scores(queries, right)
         lowest, highest = limits(score.dtype)
 
         deepest = int(every.max())
@@ -176,7 +181,7 @@ class WrongAbove:
             chunk //= 2
         maxima = _chunk_maxima(table, chunk)  # (b, chunks)
         low, high = score - error[row], score + error[row]  # (P,)
-        if halved:
+        if rough.halved:
             low, high = low.bfloat16().float(), high.bfloat16().float()
         lowest_each = torch.full((rows,), lowest, dtype=score.dtype, device=self.device)  # (b,)
         best_low = lowest_each.scatter_reduce(0, row, low, reduce="amax")  # (b,): of the nearest right image
@@ -192,7 +197,7 @@ class WrongAbove:
             # As many images as `every` score at least so much, so whoever is surely below is beyond that rank.
             floor = maxima.topk(deepest, dim=1).values.gather(1, every.clamp(min=1)[:, None] - 1)[:, 0]  # (b,)
             floor = floor - 2 * error
-            if halved:
+            if rough.halved:
                 floor = floor - floor.abs() / 2**6 - 2 * error / 2**6
             floor = torch.where(every > 0, floor, highest)
             wanted |= high >= floor[row]
@@ -223,13 +228,13 @@ class WrongAbove:
             table = self._table(len(queries), rows.dtype)
             table[:, : self._size] = rows
             error = torch.zeros(len(queries), dtype=table.dtype)
-            rough = _Rough(table, table[row, image], error, int(-rows.min()) + 1, False)
+            rough = _Rough(table, table[row, image], error, int(-rows.min()) + 1)
         elif rough is None:
             assert isinstance(source, ProductScores)
             table = self._table(len(queries), torch.float32)
             _, error = source.single(queries, out=table[:, : self._size])
             # twice: the right image's error and the wrong one's
-            rough = _Rough(table, table[row, image], (2 * error).float(), 2**32, False)
+            rough = _Rough(table, table[row, image], (2 * error).float(), 2**32)
         own = self._own[queries]
         itself = (own >= 0).nonzero()[:, 0]
         rough.table[itself, own[itself]] = limits(rough.table.dtype)[0]
@@ -247,7 +252,7 @@ class WrongAbove:
         if (wrong_by > error[row]).any():
             self._half = False
             return None
-        return _Rough(table, score, error.float(), 2**32, True)
+        return _Rough(table, score, error.float(), 2**32)
 
     def _count_candidates(
         self,
@@ -295,12 +300,12 @@ class WrongAbove:
         # where looking at the whole row is quicker than picking
         crowded = (hits.sum(dim=1) > hits.shape[1] // CROWDED).nonzero()[:, 0]  # (r,)
         row, column, beyond[crowded] = places_within(table, crowded, threshold[crowded], ceiling[crowded])
-        found = [(row, column, _comparable(table[row, column]))]
+        found = [(row, column, comparable(table[row, column]))]
         hits[crowded] = False
         chunks = table.unflatten(1, (-1, chunk))  # type: ignore[no-untyped-call]  # (b, chunks, chunk)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
             hit_row, hit_chunk = some.T  # (h,) each
-            inside = _comparable(chunks[hit_row, hit_chunk])  # (h, chunk)
+            inside = comparable(chunks[hit_row, hit_chunk])  # (h, chunk)
             place = places_of(inside >= threshold[hit_row, None])
             row, value = hit_row[place // chunk], inside.view(-1)[place]
             column = hit_chunk[place // chunk] * chunk + place % chunk
@@ -374,11 +379,6 @@ def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 by instructions of its own."""
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
-
-
-def _comparable(scores: Tensor) -> Tensor:
-    """``scores`` in a type that numpy knows too."""
-    return scores.float() if scores.dtype == torch.bfloat16 else scores
 
 
 def _chunk_maxima(table: Tensor, chunk: int) -> Tensor:
