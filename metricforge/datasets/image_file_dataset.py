@@ -41,7 +41,6 @@ class ImageFileDataset(ImageDataset):
     """
 
     cache: ImageCache | None = None
-    decodes_later: bool = False
 
     def __init__(
         self,
@@ -84,9 +83,7 @@ class ImageFileDataset(ImageDataset):
         """What ``self[index]`` would have as its image, from the ``pixels`` (3, H, W) of what it has instead."""
         if orientation:
             pixels = turned_upright(pixels, orientation)
-            if self.boxes is not None:
-                left, top, right, bottom = self._box(index, pixels.shape[2], pixels.shape[1])
-                pixels = pixels[:, top:bottom, left:right]
+            pixels = self._area(index, pixels.shape[2], pixels.shape[1]).cut(pixels)
         return self._apply_transform(pixels, index, 0)
 
     def _undecoded(self, index: int) -> tuple[Tensor, int]:
@@ -172,15 +169,19 @@ class ImageFileDataset(ImageDataset):
         return self._pixels(index, self.load if content is None else partial(self._opened, content=content))
 
     def _decode_jpeg(self, index: int, jpeg: JpegFile) -> tuple[Tensor, bool] | None:
-        area = Region(0, 0, jpeg.height, jpeg.width)
-        if self.boxes is not None:
-            left, top, right, bottom = self._box(index, jpeg.width, jpeg.height)
-            area = Region(top, left, bottom - top, right - left)
+        area = self._area(index, jpeg.width, jpeg.height)
         return decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding)
 
     def _opens_files_itself(self) -> bool:
         # A subclass with a load of its own opens files otherwise, and then only it can.
         return type(self).load is not ImageFileDataset.load
+
+    def _area(self, index: int, width: int, height: int) -> Region:
+        """The part of the upright picture that image ``index`` is."""
+        if self.boxes is None:
+            return Region(0, 0, height, width)
+        left, top, right, bottom = self._box(index, width, height)
+        return Region(top, left, bottom - top, right - left)
 
     def _box(self, index: int, width: int, height: int) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of what image ``index`` is cropped to; DatasetError if that lies not in it."""

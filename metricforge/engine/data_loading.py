@@ -53,7 +53,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
             if not self.skip_unreadable:
                 raise
             return self._replacement(index, seed)
-        return {**item, "seed": seed} if _decodes_later(self.dataset) else item
+        return {**item, "seed": seed} if self.dataset.decodes_later else item
 
     def unreadable_images(self) -> list[str]:
         """Where the images lie that were skipped so far."""
@@ -146,14 +146,10 @@ def _loader(
     asked: Dataset[dict[str, Any]], images: ImageDataset, device: torch.device, **loading: Any
 ) -> DataLoader[dict[str, Any]]:
     loading["worker_init_fn"] = _one_thread
-    if _decodes_later(images):
+    if images.decodes_later:
         assert isinstance(images, ImageFileDataset)
         return DeviceDecodingLoader(asked, images, device, **loading)  # decoders take what is on the host, unpinned
     return DataLoader(asked, pin_memory=device.type == "cuda", **loading)
-
-
-def _decodes_later(dataset: ImageDataset) -> bool:
-    return isinstance(dataset, ImageFileDataset) and dataset.decodes_later
 
 
 def _one_thread(worker: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from metricforge.datasets import ImageDataset, ImageFileDataset
+from metricforge.datasets import ImageDataset
 from metricforge.engine.embedding import Dtype, embed_dataset
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
@@ -121,7 +121,7 @@ class EvaluationLoop(BaseLoop):
 
     def _decode(self) -> str:
         dataset = self._dataset
-        if isinstance(dataset, ImageFileDataset) and dataset.decodes_later:
+        if dataset.decodes_later:
             return f"on {self.runner.device.type}"  # of which each has its own last bits
         return "fast" if dataset.reduced_decoding else "full"
 
