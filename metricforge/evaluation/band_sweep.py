@@ -15,22 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.evaluation.ordered_keys import HalfBits, largest_half_bits, least_half_bits, order_half_bits
 from metricforge.evaluation.side_by_side import side_by_side
 
-STRIP = 512  # queries that a thread works on at a time
-TILE = 1024  # images whose scores of a strip are looked at together: with two tables of flags a megabyte
+STRIP = 512  # queries that a thread looks at together
+TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
 LOWEST = np.iinfo(np.int16).min
 
 Whole = np.ndarray[Any, np.dtype[np.int64]]
-Bits = np.ndarray[Any, np.dtype[np.int16]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Bands(NamedTuple):
-    """What is looked for, for each of Q queries, in bfloat16 (Q,), own places and numbers in int64 (Q,).
+    """What is looked for, for each of Q queries: scores that bfloat16 can hold (Q,), and in int64 (Q,) places, numbers.
 
     Images that score above ``ceiling`` are counted, those from ``floor`` to it are kept, all but the query's ``own``
-    place in the gallery (-1: none). Of a query of which more than ``most`` would be kept none may be.
+    place in the gallery (-1: none). Of a query of which more than ``most`` would be kept none are.
     """
 
     floor: Tensor
@@ -39,36 +39,68 @@ class Bands(NamedTuple):
     most: Tensor
 
 
+class Kept:
+    """Images that were kept for some queries, in order of query and score.
+
+    Args:
+        keys: (N,) as ``_keys`` makes them.
+    """
+
+    def __init__(self, keys: Whole) -> None:
+        self._keys = np.sort(keys)
+
+    def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where those within ``low`` (P,) and ``high`` (P,) of a ``row`` (P,) begin and end, and where the row ends.
+
+        Bounds are scores that bfloat16 can hold.
+        """
+        query = row.numpy()
+        limits = (
+            _keys(query, 0, least_half_bits(low)),
+            _keys(query, 0, largest_half_bits(high)) + 2**32,
+            (query + 1) << 48,
+        )
+        begin, end, row_end = (torch.from_numpy(np.searchsorted(self._keys, limit)) for limit in limits)
+        return begin, torch.maximum(begin, end), row_end
+
+    def images(self, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and image (n,) of what lies between ``begin`` (b,) and ``end`` (b,) of the rows."""
+        length = end - begin
+        ahead = length.cumsum(dim=0) - length
+        place = torch.arange(int(length.sum())) + (begin - ahead).repeat_interleave(length)  # (n,)
+        keys = self._keys[place.numpy()]
+        return torch.from_numpy(keys >> 48), torch.from_numpy(keys & 0xFFFFFFFF)
+
+
 class Banded(NamedTuple):
     """What was found: how many images are above the ceiling (Q,), for which queries too many would be kept (Q,).
 
-    ``keys`` (N,) are the kept ones in order of query, score and image, those of a query between its ``starts`` (Q + 1,)
+    ``keys`` are, for each tile of queries, arrays of those of what is kept, with places in the tile.
     """
 
     above: Whole
     too_many: Flags
-    keys: Whole
-    starts: Whole
-    images: int
+    keys: list[list[Whole]]
 
-    def kept(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Query less ``start``, image and float32 score (n,) of what is kept for queries ``start:stop``."""
-        keys = self.keys[self.starts[start] : self.starts[stop]]
-        scores, image = np.divmod(keys, self.images)
-        bits = ((scores & 0xFFFF) + LOWEST).astype(np.int16)
-        bits = np.where(bits < 0, bits ^ 0x7FFF, bits)
-        values = torch.from_numpy(bits).view(torch.bfloat16).float()
-        return torch.from_numpy((scores >> 16) - start), torch.from_numpy(image), values
+    def kept(self, start: int, stop: int) -> Kept:
+        """What is kept for queries ``start:stop``."""
+        found = []
+        for tile in range(start // TILE, (stop - 1) // TILE + 1):
+            keys = np.concatenate([np.empty(0, dtype=np.int64), *self.keys[tile]])
+            keys += (tile * TILE - start) << 48
+            keys = keys[(keys >= 0) & (keys < (stop - start) << 48)]
+            found.append(keys[~self.too_many[start + (keys >> 48)]])
+        return Kept(np.concatenate(found))
 
 
 class _Strip(NamedTuple):
-    """What a strip's queries found: counts above the ceiling and keys; and what the images behind it did as queries."""
+    """Counts above the ceiling of a strip's queries and of the images behind them as queries, and keys by tile."""
 
     start: int
     stop: int
     above: Whole  # (rows,)
     above_behind: Whole  # (Q - stop,), or (0,)
-    keys: Whole
+    keys: list[tuple[int, Whole]]
 
 
 def sweep(
@@ -79,34 +111,31 @@ def sweep(
     threads: int,
     on_queries: Callable[[int], object],
 ) -> Banded:
-    """Compares the scores ``queries @ images.T`` of bfloat16 (Q, D) and (G, D) with ``bands``.
+    """Compares all scores ``queries @ images.T`` with ``bands``.
 
     Args:
-        symmetric: whether the queries are the images, in their order, and a score is that of both ends: only half of the
-            scores is computed then.
+        queries: (Q, D) in bfloat16.
+        images: the gallery (G, D) in bfloat16.
+        bands: what to look for.
+        symmetric: whether the queries are the images, in their order, and a score is that of both its ends: only half
+            of the scores is computed then.
         threads: strips of queries looked at side by side.
         on_queries: told how many queries a strip had when it is through.
     """
     count = len(queries)
     look = _Look(queries, images, bands, symmetric)
-    above, kept = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    keys = [np.empty(0, dtype=np.int64)]
+    above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
+    keys: list[list[Whole]] = [[] for _ in range(0, count, TILE)]
     most = bands.most.numpy()
     for strip in side_by_side(look.at_strip, range(0, count, STRIP), threads):
         above[strip.start : strip.stop] += strip.above
         above[strip.stop : strip.stop + len(strip.above_behind)] += strip.above_behind
-        kept += np.bincount(look.query_of(strip.keys), minlength=count)
-        look.keep_no_more(kept > most)
-        keys.append(strip.keys)
+        for tile, found in strip.keys:
+            keys[tile].append(found)
+            kept[tile * TILE : (tile + 1) * TILE] += np.bincount(found >> 48, minlength=TILE)
+        look.keep_no_more(kept[:count] > most)
         on_queries(strip.stop - strip.start)
-    too_many = kept > most
-    found = np.concatenate(keys)
-    keys.clear()
-    if too_many.any():
-        found = found[~too_many[look.query_of(found)]]
-    found.sort()
-    starts = np.searchsorted(found, look.first_key(np.arange(count + 1)))
-    return Banded(above, too_many, found, starts, len(images))
+    return Banded(above, kept[:count] > most, keys)
 
 
 class _Look:
@@ -115,82 +144,71 @@ class _Look:
     def __init__(self, queries: Tensor, images: Tensor, bands: Bands, symmetric: bool) -> None:
         self._queries, self._images, self._own = queries, images, bands.own.numpy()
         self._is_symmetric = symmetric
-        floor, ceiling = _ordered_bits(bands.floor), _ordered_bits(bands.ceiling)
-        floor[floor == 0] = -1  # reaches minus zero too
-        self._floor = np.minimum(floor, ceiling + 1)  # where it is above, nothing is kept
-        self._ceiling = ceiling
-        self._is_positive = bool((self._floor > 0).all())
+        self._ceiling = largest_half_bits(bands.ceiling)
+        self._floor = np.minimum(least_half_bits(bands.floor), self._ceiling + 1)  # where it is above, nothing is kept
+        self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are, all others below
         self._rooms = threading.local()
 
     @torch.no_grad()  # which a thread has to say for itself
     def at_strip(self, start: int) -> _Strip:
         """The strip of queries that begins there."""
         stop = min(start + STRIP, len(self._queries))
-        edges = [*range(stop if self._is_symmetric else 0, len(self._images), TILE), len(self._images)]
-        tiles = list(itertools.pairwise(edges))
+        tiles = self._tiles(stop if self._is_symmetric else 0)
         if self._is_symmetric:
             tiles.insert(0, (start, stop))
         above = np.zeros(stop - start, dtype=np.int64)
         above_behind = np.zeros(len(self._images) - stop if self._is_symmetric else 0, dtype=np.int64)
-        keys = []
+        own_tile, place_in_tile = divmod(start, TILE)
+        own_keys, keys = [], []
         for begin, end in tiles:
             bits = self._bits(start, stop, begin, end)
             larger, row, column = self._compare(bits, self._ceiling[start:stop, None], self._floor[start:stop, None])
             above += np.add.reduce(larger, axis=1, dtype=np.uint16)
-            keys.append(self._keys(row + start, column + begin, bits[row, column]))
+            own_keys.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
             if self._is_symmetric and begin >= stop:
                 larger, row, column = self._compare(bits, self._ceiling[begin:end], self._floor[begin:end])
                 above_behind[begin - stop : end - stop] = np.add.reduce(larger, axis=0, dtype=np.uint16)
-                keys.append(self._keys(column + begin, row + start, bits[row, column]))
-        return _Strip(start, stop, above, above_behind, np.concatenate(keys))
+                keys.append((begin // TILE, _keys(column + begin % TILE, row + start, bits[row, column])))
+        return _Strip(start, stop, above, above_behind, [(own_tile, np.concatenate(own_keys)), *keys])
 
     def keep_no_more(self, full: Flags) -> None:
         """From now on keeps nothing of the queries that are ``full`` (Q,)."""
         self._floor[full] = self._ceiling[full] + 1
 
-    def query_of(self, keys: Whole) -> Whole:
-        """The queries (N,) of ``keys`` (N,)."""
-        return keys // (len(self._images) << 16)
+    def _tiles(self, first: int) -> list[tuple[int, int]]:
+        """Where the tiles of the images from ``first`` on begin and end."""
+        edges = range((first // TILE + 1) * TILE, len(self._images), TILE)
+        return [(begin, end) for begin, end in itertools.pairwise([first, *edges, len(self._images)]) if begin < end]
 
-    def first_key(self, query: Whole) -> Whole:
-        """What no key of ``query`` (N,) is below."""
-        return query * (len(self._images) << 16)
-
-    def _bits(self, start: int, stop: int, begin: int, end: int) -> Bits:
+    def _bits(self, start: int, stop: int, begin: int, end: int) -> HalfBits:
         """Scores (rows, columns) of queries ``start:stop`` and images ``begin:end``, as numbers in their order."""
         scores = self._room("scores", stop - start, end - begin, torch.bfloat16)
         torch.mm(self._queries[start:stop], self._images[begin:end].T, out=scores)
-        bits: Bits = scores.view(torch.int16).numpy()
-        if not self._is_positive:
-            np.bitwise_xor(bits, np.right_shift(bits, 15) & 0x7FFF, out=bits)
+        bits = scores.view(torch.int16).numpy() if self._is_positive else order_half_bits(scores)
         own = self._own[start:stop]
         itself = np.flatnonzero((own >= begin) & (own < end))
         bits[itself, own[itself] - begin] = LOWEST
         return bits
 
-    def _compare(self, bits: Bits, ceiling: Bits, floor: Bits) -> tuple[Flags, Whole, Whole]:
+    def _compare(self, bits: HalfBits, ceiling: HalfBits, floor: HalfBits) -> tuple[Flags, Whole, Whole]:
         """Which of ``bits`` (rows, columns) are above the ceiling, and where those are that reach the floor alone."""
-        larger = self._room("larger", *bits.shape, torch.bool).numpy()
-        inside = self._room("inside", *bits.shape, torch.bool).numpy()
+        larger = self._room("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        inside = self._room("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
         np.greater(bits, ceiling, out=larger)
         np.greater_equal(bits, floor, out=inside)
         np.bitwise_xor(inside, larger, out=inside)
         place = np.flatnonzero(inside)
         return larger, place // bits.shape[1], place % bits.shape[1]
 
-    def _keys(self, query: Whole, image: Whole, bits: Bits) -> Whole:
-        return ((query << 16) + (bits.astype(np.int64) - LOWEST)) * len(self._images) + image
-
     def _room(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """Memory (rows, columns) that a thread uses again and again."""
         room: Tensor | None = getattr(self._rooms, name, None)
         if room is None:
-            room = torch.empty(STRIP * max(STRIP, TILE), dtype=dtype)
+            room = torch.empty(STRIP * TILE, dtype=dtype)
             setattr(self._rooms, name, room)
         return room[: rows * columns].view(rows, columns)
 
 
-def _ordered_bits(scores: Tensor) -> Bits:
-    """Numbers (N,) int16 that rank as bfloat16 ``scores`` (N,) do, 0 for minus zero."""
-    bits: Bits = (scores + 0.0).view(torch.int16).numpy()
-    return np.where(bits < 0, bits ^ 0x7FFF, bits)
+def _keys(query: Whole, image: Whole | int, bits: HalfBits) -> Whole:
+    """From the highest bit on the query's place in 15 bits, the score in 16, the image in 32: in order of them."""
+    return query << 48 | (bits.astype(np.int64) - LOWEST) << 32 | image

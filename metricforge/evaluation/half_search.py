@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metricforge.evaluation.band_sweep import Banded, Bands, sweep
-from metricforge.evaluation.candidates import ANY_FLOAT, Candidates
-from metricforge.evaluation.nearest_images import NearestImages, RightImages, most_candidates
+from metricforge.evaluation.candidates import ANY_FLOAT
+from metricforge.evaluation.nearest_images import NearestImages, RightImages
+from metricforge.evaluation.ordered_keys import (
+    largest_half_bits,
+    least_half_bits,
+    order_half_bits,
+    scores_of_half_bits,
+)
 from metricforge.evaluation.product_scores import ProductScores
 
 LEAST_SAMPLE = 2**11  # images whose scores are looked at beforehand
+KEEPING = 16  # so many times as long as looking at a score of the sample takes keeping an image
+KEPT_BY_QUERY = 2**10  # images that a query is to keep at most on average
+MOST_KEPT = 2**15  # images of a query; where there would be more, whole rows are compared
 SLACK = 256  # images that a query may keep beyond twice what the sample tells
 
 
@@ -44,9 +54,9 @@ class HalfSearch:
         self._source, self._own, self._first, self._every = source, own, first, every
         images = source.half_images
         self._size = len(images)
-        step = max(1, self._size // max(LEAST_SAMPLE, 2 * int(every.max())))
-        self._sample = torch.arange(0, self._size, step)  # (S,)
-        self._sampled_images = images[::step].contiguous()  # (S, D')
+        self._step = max(1, self._size // _sample_size(self._size, every))
+        self._sample = torch.arange(0, self._size, self._step)  # (S,)
+        self._sampled_images = images[self._sample]  # (S, D')
         self._error = torch.zeros(len(own))  # of scores before they are rounded
         self._reach = torch.full((len(own),), math.inf)  # who scores less is surely beyond the ranks of interest
         self._seeks_first = torch.zeros(len(own), dtype=torch.bool)
@@ -58,33 +68,40 @@ class HalfSearch:
     def plan(self, queries: Tensor, right: RightImages) -> bool:
         """How far ``queries`` (b,) have to look; False where bfloat16 products are not what they are taken for."""
         halved, error = self._source.half_queries(queries)  # (b, D'), (b,)
-        table = torch.mm(halved, self._sampled_images.T).float()  # (b, S)
+        table = order_half_bits(torch.mm(halved, self._sampled_images.T))  # (b, S)
+        rows = np.arange(len(table))
         # No bound would hold then: compare the largest scores with what they should be.
-        largest, place = table.max(dim=1)
-        known = self._source.single_pairs(queries, self._sample[place])  # (b,)
-        if ((largest.double() - known).abs() - known.abs().double() / 2**7 > error).any():
+        largest = table.argmax(axis=1)
+        known = self._source.single_pairs(queries, self._sample[largest]).double()  # (b,)
+        wrong_by = (scores_of_half_bits(table[rows, largest]).double() - known).abs() - known.abs() / 2**7
+        if (wrong_by > error).any():
             return False
-        table.masked_fill_(self._own[queries, None] == self._sample, -math.inf)
+        own, rest = np.divmod(self._own[queries].numpy(), self._step)
+        itself = np.flatnonzero((rest == 0) & (own >= 0))
+        table[itself, own[itself]] = np.iinfo(np.int16).min
         error = self._error[queries] = error.float()
 
         scores = self._right_scores(queries, right)
         share = len(self._sample) / self._size
         if self._first:  # of others it is enough to count that so many are before
-            above = (table > scores.best_high[:, None]).sum(dim=1)  # (b,)
-            self._seeks_first[queries] = above <= 2 * self._first * share + 8
+            above = _count_in_rows(table > largest_half_bits(scores.best_high)[:, None])  # (b,)
+            self._seeks_first[queries] = torch.from_numpy(above <= 2 * self._first * share + 8)
         every = self._every[queries]
         if (deepest := int(every.max())) > 0:
             # In the sample alone as many images as `every` score at least so much.
-            reach = table.topk(deepest, dim=1).values.gather(1, every.clamp(min=1)[:, None] - 1)[:, 0]  # (b,)
-            reach = reach - 2 * error
+            nearest = np.sort(np.partition(table, -deepest, axis=1)[:, -deepest:], axis=1)  # (b, deepest)
+            reach = scores_of_half_bits(nearest[rows, -every.clamp(min=1).numpy()]) - 2 * error  # (b,)
             reach = reach - reach.abs() / 2**6 - 2 * error / 2**6
             self._reach[queries] = torch.where(every > 0, reach, math.inf)
         wanted = self._is_wanted(queries, right, scores)
         floor = torch.full((len(queries),), math.inf)
         floor.scatter_reduce_(0, right.row[wanted], scores.low[wanted], reduce="amin")
-        ceiling = torch.where(scores.best_high > -math.inf, scores.best_high, math.inf)  # (b,)
+        # Of those that seek nothing it is enough to count some, and bits above 0 are quicker to compare.
+        ceiling = torch.where(floor.isinf(), scores.best_high.clamp(min=0), scores.best_high)  # (b,)
+        ceiling = torch.where(scores.best_high.isinf(), math.inf, ceiling)
         self._floor[queries], self._ceiling[queries] = floor.bfloat16(), ceiling.bfloat16()
-        self.expected[queries] = ((table >= floor[:, None]) & (table <= ceiling[:, None])).sum(dim=1) / share
+        inside = (table >= least_half_bits(floor)[:, None]) & (table <= largest_half_bits(ceiling)[:, None])
+        self.expected[queries] = torch.from_numpy(_count_in_rows(inside) / share).float()
         return True
 
     def sweep(self, start: int, stop: int, threads: int, on_queries: Callable[[int], object]) -> bool:
@@ -92,7 +109,7 @@ class HalfSearch:
         some = slice(start, stop)
         if not self._ceiling[some].isfinite().any():
             return False
-        most = (2 * self.expected[some] + SLACK).long().clamp(max=most_candidates(self._first, int(self._every.max())))
+        most = (2 * self.expected[some] + SLACK).long().clamp(max=MOST_KEPT)
         bands = Bands(self._floor[some], self._ceiling[some], self._own[some], most)
         queries, _ = self._source.half_queries(torch.arange(start, stop))  # (q, D')
         symmetric = self._source.half_is_symmetric and stop - start == self._size
@@ -112,19 +129,19 @@ class HalfSearch:
         counted_only = torch.ones_like(deep).index_fill(0, right.row[is_wanted], False)
         deep = deep | (counted_only & (beyond < self._first))
         wanted = (is_wanted & ~deep[right.row]).nonzero()[:, 0]  # (p,)
-        candidates = Candidates(*self._found.kept(start, stop), len(queries), ANY_FLOAT)
-        begin, end, row_end = candidates.between(right.row[wanted], scores.low[wanted], scores.high[wanted])
+        whose = right.row[wanted]
+        kept = self._found.kept(start, stop)
+        begin, end, row_end = kept.between(whose, scores.low[wanted], scores.high[wanted])  # (p,) each
         # So many wrong ones are surely before it: now that all have been seen, fewer right ones matter.
         matches = torch.bincount(right.row, minlength=len(queries))  # (b,)
-        whose = right.row[wanted]
         before = beyond[whose] + row_end - end - matches[whose]  # (p,)
         matters = (before < self._every[queries][whose]) | (scores.may_be_first[wanted] & (before < self._first))
-        wanted, whose, begin, end = wanted[matters], whose[matters], begin[matters], end[matters]
+        wanted, whose, begin, row_end = wanted[matters], whose[matters], begin[matters], row_end[matters]
 
-        close = candidates.union(begin, end).nonzero()[:, 0]  # all others are on the same side of all right images
-        row, image, value = candidates.row, candidates.column, candidates.score
-        value[close] = self._source.single_pairs(queries[row[close]], image[close])
-        score = scores.score[wanted]
+        last = torch.zeros_like(beyond).scatter_reduce(0, whose, row_end, reduce="amax")  # (b,)
+        row, image = kept.images(last.scatter_reduce(0, whose, begin, reduce="amin"), last)  # (N,) each
+        value = self._source.single_pairs(queries[row], image)  # (N,)
+        score = scores.score[wanted]  # (p,)
         error = (2 * self._source.single_pairs_error(queries)).float()[whose]  # twice: the right one's and the other's
         return NearestImages(wanted, score - error, score + error, beyond, row, image, value, ANY_FLOAT, deep)
 
@@ -137,6 +154,22 @@ class HalfSearch:
         return _RightScores(score, low, high, high >= best_low[right.row], best_high)
 
     def _is_wanted(self, queries: Tensor, right: RightImages, scores: _RightScores) -> Tensor:
-        """Which right images (P,) may be of interest: who may be the nearest, where that is sought; and all in reach."""
+        """Which right images (P,) may matter: all that may be the nearest, where that is sought, and all in reach."""
         sought = scores.may_be_first & self._seeks_first[queries][right.row]
         return sought | (scores.high >= self._reach[queries][right.row])
+
+
+def _sample_size(size: int, every: Tensor) -> int:
+    """Of how many of ``size`` images to look at the scores beforehand, where ranks up to ``every`` (Q,) matter.
+
+    The rank that the sample's n-th has among all, and with it how many are kept, falls as the sample grows.
+    """
+    ranks = float(every.double().mean())
+    least_effort = math.sqrt(KEEPING * ranks * size)
+    return int(max(LEAST_SAMPLE, 2 * int(every.max()), least_effort, ranks * size / KEPT_BY_QUERY))
+
+
+def _count_in_rows(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """How many of ``flags`` (b, S) are true in each row (b,)."""
+    counts: np.ndarray[Any, np.dtype[np.int32]] = np.add.reduce(flags, axis=1, dtype=np.int32)
+    return counts

@@ -33,8 +33,3 @@ class NearestImages(NamedTuple):
     value: Tensor
     span: int
     deep: Tensor
-
-
-def most_candidates(first: int, deepest: int) -> int:
-    """Of how many candidates a query is one for which whole rows are compared, if it is searched so deep."""
-    return 2 * max(1024, 8 * max(first, deepest))

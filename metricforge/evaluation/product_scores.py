@@ -22,7 +22,7 @@ GALLERY_NUMBERS_AT_ONCE = 2**22  # doubles of the gallery that one step of a flo
 
 
 class _HalfGallery(NamedTuple):
-    """The centred gallery in bfloat16 (G, D'), the longest of its rows, and the largest length of what rounding took."""
+    """The centred gallery (G, D') in bfloat16, its longest row, and the largest length of what rounding took."""
 
     rows: Tensor
     longest: float

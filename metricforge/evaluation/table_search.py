@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.candidates import ANY_FLOAT
-from metricforge.evaluation.nearest_images import NearestImages, RightImages, most_candidates
+from metricforge.evaluation.nearest_images import NearestImages, RightImages
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.ranking_tables import HammingTable
 from metricforge.evaluation.row_counts import larger_in_rows, limits, places_of, places_within
@@ -30,9 +30,7 @@ class TableSearch:
         every: right images are of interest up to this rank of each query (Q,).
     """
 
-    def __init__(
-        self, source: ProductScores | HammingTable, own: Tensor, size: int, first: int, every: Tensor
-    ) -> None:
+    def __init__(self, source: ProductScores | HammingTable, own: Tensor, size: int, first: int, every: Tensor) -> None:
         self._source, self._own, self._size, self._first, self._every = source, own, size, first, every
         self._width = -(-size // CHUNK) * CHUNK  # of tables, whose last chunk is filled up
         self._rooms = threading.local()
@@ -69,11 +67,11 @@ class TableSearch:
         threshold.scatter_reduce_(0, row[wanted], low[wanted], reduce="amin")  # (b,)
 
         hits = maxima >= threshold[:, None]  # (b, chunks)
-        most = most_candidates(self._first, deepest)
-        deep = hits.sum(dim=1) > most // 2
+        limit = max(1024, 8 * max(self._first, deepest))
+        deep = hits.sum(dim=1) > limit
         hits[deep] = False
         (of_row, column, value), beyond = self._between(table, threshold, best_high, hits, chunk)  # (N,), (b,)
-        deep |= torch.bincount(of_row, minlength=rows) > most
+        deep |= torch.bincount(of_row, minlength=rows) > 2 * limit
         keep = ~deep[of_row]
         chosen = (wanted & ~deep[row]).nonzero()[:, 0]  # (p,)
         return NearestImages(

@@ -27,7 +27,6 @@ HALF_PAYS = 2**12  # images in a gallery from which on bfloat16 is worth its sec
 KEPT_AT_ONCE = 2**24  # images that a sweep keeps, as far as its sample tells
 ELEMENTS_AT_ONCE = 2**22
 
-
 Block = tuple[int, int]  # where consecutive queries begin and end
 
 
@@ -96,9 +95,9 @@ class WrongAbove:
     def look_ahead(
         self, blocks: Sequence[Block], threads: int, on_queries: Callable[[int], object]
     ) -> Iterator[tuple[Sequence[Block], bool]]:
-        """``blocks`` of consecutive queries, as many at a time as can be counted, before others are looked for.
+        """Looks for what may be before right images, and gives ``blocks`` of consecutive queries to be counted then.
 
-        Also gives whether that they were looked for, which takes nearly all of the time, was told ``on_queries``.
+        Each run of them comes with whether ``on_queries`` was told of its queries: looking takes most of the time.
         """
         if self._half is None or not all(side_by_side(self._plan, blocks, threads)):
             self._half = None
@@ -170,8 +169,8 @@ class WrongAbove:
         """How many wrong images are before each of the wanted ``right`` images (p,) of ``queries`` (b,)."""
         row, image = right
         wrong = self._labels[nearest.image] != self._query_labels[queries][nearest.row]  # (N,)
-        columns = (part[wrong] for part in (nearest.row, nearest.image, nearest.value))
-        candidates = Candidates(*columns, len(queries), nearest.span)
+        theirs, images, values = (part[wrong] for part in (nearest.row, nearest.image, nearest.value))
+        candidates = Candidates(theirs, images, values, len(queries), nearest.span)
         start, end, row_end = candidates.between(row, nearest.low, nearest.high)
         counts = nearest.beyond[row] + row_end - end  # (p,)
         all_twins = (end - start == self._twins[image]) & self._own_is_right[queries][row]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation import EvaluationContext, wrong_above
+from metricforge.evaluation import EvaluationContext, band_sweep, half_search, wrong_above
 from metricforge.evaluation.right_ranks import Depth, right_ranks
 from metricforge.evaluation.wrong_above import BEYOND, WrongAbove
 from metricforge.interfaces import Similarity
@@ -121,6 +121,10 @@ def _assert_as_deep_as_asked(found: list[list[int]], expected: list[list[int]], 
 def begins_in_half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     build = WrongAbove.__init__
     monkeypatch.setattr(WrongAbove, "__init__", lambda self, *arguments: build(self, *arguments, half=request.param))
+    monkeypatch.setattr(band_sweep, "STRIP", 16)
+    monkeypatch.setattr(band_sweep, "TILE", 48)
+    monkeypatch.setattr(half_search, "LEAST_SAMPLE", 20)
+    monkeypatch.setattr(half_search, "KEEPING", 1)
     return request.param
 
 
