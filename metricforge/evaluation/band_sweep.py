@@ -104,17 +104,17 @@ class _Strip(NamedTuple):
 
 
 def sweep(
-    queries: Tensor,
+    queries_of: Callable[[int, int], Tensor],
     images: Tensor,
     bands: Bands,
     symmetric: bool,
     threads: int,
     on_queries: Callable[[int], object],
 ) -> Banded:
-    """Compares all scores ``queries @ images.T`` with ``bands``.
+    """Compares all scores, products of queries and ``images``, with ``bands``.
 
     Args:
-        queries: (Q, D) in bfloat16.
+        queries_of: gives the queries from a place to another (b, D) in bfloat16.
         images: the gallery (G, D) in bfloat16.
         bands: what to look for.
         symmetric: whether the queries are the images, in their order, and a score is that of both its ends: only half
@@ -122,8 +122,8 @@ def sweep(
         threads: strips of queries looked at side by side.
         on_queries: told how many queries a strip had when it is through.
     """
-    count = len(queries)
-    look = _Look(queries, images, bands, symmetric)
+    count = len(bands.own)
+    look = _Look(queries_of, images, bands, symmetric)
     above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
     keys: list[list[Whole]] = [[] for _ in range(0, count, TILE)]
     most = bands.most.numpy()
@@ -141,8 +141,8 @@ def sweep(
 class _Look:
     """Looks at a strip of queries; threads share it."""
 
-    def __init__(self, queries: Tensor, images: Tensor, bands: Bands, symmetric: bool) -> None:
-        self._queries, self._images, self._own = queries, images, bands.own.numpy()
+    def __init__(self, queries_of: Callable[[int, int], Tensor], images: Tensor, bands: Bands, symmetric: bool) -> None:
+        self._queries_of, self._images, self._own = queries_of, images, bands.own.numpy()
         self._is_symmetric = symmetric
         self._ceiling = largest_half_bits(bands.ceiling)
         self._floor = np.minimum(least_half_bits(bands.floor), self._ceiling + 1)  # where it is above, nothing is kept
@@ -152,7 +152,8 @@ class _Look:
     @torch.no_grad()  # which a thread has to say for itself
     def at_strip(self, start: int) -> _Strip:
         """The strip of queries that begins there."""
-        stop = min(start + STRIP, len(self._queries))
+        stop = min(start + STRIP, len(self._own))
+        queries = self._queries_of(start, stop)  # (rows, D)
         tiles = self._tiles(stop if self._is_symmetric else 0)
         if self._is_symmetric:
             tiles.insert(0, (start, stop))
@@ -161,7 +162,7 @@ class _Look:
         own_tile, place_in_tile = divmod(start, TILE)
         own_keys, keys = [], []
         for begin, end in tiles:
-            bits = self._bits(start, stop, begin, end)
+            bits = self._bits(queries, start, begin, end)
             larger, row, column = self._compare(bits, self._ceiling[start:stop, None], self._floor[start:stop, None])
             above += np.add.reduce(larger, axis=1, dtype=np.uint16)
             own_keys.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
@@ -180,12 +181,12 @@ class _Look:
         edges = range((first // TILE + 1) * TILE, len(self._images), TILE)
         return [(begin, end) for begin, end in itertools.pairwise([first, *edges, len(self._images)]) if begin < end]
 
-    def _bits(self, start: int, stop: int, begin: int, end: int) -> HalfBits:
-        """Scores (rows, columns) of queries ``start:stop`` and images ``begin:end``, as numbers in their order."""
-        scores = self._room("scores", stop - start, end - begin, torch.bfloat16)
-        torch.mm(self._queries[start:stop], self._images[begin:end].T, out=scores)
+    def _bits(self, queries: Tensor, start: int, begin: int, end: int) -> HalfBits:
+        """Scores (rows, columns) of ``queries``, from ``start`` on, and images ``begin:end``, as ordered numbers."""
+        scores = self._room("scores", len(queries), end - begin, torch.bfloat16)
+        torch.mm(queries, self._images[begin:end].T, out=scores)
         bits = scores.view(torch.int16).numpy() if self._is_positive else order_half_bits(scores)
-        own = self._own[start:stop]
+        own = self._own[start : start + len(queries)]
         itself = np.flatnonzero((own >= begin) & (own < end))
         bits[itself, own[itself] - begin] = LOWEST
         return bits

@@ -25,6 +25,7 @@ LEAST_SAMPLE = 2**11  # images whose scores are looked at beforehand
 KEEPING = 16  # so many times as long as looking at a score of the sample takes keeping an image
 KEPT_BY_QUERY = 2**10  # images that a query is to keep at most on average
 MOST_KEPT = 2**15  # images of a query; where there would be more, whole rows are compared
+LEAST_GALLERY = 2**12  # images from which on a product in bfloat16 pays
 SLACK = 256  # images that a query may keep beyond twice what the sample tells
 
 
@@ -111,10 +112,13 @@ class HalfSearch:
             return False
         most = (2 * self.expected[some] + SLACK).long().clamp(max=MOST_KEPT)
         bands = Bands(self._floor[some], self._ceiling[some], self._own[some], most)
-        queries, _ = self._source.half_queries(torch.arange(start, stop))  # (q, D')
+
+        def queries_of(begin: int, end: int) -> Tensor:
+            return self._source.half_queries(torch.arange(start + begin, start + end))[0]  # (b, D')
+
         symmetric = self._source.half_is_symmetric and stop - start == self._size
         self._begin, self._found = start, None  # frees what was found before
-        self._found = sweep(queries, self._source.half_images, bands, symmetric, threads, on_queries)
+        self._found = sweep(queries_of, self._source.half_images, bands, symmetric, threads, on_queries)
         return True
 
     def nearest(self, queries: Tensor, right: RightImages) -> NearestImages:
@@ -157,6 +161,15 @@ class HalfSearch:
         """Which right images (P,) may matter: all that may be the nearest, where that is sought, and all in reach."""
         sought = scores.may_be_first & self._seeks_first[queries][right.row]
         return sought | (scores.high >= self._reach[queries][right.row])
+
+
+def half_pays(shape: tuple[int, ...], every: Tensor) -> bool:
+    """Whether that is quicker than tables of float32 for a gallery of ``shape`` (G, D) and ranks up to ``every`` (Q,).
+
+    The product that is saved grows with G D, sampling and keeping with the root of G times the ranks.
+    """
+    size, dimensions = shape
+    return size >= LEAST_GALLERY and size * dimensions**2 > 2**27 * max(1.0, float(every.double().mean()))
 
 
 def _sample_size(size: int, every: Tensor) -> int:

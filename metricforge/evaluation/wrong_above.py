@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.candidates import Candidates
-from metricforge.evaluation.half_search import HalfSearch
+from metricforge.evaluation.half_search import HalfSearch, half_pays
 from metricforge.evaluation.nearest_images import NearestImages, RightImages
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.ranking_tables import HammingTable, PairwiseTable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 BEYOND = 2**62  # wrong images before a right one that is further away than anybody asked
 SHALLOW = 8  # ranks are shallow up to this part of the gallery
-HALF_PAYS = 2**12  # images in a gallery from which on bfloat16 is worth its second step
 KEPT_AT_ONCE = 2**24  # images that a sweep keeps, as far as its sample tells
 ELEMENTS_AT_ONCE = 2**22
 
@@ -44,7 +43,7 @@ class WrongAbove:
         first: the nearest right image is of interest up to this rank.
         every: right images are of interest up to this rank of each query (Q,); counts of those further away are exact
             or ``BEYOND``.
-        half: whether to begin with bfloat16; None: where the processor is fast at it and the gallery is large.
+        half: whether to begin with bfloat16; None: where the processor is fast at it and that pays.
     """
 
     def __init__(
@@ -81,8 +80,9 @@ class WrongAbove:
         self._twins = self._twins_before = torch.zeros_like(self._labels)
         if isinstance(self._source, ProductScores):
             self._twins, self._twins_before = _wrong_duplicates(self._source.first_duplicate, self._labels)
-            fast = device.type == "cpu" and has_fast_bfloat16() and self._size >= HALF_PAYS
-            if self._source.is_moderate and (fast if half is None else half):
+            if half is None:
+                half = device.type == "cpu" and has_fast_bfloat16() and half_pays(gallery.embeddings.shape, shallow)
+            if self._source.is_moderate and half:
                 self._half = HalfSearch(self._source, self._own, first, shallow)
         if not isinstance(self._source, PairwiseTable):
             self._table = TableSearch(self._source, self._own, self._size, first, shallow)

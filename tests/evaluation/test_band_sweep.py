@@ -44,7 +44,7 @@ def test_what_is_counted_and_kept_is_what_whole_rows_show(sign, symmetric, threa
     own = np.arange(COUNT) if symmetric else np.where(np.arange(len(queries)) % 3 == 0, np.arange(len(queries)) + 5, -1)
     bands = _bands(scores, own)
     told: list[int] = []
-    found = sweep(queries, images, bands, symmetric, threads, told.append)
+    found = sweep(lambda start, stop: queries[start:stop], images, bands, symmetric, threads, told.append)
     assert sum(told) == len(queries)
     assert not found.too_many.any()
     for start, stop in ((0, 8), (6, 21), (30, 31), (0, len(queries))):
@@ -69,7 +69,7 @@ def test_bounds_between_the_kept_are_found_by_score_and_zero_has_no_sign():
     scores = (images.double() @ images.double().T).numpy()
     everything = torch.full((COUNT,), 200.0)
     bands = Bands(-everything, everything, torch.arange(COUNT), torch.full((COUNT,), COUNT))
-    kept = sweep(images, images, bands, True, 1, lambda count: None).kept(16, 32)
+    kept = sweep(lambda start, stop: images[start:stop], images, bands, True, 1, lambda count: None).kept(16, 32)
     for low, high in ((-3.0, 5.0), (0.0, 0.0), (-0.0, -0.0), (2.0, 1.0)):
         begin, end, _ = kept.between(torch.arange(16), torch.full((16,), low), torch.full((16,), high))
         for row in range(16):
@@ -83,7 +83,7 @@ def test_a_query_that_would_keep_too_many_keeps_none_and_is_named(symmetric):
     everything = torch.full((COUNT,), 200.0)
     most = torch.where(torch.arange(COUNT) % 4 == 1, 20, COUNT)
     bands = Bands(-everything, everything, torch.arange(COUNT), most)
-    found = sweep(images, images, bands, symmetric, 1, lambda count: None)
+    found = sweep(lambda start, stop: images[start:stop], images, bands, symmetric, 1, lambda count: None)
     assert np.array_equal(found.too_many, np.arange(COUNT) % 4 == 1)
     kept = found.kept(0, COUNT)
     begin, _, row_end = kept.between(torch.arange(COUNT), -everything, everything)

@@ -254,3 +254,11 @@ def test_a_similarity_without_an_index_has_the_ranks_of_its_own_scores():
         expected.append([rank for rank, place in enumerate(order, start=1) if labels[place] == labels[query]])
     for depth in DEPTHS:
         _assert_as_deep_as_asked(_found(context, depth), expected, depth)
+
+
+@pytest.mark.parametrize(
+    ("images", "dimensions", "ranks", "pays"),
+    [(60_502, 512, 5, True), (1_000_000, 128, 50, True), (5_924, 512, 59, False), (2_000, 2048, 5, False)],
+)
+def test_bfloat16_is_for_large_galleries_of_which_little_matters(images, dimensions, ranks, pays):
+    assert half_search.half_pays((images, dimensions), torch.full((10,), ranks)) is pays
