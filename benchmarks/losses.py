@@ -7,13 +7,15 @@ In each case the two totals and the two gradients are compared first. Then both 
 again for a fiftieth of a second at least, and the best time of each counts, because whatever else the machine does, the
 other's traces in the caches among it, only ever adds to it. Memory is what one forward +
 backward needs at its peak beyond what was there before. The column "product" is our time over that of one matrix
-product of the embeddings with themselves, (B, D) by (D, B). Exits with 1 where a row misses its target.
+product of the embeddings with themselves, (B, D) by (D, B), which has its turns among the others. Exits with 1 where a
+row misses its target.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import gc
 import os
 import sys
@@ -223,9 +225,11 @@ def print_row(name: str, dim: int, batch: int, arguments: argparse.Namespace, de
     if estimate <= arguments.theirs_gib * 2**30:
         runs.append(theirs)
         compare(ours, theirs, embeddings)
-    times = best_times(runs, arguments.seconds, embeddings)
+    rows = embeddings.detach()
+    steps = [functools.partial(step, run, embeddings) for run in runs]
+    *times, product = best_times([*steps, lambda: rows @ rows.T], arguments.seconds, embeddings)
     peaks = [peak_megabytes(run, embeddings) for run in runs]
-    products = times[0] / best_product(embeddings, arguments.seconds / 4)
+    products = times[0] / product
     ratio, memory_ratio, note = None, None, ""
     if len(runs) == 1:
         times, peaks = [*times, None], [*peaks, None]
@@ -250,18 +254,10 @@ def show(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-@torch.no_grad()
-def best_product(embeddings: Tensor, seconds: float) -> float:
-    """The shortest time, in seconds, of the embeddings' matrix product with themselves."""
-    best, spent, rounds = float("inf"), 0.0, 0
-    while rounds < 3 or spent < seconds:
-        wait(embeddings)
-        start = time.perf_counter()
-        embeddings @ embeddings.T
-        wait(embeddings)
-        elapsed = time.perf_counter() - start
-        best, spent, rounds = min(best, elapsed), spent + elapsed, rounds + 1
-    return best
+def step(run: Callable[[], Tensor], embeddings: Tensor) -> None:
+    """One forward and backward pass."""
+    embeddings.grad = None
+    run().backward()
 
 
 def compare(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], embeddings: Tensor) -> None:
@@ -276,7 +272,7 @@ def compare(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], embeddings
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-3 * largest)
 
 
-def best_times(runs: list[Callable[[], Tensor]], seconds: float, embeddings: Tensor) -> list[float]:
+def best_times(runs: list[Callable[[], object]], seconds: float, embeddings: Tensor) -> list[float]:
     """The shortest time of each, in seconds, over rounds in which all have their turn; three rounds at least."""
     best = [float("inf")] * len(runs)
     spent, rounds = 0.0, 0
@@ -286,10 +282,9 @@ def best_times(runs: list[Callable[[], Tensor]], seconds: float, embeddings: Ten
         for number, run in enumerate(runs):
             turn = 0.0
             while turn < SECONDS_A_TURN:
-                embeddings.grad = None
                 wait(embeddings)
                 start = time.perf_counter()
-                run().backward()
+                run()
                 wait(embeddings)
                 elapsed = time.perf_counter() - start
                 turn += elapsed

@@ -22,10 +22,7 @@ GALLERY_NUMBERS_AT_ONCE = 2**22  # doubles of the gallery that one step of a flo
 
 
 class _HalfGallery(NamedTuple):
-    """The centred gallery in bfloat16 (G, D'), the longest of its rows, and the largest length of what rounding took.
-
-    For Euclidean distances three more columns hold minus half the squared length, which no less can do exactly.
-    """
+    """The centred gallery (G, D') in bfloat16, its longest row, and the largest length of what rounding took."""
 
     rows: Tensor
     longest: float
@@ -35,9 +32,10 @@ class _HalfGallery(NamedTuple):
 class ProductScores:
     """Scores that rank a gallery as a similarity with ``search`` "l2" or "ip" does, for one block of queries at a time.
 
-    ``rough``, ``half`` and ``double`` are one matrix product, in float32, bfloat16 and float64, each with a bound on
-    its error. ``exact`` compares in float64, pair by pair, so that it depends neither on the block nor on the position
-    of the pair: identical images score identically. All work on what ``prepare`` returns, in float32.
+    ``rough`` and ``double`` are one matrix product, in float32 and float64, each with a bound on its error; so is, in
+    bfloat16, that of ``half_queries`` and ``half_images``. ``exact`` compares in float64, pair by pair, so that it
+    depends neither on the block nor on the position of the pair: identical images score identically. All work on what
+    ``prepare`` returns, in float32.
 
     Args:
         queries: (Q, D), or None to search the gallery with itself.
@@ -93,12 +91,8 @@ class ProductScores:
             scores -= self._half_squares
         return scores, self._error_of_single(rows)
 
-    def single_error(self, queries: Tensor) -> Tensor:
-        """What ``single`` may be wrong by for ``queries`` (b,), in float64."""
-        return self._error_of_single(self._centred_queries(queries))
-
     def single_pairs(self, queries: Tensor, images: Tensor) -> Tensor:
-        """Scores (P,) in float32 of pairs of places, on the host, as wrong as those of ``single`` at most."""
+        """Inner products or minus half the squared distances (P,) in float32 of pairs of places, on the host."""
         assert self._gallery.device.type == "cpu"
         distinct, place = torch.unique(queries, return_inverse=True)
         rows = self._centred_queries(distinct).contiguous()
@@ -113,26 +107,44 @@ class ProductScores:
             faiss.swig_ptr(images.numpy()),
             faiss.swig_ptr(scores.numpy()),
         )
-        return scores if self._half_squares is None else scores - self._half_squares[images]
+        if self._half_squares is None:
+            return scores
+        return scores - self._half_squares[images] - _half_squares(rows)[place]
 
-    def half(self, queries: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores (b, G) in bfloat16 of ``queries`` (b,), and what they were wrong by (b,) before they were rounded.
+    def single_pairs_error(self, queries: Tensor) -> Tensor:
+        """What ``single_pairs`` may be wrong by for ``queries`` (b,), in float64."""
+        return self._error_of_pairs(self._centred_queries(queries))
 
-        As rounding keeps the order, who scores above x is not rounded to below what x is rounded to. The bound is
-        ``|q.g - q'.g'| <= |q - q'||g| + |q'||g - g'|`` for rounded q', g' by Cauchy and Schwarz, from the lengths of
-        what rounding took, and what summing in float32 adds, with two roundings a term.
+    def half_queries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (b, D') in bfloat16 of ``queries`` (b,), and what their products with ``half_images`` are wrong by (b,).
+
+        That is before these are rounded: as rounding keeps the order, who scores above x is not rounded to below what x
+        is rounded to. The bound is ``|q.g - q'.g'| <= |q - q'||g| + |q'||g - g'|`` for rounded q', g' by Cauchy and
+        Schwarz, from the lengths of what rounding took, and what summing in float32 adds, with two roundings a term.
         """
         gallery = self._half_gallery
         rows = self._centred_queries(queries)  # (b, D)
         halved = rows.bfloat16()
         residual = (rows - halved.float()).norm(dim=1).double()  # (b,)
         length = halved.float().norm(dim=1).double()  # (b,)
-        size = length * gallery.longest + (0 if self._half_squares is None else self._longest**2)  # (b,)
-        error = 1.001 * (residual * self._longest + length * gallery.longest_residual)
-        error += 2.2 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * size + self._error_of_single(rows)
+        size = length * gallery.longest  # (b,)
         if self._half_squares is not None:
-            halved = torch.nn.functional.pad(halved, (0, 3), value=1.0)  # (b, D + 3)
-        return torch.mm(halved, gallery.rows.T, out=out), error
+            squares = _half_squares(rows)  # (b,)
+            size += squares + self._longest**2 / 2
+            halved = torch.cat([halved, torch.ones(len(rows), 3).bfloat16(), _in_three_parts(-squares)], dim=1)
+        error = 1.001 * (residual * self._longest + length * gallery.longest_residual)
+        error += 2.2 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * size + self._error_of_pairs(rows)
+        return halved, error
+
+    @property
+    def half_images(self) -> Tensor:
+        """The gallery's rows (G, D') in bfloat16, for products with those of queries."""
+        return self._half_gallery.rows
+
+    @property
+    def half_is_symmetric(self) -> bool:
+        """Whether the queries are the gallery's images, and score as these do with them."""
+        return self._queries is self._gallery and (self._search == "l2" or self._centred is self._gallery)
 
     def double(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (b, G) in float64 of ``queries`` (b,), and what they and ``exact`` may differ by (b,)."""
@@ -193,10 +205,16 @@ class ProductScores:
         error = 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * size
         return error + rows.shape[1] * torch.finfo(torch.float32).tiny
 
+    def _error_of_pairs(self, rows: Tensor) -> Tensor:
+        error = self._error_of_single(rows)
+        if self._half_squares is not None:  # another square, summed and subtracted
+            error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * _half_squares(rows).double()
+        return error
+
     @cached_property
     def _half_gallery(self) -> _HalfGallery:
         count, dimensions = self._centred.shape
-        extra = 0 if self._half_squares is None else 3
+        extra = 0 if self._half_squares is None else 6
         halved = torch.empty(count, dimensions + extra, dtype=torch.bfloat16)
         longest = longest_residual = 0.0
         for start in range(0, count, ROWS_AT_ONCE):
@@ -206,16 +224,23 @@ class ProductScores:
             longest_residual = max(longest_residual, float((block - rows.float()).norm(dim=1).max()))
             halved[start : start + ROWS_AT_ONCE, :dimensions] = rows
         if self._half_squares is not None:
-            rest = self._half_squares.neg()  # (G,): 24 bits are three times 8
-            for column in range(dimensions, dimensions + 3):
-                halved[:, column] = rest.bfloat16()
-                rest = rest - halved[:, column].float()
+            halved[:, dimensions : dimensions + 3] = _in_three_parts(-self._half_squares)
+            halved[:, dimensions + 3 :] = 1
         return _HalfGallery(halved, longest, longest_residual)
 
 
 def _half_squares(rows: Tensor) -> Tensor:
     """Half the squared length (N,) of ``rows`` (N, D)."""
     return torch.einsum("nd,nd->n", rows, rows) / 2
+
+
+def _in_three_parts(numbers: Tensor) -> Tensor:
+    """Float32 ``numbers`` (N,) as sums of three of bfloat16 (N, 3): 24 bits are three times 8."""
+    parts = []
+    for _ in range(3):
+        parts.append(numbers.bfloat16())
+        numbers = numbers - parts[-1].float()
+    return torch.stack(parts, dim=1)
 
 
 def _longest(rows: Tensor, centre: Tensor) -> float:

@@ -81,21 +81,20 @@ def right_ranks(
         yield from ranks_among_neighbours(context, depth)
         return
     with full_precision(context.device), torch.no_grad():
-        counter = WrongAbove(context)
+        every = context.matches if depth.up_to_r else np.zeros_like(context.matches)
+        counter = WrongAbove(context, depth.first, every.clip(min=depth.every))
         threads = threads_for_blocks() if counter.is_shared_by_threads else 1
 
         @torch.no_grad()  # which a thread has to say for itself
         def ranks_of_block(block: tuple[int, int]) -> RightRanks:
-            start, stop = block
-            queries = torch.arange(start, stop, device=counter.device)
-            matches = torch.from_numpy(context.matches[start:stop]).to(counter.device)
-            every = (matches if depth.up_to_r else torch.zeros_like(matches)).clamp(min=depth.every)  # (b,)
-            right, above = counter.count(queries, depth.first, every)
-            return _by_rank(context, start, stop, right.row.cpu().numpy(), above.cpu().numpy())
+            right, above = counter.count(torch.arange(*block, device=counter.device))
+            return _by_rank(context, *block, right.row.cpu().numpy(), above.cpu().numpy())
 
-        for ranks in side_by_side(ranks_of_block, _blocks(context, threads), threads):
-            yield ranks
-            on_queries(len(ranks.queries))
+        for blocks, was_told in counter.look_ahead(list(_blocks(context, threads)), threads, on_queries):
+            for ranks in side_by_side(ranks_of_block, blocks, threads):
+                yield ranks
+                if not was_told:
+                    on_queries(len(ranks.queries))
 
 
 def _blocks(context: EvaluationContext, threads: int) -> Iterator[tuple[int, int]]:

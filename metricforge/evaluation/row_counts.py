@@ -17,11 +17,6 @@ def limits(dtype: torch.dtype) -> tuple[float, float]:
     return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
-def comparable(scores: Tensor) -> Tensor:
-    """``scores`` in a type that numpy knows too."""
-    return scores.float() if scores.dtype == torch.bfloat16 else scores
-
-
 def count_larger(table: Tensor, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """How many of ``table`` (b, G) in ``row`` (P,), ascending, are above ``high`` (P,), and how many reach ``low``."""
     counts = torch.bincount(row, minlength=len(table))  # (b,)
@@ -56,7 +51,7 @@ def larger_in_rows(table: Tensor, rows: Tensor, threshold: Tensor, *, strictly: 
     flags = np.empty(table.shape[1], dtype=bool)
     counts = np.empty(len(rows), dtype=np.int64)
     for place, (row, limit) in enumerate(zip(rows.tolist(), threshold.numpy(), strict=True)):
-        counts[place] = np.count_nonzero(compare(comparable(table[row]).numpy(), limit, out=flags))
+        counts[place] = np.count_nonzero(compare(table[row].numpy(), limit, out=flags))
     return torch.from_numpy(counts)
 
 
@@ -92,7 +87,7 @@ def places_within(table: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> tup
         part = slice(start, start + step)
         bounds = zip(rows[part].tolist(), low[part].numpy(), high[part].numpy(), strict=True)
         for number, (index, least, most) in enumerate(bounds):
-            numbers = comparable(table[index]).numpy()  # one at a time it stays in a cache
+            numbers = table[index].numpy()  # one at a time it stays in a cache
             counts[start + number] = np.count_nonzero(np.greater(numbers, most, out=above))
             np.greater_equal(numbers, least, out=flags[number])
             flags[number] ^= above

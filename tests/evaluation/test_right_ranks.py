@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation import EvaluationContext, wrong_above
+from metricforge.evaluation import EvaluationContext, band_sweep, half_search, wrong_above
 from metricforge.evaluation.right_ranks import Depth, right_ranks
 from metricforge.evaluation.wrong_above import BEYOND, WrongAbove
 from metricforge.interfaces import Similarity
@@ -120,7 +120,11 @@ def _assert_as_deep_as_asked(found: list[list[int]], expected: list[list[int]], 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
 def begins_in_half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     build = WrongAbove.__init__
-    monkeypatch.setattr(WrongAbove, "__init__", lambda self, context: build(self, context, half=request.param))
+    monkeypatch.setattr(WrongAbove, "__init__", lambda self, *arguments: build(self, *arguments, half=request.param))
+    monkeypatch.setattr(band_sweep, "STRIP", 16)
+    monkeypatch.setattr(band_sweep, "TILE", 48)
+    monkeypatch.setattr(half_search, "LEAST_SAMPLE", 20)
+    monkeypatch.setattr(half_search, "KEEPING", 1)
     return request.param
 
 
@@ -191,15 +195,17 @@ def test_a_processor_whose_products_break_the_bound_is_noticed(monkeypatch):
     generator = np.random.default_rng(0)
     images = EmbeddingSet(generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), np.arange(IMAGES) % 60)
     context = EvaluationContext(images, CosineSimilarity())
-    counter = WrongAbove(context, half=True)
-    half = counter._source.half
-    monkeypatch.setattr(
-        counter._source, "half", lambda queries, out: (half(queries, out)[0].mul_(1.2), half(queries)[1])
-    )
-    every = torch.full((IMAGES,), 3)
+    counter = WrongAbove(context, 5, np.full(IMAGES, 3), half=True)
+    half_queries = counter._source.half_queries
+
+    def wrong(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, error = half_queries(queries)
+        return rows * 1.2, error
+
+    monkeypatch.setattr(counter._source, "half_queries", wrong)
     with torch.no_grad():
-        right, above = counter.count(torch.arange(IMAGES), 5, every)
-    assert not counter._half
+        assert list(counter.look_ahead([(0, 100), (100, IMAGES)], 1, print)) == [([(0, 100), (100, IMAGES)], False)]
+        right, above = counter.count(torch.arange(IMAGES))
     for query, ranks in enumerate(_brute_force(context)):
         known = above[(right.row == query) & (above < BEYOND)].sort().values.tolist()
         assert [rank for rank in ranks if rank <= 3] == [nth + count for nth, count in enumerate(known, 1)][
@@ -211,10 +217,12 @@ def test_no_bfloat16_score_is_further_off_than_its_bound():
     generator = np.random.default_rng(0)
     for similarity in (EuclideanSimilarity(), CosineSimilarity()):
         for scale in (1e-3, 1, 1e4):
-            rows = (scale * (generator.normal(size=(300, 96)) + 0.3)).astype(np.float32)
-            source = wrong_above.ProductScores(None, rows, similarity, torch.device("cpu"))
-            rough, error = source.half(torch.arange(300))
-            exact, _ = source.double(torch.arange(300))
+            embeddings = (scale * (generator.normal(size=(300, 96)) + 0.3)).astype(np.float32)
+            source = wrong_above.ProductScores(None, embeddings, similarity, torch.device("cpu"))
+            rows, error = source.half_queries(torch.arange(300))
+            rough = rows @ source.half_images.T
+            x = similarity.prepare(torch.from_numpy(embeddings)).double()
+            exact = x @ x.T if similarity.search == "ip" else -(x[:, None] - x).square().sum(dim=2) / 2
             rounded = exact.abs().mul(2.0**-8)
             assert ((rough.double() - exact).abs() <= error[:, None] * (1 + 2.0**-8) + rounded).all()
             assert (error < 0.02 * exact.abs().amax(dim=1)).all()
@@ -246,18 +254,3 @@ def test_a_similarity_without_an_index_has_the_ranks_of_its_own_scores():
         expected.append([rank for rank, place in enumerate(order, start=1) if labels[place] == labels[query]])
     for depth in DEPTHS:
         _assert_as_deep_as_asked(_found(context, depth), expected, depth)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.int32])
-def test_the_largest_of_each_chunk_is_found_whatever_its_sign(dtype):
-    table = torch.randint(-40, 40, (6, 64), generator=torch.Generator().manual_seed(0)).to(dtype)
-    table[1] = -table[1].abs() - 1
-    table[2, 8:16] = 0
-    if dtype != torch.int32:
-        table[3, :8] = -torch.inf
-        table[4, 1:8] = -torch.inf
-        table[2, 8:12] = -0.0
-        table[5] *= 1e-38
-    maxima = wrong_above._chunk_maxima(table, 8)
-    assert maxima.shape == (6, 8)
-    assert maxima.tolist() == table.unflatten(1, (8, 8)).amax(dim=2).tolist()

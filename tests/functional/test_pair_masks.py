@@ -33,3 +33,12 @@ def test_positive_pairs_are_listed_once_in_row_order(values):
     count = len(values)
     expected = [(i, j) for i in range(count) for j in range(i + 1, count) if values[i] == values[j]]
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS)
+def test_both_ways_each_ordered_positive_pair_is_listed_once_in_row_order(values):
+    first, second = positive_pairs(torch.tensor(values, dtype=torch.int64), both_ways=True)
+    count = len(values)
+    expected = [(i, j) for i in range(count) for j in range(count) if i != j and values[i] == values[j]]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, Similarity, Triplets, functional
+from metricforge_lifted.row_block_loss import row_block_loss
+from metricforge_lifted.whole_matrix_loss import whole_matrix_loss
 
 
 @LOSSES.register_module()
@@ -14,8 +16,9 @@ class LiftedStructureLoss(Loss):
 
     With ``L_i = log sum_k exp(margin - D_ik)`` over the negatives k of i, Eq. 4 reads
     ``J_ij = log(e^L_i + e^L_j) + D_ij``, and the total is the sum over positive pairs of ``max(0, J_ij)^2 / (2 |P|)``:
-    O(B^2) time and memory. Eq. 3 has the hardest negative in place of the sums: ``L_i = max_k margin - D_ik``, and the
-    larger of the two.
+    O(B^2) time, in the memory of the positive pairs and some blocks of rows of the B x B distances. Eq. 3 has the
+    hardest negative in place of the sums, ``L_i = max_k margin - D_ik``, and the larger of the two; it holds a few
+    B x B matrices, and so does Eq. 4 with ``tuples`` or where its gradient is to be differentiated again.
 
     With ``tuples`` only the listed positive pairs count, and as negatives only the listed negative pairs, each for
     both of its ends; a pair counts once however often, and in whichever order, it is listed.
@@ -50,34 +53,26 @@ class LiftedStructureLoss(Loss):
     ) -> LossOutput:
         functional.check_batch(embeddings, labels)
         if tuples is None:
-            positive, negative = functional.positive_mask(labels), functional.negative_mask(labels)  # (B, B) each
+            negative = None
+            first, second = functional.positive_pairs(labels, both_ways=True)  # (P,) each
         elif isinstance(tuples, Pairs):
-            positive, negative = _listed(tuples, tuples.positive, labels), _listed(tuples, ~tuples.positive, labels)
+            negative = _listed(tuples, ~tuples.positive, labels)  # (B, B)
+            first, second = torch.nonzero(_listed(tuples, tuples.positive, labels), as_tuple=True)  # (P,) each
         else:
             raise ValueError(
                 f"LiftedStructureLoss takes Pairs, got {type(tuples).__name__}; use a miner that yields Pairs, or none"
             )
+        embeddings = functional.in_float32(embeddings)
         if len(labels) == 0:
-            return LossOutput(functional.in_float32(embeddings).sum())
-        first, second = torch.nonzero(positive.triu(diagonal=1), as_tuple=True)  # (P,) each
-
-        distances = functional.pairwise_distances(embeddings, embeddings)  # (B, B)
-        # A finite stand-in for -inf, so that rows without a negative have no NaN in their gradient, whatever torch's
-        # version; halved, because differences of two such values must not overflow.
-        lowest = torch.finfo(distances.dtype).min / 2
-        pull = (self.margin - distances).masked_fill(~negative, lowest)  # (B, B)
+            return LossOutput(embeddings.sum())
         if self.smooth:
-            rows = pull.logsumexp(dim=1)  # (B,)
-            hardness = torch.logaddexp(rows[first], rows[second])  # (P,)
-        else:
-            rows = pull.amax(dim=1)  # (B,)
-            hardness = torch.maximum(rows[first], rows[second])  # (P,)
-        violations = (hardness + distances[first, second]).relu()  # (P,)
-        return LossOutput(violations.square().sum() / (2 * max(len(first), 1)))
+            return LossOutput(row_block_loss(embeddings, first, second, negative, self.margin))
+        negative = functional.negative_mask(labels) if negative is None else negative
+        return LossOutput(whole_matrix_loss(embeddings, first, second, negative, self.margin, smooth=False))
 
 
 def _listed(pairs: Pairs, chosen: Tensor, labels: Tensor) -> Tensor:
-    """(B, B) bool, symmetric: the pairs where ``chosen`` (P,) is true."""
+    """(B, B) bool, symmetric: the pairs where ``chosen`` (P,) is true, of different images."""
     mask = torch.zeros(len(labels), len(labels), dtype=torch.bool, device=labels.device)
-    mask[pairs.first[chosen], pairs.second[chosen]] = True
-    return mask | mask.T
+    mask[pairs.first.masked_select(chosen), pairs.second.masked_select(chosen)] = True
+    return (mask | mask.T).fill_diagonal_(False)

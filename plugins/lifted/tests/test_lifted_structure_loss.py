@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metricforge_lifted import LiftedStructureLoss, LiftedStructureMiner
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from metricforge import LOSSES, EmptyBatchWarning, Pairs, Triplets
 from metricforge.testing import check_loss
@@ -109,6 +109,28 @@ def test_gradients_agree_with_finite_differences(smooth):
 
 
 @pytest.mark.parametrize("smooth", [True, False])
+def test_gradients_can_be_differentiated_again(smooth):
+    embeddings, labels = batch([0, 0, 1, 1, 2, 3])
+    loss = LiftedStructureLoss(smooth=smooth)
+    assert gradgradcheck(lambda e: loss(e, labels).total, (embeddings,))
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_class_of_half_the_batch_counts_every_pair(smooth):
+    labels = [0] * 24 + [1 + image // 4 for image in range(24)]
+    embeddings, tensor = batch(labels)
+    expected = loop_loss(embeddings, *every_pair(labels), margin=1.0, smooth=smooth)
+    assert LiftedStructureLoss(smooth=smooth)(embeddings, tensor).total.item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_an_embedding_that_is_not_a_number_is_not_hidden(smooth):
+    embeddings, labels = batch([0, 0, 1, 1])
+    spoilt = embeddings.detach().index_fill(0, torch.tensor([3]), math.nan)
+    assert LiftedStructureLoss(smooth=smooth)(spoilt, labels).total.isnan()
+
+
+@pytest.mark.parametrize("smooth", [True, False])
 def test_listed_pairs_are_the_only_ones_that_count_and_a_negative_counts_for_both_of_its_ends(smooth):
     embeddings, labels = batch([0, 0, 0, 1, 1, 2])
     positive, negative = [(0, 1), (3, 4)], [(0, 3), (2, 5), (5, 4)]  # (2, 5) touches no listed positive pair
@@ -168,15 +190,16 @@ def test_distances_of_a_million_neither_overflow_nor_vanish(smooth):
     assert embeddings.grad.isfinite().all()
 
 
-def test_half_types_are_computed_in_float32():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types_are_computed_in_float32(dtype):
     embeddings, labels = batch([0, 0, 1, 1, 2, 2], scale=3.0)
-    half = embeddings.detach().bfloat16().requires_grad_()
+    half = embeddings.detach().to(dtype).requires_grad_()
     total = LiftedStructureLoss()(half, labels).total
     total.backward()
     expected = loop_loss(half, *every_pair(labels.tolist()), margin=1.0, smooth=True)  # of the rounded embeddings
     assert total.dtype == torch.float32
     assert total.item() == pytest.approx(expected, rel=1e-5)
-    assert half.grad.dtype == torch.bfloat16
+    assert half.grad.dtype == dtype
     assert half.grad.isfinite().all()
 
 

@@ -1,0 +1,214 @@
+"""One look at all bfloat16 scores of many queries, a tile that fits a cache at a time.
+
+Scores are compared as the whole numbers that their bits are, by numpy, which is six times as quick at it as torch is at
+floats.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metricforge.evaluation.ordered_keys import HalfBits, largest_half_bits, least_half_bits, order_half_bits
+from metricforge.evaluation.side_by_side import side_by_side
+
+STRIP = 512  # queries that a thread looks at together
+TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
+LOWEST = np.iinfo(np.int16).min
+
+Whole = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Bands(NamedTuple):
+    """What is looked for, for each of Q queries: scores that bfloat16 can hold (Q,), and in int64 (Q,) places, numbers.
+
+    Images that score above ``ceiling`` are counted, those from ``floor`` to it are kept, all but the query's ``own``
+    place in the gallery (-1: none). Of a query of which more than ``most`` would be kept none are.
+    """
+
+    floor: Tensor
+    ceiling: Tensor
+    own: Tensor
+    most: Tensor
+
+
+class Kept:
+    """Images that were kept for some queries, in order of query and score.
+
+    Args:
+        keys: (N,) as ``_keys`` makes them.
+    """
+
+    def __init__(self, keys: Whole) -> None:
+        self._keys = np.sort(keys)
+
+    def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where those within ``low`` (P,) and ``high`` (P,) of a ``row`` (P,) begin and end, and where the row ends.
+
+        Bounds are scores that bfloat16 can hold.
+        """
+        query = row.numpy()
+        limits = (
+            _keys(query, 0, least_half_bits(low)),
+            _keys(query, 0, largest_half_bits(high)) + 2**32,
+            (query + 1) << 48,
+        )
+        begin, end, row_end = (torch.from_numpy(np.searchsorted(self._keys, limit)) for limit in limits)
+        return begin, torch.maximum(begin, end), row_end
+
+    def images(self, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and image (n,) of what lies between ``begin`` (b,) and ``end`` (b,) of the rows."""
+        length = end - begin
+        ahead = length.cumsum(dim=0) - length
+        place = torch.arange(int(length.sum())) + (begin - ahead).repeat_interleave(length)  # (n,)
+        keys = self._keys[place.numpy()]
+        return torch.from_numpy(keys >> 48), torch.from_numpy(keys & 0xFFFFFFFF)
+
+
+class Banded(NamedTuple):
+    """What was found: how many images are above the ceiling (Q,), for which queries too many would be kept (Q,).
+
+    ``keys`` are, for each tile of queries, arrays of those of what is kept, with places in the tile.
+    """
+
+    above: Whole
+    too_many: Flags
+    keys: list[list[Whole]]
+
+    def kept(self, start: int, stop: int) -> Kept:
+        """What is kept for queries ``start:stop``."""
+        found = []
+        for tile in range(start // TILE, (stop - 1) // TILE + 1):
+            keys = np.concatenate([np.empty(0, dtype=np.int64), *self.keys[tile]])
+            keys += (tile * TILE - start) << 48
+            keys = keys[(keys >= 0) & (keys < (stop - start) << 48)]
+            found.append(keys[~self.too_many[start + (keys >> 48)]])
+        return Kept(np.concatenate(found))
+
+
+class _Strip(NamedTuple):
+    """Counts above the ceiling of a strip's queries and of the images behind them as queries, and keys by tile."""
+
+    start: int
+    stop: int
+    above: Whole  # (rows,)
+    above_behind: Whole  # (Q - stop,), or (0,)
+    keys: list[tuple[int, Whole]]
+
+
+def sweep(
+    queries: Tensor,
+    images: Tensor,
+    bands: Bands,
+    symmetric: bool,
+    threads: int,
+    on_queries: Callable[[int], object],
+) -> Banded:
+    """Compares all scores ``queries @ images.T`` with ``bands``.
+
+    Args:
+        queries: (Q, D) in bfloat16.
+        images: the gallery (G, D) in bfloat16.
+        bands: what to look for.
+        symmetric: whether the queries are the images, in their order, and a score is that of both its ends: only half
+            of the scores is computed then.
+        threads: strips of queries looked at side by side.
+        on_queries: told how many queries a strip had when it is through.
+    """
+    count = len(queries)
+    look = _Look(queries, images, bands, symmetric)
+    above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
+    keys: list[list[Whole]] = [[] for _ in range(0, count, TILE)]
+    most = bands.most.numpy()
+    for strip in side_by_side(look.at_strip, range(0, count, STRIP), threads):
+        above[strip.start : strip.stop] += strip.above
+        above[strip.stop : strip.stop + len(strip.above_behind)] += strip.above_behind
+        for tile, found in strip.keys:
+            keys[tile].append(found)
+            kept[tile * TILE : (tile + 1) * TILE] += np.bincount(found >> 48, minlength=TILE)
+        look.keep_no_more(kept[:count] > most)
+        on_queries(strip.stop - strip.start)
+    return Banded(above, kept[:count] > most, keys)
+
+
+class _Look:
+    """Looks at a strip of queries; threads share it."""
+
+    def __init__(self, queries: Tensor, images: Tensor, bands: Bands, symmetric: bool) -> None:
+        self._queries, self._images, self._own = queries, images, bands.own.numpy()
+        self._is_symmetric = symmetric
+        self._ceiling = largest_half_bits(bands.ceiling)
+        self._floor = np.minimum(least_half_bits(bands.floor), self._ceiling + 1)  # where it is above, nothing is kept
+        self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are, all others below
+        self._rooms = threading.local()
+
+    @torch.no_grad()  # which a thread has to say for itself
+    def at_strip(self, start: int) -> _Strip:
+        """The strip of queries that begins there."""
+        stop = min(start + STRIP, len(self._queries))
+        tiles = self._tiles(stop if self._is_symmetric else 0)
+        if self._is_symmetric:
+            tiles.insert(0, (start, stop))
+        above = np.zeros(stop - start, dtype=np.int64)
+        above_behind = np.zeros(len(self._images) - stop if self._is_symmetric else 0, dtype=np.int64)
+        own_tile, place_in_tile = divmod(start, TILE)
+        own_keys, keys = [], []
+        for begin, end in tiles:
+            bits = self._bits(start, stop, begin, end)
+            larger, row, column = self._compare(bits, self._ceiling[start:stop, None], self._floor[start:stop, None])
+            above += np.add.reduce(larger, axis=1, dtype=np.uint16)
+            own_keys.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
+            if self._is_symmetric and begin >= stop:
+                larger, row, column = self._compare(bits, self._ceiling[begin:end], self._floor[begin:end])
+                above_behind[begin - stop : end - stop] = np.add.reduce(larger, axis=0, dtype=np.uint16)
+                keys.append((begin // TILE, _keys(column + begin % TILE, row + start, bits[row, column])))
+        return _Strip(start, stop, above, above_behind, [(own_tile, np.concatenate(own_keys)), *keys])
+
+    def keep_no_more(self, full: Flags) -> None:
+        """From now on keeps nothing of the queries that are ``full`` (Q,)."""
+        self._floor[full] = self._ceiling[full] + 1
+
+    def _tiles(self, first: int) -> list[tuple[int, int]]:
+        """Where the tiles of the images from ``first`` on begin and end."""
+        edges = range((first // TILE + 1) * TILE, len(self._images), TILE)
+        return [(begin, end) for begin, end in itertools.pairwise([first, *edges, len(self._images)]) if begin < end]
+
+    def _bits(self, start: int, stop: int, begin: int, end: int) -> HalfBits:
+        """Scores (rows, columns) of queries ``start:stop`` and images ``begin:end``, as numbers in their order."""
+        scores = self._room("scores", stop - start, end - begin, torch.bfloat16)
+        torch.mm(self._queries[start:stop], self._images[begin:end].T, out=scores)
+        bits = scores.view(torch.int16).numpy() if self._is_positive else order_half_bits(scores)
+        own = self._own[start:stop]
+        itself = np.flatnonzero((own >= begin) & (own < end))
+        bits[itself, own[itself] - begin] = LOWEST
+        return bits
+
+    def _compare(self, bits: HalfBits, ceiling: HalfBits, floor: HalfBits) -> tuple[Flags, Whole, Whole]:
+        """Which of ``bits`` (rows, columns) are above the ceiling, and where those are that reach the floor alone."""
+        larger = self._room("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        inside = self._room("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        np.greater(bits, ceiling, out=larger)
+        np.greater_equal(bits, floor, out=inside)
+        np.bitwise_xor(inside, larger, out=inside)
+        place = np.flatnonzero(inside)
+        return larger, place // bits.shape[1], place % bits.shape[1]
+
+    def _room(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """Memory (rows, columns) that a thread uses again and again."""
+        room: Tensor | None = getattr(self._rooms, name, None)
+        if room is None:
+            room = torch.empty(STRIP * TILE, dtype=dtype)
+            setattr(self._rooms, name, room)
+        return room[: rows * columns].view(rows, columns)
+
+
+def _keys(query: Whole, image: Whole | int, bits: HalfBits) -> Whole:
+    """From the highest bit on the query's place in 15 bits, the score in 16, the image in 32: in order of them."""
+    return query << 48 | (bits.astype(np.int64) - LOWEST) << 32 | image
