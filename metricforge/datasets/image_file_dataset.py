@@ -83,7 +83,8 @@ class ImageFileDataset(ImageDataset):
         """What ``self[index]`` would have as its image, from the ``pixels`` (3, H, W) of what it has instead."""
         if orientation:
             pixels = turned_upright(pixels, orientation)
-            pixels = self._area(index, pixels.shape[2], pixels.shape[1]).cut(pixels)
+            rows, columns = self._area(index, pixels.shape[2], pixels.shape[1]).place
+            pixels = pixels[:, rows, columns]
         return self._apply_transform(pixels, index, 0)
 
     def _undecoded(self, index: int) -> tuple[Tensor, int]:
@@ -153,9 +154,12 @@ class ImageFileDataset(ImageDataset):
 
     def _decode(self, index: int) -> tuple[Tensor, int]:
         content = self._content(index)
+        by_pillow = partial(self._opened_by_pillow, index, content)
         jpeg = None if content is None else JpegFile.open(content)
-        decoded = None if jpeg is None else self._decode_jpeg(index, jpeg)
-        return decoded or (self._opened_by_pillow(index, content), 0)
+        if jpeg is None:
+            return by_pillow(), 0
+        area = self._area(index, jpeg.width, jpeg.height)
+        return decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding, by_pillow)
 
     def _content(self, index: int) -> bytes | None:
         """The file's content, or None where only ``load`` may open it."""
@@ -167,10 +171,6 @@ class ImageFileDataset(ImageDataset):
     def _opened_by_pillow(self, index: int, content: bytes | None) -> Tensor:
         # what is far away is not fetched twice
         return self._pixels(index, self.load if content is None else partial(self._opened, content=content))
-
-    def _decode_jpeg(self, index: int, jpeg: JpegFile) -> tuple[Tensor, bool] | None:
-        area = self._area(index, jpeg.width, jpeg.height)
-        return decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding)
 
     def _opens_files_itself(self) -> bool:
         # A subclass with a load of its own opens files otherwise, and then only it can.

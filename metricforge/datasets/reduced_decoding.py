@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
 
-from metricforge.datasets.jpeg_file import FACTORS, JpegFile
+from metricforge.datasets.jpeg_file import FACTORS, JpegFile, Pixels
 
 # torchvision keeps an interpolation as it was given: as its mode, its name or Pillow's number.
 _SMOOTH = {
@@ -21,6 +21,7 @@ _SMOOTH = {
     "bicubic": "bicubic",
     3: "bicubic",
 }
+_POINT = torch.empty(1, dtype=torch.uint8)
 
 
 class Region(NamedTuple):
@@ -37,14 +38,15 @@ class Region(NamedTuple):
         bottom, right = round((self.top + self.height) / factor), round((self.left + self.width) / factor)
         return Region(top, left, bottom - top, right - left)
 
-    def cut(self, image: Tensor) -> Tensor:
-        """The rectangle of ``image`` (3, H, W), without a copy."""
-        return image[:, self.top : self.top + self.height, self.left : self.left + self.width]
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Its rows and columns, for indexing."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 def decode_for(
-    jpeg: JpegFile, area: Region, step: Callable[[Any], Any] | None, reduce: bool
-) -> tuple[Tensor, bool] | None:
+    jpeg: JpegFile, area: Region, step: Callable[[Any], Any] | None, reduce: bool, by_pillow: Callable[[], Tensor]
+) -> tuple[Tensor, bool]:
     """The part ``area`` of a picture, uint8 (3, H', W'), and whether ``step`` was applied to it already.
 
     ``RandomResizedCrop`` draws its crop first, exactly as it would from the decoded picture, and ``Resize`` needs no
@@ -53,16 +55,15 @@ def decode_for(
     approximately in any case (``JpegFile.pixels``). Without ``reduce``, for other transforms, and for those that do not
     smooth (antialias, bilinear or bicubic), the result is that of the full picture, bit for bit.
 
-    None, with nothing drawn, if Pillow should read the file.
+    ``by_pillow`` reads the part where Pillow should.
     """
     if not (reduce and type(step) in (v2.RandomResizedCrop, v2.Resize) and getattr(step, "antialias", False)):
         pixels = jpeg.pixels()
-        return None if pixels is None else (area.cut(pixels), False)
-    drawn_before = torch.get_rng_state()
+        return (by_pillow() if pixels is None else _image(pixels[area.place])), False
     size: tuple[int, int] | None
     if isinstance(step, v2.RandomResizedCrop):
-        # No memory stands behind it: only the size is asked for.
-        params = step.make_params([torch.empty(1, dtype=torch.uint8).expand(3, area.height, area.width)])
+        # no memory stands behind it: only the size is asked for
+        params = step.make_params([_POINT.expand(3, area.height, area.width)])
         crop, size = Region(**params), (step.size[0], step.size[-1])
     else:
         assert isinstance(step, v2.Resize)
@@ -70,15 +71,26 @@ def decode_for(
     wanted = Region(area.top + crop.top, area.left + crop.left, crop.height, crop.width)
     mode = _SMOOTH.get(step.interpolation)
     factor = 1 if mode is None else _factor(wanted, size)
-    pixels = jpeg.pixels(factor, approximate=mode is not None)
-    if pixels is None:
-        torch.set_rng_state(drawn_before)
-        return None
-    if size is None or mode is None:
-        return step.transform(area.cut(pixels), params), True
-    part = (wanted if factor == 1 else wanted.shrunk(factor)).cut(pixels)
+    shrunk = wanted if factor == 1 else wanted.shrunk(factor)
+    last = None if size is None else shrunk.top + shrunk.height
+    pixels = jpeg.pixels(factor, approximate=mode is not None, rows=last)
+    if pixels is None or size is None or mode is None:
+        return step.transform(by_pillow() if pixels is None else _image(pixels[area.place]), params), True
+    part = pixels[shrunk.place]  # (H', W', 3)
     # what torchvision calls in the end; asking what kind of input it was given takes it a fifth of the whole time
-    return interpolate(part[None], size, mode=mode, antialias=True)[0], True
+    return interpolate(_batch_of_one(part), size, mode=mode, antialias=True)[0], True
+
+
+def _image(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)  # (3, H, W)
+
+
+def _batch_of_one(pixels: Pixels) -> Tensor:
+    """``pixels`` (H, W, 3) as (1, 3, H, W) with strides that tell torch that the colours lie side by side.
+
+    It then neither takes them apart nor packs them again, a quarter of the time that resizing takes.
+    """
+    return torch.from_numpy(pixels.reshape(1, *pixels.shape).transpose(0, 3, 1, 2))
 
 
 def _factor(wanted: Region, size: tuple[int, int] | None) -> int:

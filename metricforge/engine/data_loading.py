@@ -7,7 +7,7 @@ workers, and resumes inside an epoch by decoding everything again (or not at all
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,18 @@ class SeededDataset(Dataset[dict[str, Any]]):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        index, parts = key
-        seed = derive_seed(*parts)  # here, in a worker, and not where the batches are drawn: training waits for that
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[dict[str, Any]]:
+        """What DataLoader asks for a batch.
+
+        The seeds are derived in a worker, and not where the batches are drawn, for training waits for that; and one
+        after the other, because the first after an image was decoded takes five times as long as the next.
+        """
+        seeds = [derive_seed(*parts) for _, parts in keys]
+        return [self._item(index, seed) for (index, _), seed in zip(keys, seeds, strict=True)]
+
+    def _item(self, index: int, seed: int) -> dict[str, Any]:
         seed_host(seed)
         try:
             item = self.dataset[index]

@@ -56,9 +56,9 @@ def factors(monkeypatch):
     seen = []
     decode = JpegFile.pixels
 
-    def spy(self, factor=1, approximate=False):
+    def spy(self, factor=1, approximate=False, rows=None):
         seen.append(factor)
-        return decode(self, factor, approximate)
+        return decode(self, factor, approximate, rows)
 
     monkeypatch.setattr(JpegFile, "pixels", spy)
     return seen
@@ -124,6 +124,34 @@ def test_a_reduced_image_is_close_to_the_full_one_and_draws_the_same(tmp_path, f
         # of 255: half a pixel of the reduced picture at the sharp edges, the rest hardly
         assert (image.float() - full.float()).abs().mean() < 4
     assert set(factors) == expected
+
+
+@pytest.mark.parametrize("size", [224, 64])
+def test_what_lies_below_a_crop_makes_no_difference(tmp_path, monkeypatch, size):
+    dataset = files(tmp_path, [dict(type="RandomResizedCrop", size=size)])
+    dataset.reduced_decoding = True
+    images = [seeded(dataset, seed % 2, seed)[0] for seed in range(12)]
+    decode, left_out = JpegFile.pixels, []
+
+    def whole(self, factor, approximate, rows):
+        left_out.append(len(decode(self, factor, approximate)) - len(decode(self, factor, approximate, rows)))
+        return decode(self, factor, approximate)
+
+    monkeypatch.setattr(JpegFile, "pixels", whole)
+    assert all(torch.equal(image, seeded(dataset, seed % 2, seed)[0]) for seed, image in enumerate(images))
+    assert max(left_out) > 50 / (224 / size)
+
+
+@pytest.mark.parametrize("transform", [PIPELINES["crop"], PIPELINES["papers"], PIPELINES["other first"], None])
+def test_what_only_pillow_can_decode_is_cropped_by_the_same_draws(tmp_path, monkeypatch, transform):
+    dataset = files(tmp_path, transform, boxes=np.array([[100, 40, 420, 300], [0, 0, 500, 375]], dtype=np.int32))
+    dataset.reduced_decoding = True
+    monkeypatch.setattr(JpegFile, "pixels", lambda self, *arguments, **named: None)
+    for seed in range(4):
+        image, after = seeded(dataset, seed % 2, seed)
+        expected, after_pillow = by_pillow(dataset, seed % 2, seed)
+        assert torch.equal(image, expected)
+        assert after == after_pillow
 
 
 def test_full_decoding_is_the_default(tmp_path, factors):

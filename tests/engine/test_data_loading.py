@@ -7,7 +7,7 @@ import torch
 
 from metricforge import build_runner
 from metricforge.datasets import ImageFolderDataset
-from metricforge.engine.data_loading import SeededBatches, build_test_loader, build_train_loader
+from metricforge.engine.data_loading import SeededBatches, SeededDataset, build_test_loader, build_train_loader
 from metricforge.errors import ConfigError
 from metricforge.samplers import ClassBalancedBatchSampler
 
@@ -64,6 +64,14 @@ def test_the_same_image_twice_in_an_epoch_is_augmented_differently(dataset):
     keys = SeededBatches(sampler, seed=0)
     seeds = [seed for batch in keys for _, seed in batch]
     assert len(set(seeds)) == len(seeds) == 120
+
+
+def test_an_image_is_the_same_alone_and_in_a_batch(dataset):
+    seeded = SeededDataset(dataset)
+    keys = [(index, (1, 0, 3, index)) for index in (4, 0, 4)]
+    for key, item in zip(keys, seeded.__getitems__(keys), strict=True):
+        assert torch.equal(seeded[key]["image"], item["image"])
+        assert item["id"] == key[0]
 
 
 def test_the_test_loader_gives_every_image_once_in_order(dataset):
