@@ -1,8 +1,9 @@
 """Networks from normalised images to pooled features."""
 
+from metricforge.backbones.bn_inception import BNInception
 from metricforge.backbones.glyph_net import GlyphNet
 from metricforge.backbones.raw_pixels import RawPixels
 from metricforge.backbones.timm_backbone import TimmBackbone
 from metricforge.backbones.torchvision_backbone import TorchvisionBackbone
 
-__all__ = ["GlyphNet", "RawPixels", "TimmBackbone", "TorchvisionBackbone"]
+__all__ = ["BNInception", "GlyphNet", "RawPixels", "TimmBackbone", "TorchvisionBackbone"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,25 +12,41 @@ from torch import nn
 
 from metricforge.errors import CheckpointError
 
+# A file in the format before PyTorch 1.6 that ends within a number or a name gives the last two.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    struct.error,
+)
 
-def load_weights_file(model: nn.Module, file: str | Path, ignored: Sequence[str]) -> None:
+
+def load_weights_file(
+    model: nn.Module,
+    file: str | Path,
+    ignored: Sequence[str],
+    *,
+    absent: str = "give the path of a .pth or .safetensors file",
+) -> None:
     """Loads the state dict in ``file`` (.pth, .pt or .safetensors) into ``model``; nothing in it is executed.
 
-    Every weight of ``model`` must be there, in its shape. What else is there must belong to a layer in ``ignored``:
-    the classifier, auxiliary heads. A state dict under the key ``state_dict`` or ``model``, as training scripts
-    save it, is found.
+    Every weight of ``model`` must be there, in its shape; a vector (C,) may be (1, C). What else is there must belong
+    to a layer in ``ignored``: the classifier, auxiliary heads. A state dict under the key ``state_dict`` or ``model``,
+    as training scripts save it, is found. The error of an absent file ends in ``absent``, the way out.
 
     Raises:
         CheckpointError: if the file is absent, unreadable, or of another network.
     """
     path = Path(file).expanduser().absolute()
     if not path.is_file():
-        raise CheckpointError(
-            f"weights: {path} does not exist or is no file; give the path of a .pth or .safetensors file"
-        )
+        raise CheckpointError(f"weights: {path} does not exist or is no file; {absent}")
     try:
         state = load_state_dict(str(path), device="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError) as fault:
+    except _UNREADABLE as fault:
         raise CheckpointError(
             f"weights: {path} cannot be read as a dict of tensors ({type(fault).__name__}: {fault}); it may be "
             "truncated, or hold more than tensors: save it with torch.save(model.state_dict(), file)"
@@ -37,6 +54,10 @@ def load_weights_file(model: nn.Module, file: str | Path, ignored: Sequence[str]
     prefixes = tuple(f"{name}." for name in ignored)
     state = {name: value for name, value in state.items() if not name.startswith(prefixes)}
     wanted = {name: value for name, value in model.state_dict().items() if not name.startswith(prefixes)}
+    for name in wanted.keys() & state.keys():
+        # Files from before PyTorch 0.4 have BatchNorm's vectors (C,) as (1, C).
+        if wanted[name].ndim == 1 and state[name].shape == (1, len(wanted[name])):
+            state[name] = state[name][0]
     faults = {
         "lacks": sorted(name for name in wanted.keys() - state.keys() if not name.endswith("num_batches_tracked")),
         "has nothing to do with": sorted(state.keys() - wanted.keys()),

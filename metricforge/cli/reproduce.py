@@ -10,9 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from metricforge.cli.arguments import Overrides, run_command
-from metricforge.errors import ConfigError, DatasetError, MetricForgeError
+from metricforge.errors import CheckpointError, ConfigError, DatasetError, MetricForgeError
 from metricforge.registry import nearest
-from metricforge.reproduction import PaperTable, RowRun, missing_data, print_comparison, read_tables
+from metricforge.reproduction import (
+    PaperTable,
+    RowRun,
+    missing_data,
+    missing_weights,
+    print_comparison,
+    read_tables,
+)
 from metricforge.runner import build_runner
 
 
@@ -21,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="?", help="a table, such as normsoftmax-table7; without it they are listed")
     parser.add_argument("--list", action="store_true", help="list the tables")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would run and what data is missing; run nothing"
+        "--dry-run", action="store_true", help="say what would run, and what data or weights are missing; run nothing"
     )
     parser.add_argument(
         "--reduced",
@@ -71,12 +78,12 @@ def reproduce(arguments: argparse.Namespace) -> None:
     ]
     # two rows may be two ways to score one run
     pending = list({run.folder: run for run in runs if run is not None and not run.finished}.values())
-    with console.status("looking for the data"):
-        missing = missing_data(pending)
+    with console.status("looking for the data and the weights"):
+        missing = {"data": missing_data(pending), "weights": missing_weights(pending)}
     if arguments.dry_run:
         return _print_plan(console, table, runs, missing)
-    if missing:
-        raise DatasetError(_missing(table, runs, missing))
+    if any(missing.values()):
+        raise (DatasetError if missing["data"] else CheckpointError)(_missing(table, runs, missing))
     failed = _run(console, arguments, pending)
     print_comparison(console, table, [{} if run is None else run.scores() for run in runs])
     if failed:
@@ -118,39 +125,49 @@ def _list_tables(console: Console, tables: dict[str, PaperTable]) -> None:
 
 
 def _print_plan(
-    console: Console, table: PaperTable, runs: list[RowRun | None], missing: dict[str, list[RowRun]]
+    console: Console, table: PaperTable, runs: list[RowRun | None], missing: dict[str, dict[str, list[RowRun]]]
 ) -> None:
     console.print(f"[bold]{escape(table.title)}[/]", highlight=False)
-    lacking = {run.folder for needing in missing.values() for run in needing}
+    lacking = {what: {run.folder for needing in found.values() for run in needing} for what, found in missing.items()}
     for row, run in zip(table.rows, runs, strict=True):
         if run is None:
             state, command = "cannot be run", row.note
         else:
-            state = run.state + (", data missing" if run.folder in lacking else "")
+            state = ", ".join(
+                [run.state, *(f"{what} missing" for what, folders in lacking.items() if run.folder in folders)]
+            )
             command = run.command
         console.print(f"  {row.name}  [{state}]\n      {command}", highlight=False, markup=False, soft_wrap=True)
-    for message in missing:
-        console.print(f"\n{message}", highlight=False, markup=False, soft_wrap=True)
+    for found in missing.values():
+        for message in found:
+            console.print(f"\n{message}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _missing(table: PaperTable, runs: list[RowRun | None], missing: dict[str, list[RowRun]]) -> str:
-    """One paragraph a data set, and which rows could run without."""
+def _missing(table: PaperTable, runs: list[RowRun | None], missing: dict[str, dict[str, list[RowRun]]]) -> str:
+    """One paragraph a data set or a file of weights, and which rows could run without."""
     paragraphs = []
     lacking = set()
-    for message, needing in missing.items():
-        folders = {run.folder for run in needing}
-        lacking |= folders
-        names = [
-            row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder in folders
-        ]
-        paragraphs.append(f"{message}\n  needed by: {'; '.join(names)}")
+    for found in missing.values():
+        for message, needing in found.items():
+            folders = {run.folder for run in needing}
+            lacking |= folders
+            names = [
+                row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder in folders
+            ]
+            paragraphs.append(f"{message}\n  needed by: {'; '.join(names)}")
     others = [
         row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder not in lacking
     ]
-    missing_sets = f"{_count(len(missing), 'data set')} {'is' if len(missing) == 1 else 'are'} missing"
-    text = f"{missing_sets}, so nothing was run.\n\n" + "\n\n".join(paragraphs)
+    what = " and ".join(
+        _count(len(found), unit)
+        for unit, found in (("data set", missing["data"]), ("weights file", missing["weights"]))
+        if found
+    )
+    text = f"{what} {'is' if len(paragraphs) == 1 else 'are'} missing, so nothing was run.\n\n" + "\n\n".join(
+        paragraphs
+    )
     if others:
-        text += f"\n\nThese rows have their data, choose them with --only: {'; '.join(others)}"
+        text += f"\n\nThese rows have what they need, choose them with --only: {'; '.join(others)}"
     return text
 
 

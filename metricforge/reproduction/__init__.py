@@ -2,7 +2,8 @@
 
 from metricforge.reproduction.comparison import print_comparison
 from metricforge.reproduction.missing_data import missing_data
+from metricforge.reproduction.missing_weights import missing_weights
 from metricforge.reproduction.paper_table import PaperTable, Row, read_tables
 from metricforge.reproduction.row_run import RowRun
 
-__all__ = ["PaperTable", "Row", "RowRun", "missing_data", "print_comparison", "read_tables"]
+__all__ = ["PaperTable", "Row", "RowRun", "missing_data", "missing_weights", "print_comparison", "read_tables"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
+from metricforge.backbones import BNInception
 from metricforge.cli.main import main
 from metricforge.engine.train_loop import ResumableTrainLoop
 
@@ -115,10 +117,41 @@ def test_missing_data_stops_before_anything_runs_and_names_the_other_rows(run, t
     assert status == 1
     assert "1 data set is missing, so nothing was run" in out
     assert "needed by: margin 0.1" in out
-    assert "These rows have their data, choose them with --only: margin 0.5" in out
+    assert "These rows have what they need, choose them with --only: margin 0.5" in out
     assert not (tmp_path / "runs").exists()
     assert "margin 0.1  [new, data missing]" in run("demo", "--dry-run")[1]
     assert run("demo", "--only", "0.5")[0] == 0
+
+
+def test_a_missing_file_of_weights_stops_before_anything_runs_and_says_where_to_get_it(run, tables, tmp_path):
+    file = tmp_path / "bn_inception-52deb4733.pth"
+    options = {"model.backbone.type": "BNInception", "model.backbone.weights": str(file)}
+    tables.write_text(tables.read_text().replace("{'model.loss.margin': 0.1}", repr(options)))
+    status, out = run("demo")
+    assert status == 1
+    assert "1 weights file is missing, so nothing was run" in out
+    assert f"{file} does not exist" in out
+    assert "pretrainedmodels" in out
+    assert "needed by: margin 0.1" in out
+    assert "These rows have what they need, choose them with --only: margin 0.5" in out
+    assert not (tmp_path / "runs").exists()
+    status, out = run("demo", "--dry-run")
+    assert status == 0
+    assert "margin 0.1  [new, weights missing]" in out
+    assert "margin 0.5  [new]" in out
+    torch.save(BNInception().state_dict(), file)
+    assert "margin 0.1  [new]" in run("demo", "--dry-run")[1]
+    status, out = run("demo", "--only", "0.1", "--cfg-options", "train_cfg.max_epochs=1", "model.head.dim=None")
+    assert status == 0
+    (scores,) = (json.loads(content) for content in scores_files(tmp_path).values())
+    assert scores["scores"]["recall@1"] > 0
+
+
+def test_missing_data_and_weights_are_told_together(run, tables, tmp_path):
+    options = {"data_root": "/nowhere", "model.backbone.type": "BNInception", "model.backbone.weights": "none.pth"}
+    tables.write_text(tables.read_text().replace("{'model.loss.margin': 0.1}", repr(options)))
+    assert "1 data set and 1 weights file are missing, so nothing was run" in run("demo")[1]
+    assert "margin 0.1  [new, data missing, weights missing]" in run("demo", "--dry-run")[1]
 
 
 def test_a_row_that_fails_does_not_keep_the_others_from_running(run, tables, tmp_path):

@@ -110,6 +110,34 @@ def test_what_the_paper_says_of_table_5_and_7():
     assert table7["CUB-200-2011, 2048 bits"] == ((63.3, 75.2, 84.3, 91.0), "binary/")
 
 
+def test_every_row_of_the_papers_can_be_run():
+    assert [(name, row.name) for name, table in FORMS[None].items() for row in table.rows if row.config is None] == []
+
+
+def test_the_bn_inception_rows_begin_from_a_file_and_have_the_papers_dimensions():
+    # hand-copied from Zhai and Wu 2018; section 6.6: at 1,024 dimensions without a linear layer
+    rows = {
+        (name[-1], row.name.split(",")[0]): row
+        for name, table in FORMS[None].items()
+        for row in table.rows
+        if row.options.get("model.backbone.type") == "BNInception"
+    }
+    first = {where: row.paper[0] for where, row in rows.items()}
+    assert first == {
+        ("2", "SOP"): 73.8,
+        ("2", "Cars196"): 81.7,
+        ("2", "CUB-200-2011"): 59.6,
+        ("6", "SOP"): 74.7,
+        ("6", "In-Shop"): 86.6,
+        ("7", "Cars196"): 87.9,
+        ("7", "CUB-200-2011"): 62.2,
+    }
+    for (table, _), row in rows.items():
+        config = read_config(row.config, row.options)
+        assert config.model.backbone == dict(type="BNInception", weights="data/bn_inception-52deb4733.pth")
+        assert config.model.head.dim == (512 if table == "2" else None)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
