@@ -97,9 +97,7 @@ class HalfSearch:
         wanted = self._is_wanted(queries, right, scores)
         floor = torch.full((len(queries),), math.inf)
         floor.scatter_reduce_(0, right.row[wanted], scores.low[wanted], reduce="amin")
-        # Of those that seek nothing it is enough to count some, and bits above 0 are quicker to compare.
-        ceiling = torch.where(floor.isinf(), scores.best_high.clamp(min=0), scores.best_high)  # (b,)
-        ceiling = torch.where(scores.best_high.isinf(), math.inf, ceiling)
+        ceiling = torch.where(scores.best_high.isinf(), math.inf, scores.best_high)  # (b,)
         self._floor[queries], self._ceiling[queries] = floor.bfloat16(), ceiling.bfloat16()
         inside = (table >= least_half_bits(floor)[:, None]) & (table <= largest_half_bits(ceiling)[:, None])
         self.expected[queries] = torch.from_numpy(_count_in_rows(inside) / share).float()
@@ -111,7 +109,11 @@ class HalfSearch:
         if not self._ceiling[some].isfinite().any():
             return False
         most = (2 * self.expected[some] + SLACK).long().clamp(max=MOST_KEPT)
-        bands = Bands(self._floor[some], self._ceiling[some], self._own[some], most)
+        floor, ceiling = self._floor[some], self._ceiling[some]
+        if (floor > 0).all():
+            # Numbers above 0 are quicker to compare, and of queries that seek nothing it is enough to count some.
+            ceiling = torch.where(floor.isinf(), ceiling.clamp(min=0), ceiling)
+        bands = Bands(floor, ceiling, self._own[some], most)
 
         def queries_of(begin: int, end: int) -> Tensor:
             return self._source.half_queries(torch.arange(start + begin, start + end))[0]  # (b, D')
@@ -130,7 +132,7 @@ class HalfSearch:
         beyond = torch.from_numpy(self._found.above[start:stop])
         deep = torch.from_numpy(self._found.too_many[start:stop])
         # Where the sample had enough wrong images before the nearest right one, and the gallery does not.
-        counted_only = torch.ones_like(deep).index_fill(0, right.row[is_wanted], False)
+        counted_only = torch.zeros_like(deep).index_fill(0, right.row, True).index_fill(0, right.row[is_wanted], False)
         deep = deep | (counted_only & (beyond < self._first))
         wanted = (is_wanted & ~deep[right.row]).nonzero()[:, 0]  # (p,)
         whose = right.row[wanted]

@@ -146,13 +146,15 @@ class WrongAbove:
         return not self._is_shallow(queries) or self._half.plan(queries, self._right_images(queries))
 
     def _swept_at_once(self, blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
-        """Consecutive ``blocks`` that are not going to keep too many images."""
+        """Consecutive ``blocks`` that are not going to keep too many images: of one set all, if that can be."""
         assert self._half is not None
+        assert isinstance(self._source, ProductScores)
+        most = KEPT_AT_ONCE if self._source.half_is_symmetric else KEPT_AT_ONCE // 8
         kept = np.append(0, np.cumsum(self._half.expected.double().numpy()))  # (Q + 1,)
         first = 0
         while first < len(blocks):
             last = first + 1
-            while last < len(blocks) and kept[blocks[last][1]] - kept[blocks[first][0]] <= KEPT_AT_ONCE:
+            while last < len(blocks) and kept[blocks[last][1]] - kept[blocks[first][0]] <= most:
                 last += 1
             yield blocks[first:last]
             first = last

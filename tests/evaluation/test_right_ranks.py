@@ -262,3 +262,14 @@ def test_a_similarity_without_an_index_has_the_ranks_of_its_own_scores():
 )
 def test_bfloat16_is_for_large_galleries_of_which_little_matters(images, dimensions, ranks, pays):
     assert half_search.half_pays((images, dimensions), torch.full((10,), ranks)) is pays
+
+
+def test_near_ranks_need_no_whole_rows_not_even_of_queries_without_a_right_image(begins_in_half, monkeypatch):
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32)
+    monkeypatch.setattr(wrong_above.ProductScores, "double", None)
+    for labels in (LABELS["many classes"](generator), LABELS["one-image classes"](generator)):
+        for similarity in (EuclideanSimilarity(), CosineSimilarity()):
+            context = EvaluationContext(EmbeddingSet(embeddings, labels), similarity)
+            for depth in (Depth(first=3), Depth(every=3)):
+                _assert_as_deep_as_asked(_found(context, depth), _brute_force(context), depth)
