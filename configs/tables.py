@@ -16,11 +16,11 @@ _googlenet = {
     "train_dataloader.dataset.transform.1.size": 227,
     "test_dataloader.dataset.transform.1.size": 227,
 }
-# at 1,024 dimensions the embedding is the pooled feature itself (the paper, section 6.6)
 _bn_inception = {
     "model.backbone.type": "BNInception",
     "model.backbone.weights": "data/bn_inception-52deb4733.pth",
 }
+# at 1,024 dimensions the embedding is the pooled feature itself (the paper, section 6.6)
 _bn_inception_1024 = {**_bn_inception, _dim: None}
 _bn_inception_rates = "the paper does not say which learning rate BN-Inception had on which images; ResNet-50's here"
 _em_alone = "the paper: at least 3.4 points lower by the score and 6.5 by distance"
