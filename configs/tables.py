@@ -1,8 +1,8 @@
 # python tools/reproduce.py TABLE
 # The papers' tables: which config and options each row is, and what the paper printed, in per cent and in the order of
-# the table's scores. A row without figures is in a picture of the paper, or told in words (`note`); one that cannot be
-# run says `why`. `reduced` is the table at a size for any machine, on Glyphs or a folder of images: by default with the
-# same rows, and with nothing to compare to.
+# the table's scores. A row without figures is in a picture of the paper, or told in words (`note`).
+# `reduced` is the table at a size for any machine, on Glyphs or a folder of images: by default with the same rows, and
+# with nothing to compare to.
 _cub = ["recall@1", "recall@2", "recall@4", "recall@8"]  # Cars196 as well
 _cub_32 = [*_cub, "recall@16", "recall@32"]
 _sop = ["recall@1", "recall@10", "recall@100", "recall@1000"]

@@ -69,15 +69,11 @@ def reproduce(arguments: argparse.Namespace) -> None:
     table = tables[arguments.table]
     table = table.only(arguments.only) if arguments.only else table
     runs = [
-        None
-        if row.config is None
-        else RowRun(
-            row.config, {**row.options, **(arguments.cfg_options or {})}, Path(arguments.work_dir), arguments.seed
-        )
+        RowRun(row.config, {**row.options, **(arguments.cfg_options or {})}, Path(arguments.work_dir), arguments.seed)
         for row in table.rows
     ]
     # two rows may be two ways to score one run
-    pending = list({run.folder: run for run in runs if run is not None and not run.finished}.values())
+    pending = list({run.folder: run for run in runs if not run.finished}.values())
     with console.status("looking for the data and the weights"):
         missing = {"data": missing_data(pending), "weights": missing_weights(pending)}
     if arguments.dry_run:
@@ -85,7 +81,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
     if any(missing.values()):
         raise (DatasetError if missing["data"] else CheckpointError)(_missing(table, runs, missing))
     failed = _run(console, arguments, pending)
-    print_comparison(console, table, [{} if run is None else run.scores() for run in runs])
+    print_comparison(console, table, [run.scores() for run in runs])
     if failed:
         said = "".join(f"\n  - {run.command}\n    {error}" for run, error in failed.items())
         raise MetricForgeError(f"{_count(len(failed), 'run')} of {len(pending)} failed:{said}")
@@ -125,25 +121,20 @@ def _list_tables(console: Console, tables: dict[str, PaperTable]) -> None:
 
 
 def _print_plan(
-    console: Console, table: PaperTable, runs: list[RowRun | None], missing: dict[str, dict[str, list[RowRun]]]
+    console: Console, table: PaperTable, runs: list[RowRun], missing: dict[str, dict[str, list[RowRun]]]
 ) -> None:
     console.print(f"[bold]{escape(table.title)}[/]", highlight=False)
     lacking = {what: {run.folder for needing in found.values() for run in needing} for what, found in missing.items()}
     for row, run in zip(table.rows, runs, strict=True):
-        if run is None:
-            state, command = "cannot be run", row.note
-        else:
-            state = ", ".join(
-                [run.state, *(f"{what} missing" for what, folders in lacking.items() if run.folder in folders)]
-            )
-            command = run.command
-        console.print(f"  {row.name}  [{state}]\n      {command}", highlight=False, markup=False, soft_wrap=True)
+        lacks = [f"{what} missing" for what, folders in lacking.items() if run.folder in folders]
+        state = ", ".join([run.state, *lacks])
+        console.print(f"  {row.name}  [{state}]\n      {run.command}", highlight=False, markup=False, soft_wrap=True)
     for found in missing.values():
         for message in found:
             console.print(f"\n{message}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _missing(table: PaperTable, runs: list[RowRun | None], missing: dict[str, dict[str, list[RowRun]]]) -> str:
+def _missing(table: PaperTable, runs: list[RowRun], missing: dict[str, dict[str, list[RowRun]]]) -> str:
     """One paragraph a data set or a file of weights, and which rows could run without."""
     paragraphs = []
     lacking = set()
@@ -151,13 +142,9 @@ def _missing(table: PaperTable, runs: list[RowRun | None], missing: dict[str, di
         for message, needing in found.items():
             folders = {run.folder for run in needing}
             lacking |= folders
-            names = [
-                row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder in folders
-            ]
+            names = [row.name for row, run in zip(table.rows, runs, strict=True) if run.folder in folders]
             paragraphs.append(f"{message}\n  needed by: {'; '.join(names)}")
-    others = [
-        row.name for row, run in zip(table.rows, runs, strict=True) if run is not None and run.folder not in lacking
-    ]
+    others = [row.name for row, run in zip(table.rows, runs, strict=True) if run.folder not in lacking]
     what = " and ".join(
         _count(len(found), unit)
         for unit, found in (("data set", missing["data"]), ("weights file", missing["weights"]))

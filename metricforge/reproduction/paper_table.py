@@ -12,7 +12,7 @@ from metricforge.errors import ConfigError
 from metricforge.registry import nearest
 
 _TABLE_KEYS = {"title", "source", "note", "config", "scores", "rows", "reduced"}
-_ROW_KEYS = {"name", "config", "options", "scores", "prefix", "paper", "why", "note"}
+_ROW_KEYS = {"name", "config", "options", "scores", "prefix", "paper", "note"}
 _REDUCED_SCORES = ("recall@1", "map@r", "nmi")
 
 
@@ -22,16 +22,16 @@ class Row:
 
     Args:
         name: what the paper calls it.
-        config: what is trained; None: it cannot be run.
+        config: what is trained.
         options: dotted config keys to values, in place of the config's.
         scores: the paper's columns.
         paper: what it printed, in per cent, for each of ``scores``; None where it printed nothing.
         prefix: stands before the names of our scores: ``"binary/"`` for the second way that a run is scored.
-        note: what the paper says beside figures, or why the row cannot be run.
+        note: what the paper says beside figures.
     """
 
     name: str
-    config: Path | None
+    config: Path
     options: Mapping[str, Any]
     scores: tuple[str, ...]
     paper: tuple[float | None, ...]
@@ -113,14 +113,14 @@ def _faults(name: str, table: Any) -> list[str]:
                 faults.append(
                     f"{path}.paper: has {len(paper)} figures for the {len(scores)} scores {', '.join(scores)}"
                 )
-            if not (row.get("config") or part.get("config") or row.get("why")):
-                faults.append(f"{path}: needs a config, its own or the table's, or why there is none")
+            if not (row.get("config") or part.get("config")):
+                faults.append(f"{path}: needs a config, its own or the table's")
     return faults
 
 
 def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str | None) -> PaperTable:
     if reduced is None:
-        rows = [_row(row, row.get("config") or table.get("config"), table["scores"], folder) for row in table["rows"]]
+        rows = [_row(row, row.get("config") or table["config"], table["scores"], folder) for row in table["rows"]]
         return PaperTable(name, table["title"], table["source"], table.get("note", ""), tuple(rows))
     form = table["reduced"]
     rows = []
@@ -144,14 +144,14 @@ def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str
     return PaperTable(name, f"{table['title']}, reduced, on {where}", "", "", tuple(rows))
 
 
-def _row(row: Mapping[str, Any], config: str | None, scores: Sequence[str], folder: Path) -> Row:
+def _row(row: Mapping[str, Any], config: str, scores: Sequence[str], folder: Path) -> Row:
     scores = tuple(row.get("scores") or scores)
     return Row(
         name=row["name"],
-        config=None if row.get("why") or config is None else folder / config,
+        config=folder / config,
         options=row.get("options") or {},
         scores=scores,
         paper=tuple(row.get("paper") or [None] * len(scores)),
         prefix=row.get("prefix", ""),
-        note=row.get("why") or row.get("note", ""),
+        note=row.get("note", ""),
     )
