@@ -68,6 +68,7 @@ class NormSoftmaxLoss(Loss):
         functional.check_count("num_classes", num_classes, 2)
         functional.check_count("dim", dim)
         functional.check_at_least("temperature", temperature, 0, open_end=True)
+        functional.check_at_least("temperature", temperature, torch.finfo(torch.float32).tiny)  # 1/T must be finite
         self.num_classes = num_classes
         self.dim = dim
         self.temperature = temperature

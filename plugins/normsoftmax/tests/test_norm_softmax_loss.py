@@ -158,6 +158,7 @@ def test_embeddings_of_another_size_are_refused():
         (dict(num_classes=1, dim=8), "num_classes must be a whole number >= 2, got 1"),
         (dict(num_classes=2, dim=0), "dim must be a whole number >= 1, got 0"),
         (dict(num_classes=2, dim=8, temperature=0), "temperature must be a number > 0, got 0"),
+        (dict(num_classes=2, dim=8, temperature=1e-50), "temperature must be a number >= 1.17.*e-38, got 1e-50"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):
