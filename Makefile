@@ -38,6 +38,7 @@ check: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/losses.py $(BENCH)
+	$(BIN)/python benchmarks/class_subsampling.py
 	$(BIN)/python benchmarks/pddm.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/evaluation.py
