@@ -273,3 +273,15 @@ def test_near_ranks_need_no_whole_rows_not_even_of_queries_without_a_right_image
             context = EvaluationContext(EmbeddingSet(embeddings, labels), similarity)
             for depth in (Depth(first=3), Depth(every=3)):
                 _assert_as_deep_as_asked(_found(context, depth), _brute_force(context), depth)
+
+
+def test_progress_is_told_of_every_query_once(begins_in_half):
+    generator = np.random.default_rng(0)
+    images = EmbeddingSet(
+        generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), generator.integers(0, 40, IMAGES)
+    )
+    for similarity in (EuclideanSimilarity(), HammingSimilarity()):
+        for depth in (Depth(first=3), Depth(every=10**6)):
+            told: list[int] = []
+            list(right_ranks(EvaluationContext(images, similarity), depth, told.append))
+            assert sum(told) == IMAGES
