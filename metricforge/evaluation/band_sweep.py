@@ -7,7 +7,6 @@ floats.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from metricforge.evaluation.ordered_keys import HalfBits, largest_half_bits, least_half_bits, order_half_bits
 from metricforge.evaluation.side_by_side import side_by_side
+from metricforge.evaluation.thread_room import ThreadRoom
 
 STRIP = 512  # queries that a thread looks at together
 TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
@@ -147,7 +147,7 @@ class _Look:
         self._ceiling = largest_half_bits(bands.ceiling)
         self._floor = np.minimum(least_half_bits(bands.floor), self._ceiling + 1)  # where it is above, nothing is kept
         self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are, all others below
-        self._rooms = threading.local()
+        self._room = ThreadRoom()
 
     @torch.no_grad()  # which a thread has to say for itself
     def at_strip(self, start: int) -> _Strip:
@@ -183,7 +183,7 @@ class _Look:
 
     def _bits(self, queries: Tensor, start: int, begin: int, end: int) -> HalfBits:
         """Scores (rows, columns) of ``queries``, from ``start`` on, and images ``begin:end``, as ordered numbers."""
-        scores = self._room("scores", len(queries), end - begin, torch.bfloat16)
+        scores = self._room.table("scores", len(queries), end - begin, torch.bfloat16)
         torch.mm(queries, self._images[begin:end].T, out=scores)
         bits = scores.view(torch.int16).numpy() if self._is_positive else order_half_bits(scores)
         own = self._own[start : start + len(queries)]
@@ -193,21 +193,13 @@ class _Look:
 
     def _compare(self, bits: HalfBits, ceiling: HalfBits, floor: HalfBits) -> tuple[Flags, Whole, Whole]:
         """Which of ``bits`` (rows, columns) are above the ceiling, and where those are that reach the floor alone."""
-        larger = self._room("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
-        inside = self._room("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        larger = self._room.table("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        inside = self._room.table("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
         np.greater(bits, ceiling, out=larger)
         np.greater_equal(bits, floor, out=inside)
         np.bitwise_xor(inside, larger, out=inside)
         place = np.flatnonzero(inside)
         return larger, place // bits.shape[1], place % bits.shape[1]
-
-    def _room(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """Memory (rows, columns) that a thread uses again and again."""
-        room: Tensor | None = getattr(self._rooms, name, None)
-        if room is None:
-            room = torch.empty(STRIP * TILE, dtype=dtype)
-            setattr(self._rooms, name, room)
-        return room[: rows * columns].view(rows, columns)
 
 
 def _keys(query: Whole, image: Whole | int, bits: HalfBits) -> Whole:

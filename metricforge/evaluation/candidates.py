@@ -24,7 +24,7 @@ class Candidates:
         # numpy sorts whole numbers several times as fast
         order = torch.from_numpy(np.argsort(keys.numpy())) if keys.device.type == "cpu" else keys.argsort()
         self._sorted = keys = keys[order]
-        self.row, self.column, self.score = row[order], column[order], score[order]
+        self.row, self.column = row[order], column[order]
         starts = torch.arange(1, rows + 1, device=row.device) * span
         self._row_ends = torch.searchsorted(keys, starts)  # (rows,)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.band_sweep import Banded, Bands, sweep
+from metricforge.evaluation.band_sweep import LOWEST, Banded, Bands, sweep
 from metricforge.evaluation.candidates import ANY_FLOAT
 from metricforge.evaluation.nearest_images import NearestImages, RightImages
 from metricforge.evaluation.ordered_keys import (
@@ -79,7 +79,7 @@ class HalfSearch:
             return False
         own, rest = np.divmod(self._own[queries].numpy(), self._step)
         itself = np.flatnonzero((rest == 0) & (own >= 0))
-        table[itself, own[itself]] = np.iinfo(np.int16).min
+        table[itself, own[itself]] = LOWEST
         error = self._error[queries] = error.float()
 
         scores = self._right_scores(queries, right)

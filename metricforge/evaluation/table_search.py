@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import torch
 from torch import Tensor
 
@@ -12,6 +10,7 @@ from metricforge.evaluation.nearest_images import NearestImages, RightImages
 from metricforge.evaluation.product_scores import ProductScores
 from metricforge.evaluation.ranking_tables import HammingTable
 from metricforge.evaluation.row_counts import larger_in_rows, limits, places_of, places_within
+from metricforge.evaluation.thread_room import ThreadRoom
 
 CHUNK = 64  # columns of which the largest score is looked at first
 CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole
@@ -33,7 +32,7 @@ class TableSearch:
     def __init__(self, source: ProductScores | HammingTable, own: Tensor, size: int, first: int, every: Tensor) -> None:
         self._source, self._own, self._size, self._first, self._every = source, own, size, first, every
         self._width = -(-size // CHUNK) * CHUNK  # of tables, whose last chunk is filled up
-        self._rooms = threading.local()
+        self._room = ThreadRoom()
 
     def nearest(self, queries: Tensor, right: RightImages) -> NearestImages:
         """What concerns ``queries`` (b,)."""
@@ -81,7 +80,7 @@ class TableSearch:
     def _scores(self, queries: Tensor) -> tuple[Tensor, Tensor, int]:
         """A table (b, W) without the queries' own scores, what a comparison may be wrong by (b,), and its span."""
         if isinstance(self._source, HammingTable):
-            room = self._room("distances", len(queries), self._size, torch.int32)
+            room = self._room.table("distances", len(queries), self._size, torch.int32, self._own.device)
             numbers = self._source.rows(queries, out=room)  # (b, G)
             table = self._table(len(queries), numbers.dtype)
             table[:, : self._size] = numbers
@@ -97,17 +96,9 @@ class TableSearch:
 
     def _table(self, rows: int, dtype: torch.dtype) -> Tensor:
         """Room for the scores of ``rows`` queries (rows, W): beyond G columns it holds what is below all scores."""
-        table = self._room("table", rows, self._width, dtype)
+        table = self._room.table("scores", rows, self._width, dtype, self._own.device)
         table[:, self._size :] = limits(dtype)[0]
         return table
-
-    def _room(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """Memory (rows, columns) that the thread uses again and again."""
-        room: Tensor | None = getattr(self._rooms, name, None)
-        if room is None or room.dtype != dtype or room.numel() < rows * columns:
-            room = torch.empty(rows * columns, dtype=dtype, device=self._own.device)
-            setattr(self._rooms, name, room)
-        return room[: rows * columns].view(rows, columns)
 
     def _between(
         self, table: Tensor, threshold: Tensor, ceiling: Tensor, hits: Tensor, chunk: int

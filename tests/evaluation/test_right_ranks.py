@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation import EvaluationContext, band_sweep, half_search, wrong_above
+from metricforge.evaluation import EvaluationContext, band_sweep, half_search, table_search, wrong_above
 from metricforge.evaluation.right_ranks import Depth, right_ranks
 from metricforge.evaluation.wrong_above import BEYOND, WrongAbove
 from metricforge.interfaces import Similarity
@@ -153,9 +153,11 @@ def test_the_block_size_changes_no_rank(make, begins_in_half, monkeypatch):
     for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
         images = EmbeddingSet(embeddings, labels)
         for depth in (Depth(first=18, up_to_r=True), Depth(every=10**6)):
-            monkeypatch.setattr(wrong_above, "ELEMENTS_AT_ONCE", 2**22)
+            for place in (wrong_above, table_search):
+                monkeypatch.setattr(place, "ELEMENTS_AT_ONCE", 2**22)
             expected = _found(EvaluationContext(images, similarity), depth)
-            monkeypatch.setattr(wrong_above, "ELEMENTS_AT_ONCE", 1000)
+            for place in (wrong_above, table_search):
+                monkeypatch.setattr(place, "ELEMENTS_AT_ONCE", 1000)
             for scores_at_once in (1, 13 * IMAGES):
                 context = EvaluationContext(images, similarity, scores_at_once=scores_at_once)
                 _assert_as_deep_as_asked(_found(context, depth), expected, depth)
