@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from metricforge.evaluation.clusterings import KMeans
+from metricforge.clusterings import KMeans
 from metricforge.evaluation.fitting_set import FittingSet
 from metricforge.evaluation.neighbour_search import search_neighbours
 from metricforge.evaluation.prepared_embeddings import prepared_embeddings

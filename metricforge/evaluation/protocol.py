@@ -11,7 +11,7 @@ import sklearn
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.nested_evaluator import NestedEvaluator
+from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.interfaces import Evaluator
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.nested_evaluator import NestedEvaluator
+from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.interfaces import Evaluator
 
 Column = np.ndarray[Any, np.dtype[Any]]

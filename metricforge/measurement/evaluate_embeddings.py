@@ -11,18 +11,18 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 
+from metricforge.clusterings import AffinityPropagation, KMeans
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import (
     EvaluationContext,
     FittingSet,
     QueryScores,
-    ScoresInSpace,
     collect_query_scores,
     describe_protocol,
     evaluate,
 )
-from metricforge.evaluation.clusterings import AffinityPropagation, KMeans
 from metricforge.evaluation.context import Progress, no_progress
+from metricforge.evaluators import ScoresInSpace
 from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.large_arrays import array_beside, row_blocks
 from metricforge.measurement.score_names import build_evaluators

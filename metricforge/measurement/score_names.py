@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation import (
+from metricforge.evaluators import (
     AMI,
     CMC,
     MRR,

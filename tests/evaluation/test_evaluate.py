@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metricforge.evaluation import NMI, EvaluationContext, MAPAtR, RecallAtK, RPrecision, context, evaluate
+from metricforge.evaluation import EvaluationContext, context, evaluate
 from metricforge.evaluation.right_ranks import Depth
+from metricforge.evaluators import NMI, MAPAtR, RecallAtK, RPrecision
 from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 from metricforge.similarities import EuclideanSimilarity

@@ -7,7 +7,8 @@ import faiss
 import numpy as np
 import torch
 
-from metricforge.evaluation import NMI, EvaluationContext, RecallAtK, ScoresBySimilarity, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate
+from metricforge.evaluators import NMI, RecallAtK, ScoresBySimilarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 

@@ -4,19 +4,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from metricforge.evaluation import (
-    MRR,
-    NMI,
-    EvaluationContext,
-    MAPAtR,
-    QueryScores,
-    RecallAtK,
-    ReRanked,
-    ScoresBySimilarity,
-    collect_query_scores,
-    context,
-    evaluate,
-)
+from metricforge.evaluation import EvaluationContext, QueryScores, collect_query_scores, context, evaluate
+from metricforge.evaluators import MRR, NMI, MAPAtR, RecallAtK, ReRanked, ScoresBySimilarity
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet

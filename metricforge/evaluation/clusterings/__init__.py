@@ -1,6 +1,0 @@
-"""Ways to cluster embeddings, which NMI, AMI and the pair-counting F1 are measured on."""
-
-from metricforge.evaluation.clusterings.affinity_propagation import AffinityPropagation
-from metricforge.evaluation.clusterings.k_means import KMeans
-
-__all__ = ["AffinityPropagation", "KMeans"]

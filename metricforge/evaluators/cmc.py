@@ -1,0 +1,43 @@
+"""The cumulative matching characteristic of re-identification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
+from metricforge.evaluators.cutoffs import checked_ks, largest_k
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class CMC(RankEvaluator):
+    """The share of queries whose first right image is at rank K or before, as ``cmc@K``, in 0..1.
+
+    With every gallery image in the ranking (the multi-shot protocol, as on Market-1501) this is ``RecallAtK`` by
+    definition, under the name that re-identification gives it, and that is what is computed. It is not the single-shot
+    protocol, which draws one gallery image a class, nor are images of the query's own camera left out: give a gallery
+    without them.
+
+    Args:
+        ks: the values of K.
+
+    Raises:
+        ValueError: unless ``ks`` are distinct whole numbers >= 1; when evaluated, for a K beyond the gallery.
+    """
+
+    def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
+        self.ks = checked_ks(ks)
+
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(first=largest_k(self.ks, context, "CMC"))
+
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {f"cmc@{k}": ranks.first <= k for k in self.ks}
+
+    def protocol(self) -> dict[str, object]:
+        return {"ks": list(self.ks), "gallery": "multi-shot: every image"}

@@ -1,0 +1,60 @@
+"""How alike the images of given pairs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.hamming_search import packed_embeddings
+from metricforge.evaluation.pairwise_scores import PairwiseScores
+from metricforge.evaluation.prepared_embeddings import prepared_embeddings
+from metricforge.evaluators.labelled_pairs import LabelledPairs
+
+CODES_AT_ONCE = 2**17
+NUMBERS_AT_ONCE = 2**20
+ROWS_AT_ONCE = 128
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@torch.no_grad()
+def pair_scores(context: EvaluationContext, pairs: LabelledPairs) -> Floats:
+    """Scores (P,) by which the context's similarity ranks ``pairs``, larger = more alike: its value or a monotone one.
+
+    For Euclidean similarities that is minus the squared distance, in float64. A similarity that has no index is called
+    on whole rows of the gallery, as in a search.
+    """
+    scores = np.empty(len(pairs.queries))
+    queries = None if context.searches_itself else context.queries.embeddings
+    gallery, similarity, device = context.gallery.embeddings, context.similarity, context.device
+    if similarity.search == "hamming":
+        codes = packed_embeddings(gallery, similarity, device)  # (G, bytes)
+        query_codes = codes if queries is None else packed_embeddings(queries, similarity, device)
+        for block in _blocks(len(scores), CODES_AT_ONCE):
+            unlike = query_codes[pairs.queries[block]] ^ codes[pairs.images[block]]  # (p, bytes)
+            scores[block] = -np.unpackbits(unlike, axis=1).sum(axis=1, dtype=np.int64)
+        return scores
+    if similarity.search is None:
+        rows = PairwiseScores(queries, gallery, similarity, device)
+        for start in range(0, len(context.queries), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(context.queries))
+            block = slice(*np.searchsorted(pairs.queries, [start, stop]))
+            if block.start < block.stop:
+                table = rows.rough(start, stop)[0].double().cpu().numpy()  # (b, G)
+                scores[block] = table[pairs.queries[block] - start, pairs.images[block]]
+        return scores
+    images = prepared_embeddings(gallery, similarity, device)  # (G, D)
+    searched = images if queries is None else prepared_embeddings(queries, similarity, device)  # (Q, D)
+    for block in _blocks(len(scores), max(1, NUMBERS_AT_ONCE // images.shape[1])):
+        query = searched[torch.from_numpy(pairs.queries[block]).to(device)].double()  # (p, D)
+        image = images[torch.from_numpy(pairs.images[block]).to(device)].double()  # (p, D)
+        terms = (query - image).square().neg() if similarity.search == "l2" else query * image
+        scores[block] = terms.sum(dim=1).cpu().numpy()
+    return scores
+
+
+def _blocks(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]

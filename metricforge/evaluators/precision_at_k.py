@@ -1,0 +1,41 @@
+"""Precision@K: how many of the first K are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.right_ranks import Depth, RightRanks
+from metricforge.evaluators.cutoffs import checked_ks, largest_k
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class PrecisionAtK(RankEvaluator):
+    """The share of right images among the K nearest, as ``precision@K``, in 0..1.
+
+    Always divided by K: a query with fewer than K right images in the gallery cannot reach 1. Queries without a match
+    are left out. Precision@1 is Recall@1.
+
+    Args:
+        ks: the values of K.
+
+    Raises:
+        ValueError: unless ``ks`` are distinct whole numbers >= 1; when evaluated, for a K beyond the gallery.
+    """
+
+    def __init__(self, ks: Sequence[int] = (1, 10)) -> None:
+        self.ks = checked_ks(ks)
+
+    def ranks_needed(self, context: EvaluationContext) -> Depth:
+        return Depth(every=largest_k(self.ks, context, "PrecisionAtK"))
+
+    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+        return {f"precision@{k}": ranks.sum_by_query(ranks.rank <= k) / k for k in self.ks}
+
+    def protocol(self) -> dict[str, object]:
+        return {"ks": list(self.ks)}

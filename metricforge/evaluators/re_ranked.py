@@ -1,0 +1,129 @@
+"""Scores of a shortlist that the model's similarity puts into order, and how near they come to the exact ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import check_evaluators, evaluate
+from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluators.mean_average_precision import MeanAveragePrecision
+from metricforge.evaluators.mrr import MRR
+from metricforge.evaluators.nested import NestedEvaluator
+from metricforge.evaluators.reranked_context import RerankedContext
+from metricforge.interfaces import Evaluator, Similarity
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class ReRanked(NestedEvaluator):
+    """What ``evaluators`` find where a fixed similarity lists candidates and the model's own puts them into order.
+
+    So a learned metric head searches a large gallery: its time grows with the queries times ``shortlist``, not times
+    the gallery. Scores are named ``NAME/recall@1`` and so on; behind the shortlist neighbours stay as ``similarity``
+    ranks them. ``NAME/agreement@K``, in 0..1, is the mean share of a query's K exact neighbours that are among its K
+    here; for it the model's similarity is searched exactly, once for all evaluators of a config. It is a mean over all
+    queries, those without a match too.
+
+    Args:
+        similarity: finds the shortlist.
+        evaluators: what is scored on the re-ordered neighbours; none where only ``agreement`` is asked for.
+        shortlist: candidates a query, at least 1; the whole gallery where that is smaller.
+        agreement: the values of K to compare with the exact search; empty leaves that search out.
+        name: leads the names of the scores.
+
+    Raises:
+        ValueError: for arguments outside these ranges; when evaluated, for a K beyond the gallery, or for ``map`` and
+            ``mrr`` of a shortlist that is not all of it: they would hold the ranking of everything.
+    """
+
+    def __init__(
+        self,
+        similarity: Similarity,
+        evaluators: Sequence[Evaluator],
+        shortlist: int = 100,
+        agreement: Sequence[int] = (1, 10),
+        name: str = "reranked",
+    ) -> None:
+        if not isinstance(similarity, Similarity):
+            raise ValueError(
+                f'similarity must be one, such as dict(type="EuclideanSimilarity"), got {type(similarity).__name__}'
+            )
+        if evaluators or not agreement:
+            check_evaluators(evaluators)
+        if isinstance(shortlist, bool) or not isinstance(shortlist, int) or shortlist < 1:
+            raise ValueError(f"shortlist must be a whole number >= 1, got {shortlist!r}")
+        if any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in agreement):
+            raise ValueError(f"agreement must hold whole numbers >= 1, such as (1, 10), or none, got {agreement!r}")
+        super().__init__(name, evaluators)
+        self.similarity = similarity
+        self.shortlist = shortlist
+        self.agreement = tuple(agreement)
+        self._rankings: WeakKeyDictionary[EvaluationContext, RerankedContext] = WeakKeyDictionary()
+
+    def neighbours_needed(self, context: EvaluationContext) -> int:
+        super().neighbours_needed(context)
+        whole = [type(each).__name__ for each in self.evaluators if isinstance(each, (MeanAveragePrecision, MRR))]
+        if whole and self.shortlist < context.gallery_size:
+            raise ValueError(
+                f"{' and '.join(whole)} read the ranking of all {context.gallery_size} images, and ReRanked orders a "
+                f"shortlist of {self.shortlist}; leave {'them' if len(whole) > 1 else 'it'} out of its evaluators, "
+                "MAPAtR and RecallAtK do with fewer ranks"
+            )
+        beyond = [k for k in self.agreement if k > context.gallery_size]
+        if beyond:
+            raise ValueError(
+                f"agreement of ReRanked must be at most {context.gallery_size}, the images that a query can find, "
+                f"got {list(self.agreement)}; leave out {beyond}"
+            )
+        return max(self.agreement, default=0)
+
+    def ranking(self, context: EvaluationContext) -> RerankedContext:
+        if context not in self._rankings:
+            self._rankings[context] = RerankedContext(context.by(self.similarity), context, self.shortlist)
+        return self._rankings[context]
+
+    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+        self.neighbours_needed(context)  # refuses what cannot be had, also where nobody asked for it before
+        reranked = self.ranking(context)
+        by_rank = [each for each in self.evaluators if isinstance(each, RankEvaluator)]
+        needed = [each.neighbours_needed(reranked) for each in self.evaluators]
+        reranked.prefetch(max([1, *self.agreement, *needed, reranked.neighbours_for_ranks(by_rank)]))
+        scores = evaluate(reranked, self.evaluators) if self.evaluators else {}
+        found = {f"{self.name}/{score}": value for score, value in scores.items()}
+        return found | {name: float(shares.mean()) for name, shares in self._agreement(context).items()}
+
+    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        return super().per_query(context) | self._agreement(context)
+
+    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        names = (f"{self.name}/agreement@{k}" for k in self.agreement)
+        return super().counted_queries(context) | dict.fromkeys(names, np.ones(len(context.queries), dtype=bool))
+
+    def _agreement(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+        reranked = self.ranking(context)
+        return {
+            f"{self.name}/agreement@{k}": _overlap(reranked.neighbours(k), context.neighbours(k))
+            for k in self.agreement
+        }
+
+    def protocol(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "shortlist": self.shortlist,
+            "shortlist_similarity": type(self.similarity).__name__,
+            "agreement": list(self.agreement),
+            **super().protocol(),
+        }
+
+
+def _overlap(
+    found: np.ndarray[tuple[int, ...], np.dtype[np.int64]], exact: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The share (Q,) of the ``exact`` neighbours (Q, k) of each query that are among its ``found`` (Q, k)."""
+    both = np.sort(np.concatenate([found, exact], axis=1), axis=1)  # (Q, 2k): who is in both stands twice, side by side
+    return np.count_nonzero(both[:, 1:] == both[:, :-1], axis=1) / exact.shape[1]

@@ -1,0 +1,54 @@
+"""The same clustering scores of other clusters, beside those of k-means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import check_evaluators
+from metricforge.evaluators.nested import NestedEvaluator
+from metricforge.interfaces import Clustering, Evaluator
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class ScoresByClustering(NestedEvaluator):
+    """Runs ``evaluators`` on the same images clustered by ``clustering``; ``nmi`` becomes ``<name>/nmi``.
+
+    As the lifted structure paper clusters, beside the k-means of everybody else::
+
+        dict(
+            type="ScoresByClustering",
+            name="affinity",
+            clustering=dict(type="AffinityPropagation"),
+            evaluators=[dict(type="NMI"), dict(type="PairF1")],
+        )
+
+    The clusters are found once for all of ``evaluators``.
+
+    Args:
+        name: stands before the name of each score.
+        clustering: what clusters the queries.
+        evaluators: what is scored, at least one.
+
+    Raises:
+        ValueError: for an empty ``name``, no clustering, or ``evaluators`` that are none.
+    """
+
+    def __init__(self, name: str, clustering: Clustering, evaluators: Sequence[Evaluator]) -> None:
+        if not isinstance(clustering, Clustering):
+            raise ValueError(
+                f'clustering must be one, such as dict(type="AffinityPropagation"), got {type(clustering).__name__}'
+            )
+        check_evaluators(evaluators)
+        super().__init__(name, evaluators)
+        self.clustering = clustering
+
+    def neighbours_needed(self, context: EvaluationContext) -> int:
+        return max(evaluator.neighbours_needed(context) for evaluator in self.evaluators)
+
+    def ranking(self, context: EvaluationContext) -> EvaluationContext:
+        return context.clustered_by(self.clustering)
+
+    def protocol(self) -> dict[str, object]:
+        return {"name": self.name, "clustering": self.clustering.protocol(), **super().protocol()}

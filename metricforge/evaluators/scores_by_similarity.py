@@ -1,0 +1,61 @@
+"""The same scores by another similarity, beside those of the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import check_evaluators
+from metricforge.evaluators.nested import NestedEvaluator
+from metricforge.interfaces import Evaluator, Similarity
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class ScoresBySimilarity(NestedEvaluator):
+    """Runs ``evaluators`` on the same images ranked by ``similarity``; ``recall@1`` becomes ``<name>/recall@1``.
+
+    Binary codes beside the float embeddings, or plain distances beside a learned score::
+
+        dict(
+            type="ScoresBySimilarity",
+            name="binary",
+            similarity=dict(type="HammingSimilarity"),
+            evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])],
+        )
+
+    Neighbours and clusters are computed once for all of ``evaluators``.
+
+    Args:
+        name: stands before the name of each score.
+        similarity: what ranks the gallery; without weights of its own.
+        evaluators: what is scored, at least one.
+
+    Raises:
+        ValueError: for an empty ``name``, ``evaluators`` that are none, or a similarity with weights, which nothing
+            would have trained.
+    """
+
+    def __init__(self, name: str, similarity: Similarity, evaluators: Sequence[Evaluator]) -> None:
+        check_evaluators(evaluators)
+        if not isinstance(similarity, Similarity):
+            raise ValueError(
+                f'similarity must be one, such as dict(type="EuclideanSimilarity"), got {type(similarity).__name__}'
+            )
+        weights = sum(parameter.numel() for parameter in similarity.parameters())
+        if weights:
+            raise ValueError(
+                f"similarity must be one without weights, got {type(similarity).__name__} with {weights}, which "
+                "nothing has trained; make it the model's similarity, and name here what it is compared with"
+            )
+        super().__init__(name, evaluators)
+        self.similarity = similarity
+
+    def ranking(self, context: EvaluationContext) -> EvaluationContext:
+        return context.by(self.similarity)
+
+    def counts(self, context: EvaluationContext) -> dict[str, int]:
+        return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
+
+    def protocol(self) -> dict[str, object]:
+        return {"name": self.name, "similarity": type(self.similarity).__name__, **super().protocol()}

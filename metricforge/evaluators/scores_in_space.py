@@ -1,0 +1,61 @@
+"""The same scores in a smaller space, beside those of the embeddings as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import check_evaluators
+from metricforge.evaluation.fitting_set import FittingSet
+from metricforge.evaluation.space import Space
+from metricforge.evaluators.nested import NestedEvaluator
+from metricforge.interfaces import Evaluator
+from metricforge.registry import EVALUATORS
+
+
+@EVALUATORS.register_module()
+class ScoresInSpace(NestedEvaluator):
+    """Runs ``evaluators`` on the same images in a smaller space; ``recall@1`` becomes ``<space>/recall@1``.
+
+    What a shorter vector costs, beside the bytes that it takes, which the protocol says::
+
+        dict(type="ScoresInSpace", space="pca:64+int8", evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])])
+
+    The similarity is the model's own, applied to what is left of the embeddings; one that has weights was trained on
+    all dimensions and is refused. Ranks and clusters are found once for all of ``evaluators``.
+
+    Args:
+        space: "first:N" (the first N dimensions), "pca:N" (fitted without labels), "int8" (a byte a dimension), or
+            steps joined by "+"; see ``Space``.
+        evaluators: what is scored, at least one.
+        fit_on: embeddings of other images that PCA and steps of int8 are fitted on; None, as in every config: the
+            gallery, or the one set there is.
+
+    Raises:
+        ValueError: for another ``space`` or ``fit_on``, or ``evaluators`` that are none; when evaluated, for more
+            dimensions than there are, a fitting set of other dimensions, or a similarity with weights.
+    """
+
+    def __init__(self, space: str, evaluators: Sequence[Evaluator], fit_on: FittingSet | None = None) -> None:
+        check_evaluators(evaluators)
+        if fit_on is not None and not isinstance(fit_on, FittingSet):
+            raise ValueError(
+                f"fit_on must be a FittingSet of embeddings, got {fit_on!r}; a config cannot hold one: leave it out, "
+                "or score embeddings with `metricforge evaluate --fit-space FILE`"
+            )
+        self.space = Space(space, fit_on)
+        super().__init__(self.space.name, evaluators)
+
+    def ranking(self, context: EvaluationContext) -> EvaluationContext:
+        return context.in_space(self.space)
+
+    def counts(self, context: EvaluationContext) -> dict[str, int]:
+        return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
+
+    def protocol(self) -> dict[str, object]:
+        other = self.space.fit_on
+        fitted_on: dict[str, object] = {"fitted_on": "the gallery"}
+        if other is not None:
+            images = f"{len(other.embeddings):,} other images, fingerprint {other.fingerprint}"
+            fitted_on = {"fitted_on": images, "fitted_on_source": other.source}
+        return {"space": self.space.name, **fitted_on, **super().protocol()}
