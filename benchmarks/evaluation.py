@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from metricforge import TaggedEmbeddings, evaluate_embeddings
-from metricforge.evaluation import wrong_above
+from metricforge.evaluation.ranking import rank_counter as wrong_above
 
 RETRIEVAL = ("recall@1", "recall@10", "recall@100", "recall@1000", "map@r", "r_precision")
 SHALLOW = ("recall@1", "recall@2", "recall@4", "recall@8", "map@r", "r_precision", "nmi", "ami", "f1")

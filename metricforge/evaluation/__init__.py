@@ -1,14 +1,14 @@
 """Evaluation of an embedding set: exact search, ranks, the loop over evaluators, and what it records."""
 
-from metricforge.evaluation.class_scores import ClassScores, ConfusedClasses, class_scores, confused_classes
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import evaluate
 from metricforge.evaluation.fitting_set import FittingSet
-from metricforge.evaluation.neighbour_search import search_neighbours
-from metricforge.evaluation.protocol import describe_protocol
-from metricforge.evaluation.query_scores import QueryScores, collect_query_scores
-from metricforge.evaluation.query_scores_file import query_scores_path, read_query_scores
-from metricforge.evaluation.scores_file import read_scores, write_scores
+from metricforge.evaluation.results.class_scores import ClassScores, ConfusedClasses, class_scores, confused_classes
+from metricforge.evaluation.results.protocol import describe_protocol
+from metricforge.evaluation.results.query_scores import QueryScores, collect_query_scores
+from metricforge.evaluation.results.query_scores_file import query_scores_path, read_query_scores
+from metricforge.evaluation.results.scores_file import read_scores, write_scores
+from metricforge.evaluation.search.exact_knn import search_neighbours
 
 __all__ = [
     "ClassScores",

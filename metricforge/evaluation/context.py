@@ -14,9 +14,9 @@ import torch
 
 from metricforge.clusterings import KMeans
 from metricforge.evaluation.fitting_set import FittingSet
-from metricforge.evaluation.neighbour_search import search_neighbours
-from metricforge.evaluation.prepared_embeddings import prepared_embeddings
-from metricforge.evaluation.right_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
+from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
+from metricforge.evaluation.search.exact_knn import search_neighbours
+from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.space import Space
 from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.structures import EmbeddingSet

@@ -9,7 +9,7 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.query_evaluator import QueryEvaluator
-from metricforge.evaluation.right_ranks import Depth, RightRanks
+from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks
 
 
 class RankEvaluator(QueryEvaluator):

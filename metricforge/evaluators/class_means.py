@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.prepared_embeddings import ROWS_AT_ONCE
+from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import row_blocks
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.rank_evaluator import RankEvaluator
-from metricforge.evaluation.right_ranks import Depth, RightRanks
+from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks
 from metricforge.evaluators.cutoffs import checked_ks, largest_k
 from metricforge.registry import EVALUATORS
 

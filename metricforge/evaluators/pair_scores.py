@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.hamming_search import packed_embeddings
-from metricforge.evaluation.pairwise_scores import PairwiseScores
-from metricforge.evaluation.prepared_embeddings import prepared_embeddings
+from metricforge.evaluation.search.hamming_knn import packed_embeddings
+from metricforge.evaluation.search.pairwise_scores import PairwiseScores
+from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
 from metricforge.evaluators.labelled_pairs import LabelledPairs
 
 CODES_AT_ONCE = 2**17

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from metricforge.evaluation.context import EvaluationContext, Indices
-from metricforge.evaluation.pairwise_scores import require_finite
 from metricforge.evaluation.rank_evaluator import RankEvaluator
-from metricforge.evaluation.right_ranks import Depth, RightRanks, ranks_among_neighbours
+from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks, ranks_among_neighbours
+from metricforge.evaluation.search.pairwise_scores import require_finite
 
 NUMBERS_AT_ONCE = 2**22  # floats of the shortlists' embeddings that one step holds
 

@@ -6,7 +6,7 @@ import pytest
 from metricforge.comparison import read_run
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path, write_scores
-from metricforge.evaluation.query_scores_file import write_query_scores
+from metricforge.evaluation.results.query_scores_file import write_query_scores
 
 FOUR = np.arange(4)
 QUERIES = QueryScores(FOUR, FOUR // 2, FOUR < 3, {"recall@1": np.array([True, False, True, True])})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metricforge.evaluation import EvaluationContext, context, evaluate
-from metricforge.evaluation.right_ranks import Depth
+from metricforge.evaluation.ranking.match_ranks import Depth
 from metricforge.evaluators import NMI, MAPAtR, RecallAtK, RPrecision
 from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS

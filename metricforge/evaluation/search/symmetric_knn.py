@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.ordered_keys import LOW_BITS, ordered_keys
-from metricforge.evaluation.pairwise_scores import PairwiseScores
+from metricforge.evaluation.search.pairwise_scores import PairwiseScores
+from metricforge.evaluation.search.sortable_bits import LOW_BITS, ordered_keys
 
 
 def search_symmetric(

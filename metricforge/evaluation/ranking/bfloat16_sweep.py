@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.ordered_keys import HalfBits, largest_half_bits, least_half_bits, order_half_bits
-from metricforge.evaluation.side_by_side import side_by_side
-from metricforge.evaluation.thread_room import ThreadRoom
+from metricforge.evaluation.search.parallel_map import side_by_side
+from metricforge.evaluation.search.sortable_bits import HalfBits, largest_half_bits, least_half_bits, order_half_bits
+from metricforge.evaluation.search.thread_local_buffers import ThreadRoom
 
 STRIP = 512  # queries that a thread looks at together
 TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags

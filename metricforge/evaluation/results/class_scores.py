@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metricforge.evaluation.query_scores import QueryScores
+from metricforge.evaluation.results.query_scores import QueryScores
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]

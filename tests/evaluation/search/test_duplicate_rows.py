@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from metricforge.evaluation import duplicate_rows
-from metricforge.evaluation.duplicate_rows import first_duplicates
+from metricforge.evaluation.search import duplicate_rows
+from metricforge.evaluation.search.duplicate_rows import first_duplicates
 
 
 def _by_comparing_all(rows: torch.Tensor) -> list[int]:

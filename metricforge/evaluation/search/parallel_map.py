@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from metricforge.evaluation.matrix_products import product_threads
+from metricforge.evaluation.search.blas import product_threads
 
 MOST_THREADS = 4
 

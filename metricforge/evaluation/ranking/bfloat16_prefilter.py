@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.band_sweep import LOWEST, Banded, Bands, sweep
-from metricforge.evaluation.candidates import ANY_FLOAT
-from metricforge.evaluation.nearest_images import NearestImages, RightImages
-from metricforge.evaluation.ordered_keys import (
+from metricforge.evaluation.ranking.bfloat16_sweep import LOWEST, Banded, Bands, sweep
+from metricforge.evaluation.ranking.candidates import ANY_FLOAT
+from metricforge.evaluation.ranking.prefilter_result import NearestImages, RightImages
+from metricforge.evaluation.search.inner_product_scores import ProductScores
+from metricforge.evaluation.search.sortable_bits import (
     largest_half_bits,
     least_half_bits,
     order_half_bits,
     scores_of_half_bits,
 )
-from metricforge.evaluation.product_scores import ProductScores
 
 LEAST_SAMPLE = 2**11  # images whose scores are looked at beforehand
 KEEPING = 16  # so many times as long as looking at a score of the sample takes keeping an image

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.ordered_keys import ordered_bits
+from metricforge.evaluation.search.sortable_bits import ordered_bits
 
 ANY_FLOAT = 2**32  # the span of float32 scores
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from metricforge.evaluation.side_by_side import side_by_side
+from metricforge.evaluation.search.parallel_map import side_by_side
 
 
 def slow_first(number: int) -> int:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.hamming_search import hamming_neighbours, packed_embeddings
-from metricforge.evaluation.matrix_products import product_threads
-from metricforge.evaluation.pairwise_scores import PairwiseScores
-from metricforge.evaluation.product_scores import ProductScores
-from metricforge.evaluation.symmetric_search import search_symmetric
+from metricforge.evaluation.search.blas import product_threads
+from metricforge.evaluation.search.hamming_knn import hamming_neighbours, packed_embeddings
+from metricforge.evaluation.search.inner_product_scores import ProductScores
+from metricforge.evaluation.search.pairwise_scores import PairwiseScores
+from metricforge.evaluation.search.symmetric_knn import search_symmetric
 from metricforge.interfaces import Similarity
 
 SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second look

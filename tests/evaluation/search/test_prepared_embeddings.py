@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
+from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
 from metricforge.large_arrays import new_array
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation import EvaluationContext, band_sweep, half_search, table_search, wrong_above
-from metricforge.evaluation.right_ranks import Depth, right_ranks
-from metricforge.evaluation.wrong_above import BEYOND, WrongAbove
+from metricforge.evaluation import EvaluationContext
+from metricforge.evaluation.ranking import bfloat16_prefilter as half_search
+from metricforge.evaluation.ranking import bfloat16_sweep as band_sweep
+from metricforge.evaluation.ranking import float32_prefilter as table_search
+from metricforge.evaluation.ranking import rank_counter as wrong_above
+from metricforge.evaluation.ranking.match_ranks import Depth, right_ranks
+from metricforge.evaluation.ranking.rank_counter import BEYOND, WrongAbove
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
@@ -231,7 +235,7 @@ def test_no_bfloat16_score_is_further_off_than_its_bound():
 
 
 def test_classes_of_thousands_need_no_table_of_their_ranks(monkeypatch):
-    monkeypatch.setattr("metricforge.evaluation.right_ranks.RIGHT_IMAGES_AT_ONCE", 2 * IMAGES)
+    monkeypatch.setattr("metricforge.evaluation.ranking.match_ranks.RIGHT_IMAGES_AT_ONCE", 2 * IMAGES)
     images = EmbeddingSet(np.random.default_rng(0).normal(size=(IMAGES, 4)).astype(np.float32), np.arange(IMAGES) % 2)
     blocks = list(right_ranks(EvaluationContext(images, EuclideanSimilarity()), Depth(up_to_r=True)))
     assert max(len(block.rank) for block in blocks) <= 2 * IMAGES

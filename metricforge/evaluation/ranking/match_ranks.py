@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from metricforge.evaluation.neighbour_search import full_precision
-from metricforge.evaluation.side_by_side import side_by_side, threads_for_blocks
-from metricforge.evaluation.wrong_above import BEYOND, SHALLOW, WrongAbove
+from metricforge.evaluation.ranking.rank_counter import BEYOND, SHALLOW, WrongAbove
+from metricforge.evaluation.search.exact_knn import full_precision
+from metricforge.evaluation.search.parallel_map import side_by_side, threads_for_blocks
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.candidates import ANY_FLOAT
-from metricforge.evaluation.nearest_images import NearestImages, RightImages
-from metricforge.evaluation.product_scores import ProductScores
-from metricforge.evaluation.ranking_tables import HammingTable
-from metricforge.evaluation.row_counts import larger_in_rows, limits, places_of, places_within
-from metricforge.evaluation.thread_room import ThreadRoom
+from metricforge.evaluation.ranking.candidates import ANY_FLOAT
+from metricforge.evaluation.ranking.prefilter_result import NearestImages, RightImages
+from metricforge.evaluation.search.inner_product_scores import ProductScores
+from metricforge.evaluation.search.integer_scores import HammingTable
+from metricforge.evaluation.search.row_counts import larger_in_rows, limits, places_of, places_within
+from metricforge.evaluation.search.thread_local_buffers import ThreadRoom
 
 CHUNK = 64  # columns of which the largest score is looked at first
 CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from metricforge.evaluation.query_scores import QueryScores
-from metricforge.evaluation.query_scores_file import query_scores_path, write_query_scores
+from metricforge.evaluation.results.query_scores import QueryScores
+from metricforge.evaluation.results.query_scores_file import query_scores_path, write_query_scores
 from metricforge.evaluation.whole_file import write_whole
 
 

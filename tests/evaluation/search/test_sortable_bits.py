@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from metricforge.evaluation.ordered_keys import (
+from metricforge.evaluation.search.sortable_bits import (
     largest_half_bits,
     least_half_bits,
     order_half_bits,

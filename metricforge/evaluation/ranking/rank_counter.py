@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.candidates import Candidates
-from metricforge.evaluation.half_search import HalfSearch, half_pays
-from metricforge.evaluation.nearest_images import NearestImages, RightImages
-from metricforge.evaluation.product_scores import ProductScores
-from metricforge.evaluation.ranking_tables import HammingTable, PairwiseTable
-from metricforge.evaluation.row_counts import columns_in_some_band, count_larger, limits
-from metricforge.evaluation.side_by_side import side_by_side
-from metricforge.evaluation.table_search import TableSearch
+from metricforge.evaluation.ranking.bfloat16_prefilter import HalfSearch, half_pays
+from metricforge.evaluation.ranking.candidates import Candidates
+from metricforge.evaluation.ranking.float32_prefilter import TableSearch
+from metricforge.evaluation.ranking.prefilter_result import NearestImages, RightImages
+from metricforge.evaluation.search.inner_product_scores import ProductScores
+from metricforge.evaluation.search.integer_scores import HammingTable, PairwiseTable
+from metricforge.evaluation.search.parallel_map import side_by_side
+from metricforge.evaluation.search.row_counts import columns_in_some_band, count_larger, limits
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metricforge.evaluation.query_scores import Column, QueryScores
+from metricforge.evaluation.results.query_scores import Column, QueryScores
 from metricforge.evaluation.whole_file import write_whole
 
 VALUE, NEAREST, COUNTED = "value:", "nearest:", "counted:"

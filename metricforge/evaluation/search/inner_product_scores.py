@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.duplicate_rows import first_duplicates
-from metricforge.evaluation.matrix_products import products
-from metricforge.evaluation.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
+from metricforge.evaluation.search.blas import products
+from metricforge.evaluation.search.duplicate_rows import first_duplicates
+from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
 from metricforge.interfaces import Similarity
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32

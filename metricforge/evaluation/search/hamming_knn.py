@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import torch
 
-from metricforge.evaluation.prepared_embeddings import ROWS_AT_ONCE
+from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE
 from metricforge.functional.binary_codes import pack_bits
 from metricforge.interfaces import Similarity
 

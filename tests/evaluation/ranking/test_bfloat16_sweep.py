@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation import band_sweep
-from metricforge.evaluation.band_sweep import Bands, sweep
+from metricforge.evaluation.ranking import bfloat16_sweep as band_sweep
+from metricforge.evaluation.ranking.bfloat16_sweep import Bands, sweep
 
 COUNT, DIMENSIONS = 70, 8
 

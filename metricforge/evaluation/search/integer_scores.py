@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.hamming_search import packed_embeddings
-from metricforge.evaluation.ordered_keys import ordered_keys
-from metricforge.evaluation.pairwise_scores import PairwiseScores
+from metricforge.evaluation.search.hamming_knn import packed_embeddings
+from metricforge.evaluation.search.pairwise_scores import PairwiseScores
+from metricforge.evaluation.search.sortable_bits import ordered_keys
 from metricforge.interfaces import Similarity
 
 

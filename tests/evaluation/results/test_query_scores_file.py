@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metricforge.evaluation import QueryScores, query_scores_path, read_query_scores
-from metricforge.evaluation.query_scores_file import write_query_scores
+from metricforge.evaluation.results.query_scores_file import write_query_scores
 
 
 def of(queries: int, classes: int, names: tuple[str, ...] | None = None, ids=None) -> QueryScores:

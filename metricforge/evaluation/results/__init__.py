@@ -1,0 +1,1 @@
+"""What an evaluation records: per-query and per-class scores, the scores file and its protocol."""

@@ -1,0 +1,1 @@
+"""Exact nearest neighbours of embeddings, for every kind of similarity, in blocks."""
