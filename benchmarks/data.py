@@ -37,7 +37,7 @@ from torchvision.datasets import ImageFolder
 
 from metricforge import BACKBONES
 from metricforge.datasets import ImageFolderDataset
-from metricforge.engine.data_loading import build_train_loader
+from metricforge.engine.loading.data_loading import build_train_loader
 from metricforge.samplers import RandomBatchSampler
 
 HEIGHT, WIDTH = 375, 500

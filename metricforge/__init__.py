@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from metricforge import functional
 from metricforge.empty_batches import EmptyBatchWarning
-from metricforge.engine.touched_rows import step_touched_rows
+from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.errors import MetricForgeError
 from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
 from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings

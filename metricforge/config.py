@@ -12,10 +12,10 @@ import mmengine.optim
 import mmengine.registry
 from mmengine.config import Config
 
-from metricforge.engine.checkpoint_hook import CheckpointHook
-from metricforge.engine.embedding import DTYPES
-from metricforge.engine.evaluation_loop import EvaluationLoop
-from metricforge.engine.train_loop import ResumableTrainLoop
+from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
+from metricforge.engine.loops.embed_dataset import DTYPES
+from metricforge.engine.loops.evaluation_loop import EvaluationLoop
+from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.errors import ConfigError
 from metricforge.models import compatibility_faults
 from metricforge.registry import KINDS, Registry, accepted_arguments, argument_faults, is_component, nearest

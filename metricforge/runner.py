@@ -17,16 +17,16 @@ from torch.utils.data import DataLoader
 
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset, ImageFileDataset
-from metricforge.engine.baseline_hook import BaselineHook
-from metricforge.engine.checkpoint_hook import CheckpointHook
-from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.console_hook import ConsoleHook
-from metricforge.engine.data_loading import build_test_loader, build_train_loader
-from metricforge.engine.embedding_bank_hook import EmbeddingBankHook
+from metricforge.engine.distributed.processes import Processes, join_processes
+from metricforge.engine.hooks.baseline_hook import BaselineHook
+from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
+from metricforge.engine.hooks.console_hook import ConsoleHook
+from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
+from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.engine.processes import Processes, join_processes
-from metricforge.engine.seeding import derive_seed, seed_all
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner

@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import DictAction
 from rich.console import Console
 
-from metricforge.engine.processes import leave_processes
+from metricforge.engine.distributed.processes import leave_processes
 from metricforge.errors import ConfigError, MainProcessError, MetricForgeError, NonFiniteLossError
 
 GRACE_SECONDS = 30

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from metricforge.cli.arguments import at_least_1, score_names
 from metricforge.clusterings import AffinityPropagation
-from metricforge.engine.progress_bars import progress_bar
+from metricforge.engine.records.progress_bars import progress_bar
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.interfaces import Clustering

@@ -3,7 +3,7 @@
 Each module closes some of its traps and says which.
 """
 
-from metricforge.engine.autocast_optim_wrapper import AutocastOptimWrapper
-from metricforge.engine.parameter_groups import ParameterGroups
+from metricforge.engine.optim.autocast_optim_wrapper import AutocastOptimWrapper
+from metricforge.engine.optim.parameter_groups import ParameterGroups
 
 __all__ = ["AutocastOptimWrapper", "ParameterGroups"]

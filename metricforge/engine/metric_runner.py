@@ -19,15 +19,15 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageFileDataset
-from metricforge.engine.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
-from metricforge.engine.evaluation_loop import EvaluationLoop
-from metricforge.engine.history import History
-from metricforge.engine.loss_ledger import LossLedger
-from metricforge.engine.processes import Processes
-from metricforge.engine.progress_bars import progress_bar
-from metricforge.engine.row_shards import find_row_shards, make_whole, take_own_rows
-from metricforge.engine.touched_rows import step_touched_rows
-from metricforge.engine.train_loop import ResumableTrainLoop
+from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
+from metricforge.engine.loops.evaluation_loop import EvaluationLoop
+from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.engine.optim.sparse_rows_step import step_touched_rows
+from metricforge.engine.records.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
+from metricforge.engine.records.history import History
+from metricforge.engine.records.loss_ledger import LossLedger
+from metricforge.engine.records.progress_bars import progress_bar
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from metricforge.engine.history import FILE_NAME, read_history
+from metricforge.engine.records.history import FILE_NAME, read_history
 from metricforge.errors import MetricForgeError
 from metricforge.registry import nearest
 from metricforge.report.chart_style import GRID, INK, line_look, open_chart

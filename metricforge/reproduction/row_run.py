@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from metricforge.config import check_config, complete_config, override_config, read_config, value_at
-from metricforge.engine.checkpoints import checkpoint_files
+from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.errors import ConfigError
 from metricforge.evaluation import read_scores
 

@@ -9,7 +9,7 @@ import torch
 
 from metricforge.backbones import BNInception
 from metricforge.cli.main import main
-from metricforge.engine.train_loop import ResumableTrainLoop
+from metricforge.engine.loops.train_loop import ResumableTrainLoop
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from metricforge.datasets import ImageFolderDataset, ShardDataset
 from metricforge.datasets.shard_dataset import _ends_of_shards
 from metricforge.datasets.shard_part import ShardPart
 from metricforge.datasets.shard_reader import OPEN_AT_ONCE
-from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.preparation import expand_shards, index_shards
 from metricforge.samplers import ClassBalancedBatchSampler

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from metricforge import build_runner
-from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.history import read_history
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.history import read_history
 from metricforge.errors import CheckpointError, ConfigError, NonFiniteLossError
 
 

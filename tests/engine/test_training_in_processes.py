@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from metricforge import build_runner
-from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.history import read_history
-from metricforge.engine.processes import Processes
+from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.history import read_history
 from metricforge.errors import ConfigError, MainProcessError
 from metricforge.testing import run_in_processes
 

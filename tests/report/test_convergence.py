@@ -3,7 +3,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import pytest
 
-from metricforge.engine.history import History
+from metricforge.engine.records.history import History
 from metricforge.errors import MetricForgeError
 from metricforge.report import convergence, draw_convergence
 

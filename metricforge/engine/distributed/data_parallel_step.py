@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metricforge.engine.gathered_rows import GatheredRows
-from metricforge.engine.processes import Processes
+from metricforge.engine.distributed.gather_with_gradient import GatheredRows
+from metricforge.engine.distributed.processes import Processes
 from metricforge.models import MetricLearner
 
 

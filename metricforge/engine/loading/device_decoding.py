@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torchvision import io
 
 from metricforge.datasets import ImageFileDataset
-from metricforge.engine.seeding import seed_host
+from metricforge.engine.loading.seeding import seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
 
 

@@ -16,8 +16,8 @@ from torch.utils.data import BatchSampler as Batches
 from torch.utils.data import DataLoader, Dataset
 
 from metricforge.datasets import ImageDataset, ImageFileDataset
-from metricforge.engine.device_decoding import DeviceDecodingLoader
-from metricforge.engine.seeding import derive_seed, seed_host
+from metricforge.engine.loading.device_decoding import DeviceDecodingLoader
+from metricforge.engine.loading.seeding import derive_seed, seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
 

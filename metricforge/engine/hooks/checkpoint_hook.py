@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from metricforge.engine.checkpoints import checkpoint_files
+from metricforge.engine.records.checkpoints import checkpoint_files
 
 
 class CheckpointHook(Hook):

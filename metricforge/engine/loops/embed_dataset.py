@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageDataset
-from metricforge.engine.processes import Processes
+from metricforge.engine.distributed.processes import Processes
 from metricforge.errors import EmbeddingsError
 from metricforge.large_arrays import MAPPED_ABOVE_GB, new_array
 from metricforge.models import MetricLearner

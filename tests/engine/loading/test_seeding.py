@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.engine.seeding import derive_seed, seed_all, seed_host
+from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
 
 
 def test_unlike_parts_give_unlike_seeds():

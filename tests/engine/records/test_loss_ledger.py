@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metricforge.engine.loss_ledger import LossLedger
+from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.errors import NonFiniteLossError
 
 

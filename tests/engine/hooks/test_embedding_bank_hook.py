@@ -8,8 +8,8 @@ import torch
 
 from metricforge import SAMPLERS, build_runner
 from metricforge.datasets import ImageFolderDataset
-from metricforge.engine.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.embedding_bank_hook import EmbeddingBankHook
+from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import CheckpointError
 from metricforge.samplers import EmbeddingBatchSampler
 from metricforge.testing import run_in_processes

@@ -9,7 +9,7 @@ from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
-from metricforge.engine.embedding import embed_dataset
+from metricforge.engine.loops.embed_dataset import embed_dataset
 from metricforge.errors import CheckpointError
 from metricforge.samplers import EmbeddingBatchSampler
 

@@ -7,7 +7,7 @@ import torch
 
 from metricforge import build_runner
 from metricforge.datasets import ImageFolderDataset
-from metricforge.engine.data_loading import SeededBatches, SeededDataset, build_test_loader, build_train_loader
+from metricforge.engine.loading.data_loading import SeededBatches, SeededDataset, build_test_loader, build_train_loader
 from metricforge.errors import ConfigError
 from metricforge.samplers import ClassBalancedBatchSampler
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.functional import embedding
 
 from metricforge import Backbone, Loss, LossOutput, Pairs
-from metricforge.engine.processes import Processes
-from metricforge.engine.shared_step import SharedStep
+from metricforge.engine.distributed.data_parallel_step import SharedStep
+from metricforge.engine.distributed.processes import Processes
 from metricforge.heads import EmbeddingHead
 from metricforge.interfaces import Similarity
 from metricforge.losses import ContrastiveLoss, TripletLoss

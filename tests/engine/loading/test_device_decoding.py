@@ -12,8 +12,8 @@ from PIL import Image
 
 from metricforge import build_runner
 from metricforge.datasets import ImageFileDataset, ImageFolderDataset
-from metricforge.engine import device_decoding
-from metricforge.engine.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.loading import device_decoding
+from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
 from metricforge.errors import ConfigError, DatasetError, UnreadableImageError
 from metricforge.samplers import RandomBatchSampler
 

@@ -8,7 +8,7 @@ import torch
 
 from metricforge import build_runner
 from metricforge.cli.main import main
-from metricforge.engine.embedding import embed_dataset
+from metricforge.engine.loops.embed_dataset import embed_dataset
 from metricforge.errors import ConfigError, EmbeddingsError
 from metricforge.testing import run_in_processes
 
@@ -66,7 +66,7 @@ def test_a_number_beyond_half_precision_is_named_with_its_image_and_stays_finite
 
 
 def in_two_processes(config, folder, rows_at_once):
-    import metricforge.engine.embedding as module
+    import metricforge.engine.loops.embed_dataset as module
 
     module.ROWS_AT_ONCE = rows_at_once
     images, scores, _ = embedded(config, folder, dtype="float16", mapped_above_gb=0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from metricforge.engine.processes import Processes
+from metricforge.engine.distributed.processes import Processes
 from metricforge.structures import RowShard
 
 

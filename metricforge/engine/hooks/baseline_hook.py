@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from metricforge.engine.console_hook import headline
+from metricforge.engine.hooks.console_hook import headline
 from metricforge.models import MetricLearner
 
 

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.engine.checkpoints import checkpoint_files, file_hash, load_checkpoint, save_checkpoint, to_plain
+from metricforge.engine.records.checkpoints import (
+    checkpoint_files,
+    file_hash,
+    load_checkpoint,
+    save_checkpoint,
+    to_plain,
+)
 from metricforge.errors import CheckpointError
 
 PLAIN = {"meta": {"format": 1}, "state_dict": {"weight": torch.arange(3.0)}}

@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageDataset
-from metricforge.engine.embedding import Dtype, embed_dataset
+from metricforge.engine.loops.embed_dataset import Dtype, embed_dataset
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
 from metricforge.interfaces import Evaluator

@@ -8,10 +8,10 @@ import torch
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from metricforge.engine.data_loading import SeededBatches
-from metricforge.engine.row_shards import find_row_shards
-from metricforge.engine.seeding import derive_seed, seed_all, seed_host
-from metricforge.engine.shared_step import SharedStep
+from metricforge.engine.distributed.data_parallel_step import SharedStep
+from metricforge.engine.distributed.sharded_parameters import find_row_shards
+from metricforge.engine.loading.data_loading import SeededBatches
+from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
 

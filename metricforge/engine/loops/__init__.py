@@ -1,0 +1,1 @@
+"""The loops: one epoch of training, one evaluation, embedding a data set."""

@@ -1,0 +1,1 @@
+"""How an optimizer steps: parameter groups, autocast, rows with sparse gradients."""
