@@ -16,11 +16,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from metricforge.datasets.image_cache import ImageCache
+from metricforge.datasets.decoding.image_cache import ImageCache
+from metricforge.datasets.decoding.jpeg_file import JpegFile, turned_upright
+from metricforge.datasets.decoding.reduced_decoding import Region, decode_for
 from metricforge.datasets.image_dataset import ImageDataset
-from metricforge.datasets.jpeg_file import JpegFile, turned_upright
-from metricforge.datasets.reduced_decoding import Region, decode_for
-from metricforge.datasets.string_column import StringColumn
+from metricforge.datasets.tables.string_column import StringColumn
 from metricforge.errors import DatasetError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from metricforge.datasets.class_split import check_split_arguments, classes_of_split, training_classes
 from metricforge.datasets.image_file_dataset import ImageFileDataset
+from metricforge.datasets.tables.class_split import check_split_arguments, classes_of_split, training_classes
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from metricforge.datasets.image_folder_dataset import SUFFIXES
-from metricforge.datasets.shard_part import HEADER, ShardPart
-from metricforge.datasets.shard_reader import is_remote
+from metricforge.datasets.shards.shard_part import HEADER, ShardPart
+from metricforge.datasets.shards.shard_reader import is_remote
 from metricforge.errors import DatasetError
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}

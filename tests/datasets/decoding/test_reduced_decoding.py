@@ -7,8 +7,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from metricforge.datasets import ImageFileDataset
-from metricforge.datasets import reduced_decoding as module
-from metricforge.datasets.jpeg_file import JpegFile
+from metricforge.datasets.decoding import reduced_decoding as module
+from metricforge.datasets.decoding.jpeg_file import JpegFile
 from metricforge.errors import UnreadableImageError
 
 

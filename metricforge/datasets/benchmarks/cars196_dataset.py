@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import scipy.io
 
-from metricforge.datasets.benchmark_layout import absence, check_files, check_split, refuse_repeated
-from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
+from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, refuse_repeated
+from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.errors import DatasetError

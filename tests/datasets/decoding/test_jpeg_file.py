@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from metricforge.datasets.jpeg_file import FACTORS, JpegFile
+from metricforge.datasets.decoding.jpeg_file import FACTORS, JpegFile
 
 
 def photo(height, width, seed=0):

@@ -24,9 +24,9 @@ from pyarrow import parquet
 from metricforge import build_runner
 from metricforge.cli.main import main
 from metricforge.datasets import ImageFolderDataset, ShardDataset
-from metricforge.datasets.shard_dataset import _ends_of_shards
-from metricforge.datasets.shard_part import ShardPart
-from metricforge.datasets.shard_reader import OPEN_AT_ONCE
+from metricforge.datasets.shards.shard_dataset import _ends_of_shards
+from metricforge.datasets.shards.shard_part import ShardPart
+from metricforge.datasets.shards.shard_reader import OPEN_AT_ONCE
 from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import DatasetError, UnreadableImageError

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from metricforge.datasets.class_split import check_split_arguments, classes_of_split, training_classes
 from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.image_table import BOX, ImageTable, read_image_table
+from metricforge.datasets.tables.class_split import check_split_arguments, classes_of_split, training_classes
+from metricforge.datasets.tables.image_table import BOX, ImageTable, read_image_table
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 from metricforge.structures import Role

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
 
-from metricforge.datasets.jpeg_file import FACTORS, JpegFile, Pixels
+from metricforge.datasets.decoding.jpeg_file import FACTORS, JpegFile, Pixels
 
 # torchvision keeps an interpolation as it was given: as its mode, its name or Pillow's number.
 _SMOOTH = {

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from metricforge.datasets.glyph_pictures import load_glyph_pictures
+from metricforge.datasets.glyphs.glyph_pictures import load_glyph_pictures
 from metricforge.datasets.image_dataset import ImageDataset
 from metricforge.registry import DATASETS
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from metricforge.datasets.shard_part import ShardPart
-from metricforge.datasets.shard_reader import ShardReader, is_remote
-from metricforge.datasets.string_column import StringColumn
-from metricforge.datasets.table_dataset import TableDataset
+from metricforge.datasets.shards.shard_part import ShardPart
+from metricforge.datasets.shards.shard_reader import ShardReader, is_remote
+from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.datasets.tables.table_dataset import TableDataset
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metricforge.datasets.benchmark_layout import absence, check_files, check_split, read_lines
-from metricforge.datasets.benchmark_layout import check_counts as check_split_counts
+from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, read_lines
+from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS

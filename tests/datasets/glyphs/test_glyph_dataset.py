@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metricforge.datasets import GlyphDataset
-from metricforge.datasets.glyph_pictures import font_files
+from metricforge.datasets.glyphs.glyph_pictures import font_files
 from metricforge.registry import DATASETS
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
-from metricforge.datasets.shard_part import HEADER, ShardPart
+from metricforge.datasets.shards.shard_part import HEADER, ShardPart
 from metricforge.errors import DatasetError
 
 OPEN_AT_ONCE = 64

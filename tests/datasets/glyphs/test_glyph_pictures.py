@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metricforge.datasets.glyph_pictures import merge_glyphs
+from metricforge.datasets.glyphs.glyph_pictures import merge_glyphs
 
 
 def merged(table):

@@ -1,0 +1,1 @@
+"""From a file to pixels: JPEG headers, reduced decoding, the cache of resized images."""

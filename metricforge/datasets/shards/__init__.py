@@ -1,0 +1,1 @@
+"""Images in local or remote tar shards, found by offset."""
