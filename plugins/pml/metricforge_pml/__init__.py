@@ -3,8 +3,9 @@
 The adapters are classes of the modules ``losses``, ``miners`` and ``similarities``, one for each class over there.
 """
 
-from metricforge_pml import losses, miners, reducers, regularizers, similarities, weight_inits
+from metricforge_pml import losses, miners, similarities
 from metricforge_pml.directed_pairs import DirectedPairs
+from metricforge_pml.parts import reducers, regularizers, weight_inits
 from metricforge_pml.pml_loss import PMLLoss
 from metricforge_pml.pml_miner import PMLMiner
 from metricforge_pml.pml_similarity import PMLSimilarity

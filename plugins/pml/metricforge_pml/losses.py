@@ -6,19 +6,19 @@ from pytorch_metric_learning import losses as pml_losses
 
 from metricforge import LOSSES
 from metricforge_pml.adapters import public_classes, register_adapter
-from metricforge_pml.bounded_histogram_loss import BoundedHistogramLoss
-from metricforge_pml.bounded_tuplet_margin_loss import BoundedTupletMarginLoss
 from metricforge_pml.constructors import PREFIX, pml_arguments
-from metricforge_pml.pml_cross_batch_memory import PMLCrossBatchMemory
-from metricforge_pml.pml_dynamic_soft_margin_loss import PMLDynamicSoftMarginLoss
-from metricforge_pml.pml_instance_loss import PMLInstanceLoss
+from metricforge_pml.loss_adapters.bounded_histogram_loss import BoundedHistogramLoss
+from metricforge_pml.loss_adapters.bounded_tuplet_margin_loss import BoundedTupletMarginLoss
+from metricforge_pml.loss_adapters.pml_cross_batch_memory import PMLCrossBatchMemory
+from metricforge_pml.loss_adapters.pml_dynamic_soft_margin_loss import PMLDynamicSoftMarginLoss
+from metricforge_pml.loss_adapters.pml_instance_loss import PMLInstanceLoss
+from metricforge_pml.loss_adapters.pml_manifold_loss import PMLManifoldLoss
+from metricforge_pml.loss_adapters.pml_margin_loss import PMLMarginLoss
+from metricforge_pml.loss_adapters.pml_multiple_losses import PMLMultipleLosses
+from metricforge_pml.loss_adapters.pml_proxy_loss import PMLProxyLoss
+from metricforge_pml.loss_adapters.pml_smooth_ap_loss import PMLSmoothAPLoss
+from metricforge_pml.loss_adapters.pml_vic_reg_loss import PMLVICRegLoss
 from metricforge_pml.pml_loss import PMLLoss
-from metricforge_pml.pml_manifold_loss import PMLManifoldLoss
-from metricforge_pml.pml_margin_loss import PMLMarginLoss
-from metricforge_pml.pml_multiple_losses import PMLMultipleLosses
-from metricforge_pml.pml_proxy_loss import PMLProxyLoss
-from metricforge_pml.pml_smooth_ap_loss import PMLSmoothAPLoss
-from metricforge_pml.pml_vic_reg_loss import PMLVICRegLoss
 
 ABSTRACT = "it is a base class over there, with nothing to compute; take one of its subclasses"
 LEFT_OUT = {

@@ -8,8 +8,8 @@ from metricforge import MINERS, Triplets
 from metricforge_pml.adapters import public_classes, register_adapter
 from metricforge_pml.constructors import PREFIX
 from metricforge_pml.directed_pairs import DirectedPairs
+from metricforge_pml.loss_adapters.pml_packaged_triplets import PMLPackagedTriplets
 from metricforge_pml.pml_miner import PMLMiner
-from metricforge_pml.pml_packaged_triplets import PMLPackagedTriplets
 
 LEFT_OUT = {"BaseMiner": "it is a base class over there, with nothing to mine; take one of its subclasses"}
 SPECIAL: dict[str, type[PMLMiner]] = {"EmbeddingsAlreadyPackagedAsTriplets": PMLPackagedTriplets}

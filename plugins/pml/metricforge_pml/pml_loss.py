@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metricforge import Loss, LossOutput, Pairs, Registry, Similarity, Triplets, Tuples, functional
 from metricforge_pml.constructors import construct
 from metricforge_pml.index_tuples import IndexTuple, to_index_tuple
-from metricforge_pml.registries import NESTED
+from metricforge_pml.parts.registries import NESTED
 
 
 class PMLLoss(Loss):

@@ -12,7 +12,7 @@ from metricforge import Miner, Registry, Similarity, Triplets, Tuples, functiona
 from metricforge_pml.constructors import construct
 from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.index_tuples import from_index_tuple
-from metricforge_pml.registries import NESTED
+from metricforge_pml.parts.registries import NESTED
 
 
 class PMLMiner(Miner):

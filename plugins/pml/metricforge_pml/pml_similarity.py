@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metricforge import Registry, Similarity, functional
 from metricforge_pml.constructors import construct
-from metricforge_pml.registries import NESTED
+from metricforge_pml.parts.registries import NESTED
 
 
 class PMLSimilarity(Similarity):

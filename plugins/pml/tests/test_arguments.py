@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pytorch_metric_learning")
 
 import metricforge_pml
-from metricforge_pml.registries import REDUCERS, REGULARIZERS, WEIGHT_INITS
+from metricforge_pml.parts.registries import REDUCERS, REGULARIZERS, WEIGHT_INITS
 from pytorch_metric_learning import losses as pml_losses
 
 from metricforge import LOSSES, MINERS, SIMILARITIES

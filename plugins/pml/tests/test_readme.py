@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("pytorch_metric_learning")
 
 import metricforge_pml  # noqa: F401
-from metricforge_pml.registries import NESTED
+from metricforge_pml.parts.registries import NESTED
 
 from metricforge import LOSSES, MINERS, SIMILARITIES
 from metricforge.registry import KINDS

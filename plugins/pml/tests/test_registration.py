@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("pytorch_metric_learning")
 
-from metricforge_pml.registries import REDUCERS, REGULARIZERS
+from metricforge_pml.parts.registries import REDUCERS, REGULARIZERS
 from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
 
 from metricforge import LOSSES, MINERS, SIMILARITIES, load_plugins

@@ -10,8 +10,8 @@ from typing import Any
 from pytorch_metric_learning.utils.common_functions import TorchInitWrapper
 from torch.nn import init
 
-from metricforge_pml.pml_part import register_part
-from metricforge_pml.registries import WEIGHT_INITS
+from metricforge_pml.parts.pml_part import register_part
+from metricforge_pml.parts.registries import WEIGHT_INITS
 
 
 def _register(name: str, function: Callable[..., Any]) -> None:

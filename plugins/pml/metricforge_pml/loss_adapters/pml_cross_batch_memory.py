@@ -9,9 +9,9 @@ from torch import Tensor
 
 from metricforge import Loss, Miner
 from metricforge_pml.index_tuples import IndexTuple
+from metricforge_pml.loss_adapters.pml_packaged_triplets import PMLPackagedTriplets
 from metricforge_pml.pml_loss import PMLLoss
 from metricforge_pml.pml_miner import PMLMiner
-from metricforge_pml.pml_packaged_triplets import PMLPackagedTriplets
 
 
 class PMLCrossBatchMemory(PMLLoss):

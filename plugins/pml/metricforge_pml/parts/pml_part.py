@@ -8,7 +8,7 @@ from typing import Any
 
 from metricforge import Registry
 from metricforge_pml.constructors import construct, our_arguments, signature_of
-from metricforge_pml.registries import NESTED
+from metricforge_pml.parts.registries import NESTED
 
 
 def register_part(registry: Registry, name: str, part: Callable[..., Any], parameters: Mapping[str, Parameter]) -> None:

@@ -6,8 +6,8 @@ from pytorch_metric_learning import regularizers as pml_regularizers
 
 from metricforge_pml.adapters import public_classes
 from metricforge_pml.constructors import PREFIX
-from metricforge_pml.pml_part import register_pml_part
-from metricforge_pml.registries import REGULARIZERS
+from metricforge_pml.parts.pml_part import register_pml_part
+from metricforge_pml.parts.registries import REGULARIZERS
 
 LEFT_OUT = {"BaseRegularizer": "it is a base class over there, with nothing to compute; take one of its subclasses"}
 

@@ -10,8 +10,8 @@ from pytorch_metric_learning import reducers as pml_reducers
 
 from metricforge_pml.adapters import public_classes
 from metricforge_pml.constructors import PREFIX, construct, our_arguments
-from metricforge_pml.pml_part import register_part, register_pml_part
-from metricforge_pml.registries import REDUCERS
+from metricforge_pml.parts.pml_part import register_part, register_pml_part
+from metricforge_pml.parts.registries import REDUCERS
 
 LEFT_OUT = {
     "BaseReducer": "it is a base class over there, with nothing to compute; take one of its subclasses",

@@ -1,0 +1,1 @@
+"""Reducers, regularizers and weight initialisers of pytorch-metric-learning, and their registries."""
