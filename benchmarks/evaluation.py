@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from metricforge import TaggedEmbeddings, evaluate_embeddings
-from metricforge.evaluation.ranking import rank_counter as wrong_above
+from metricforge.evaluation.ranking import rank_counter as rank_counter
 
 RETRIEVAL = ("recall@1", "recall@10", "recall@100", "recall@1000", "map@r", "r_precision")
 SHALLOW = ("recall@1", "recall@2", "recall@4", "recall@8", "map@r", "r_precision", "nmi", "ami", "f1")
@@ -126,7 +126,7 @@ def runs(name: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
     if name == "faiss":
         return flat_search
     if name == "float32":
-        wrong_above.has_fast_bfloat16 = lambda: False
+        rank_counter.has_fast_bfloat16 = lambda: False
     asked = {"all": (*SHALLOW, "map", "mrr"), "shallow": SHALLOW}.get(name, RETRIEVAL)
     return ours(asked, "hamming" if name == "binary" else "cosine")
 

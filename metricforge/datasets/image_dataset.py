@@ -45,8 +45,8 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
             to the uint8 image (3, H, W); what comes out of the last must again be uint8 (3, H', W').
 
     ``reduced_decoding``, False at first, says whether a JPEG may be decoded at a fraction of its size where the first
-    transform makes it smaller still; ``metricforge.datasets.decoding.reduced_decoding`` has the rule. ``decodes_later``,
-    False at first and always where images are no files, says whether JPEGs are handed out undecoded.
+    transform makes it smaller still; ``metricforge.datasets.decoding.reduced_decoding`` has the rule.
+    ``decodes_later``, False at first and always where images are no files, says whether JPEGs are handed out undecoded.
 
     Raises:
         DatasetError: if there is no image, or labels and class names do not fit together.

@@ -8,7 +8,7 @@ from metricforge.evaluation.results.protocol import describe_protocol
 from metricforge.evaluation.results.query_scores import QueryScores, collect_query_scores
 from metricforge.evaluation.results.query_scores_file import query_scores_path, read_query_scores
 from metricforge.evaluation.results.scores_file import read_scores, write_scores
-from metricforge.evaluation.search.exact_knn import search_neighbours
+from metricforge.evaluation.search.exact_knn import exact_knn
 
 __all__ = [
     "ClassScores",
@@ -21,9 +21,9 @@ __all__ = [
     "confused_classes",
     "describe_protocol",
     "evaluate",
+    "exact_knn",
     "query_scores_path",
     "read_query_scores",
     "read_scores",
-    "search_neighbours",
     "write_scores",
 ]

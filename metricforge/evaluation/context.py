@@ -14,8 +14,8 @@ import torch
 
 from metricforge.clusterings import KMeans
 from metricforge.evaluation.fitting_set import FittingSet
-from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks, is_read_from_neighbours, right_ranks
-from metricforge.evaluation.search.exact_knn import search_neighbours
+from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks, is_read_from_neighbours, match_ranks
+from metricforge.evaluation.search.exact_knn import exact_knn
 from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
 from metricforge.evaluation.space import Space
 from metricforge.interfaces import Clustering, Evaluator, Similarity
@@ -173,10 +173,10 @@ class EvaluationContext:
     @property
     def gallery_size(self) -> int:
         """How many images every query can find: the gallery, less one where a query is in there itself."""
-        return len(self.gallery) - bool((self.own_place >= 0).any())
+        return len(self.gallery) - bool((self.self_index >= 0).any())
 
     @cached_property
-    def own_place(self) -> Indices:
+    def self_index(self) -> Indices:
         """Where each query stands in the gallery (Q,), -1 for those that do not."""
         if self.searches_itself:
             return np.arange(len(self.queries))
@@ -203,7 +203,7 @@ class EvaluationContext:
                 "one of them the query itself"
             )
         with self.progress(f"searching by {type(self.similarity).__name__}", len(self.queries)) as advance:
-            found = search_neighbours(
+            found = exact_knn(
                 None if self.searches_itself else self.queries.embeddings,
                 self.gallery.embeddings,
                 self.similarity,
@@ -213,7 +213,7 @@ class EvaluationContext:
                 on_queries=advance,
             )
         if spare:
-            others = found != self.own_place[:, None]  # (Q, k + 1)
+            others = found != self.self_index[:, None]  # (Q, k + 1)
             others[others.all(axis=1), -1] = False
             found = found[others].reshape(len(found), k)
         return found
@@ -242,7 +242,7 @@ class EvaluationContext:
         classes, counts = np.unique(self.gallery.labels, return_counts=True)
         place = np.searchsorted(classes, self.queries.labels).clip(max=len(classes) - 1)  # (Q,)
         found = classes[place] == self.queries.labels
-        return np.where(found, counts[place], 0).astype(np.int64) - (self.own_place >= 0)
+        return np.where(found, counts[place], 0).astype(np.int64) - (self.self_index >= 0)
 
     @property
     def queries_without_match(self) -> int:
@@ -284,7 +284,7 @@ class EvaluationContext:
             return
         depth = self._depth(waiting)
         values: list[dict[str, list[np.ndarray[Any, Any]]]] = [{} for _ in waiting]
-        for ranks in self._right_ranks(depth):
+        for ranks in self._match_ranks(depth):
             for evaluator, its_values in zip(waiting, values, strict=True):
                 for name, block in evaluator.from_ranks(ranks).items():
                     its_values.setdefault(name, []).append(block)
@@ -305,9 +305,9 @@ class EvaluationContext:
         self.read_ranks([evaluator])
         return self._per_query[id(evaluator)][1]
 
-    def _right_ranks(self, depth: Depth) -> Iterator[RightRanks]:
+    def _match_ranks(self, depth: Depth) -> Iterator[MatchRanks]:
         with self.progress(f"ranking by {type(self.similarity).__name__}", len(self.queries)) as advance:
-            yield from right_ranks(self, depth, advance)
+            yield from match_ranks(self, depth, advance)
 
     @property
     def num_classes(self) -> int:

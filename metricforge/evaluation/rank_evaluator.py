@@ -9,7 +9,7 @@ import numpy as np
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.query_evaluator import QueryEvaluator
-from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks
+from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 
 
 class RankEvaluator(QueryEvaluator):
@@ -23,7 +23,7 @@ class RankEvaluator(QueryEvaluator):
         """How deep the ranks have to be known; raises ValueError for what the gallery of ``context`` cannot tell."""
 
     @abstractmethod
-    def from_ranks(self, ranks: RightRanks) -> dict[str, np.ndarray[Any, Any]]:
+    def from_ranks(self, ranks: MatchRanks) -> dict[str, np.ndarray[Any, Any]]:
         """The values (b,) by name of a block of queries; what it gives for queries without a match is not read."""
 
     def neighbours_needed(self, context: EvaluationContext) -> int:

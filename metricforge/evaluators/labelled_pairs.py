@@ -33,7 +33,7 @@ def labelled_pairs(context: EvaluationContext, *, positive: bool, limit: int | N
     end = np.searchsorted(labels, context.queries.labels, side="right")
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    own = np.where(context.own_place >= 0, place[context.own_place], -1)  # (Q,)
+    own = np.where(context.self_index >= 0, place[context.self_index], -1)  # (Q,)
     if context.searches_itself:  # only with what comes after it
         counts = end - own - 1 if positive else len(order) - end  # (Q,)
     else:

@@ -56,7 +56,7 @@ def _rank_of_own_class(context: EvaluationContext) -> np.ndarray[Any, np.dtype[n
     means = sums / counts
     answerable = context.matches.nonzero()[0]
     own_class = torch.from_numpy(np.searchsorted(classes, context.queries.labels[answerable])).to(device)  # (q,)
-    in_gallery = torch.from_numpy(context.own_place[answerable] >= 0).to(sums)[:, None]  # (q, 1)
+    in_gallery = torch.from_numpy(context.self_index[answerable] >= 0).to(sums)[:, None]  # (q, 1)
     rank = np.full(len(context.queries), len(classes) + 1)
     for start in range(0, len(answerable), QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)

@@ -9,7 +9,7 @@ import torch
 
 from metricforge.evaluation.context import EvaluationContext, Indices
 from metricforge.evaluation.rank_evaluator import RankEvaluator
-from metricforge.evaluation.ranking.match_ranks import Depth, RightRanks, ranks_among_neighbours
+from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks, ranks_among_neighbours
 from metricforge.evaluation.search.pairwise_scores import require_finite
 
 NUMBERS_AT_ONCE = 2**22  # floats of the shortlists' embeddings that one step holds
@@ -43,7 +43,7 @@ class RerankedContext(EvaluationContext):
     def neighbours_for_ranks(self, evaluators: Sequence[RankEvaluator]) -> int:
         return self._depth(evaluators).largest(self)
 
-    def _right_ranks(self, depth: Depth) -> Iterator[RightRanks]:
+    def _match_ranks(self, depth: Depth) -> Iterator[MatchRanks]:
         """Of the re-ordered neighbours."""
         return ranks_among_neighbours(self, depth)
 

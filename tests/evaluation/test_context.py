@@ -19,13 +19,13 @@ def embedding_set(values, labels) -> EmbeddingSet:
 def searches(monkeypatch) -> list[int]:
     """The k of every search that really ran."""
     asked = []
-    search = context.search_neighbours
+    search = context.exact_knn
 
     def counting(queries, gallery, similarity, k, **options):
         asked.append(k)
         return search(queries, gallery, similarity, k, **options)
 
-    monkeypatch.setattr(context, "search_neighbours", counting)
+    monkeypatch.setattr(context, "exact_knn", counting)
     return asked
 
 

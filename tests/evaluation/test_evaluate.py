@@ -27,7 +27,7 @@ def test_every_evaluator_is_registered_by_its_name():
 
 def test_neighbours_are_searched_once_for_the_largest_k(experiment, monkeypatch):
     asked = []
-    search = context.search_neighbours
+    search = context.exact_knn
 
     def counting(queries, gallery, similarity, k, **options):
         asked.append(k)
@@ -45,21 +45,21 @@ def test_neighbours_are_searched_once_for_the_largest_k(experiment, monkeypatch)
         def evaluate(self, context):
             return {f"own@{self.k}": float(context.hits(self.k).mean())}
 
-    monkeypatch.setattr(context, "search_neighbours", counting)
+    monkeypatch.setattr(context, "exact_knn", counting)
     evaluate(experiment, [Agreement(2), RecallAtK((1, 2)), Agreement(30)])
     assert asked == [30]
 
 
 def test_ranks_are_found_once_for_all_and_no_neighbours_are_searched(experiment, monkeypatch):
     asked = []
-    find = context.right_ranks
+    find = context.match_ranks
 
     def counting(searched, depth, advance):
         asked.append(depth)
         return find(searched, depth, advance)
 
-    monkeypatch.setattr(context, "right_ranks", counting)
-    monkeypatch.setattr(context, "search_neighbours", None)
+    monkeypatch.setattr(context, "match_ranks", counting)
+    monkeypatch.setattr(context, "exact_knn", None)
     scores = evaluate(experiment, [RecallAtK((1, 2)), MAPAtR(), NMI(), RPrecision(), RecallAtK((30,))])
     assert asked == [Depth(first=30, up_to_r=True)]
     assert list(scores) == ["recall@1", "recall@2", "map@r", "nmi", "r_precision", "recall@30"]
@@ -67,7 +67,7 @@ def test_ranks_are_found_once_for_all_and_no_neighbours_are_searched(experiment,
 
 
 def test_clustering_scores_alone_need_no_search_and_no_match(monkeypatch):
-    monkeypatch.setattr(context, "search_neighbours", None)
+    monkeypatch.setattr(context, "exact_knn", None)
     images = EmbeddingSet(np.eye(3), np.arange(3))
     assert evaluate(EvaluationContext(images, EuclideanSimilarity()), [NMI()]) == {"nmi": pytest.approx(1.0)}
 
@@ -78,7 +78,7 @@ def test_two_evaluators_of_one_score_name_are_refused_by_name(experiment):
 
 
 def test_too_large_a_k_is_refused_before_anything_is_searched(experiment, monkeypatch):
-    monkeypatch.setattr(context, "search_neighbours", None)
+    monkeypatch.setattr(context, "exact_knn", None)
     with pytest.raises(ValueError, match=r"ks of RecallAtK must be at most 39.*leave out \[40\]"):
         evaluate(experiment, [RecallAtK((1,)), RecallAtK((2, 40))])
 

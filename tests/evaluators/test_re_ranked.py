@@ -119,7 +119,7 @@ def test_the_values_of_queries_average_to_the_scores_and_cost_no_second_search(i
     context = EvaluationContext(images, FirstNumber())
     reranked = euclidean([RecallAtK((1, 2)), MAPAtR()], shortlist=9)
     scores = evaluate(context, [reranked])
-    monkeypatch.setattr(searching, "search_neighbours", None)
+    monkeypatch.setattr(searching, "exact_knn", None)
     monkeypatch.setattr(FirstNumber, "score_lists", None)
     values = reranked.per_query(context)
     assert values.keys() == scores.keys()
@@ -236,7 +236,7 @@ def test_scores_of_whole_rankings_want_a_shortlist_of_the_whole_gallery(images):
 def test_a_k_beyond_the_gallery_is_refused_before_anything_is_searched(images, reranked, monkeypatch):
     from metricforge.evaluation import context
 
-    monkeypatch.setattr(context, "search_neighbours", None)
+    monkeypatch.setattr(context, "exact_knn", None)
     with pytest.raises(ValueError, match="must be at most 59"):
         evaluate(EvaluationContext(images, FirstNumber()), [reranked])
 

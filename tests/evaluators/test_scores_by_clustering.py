@@ -71,7 +71,7 @@ def test_the_protocol_tells_how_and_how_many_clusters_there_are(images):
 def test_neighbours_are_searched_no_second_time(images, monkeypatch):
     context = EvaluationContext(images, EuclideanSimilarity())
     context.prefetch(3)
-    monkeypatch.setattr("metricforge.evaluation.context.search_neighbours", None)
+    monkeypatch.setattr("metricforge.evaluation.context.exact_knn", None)
     assert context.clustered_by(KMeans(starts=2)).neighbours(3).shape == (100, 3)
 
 

@@ -47,13 +47,13 @@ def test_its_scores_are_those_of_the_thresholded_embeddings_beside_the_float_one
 
 def test_ranks_are_found_once_for_each_similarity(images, monkeypatch):
     asked = []
-    find = context.right_ranks
+    find = context.match_ranks
 
     def counting(searched, depth, advance):
         asked.append(type(searched.similarity).__name__)
         return find(searched, depth, advance)
 
-    monkeypatch.setattr(context, "right_ranks", counting)
+    monkeypatch.setattr(context, "match_ranks", counting)
     evaluate(EvaluationContext(images, CosineSimilarity()), [RecallAtK((1,)), binary(RecallAtK((1, 4)), MAPAtR())])
     assert asked == ["CosineSimilarity", "HammingSimilarity"]
 
@@ -80,7 +80,7 @@ def test_a_context_of_binary_codes_says_their_bytes(images):
 
 
 def test_too_large_a_k_is_refused_before_anything_is_searched(images, monkeypatch):
-    monkeypatch.setattr(context, "search_neighbours", None)
+    monkeypatch.setattr(context, "exact_knn", None)
     with pytest.raises(ValueError, match="ks of RecallAtK must be at most 59"):
         evaluate(EvaluationContext(images, CosineSimilarity()), [RecallAtK((1,)), binary(RecallAtK((60,)))])
 

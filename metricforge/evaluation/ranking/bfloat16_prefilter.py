@@ -12,13 +12,13 @@ from torch import Tensor
 
 from metricforge.evaluation.ranking.bfloat16_sweep import LOWEST, Banded, Bands, sweep
 from metricforge.evaluation.ranking.candidates import ANY_FLOAT
-from metricforge.evaluation.ranking.prefilter_result import NearestImages, RightImages
-from metricforge.evaluation.search.inner_product_scores import ProductScores
+from metricforge.evaluation.ranking.prefilter_result import MatchList, PrefilterResult
+from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.sortable_bits import (
-    largest_half_bits,
-    least_half_bits,
-    order_half_bits,
-    scores_of_half_bits,
+    largest_bfloat16_bits,
+    least_bfloat16_bits,
+    scores_of_bfloat16_bits,
+    sortable_bfloat16_bits,
 )
 
 LEAST_SAMPLE = 2**11  # images whose scores are looked at beforehand
@@ -29,7 +29,7 @@ LEAST_GALLERY = 2**12  # images from which on a product in bfloat16 pays
 SLACK = 256  # images that a query may keep beyond twice what the sample tells
 
 
-class _RightScores(NamedTuple):
+class _MatchScores(NamedTuple):
     """Float32 scores (P,) of right images, their bounds in bfloat16 (P,), and the upper one of the nearest (b,)."""
 
     score: Tensor
@@ -39,7 +39,7 @@ class _RightScores(NamedTuple):
     best_high: Tensor
 
 
-class HalfSearch:
+class Bfloat16Prefilter:
     """Finds the images that may be before the right ones by one sweep over the bfloat16 scores of many queries.
 
     ``plan`` learns from a sample of the gallery how far each query has to look, ``sweep`` looks, and ``nearest`` says
@@ -51,9 +51,9 @@ class HalfSearch:
         every: right images are of interest up to this rank of each query (Q,).
     """
 
-    def __init__(self, source: ProductScores, own: Tensor, first: int, every: Tensor) -> None:
+    def __init__(self, source: InnerProductScores, own: Tensor, first: int, every: Tensor) -> None:
         self._source, self._own, self._first, self._every = source, own, first, every
-        images = source.half_images
+        images = source.bfloat16_images
         self._size = len(images)
         self._step = max(1, self._size // _sample_size(self._size, every))
         self._sample = torch.arange(0, self._size, self._step)  # (S,)
@@ -66,15 +66,15 @@ class HalfSearch:
         self._begin = 0
         self._found: Banded | None = None
 
-    def plan(self, queries: Tensor, right: RightImages) -> bool:
+    def plan(self, queries: Tensor, right: MatchList) -> bool:
         """How far ``queries`` (b,) have to look; False where bfloat16 products are not what they are taken for."""
-        halved, error = self._source.half_queries(queries)  # (b, D'), (b,)
-        table = order_half_bits(torch.mm(halved, self._sampled_images.T))  # (b, S)
+        halved, error = self._source.bfloat16_queries(queries)  # (b, D'), (b,)
+        table = sortable_bfloat16_bits(torch.mm(halved, self._sampled_images.T))  # (b, S)
         rows = np.arange(len(table))
         # No bound would hold then: compare the largest scores with what they should be.
         largest = table.argmax(axis=1)
         known = self._source.single_pairs(queries, self._sample[largest]).double()  # (b,)
-        wrong_by = (scores_of_half_bits(table[rows, largest]).double() - known).abs() - known.abs() / 2**7
+        wrong_by = (scores_of_bfloat16_bits(table[rows, largest]).double() - known).abs() - known.abs() / 2**7
         if (wrong_by > error).any():
             return False
         own, rest = np.divmod(self._own[queries].numpy(), self._step)
@@ -82,16 +82,16 @@ class HalfSearch:
         table[itself, own[itself]] = LOWEST
         error = self._error[queries] = error.float()
 
-        scores = self._right_scores(queries, right)
+        scores = self._match_scores(queries, right)
         share = len(self._sample) / self._size
         if self._first:  # of others it is enough to count that so many are before
-            above = _count_in_rows(table > largest_half_bits(scores.best_high)[:, None])  # (b,)
+            above = _count_in_rows(table > largest_bfloat16_bits(scores.best_high)[:, None])  # (b,)
             self._seeks_first[queries] = torch.from_numpy(above <= 2 * self._first * share + 8)
         every = self._every[queries]
         if (deepest := int(every.max())) > 0:
             # In the sample alone as many images as `every` score at least so much.
             nearest = np.sort(np.partition(table, -deepest, axis=1)[:, -deepest:], axis=1)  # (b, deepest)
-            reach = scores_of_half_bits(nearest[rows, -every.clamp(min=1).numpy()]) - 2 * error  # (b,)
+            reach = scores_of_bfloat16_bits(nearest[rows, -every.clamp(min=1).numpy()]) - 2 * error  # (b,)
             reach = reach - reach.abs() / 2**6 - 2 * error / 2**6
             self._reach[queries] = torch.where(every > 0, reach, math.inf)
         wanted = self._is_wanted(queries, right, scores)
@@ -99,7 +99,7 @@ class HalfSearch:
         floor.scatter_reduce_(0, right.row[wanted], scores.low[wanted], reduce="amin")
         ceiling = torch.where(scores.best_high.isinf(), math.inf, scores.best_high)  # (b,)
         self._floor[queries], self._ceiling[queries] = floor.bfloat16(), ceiling.bfloat16()
-        inside = (table >= least_half_bits(floor)[:, None]) & (table <= largest_half_bits(ceiling)[:, None])
+        inside = (table >= least_bfloat16_bits(floor)[:, None]) & (table <= largest_bfloat16_bits(ceiling)[:, None])
         self.expected[queries] = torch.from_numpy(_count_in_rows(inside) / share).float()
         return True
 
@@ -116,18 +116,18 @@ class HalfSearch:
         bands = Bands(floor, ceiling, self._own[some], most)
 
         def queries_of(begin: int, end: int) -> Tensor:
-            return self._source.half_queries(torch.arange(start + begin, start + end))[0]  # (b, D')
+            return self._source.bfloat16_queries(torch.arange(start + begin, start + end))[0]  # (b, D')
 
-        symmetric = self._source.half_is_symmetric and stop - start == self._size
+        symmetric = self._source.bfloat16_is_symmetric and stop - start == self._size
         self._begin, self._found = start, None  # frees what was found before
-        self._found = sweep(queries_of, self._source.half_images, bands, symmetric, threads, on_queries)
+        self._found = sweep(queries_of, self._source.bfloat16_images, bands, symmetric, threads, on_queries)
         return True
 
-    def nearest(self, queries: Tensor, right: RightImages) -> NearestImages:
+    def nearest(self, queries: Tensor, right: MatchList) -> PrefilterResult:
         """What the last sweep found for consecutive ``queries`` (b,) of it."""
         assert self._found is not None
         start, stop = int(queries[0]) - self._begin, int(queries[-1]) + 1 - self._begin
-        scores = self._right_scores(queries, right)
+        scores = self._match_scores(queries, right)
         is_wanted = self._is_wanted(queries, right, scores)  # (P,)
         beyond = torch.from_numpy(self._found.above[start:stop])
         deep = torch.from_numpy(self._found.too_many[start:stop])
@@ -149,23 +149,23 @@ class HalfSearch:
         value = self._source.single_pairs(queries[row], image)  # (N,)
         score = scores.score[wanted]  # (p,)
         error = (2 * self._source.single_pairs_error(queries)).float()[whose]  # twice: the right one's and the other's
-        return NearestImages(wanted, score - error, score + error, beyond, row, image, value, ANY_FLOAT, deep)
+        return PrefilterResult(wanted, score - error, score + error, beyond, row, image, value, ANY_FLOAT, deep)
 
-    def _right_scores(self, queries: Tensor, right: RightImages) -> _RightScores:
+    def _match_scores(self, queries: Tensor, right: MatchList) -> _MatchScores:
         score = self._source.single_pairs(queries[right.row], right.image)  # (P,)
         error = self._error[queries[right.row]]  # (P,)
         low, high = ((score + change).bfloat16().float() for change in (-error, error))  # rounding keeps the order
         lowest = torch.full((len(queries),), -math.inf)
         best_low, best_high = (lowest.scatter_reduce(0, right.row, bound, reduce="amax") for bound in (low, high))
-        return _RightScores(score, low, high, high >= best_low[right.row], best_high)
+        return _MatchScores(score, low, high, high >= best_low[right.row], best_high)
 
-    def _is_wanted(self, queries: Tensor, right: RightImages, scores: _RightScores) -> Tensor:
+    def _is_wanted(self, queries: Tensor, right: MatchList, scores: _MatchScores) -> Tensor:
         """Which right images (P,) may matter: all that may be the nearest, where that is sought, and all in reach."""
         sought = scores.may_be_first & self._seeks_first[queries][right.row]
         return sought | (scores.high >= self._reach[queries][right.row])
 
 
-def half_pays(shape: tuple[int, ...], every: Tensor) -> bool:
+def bfloat16_pays(shape: tuple[int, ...], every: Tensor) -> bool:
     """Whether that is quicker than tables of float32 for a gallery of ``shape`` (G, D) and ranks up to ``every`` (Q,).
 
     The product that is saved grows with G D, sampling and keeping with the root of G times the ranks.

@@ -14,15 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.search.parallel_map import side_by_side
-from metricforge.evaluation.search.sortable_bits import HalfBits, largest_half_bits, least_half_bits, order_half_bits
-from metricforge.evaluation.search.thread_local_buffers import ThreadRoom
+from metricforge.evaluation.search.parallel_map import parallel_map
+from metricforge.evaluation.search.sortable_bits import (
+    Bfloat16Bits,
+    largest_bfloat16_bits,
+    least_bfloat16_bits,
+    sortable_bfloat16_bits,
+)
+from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffers
 
 STRIP = 512  # queries that a thread looks at together
 TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
 LOWEST = np.iinfo(np.int16).min
 
-Whole = np.ndarray[Any, np.dtype[np.int64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -46,7 +51,7 @@ class Kept:
         keys: (N,) as ``_keys`` makes them.
     """
 
-    def __init__(self, keys: Whole) -> None:
+    def __init__(self, keys: Integers) -> None:
         self._keys = np.sort(keys)
 
     def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,8 +61,8 @@ class Kept:
         """
         query = row.numpy()
         limits = (
-            _keys(query, 0, least_half_bits(low)),
-            _keys(query, 0, largest_half_bits(high)) + 2**32,
+            _keys(query, 0, least_bfloat16_bits(low)),
+            _keys(query, 0, largest_bfloat16_bits(high)) + 2**32,
             (query + 1) << 48,
         )
         begin, end, row_end = (torch.from_numpy(np.searchsorted(self._keys, limit)) for limit in limits)
@@ -78,9 +83,9 @@ class Banded(NamedTuple):
     ``keys`` are, for each tile of queries, arrays of those of what is kept, with places in the tile.
     """
 
-    above: Whole
+    above: Integers
     too_many: Flags
-    keys: list[list[Whole]]
+    keys: list[list[Integers]]
 
     def kept(self, start: int, stop: int) -> Kept:
         """What is kept for queries ``start:stop``."""
@@ -98,9 +103,9 @@ class _Strip(NamedTuple):
 
     start: int
     stop: int
-    above: Whole  # (rows,)
-    above_behind: Whole  # (Q - stop,), or (0,)
-    keys: list[tuple[int, Whole]]
+    above: Integers  # (rows,)
+    above_behind: Integers  # (Q - stop,), or (0,)
+    keys: list[tuple[int, Integers]]
 
 
 def sweep(
@@ -125,9 +130,9 @@ def sweep(
     count = len(bands.own)
     look = _Look(queries_of, images, bands, symmetric)
     above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
-    keys: list[list[Whole]] = [[] for _ in range(0, count, TILE)]
+    keys: list[list[Integers]] = [[] for _ in range(0, count, TILE)]
     most = bands.most.numpy()
-    for strip in side_by_side(look.at_strip, range(0, count, STRIP), threads):
+    for strip in parallel_map(look.at_strip, range(0, count, STRIP), threads):
         above[strip.start : strip.stop] += strip.above
         above[strip.stop : strip.stop + len(strip.above_behind)] += strip.above_behind
         for tile, found in strip.keys:
@@ -144,10 +149,12 @@ class _Look:
     def __init__(self, queries_of: Callable[[int, int], Tensor], images: Tensor, bands: Bands, symmetric: bool) -> None:
         self._queries_of, self._images, self._own = queries_of, images, bands.own.numpy()
         self._is_symmetric = symmetric
-        self._ceiling = largest_half_bits(bands.ceiling)
-        self._floor = np.minimum(least_half_bits(bands.floor), self._ceiling + 1)  # where it is above, nothing is kept
+        self._ceiling = largest_bfloat16_bits(bands.ceiling)
+        self._floor = np.minimum(
+            least_bfloat16_bits(bands.floor), self._ceiling + 1
+        )  # where it is above, nothing is kept
         self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are, all others below
-        self._room = ThreadRoom()
+        self._room = ThreadLocalBuffers()
 
     @torch.no_grad()  # which a thread has to say for itself
     def at_strip(self, start: int) -> _Strip:
@@ -181,17 +188,19 @@ class _Look:
         edges = range((first // TILE + 1) * TILE, len(self._images), TILE)
         return [(begin, end) for begin, end in itertools.pairwise([first, *edges, len(self._images)]) if begin < end]
 
-    def _bits(self, queries: Tensor, start: int, begin: int, end: int) -> HalfBits:
+    def _bits(self, queries: Tensor, start: int, begin: int, end: int) -> Bfloat16Bits:
         """Scores (rows, columns) of ``queries``, from ``start`` on, and images ``begin:end``, as ordered numbers."""
         scores = self._room.table("scores", len(queries), end - begin, torch.bfloat16)
         torch.mm(queries, self._images[begin:end].T, out=scores)
-        bits = scores.view(torch.int16).numpy() if self._is_positive else order_half_bits(scores)
+        bits = scores.view(torch.int16).numpy() if self._is_positive else sortable_bfloat16_bits(scores)
         own = self._own[start : start + len(queries)]
         itself = np.flatnonzero((own >= begin) & (own < end))
         bits[itself, own[itself] - begin] = LOWEST
         return bits
 
-    def _compare(self, bits: HalfBits, ceiling: HalfBits, floor: HalfBits) -> tuple[Flags, Whole, Whole]:
+    def _compare(
+        self, bits: Bfloat16Bits, ceiling: Bfloat16Bits, floor: Bfloat16Bits
+    ) -> tuple[Flags, Integers, Integers]:
         """Which of ``bits`` (rows, columns) are above the ceiling, and where those are that reach the floor alone."""
         larger = self._room.table("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
         inside = self._room.table("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
@@ -202,6 +211,6 @@ class _Look:
         return larger, place // bits.shape[1], place % bits.shape[1]
 
 
-def _keys(query: Whole, image: Whole | int, bits: HalfBits) -> Whole:
+def _keys(query: Integers, image: Integers | int, bits: Bfloat16Bits) -> Integers:
     """From the highest bit on the query's place in 15 bits, the score in 16, the image in 32: in order of them."""
     return query << 48 | (bits.astype(np.int64) - LOWEST) << 32 | image

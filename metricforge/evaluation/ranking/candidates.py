@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.search.sortable_bits import ordered_bits
+from metricforge.evaluation.search.sortable_bits import sortable_bits
 
 ANY_FLOAT = 2**32  # the span of float32 scores
 
@@ -30,7 +30,7 @@ class Candidates:
 
     def _keys(self, row: Tensor, score: Tensor) -> Tensor:
         if score.is_floating_point():
-            return row * self._span + (ordered_bits(score) + 2**31)
+            return row * self._span + (sortable_bits(score) + 2**31)
         return row * self._span + (score.long() + self._span - 1)
 
     def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.ranking.candidates import ANY_FLOAT
-from metricforge.evaluation.ranking.prefilter_result import NearestImages, RightImages
-from metricforge.evaluation.search.inner_product_scores import ProductScores
-from metricforge.evaluation.search.integer_scores import HammingTable
-from metricforge.evaluation.search.row_counts import larger_in_rows, limits, places_of, places_within
-from metricforge.evaluation.search.thread_local_buffers import ThreadRoom
+from metricforge.evaluation.ranking.prefilter_result import MatchList, PrefilterResult
+from metricforge.evaluation.search.inner_product_scores import InnerProductScores
+from metricforge.evaluation.search.integer_scores import HammingScores
+from metricforge.evaluation.search.row_counts import indices_of, indices_within, larger_in_rows, limits
+from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffers
 
 CHUNK = 64  # columns of which the largest score is looked at first
 CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole
 ELEMENTS_AT_ONCE = 2**22
 
 
-class TableSearch:
+class Float32Prefilter:
     """Finds the images that may be before the right ones in a float32 product or in Hamming distances of a block.
 
     The largest score of each chunk of the gallery says which chunks have to be looked at.
@@ -29,12 +29,14 @@ class TableSearch:
         every: right images are of interest up to this rank of each query (Q,).
     """
 
-    def __init__(self, source: ProductScores | HammingTable, own: Tensor, size: int, first: int, every: Tensor) -> None:
+    def __init__(
+        self, source: InnerProductScores | HammingScores, own: Tensor, size: int, first: int, every: Tensor
+    ) -> None:
         self._source, self._own, self._size, self._first, self._every = source, own, size, first, every
         self._width = -(-size // CHUNK) * CHUNK  # of tables, whose last chunk is filled up
-        self._room = ThreadRoom()
+        self._room = ThreadLocalBuffers()
 
-    def nearest(self, queries: Tensor, right: RightImages) -> NearestImages:
+    def nearest(self, queries: Tensor, right: MatchList) -> PrefilterResult:
         """What concerns ``queries`` (b,)."""
         table, error, span = self._scores(queries)  # (b, W), (b,)
         rows, (row, image), every = len(queries), right, self._every[queries]
@@ -73,13 +75,13 @@ class TableSearch:
         deep |= torch.bincount(of_row, minlength=rows) > 2 * limit
         keep = ~deep[of_row]
         chosen = (wanted & ~deep[row]).nonzero()[:, 0]  # (p,)
-        return NearestImages(
+        return PrefilterResult(
             chosen, low[chosen], high[chosen], beyond, of_row[keep], column[keep], value[keep], span, deep
         )
 
     def _scores(self, queries: Tensor) -> tuple[Tensor, Tensor, int]:
         """A table (b, W) without the queries' own scores, what a comparison may be wrong by (b,), and its span."""
-        if isinstance(self._source, HammingTable):
+        if isinstance(self._source, HammingScores):
             room = self._room.table("distances", len(queries), self._size, torch.int32, self._own.device)
             numbers = self._source.rows(queries, out=room)  # (b, G)
             table = self._table(len(queries), numbers.dtype)
@@ -110,14 +112,14 @@ class TableSearch:
         beyond = torch.zeros(len(table), dtype=torch.int64, device=table.device)
         # where looking at the whole row is quicker than picking
         crowded = (hits.sum(dim=1) > hits.shape[1] // CROWDED).nonzero()[:, 0]  # (r,)
-        row, column, beyond[crowded] = places_within(table, crowded, threshold[crowded], ceiling[crowded])
+        row, column, beyond[crowded] = indices_within(table, crowded, threshold[crowded], ceiling[crowded])
         found = [(row, column, table[row, column])]
         hits[crowded] = False
         chunks = table.unflatten(1, (-1, chunk))  # type: ignore[no-untyped-call]  # (b, chunks, chunk)
         for some in hits.nonzero().split(max(1, ELEMENTS_AT_ONCE // chunk)):  # type: ignore[no-untyped-call]
             hit_row, hit_chunk = some.T  # (h,) each
             inside = chunks[hit_row, hit_chunk]  # (h, chunk)
-            place = places_of(inside >= threshold[hit_row, None])
+            place = indices_of(inside >= threshold[hit_row, None])
             row, value = hit_row[place // chunk], inside.view(-1)[place]
             column = hit_chunk[place // chunk] * chunk + place % chunk
             larger = value > ceiling[row]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from metricforge.evaluation.ranking.rank_counter import BEYOND, SHALLOW, WrongAbove
+from metricforge.evaluation.ranking.rank_counter import BEYOND, SHALLOW, RankCounter
 from metricforge.evaluation.search.exact_knn import full_precision
-from metricforge.evaluation.search.parallel_map import side_by_side, threads_for_blocks
+from metricforge.evaluation.search.parallel_map import parallel_map, threads_for_blocks
 
 if TYPE_CHECKING:
     from metricforge.evaluation.context import EvaluationContext
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 512
 ROWS_OF_PRODUCT = 128  # matrix libraries are quickest with a multiple of it
 PAIRWISE_ROWS_AT_ONCE = 128
-RIGHT_IMAGES_AT_ONCE = 2**20
+MATCHES_AT_ONCE = 2**20
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -43,7 +43,7 @@ class Depth(NamedTuple):
         return max(1, self.first, self.every, int(context.matches.max()) if self.up_to_r else 0)
 
 
-class RightRanks(NamedTuple):
+class MatchRanks(NamedTuple):
     """Ranks of right images for a block of consecutive queries.
 
     ``queries`` (b,) are the queries' places and ``matches`` (b,) how many right images each has; ``row`` (P,) is the
@@ -69,9 +69,9 @@ class RightRanks(NamedTuple):
         return np.bincount(self.row, values, minlength=len(self.queries)).astype(np.float64)
 
 
-def right_ranks(
+def match_ranks(
     context: EvaluationContext, depth: Depth, on_queries: Callable[[int], object] = lambda count: None
-) -> Iterator[RightRanks]:
+) -> Iterator[MatchRanks]:
     """The ranks of the right images of all queries, block by block, as deep as ``depth`` says.
 
     Ties are by place in the gallery, and a query that stands in the gallery is left out of its own ranking. A learned
@@ -82,16 +82,16 @@ def right_ranks(
         return
     with full_precision(context.device), torch.no_grad():
         every = context.matches if depth.up_to_r else np.zeros_like(context.matches)
-        counter = WrongAbove(context, depth.first, every.clip(min=depth.every))
+        counter = RankCounter(context, depth.first, every.clip(min=depth.every))
         threads = threads_for_blocks() if counter.is_shared_by_threads else 1
 
         @torch.no_grad()  # which a thread has to say for itself
-        def ranks_of_block(block: tuple[int, int]) -> RightRanks:
+        def ranks_of_block(block: tuple[int, int]) -> MatchRanks:
             right, above = counter.count(torch.arange(*block, device=counter.device))
             return _by_rank(context, *block, right.row.cpu().numpy(), above.cpu().numpy())
 
         for blocks, was_told in counter.look_ahead(list(_blocks(context, threads)), threads, on_queries):
-            for ranks in side_by_side(ranks_of_block, blocks, threads):
+            for ranks in parallel_map(ranks_of_block, blocks, threads):
                 yield ranks
                 if not was_told:
                     on_queries(len(ranks.queries))
@@ -106,38 +106,38 @@ def _blocks(context: EvaluationContext, threads: int) -> Iterator[tuple[int, int
     start = 0
     while start < len(context.queries):
         right_before = ends[start] - context.matches[start]
-        affordable = int(np.searchsorted(ends, right_before + RIGHT_IMAGES_AT_ONCE, side="right"))
+        affordable = int(np.searchsorted(ends, right_before + MATCHES_AT_ONCE, side="right"))
         stop = min(start + most, max(start + 1, affordable), len(context.queries))
         yield start, stop
         start = stop
 
 
 def is_read_from_neighbours(context: EvaluationContext, depth: Depth) -> bool:
-    """Whether ``right_ranks`` reads the nearest neighbours, as many as ``depth`` asks for."""
+    """Whether ``match_ranks`` reads the nearest neighbours, as many as ``depth`` asks for."""
     return context.similarity.search is None and SHALLOW * depth.largest(context) <= len(context.gallery)
 
 
-def ranks_among_neighbours(context: EvaluationContext, depth: Depth) -> Iterator[RightRanks]:
+def ranks_among_neighbours(context: EvaluationContext, depth: Depth) -> Iterator[MatchRanks]:
     """The same from the nearest neighbours, as many as ``depth`` asks for."""
     hits = context.hits(min(depth.largest(context), context.gallery_size))  # (Q, K)
     for start in range(0, len(hits), ROWS_AT_ONCE):
         block = hits[start : start + ROWS_AT_ONCE]
         row, rank = block.nonzero()
-        wrong = rank - _places_in_runs(row)
+        wrong = rank - _indices_in_runs(row)
         missing = context.matches[start : start + len(block)] - block.sum(axis=1)
         row = np.concatenate([row, np.repeat(np.arange(len(block)), missing)])
         wrong = np.concatenate([wrong, np.full(missing.sum(), BEYOND)])
         yield _by_rank(context, start, start + len(block), row, wrong)
 
 
-def _by_rank(context: EvaluationContext, start: int, stop: int, row: Indices, wrong_before: Indices) -> RightRanks:
+def _by_rank(context: EvaluationContext, start: int, stop: int, row: Indices, non_matches_above: Indices) -> MatchRanks:
     # Whoever has more wrong images before it is further away, so their order among each other need not be known.
-    order = np.lexsort((wrong_before, row))
+    order = np.lexsort((non_matches_above, row))
     row = row[order]
-    nth = _places_in_runs(row) + 1
-    return RightRanks(np.arange(start, stop), context.matches[start:stop], row, nth, nth + wrong_before[order])
+    nth = _indices_in_runs(row) + 1
+    return MatchRanks(np.arange(start, stop), context.matches[start:stop], row, nth, nth + non_matches_above[order])
 
 
-def _places_in_runs(values: Indices) -> Indices:
+def _indices_in_runs(values: Indices) -> Indices:
     """The place of each of ``values`` (N,), ascending, among those equal to it, from 0 on."""
     return np.arange(len(values)) - np.searchsorted(values, values)

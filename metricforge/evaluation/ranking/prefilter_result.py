@@ -7,14 +7,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class RightImages(NamedTuple):
+class MatchList(NamedTuple):
     """Right images of some queries: whose (P,), rows of the block, ascending; and which gallery image (P,)."""
 
     row: Tensor
     image: Tensor
 
 
-class NearestImages(NamedTuple):
+class PrefilterResult(NamedTuple):
     """Which right images may be of interest, and which gallery images may be ranked before them.
 
     ``beyond`` (b,) images are surely before all right ones of a query. Of the right images ``wanted`` (p,), places

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.evaluation.ranking.bfloat16_prefilter import HalfSearch, half_pays
+from metricforge.evaluation.ranking.bfloat16_prefilter import Bfloat16Prefilter, bfloat16_pays
 from metricforge.evaluation.ranking.candidates import Candidates
-from metricforge.evaluation.ranking.float32_prefilter import TableSearch
-from metricforge.evaluation.ranking.prefilter_result import NearestImages, RightImages
-from metricforge.evaluation.search.inner_product_scores import ProductScores
-from metricforge.evaluation.search.integer_scores import HammingTable, PairwiseTable
-from metricforge.evaluation.search.parallel_map import side_by_side
+from metricforge.evaluation.ranking.float32_prefilter import Float32Prefilter
+from metricforge.evaluation.ranking.prefilter_result import MatchList, PrefilterResult
+from metricforge.evaluation.search.inner_product_scores import InnerProductScores
+from metricforge.evaluation.search.integer_scores import HammingScores, PairwiseIntegerScores
+from metricforge.evaluation.search.parallel_map import parallel_map
 from metricforge.evaluation.search.row_counts import columns_in_some_band, count_larger, limits
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ ELEMENTS_AT_ONCE = 2**22
 Block = tuple[int, int]  # where consecutive queries begin and end
 
 
-class WrongAbove:
-    """Counts, for the right images of a block of queries, the wrong images that are ranked before each.
+class RankCounter:
+    """Counts the non-matches ranked above each match, for a block of queries.
 
-    Ties are by place in the gallery, a query never counts itself, and what rounding leaves undecided is compared by
-    ``ProductScores.exact``, so the counts depend on neither the block nor the processor. Where only the first ranks
-    matter, a sweep over bfloat16 products or a table of float32 ones finds the images that may be among them; otherwise
-    whole rows of float64 products are compared with the right images' scores.
+    Ties are ranked by gallery index, a query never counts itself, and what rounding leaves undecided is compared by
+    ``InnerProductScores.exact``, so the counts depend on neither the block nor the processor. Where only the first
+    ranks matter, bfloat16 or float32 products find the candidates; otherwise whole rows of float64 products are
+    compared with the scores of the matches.
 
     ``device`` is where places of queries are expected and counts are given.
 
@@ -57,18 +57,18 @@ class WrongAbove:
         similarity, device = context.similarity, context.device
         own_set = None if context.searches_itself else queries.embeddings
         self.device = device if similarity.search != "hamming" else torch.device("cpu")
-        self._source: ProductScores | HammingTable | PairwiseTable
+        self._source: InnerProductScores | HammingScores | PairwiseIntegerScores
         if similarity.search == "hamming":
-            self._source = HammingTable(own_set, gallery.embeddings, similarity, device)
+            self._source = HammingScores(own_set, gallery.embeddings, similarity, device)
         elif similarity.search is None:
-            self._source = PairwiseTable(own_set, gallery.embeddings, similarity, device)
+            self._source = PairwiseIntegerScores(own_set, gallery.embeddings, similarity, device)
         else:
-            self._source = ProductScores(own_set, gallery.embeddings, similarity, device)
+            self._source = InnerProductScores(own_set, gallery.embeddings, similarity, device)
         self._size = len(gallery)
         self._first, self._every = first, torch.from_numpy(every).to(self.device)  # (Q,)
         self._labels = torch.from_numpy(gallery.labels).to(self.device)  # (G,)
         self._query_labels = torch.from_numpy(queries.labels).to(self.device)  # (Q,)
-        self._own = torch.from_numpy(context.own_place).to(self.device)  # (Q,)
+        self._own = torch.from_numpy(context.self_index).to(self.device)  # (Q,)
         self._by_class = torch.from_numpy(np.argsort(gallery.labels, kind="stable")).to(self.device)  # (G,)
         labels = self._labels[self._by_class]
         self._class_begin = torch.searchsorted(labels, self._query_labels)  # (Q,)
@@ -78,19 +78,19 @@ class WrongAbove:
         self._half = self._table = None
         shallow = self._every.clamp(max=self._size // SHALLOW)  # nobody else is searched among the nearest
         self._twins = self._twins_before = torch.zeros_like(self._labels)
-        if isinstance(self._source, ProductScores):
-            self._twins, self._twins_before = _wrong_duplicates(self._source.first_duplicate, self._labels)
+        if isinstance(self._source, InnerProductScores):
+            self._twins, self._twins_before = _non_match_duplicates(self._source.first_duplicate, self._labels)
             if half is None:
-                half = device.type == "cpu" and has_fast_bfloat16() and half_pays(gallery.embeddings.shape, shallow)
+                half = device.type == "cpu" and has_fast_bfloat16() and bfloat16_pays(gallery.embeddings.shape, shallow)
             if self._source.is_moderate and half:
-                self._half = HalfSearch(self._source, self._own, first, shallow)
-        if not isinstance(self._source, PairwiseTable):
-            self._table = TableSearch(self._source, self._own, self._size, first, shallow)
+                self._half = Bfloat16Prefilter(self._source, self._own, first, shallow)
+        if not isinstance(self._source, PairwiseIntegerScores):
+            self._table = Float32Prefilter(self._source, self._own, self._size, first, shallow)
 
     @property
     def is_shared_by_threads(self) -> bool:
         """Whether blocks may be counted by several threads at a time, and that pays."""
-        return self.device.type == "cpu" and not isinstance(self._source, PairwiseTable)
+        return self.device.type == "cpu" and not isinstance(self._source, PairwiseIntegerScores)
 
     def look_ahead(
         self, blocks: Sequence[Block], threads: int, on_queries: Callable[[int], object]
@@ -99,7 +99,7 @@ class WrongAbove:
 
         Each run of them comes with whether ``on_queries`` was told of its queries: looking takes most of the time.
         """
-        if self._half is None or not all(side_by_side(self._plan, blocks, threads)):
+        if self._half is None or not all(parallel_map(self._plan, blocks, threads)):
             self._half = None
             yield blocks, False
             return
@@ -108,9 +108,9 @@ class WrongAbove:
             is_swept = self._half.sweep(start, stop, threads, on_queries)
             yield some, is_swept
 
-    def count(self, queries: Tensor) -> tuple[RightImages, Tensor]:
+    def count(self, queries: Tensor) -> tuple[MatchList, Tensor]:
         """The right images of ``queries`` (b,), a block looked for, and how many wrong ones are before each (P,)."""
-        right = self._right_images(queries)
+        right = self._match_list(queries)
         above = torch.full_like(right.row, BEYOND)
         if not len(right.row):
             return right, above
@@ -119,12 +119,12 @@ class WrongAbove:
             deep = torch.ones(len(queries), dtype=torch.bool, device=self.device)
         else:
             nearest = search.nearest(queries, right)
-            wanted = RightImages(right.row[nearest.wanted], right.image[nearest.wanted])
+            wanted = MatchList(right.row[nearest.wanted], right.image[nearest.wanted])
             above[nearest.wanted] = self._count_candidates(queries, wanted, nearest)
             deep = nearest.deep
         rest = deep.nonzero()[:, 0]
         step = max(1, ELEMENTS_AT_ONCE // self._size)
-        if isinstance(self._source, PairwiseTable):
+        if isinstance(self._source, PairwiseIntegerScores):
             step = max(1, len(rest))
         for some in rest.split(step):  # type: ignore[no-untyped-call]
             place = torch.full((len(queries),), -1, device=self.device)
@@ -132,7 +132,7 @@ class WrongAbove:
             theirs = (place[right.row] >= 0).nonzero()[:, 0]  # (p,)
             if not len(theirs):
                 continue
-            part = RightImages(place[right.row[theirs]], right.image[theirs])
+            part = MatchList(place[right.row[theirs]], right.image[theirs])
             above[theirs] = self._count_in_whole_rows(queries[some], part)
         return right, above
 
@@ -143,13 +143,13 @@ class WrongAbove:
     def _plan(self, block: Block) -> bool:
         queries = torch.arange(*block)
         assert self._half is not None
-        return not self._is_shallow(queries) or self._half.plan(queries, self._right_images(queries))
+        return not self._is_shallow(queries) or self._half.plan(queries, self._match_list(queries))
 
     def _swept_at_once(self, blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
         """Consecutive ``blocks`` that are not going to keep too many images: of one set all, if that can be."""
         assert self._half is not None
-        assert isinstance(self._source, ProductScores)
-        most = KEPT_AT_ONCE if self._source.half_is_symmetric else KEPT_AT_ONCE // 8
+        assert isinstance(self._source, InnerProductScores)
+        most = KEPT_AT_ONCE if self._source.bfloat16_is_symmetric else KEPT_AT_ONCE // 8
         kept = np.append(0, np.cumsum(self._half.expected.double().numpy()))  # (Q + 1,)
         first = 0
         while first < len(blocks):
@@ -159,15 +159,15 @@ class WrongAbove:
             yield blocks[first:last]
             first = last
 
-    def _right_images(self, queries: Tensor) -> RightImages:
+    def _match_list(self, queries: Tensor) -> MatchList:
         counts = (self._class_end - self._class_begin)[queries]  # (b,)
         row = torch.arange(len(queries), device=self.device).repeat_interleave(counts)  # (P,)
         nth = torch.arange(len(row), device=self.device) - (counts.cumsum(dim=0) - counts)[row]
         image = self._by_class[self._class_begin[queries][row] + nth]
         others = image != self._own[queries][row]
-        return RightImages(row[others], image[others])
+        return MatchList(row[others], image[others])
 
-    def _count_candidates(self, queries: Tensor, right: RightImages, nearest: NearestImages) -> Tensor:
+    def _count_candidates(self, queries: Tensor, right: MatchList, nearest: PrefilterResult) -> Tensor:
         """How many wrong images are before each of the wanted ``right`` images (p,) of ``queries`` (b,)."""
         row, image = right
         wrong = self._labels[nearest.image] != self._query_labels[queries][nearest.row]  # (N,)
@@ -188,11 +188,11 @@ class WrongAbove:
             )
         return counts
 
-    def _count_in_whole_rows(self, queries: Tensor, right: RightImages) -> Tensor:
+    def _count_in_whole_rows(self, queries: Tensor, right: MatchList) -> Tensor:
         """Of ``count``, for queries of which all images are looked at: exact for all, or only for the nearest right."""
         row, image = right
         source = self._source
-        if isinstance(source, ProductScores):
+        if isinstance(source, InnerProductScores):
             table, error = source.double(queries)
             score = table[row, image]
             # Rounding keeps the order, and float32 is compared and sorted in half the time.
@@ -213,7 +213,7 @@ class WrongAbove:
         counts = torch.full_like(row, BEYOND)
         row, image, low, high = row[wanted], image[wanted], low[wanted], high[wanted]
         above, reached = count_larger(table, row, low, high)  # (p,)
-        if isinstance(source, ProductScores):
+        if isinstance(source, InnerProductScores):
             band = reached - above
             all_twins = (band == self._twins[image]) & self._own_is_right[queries][row]
             undecided = (band > 0) & ~all_twins
@@ -233,7 +233,7 @@ class WrongAbove:
         self, queries: Tensor, row: Tensor, image: Tensor, wrong_row: Tensor, wrong_image: Tensor
     ) -> Tensor:
         """How many of the wrong images are before each right one (p,) of the same row, in float64, ties by place."""
-        assert isinstance(self._source, ProductScores)
+        assert isinstance(self._source, InnerProductScores)
         rows, images = torch.cat([row, wrong_row]), torch.cat([image, wrong_image])
         scores = self._source.exact(queries[rows], images)
         order = images.argsort()
@@ -254,7 +254,7 @@ def has_fast_bfloat16() -> bool:
     return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
 
 
-def _wrong_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _non_match_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """For each image (G,) how many of other classes have the very same embedding, and how many of these are before it.
 
     ``first`` (G,) is the first image with its embedding.
@@ -264,11 +264,11 @@ def _wrong_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(first), torch.zeros_like(first)
     classes = torch.unique(labels, return_inverse=True)[1]  # (G,)
     pair = first * (int(classes.max()) + 1) + classes  # same embedding and same class
-    (all_of_it, all_before), (of_class, class_before) = (_size_and_place(group) for group in (first, pair))
+    (all_of_it, all_before), (of_class, class_before) = (_size_and_index(group) for group in (first, pair))
     return all_of_it - of_class, all_before - class_before
 
 
-def _size_and_place(group: Tensor) -> tuple[Tensor, Tensor]:
+def _size_and_index(group: Tensor) -> tuple[Tensor, Tensor]:
     """How many are in the group of each (N,), and how many of these stand before it (N,)."""
     _, number, sizes = torch.unique(group, return_inverse=True, return_counts=True)
     order = number.argsort(stable=True)

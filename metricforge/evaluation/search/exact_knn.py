@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.search.blas import product_threads
-from metricforge.evaluation.search.hamming_knn import hamming_neighbours, packed_embeddings
-from metricforge.evaluation.search.inner_product_scores import ProductScores
+from metricforge.evaluation.search.hamming_knn import hamming_knn, packed_embeddings
+from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
-from metricforge.evaluation.search.symmetric_knn import search_symmetric
+from metricforge.evaluation.search.symmetric_knn import symmetric_knn
 from metricforge.interfaces import Similarity
 
 SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second look
 
 
 @torch.no_grad()
-def search_neighbours(
+def exact_knn(
     queries: np.ndarray[Any, Any] | None,
     gallery: np.ndarray[Any, Any],
     similarity: Similarity,
@@ -58,9 +58,9 @@ def search_neighbours(
     if similarity.search == "hamming":
         codes = packed_embeddings(gallery, similarity, torch.device(device))  # (G, D / 8)
         query_codes = None if queries is None else packed_embeddings(queries, similarity, torch.device(device))
-        return hamming_neighbours(query_codes, codes, k, distances_at_once=scores_at_once)
+        return hamming_knn(query_codes, codes, k, distances_at_once=scores_at_once)
     by_product = similarity.search in ("l2", "ip")
-    source = ProductScores if by_product else PairwiseScores
+    source = InnerProductScores if by_product else PairwiseScores
     count = len(gallery if queries is None else queries)
     rows = max(1, scores_at_once // len(gallery))
     rows = rows if by_product else min(rows, 128)
@@ -68,7 +68,7 @@ def search_neighbours(
     with full_precision(torch.device(device)), product_threads(torch.get_num_threads()):
         scores = source(queries, gallery, similarity, torch.device(device))
         if isinstance(scores, PairwiseScores) and queries is None and similarity.symmetric:
-            return search_symmetric(scores, count, k, rows, on_queries).cpu().numpy()
+            return symmetric_knn(scores, count, k, rows, on_queries).cpu().numpy()
         for start in range(0, count, rows):
             stop = min(start + rows, count)
             block, slack = scores.rough(start, stop)  # (b, G), (b,)
@@ -91,7 +91,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _nearest(block: Tensor, slack: Tensor, k: int, scores: ProductScores | PairwiseScores, start: int) -> Tensor:
+def _nearest(block: Tensor, slack: Tensor, k: int, scores: InnerProductScores | PairwiseScores, start: int) -> Tensor:
     """Columns (b, k) of the largest scores of ``block`` (b, G); its first row is query ``start``."""
     best, candidates = block.topk(min(k + SPARE, block.shape[1]))  # (b, k + SPARE)
     # At least k true scores reach the k-th rough one less its error, so whoever is below by twice the error is out.
@@ -115,7 +115,7 @@ def _ordered(
     slack: Tensor,
     lowest: Tensor,
     queries: Tensor,
-    scores: ProductScores | PairwiseScores,
+    scores: InnerProductScores | PairwiseScores,
 ) -> Tensor:
     """``candidates`` (b, w), sorted by falling rough score ``best``, put into exact order, ties by index."""
     apart = best[:, :-1] - best[:, 1:] > slack[:, None]  # (b, w - 1): surely in the right order

@@ -18,7 +18,7 @@ Codes = np.ndarray[Any, np.dtype[np.uint8]]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def hamming_neighbours(
+def hamming_knn(
     queries: Codes | None, gallery: Codes, k: int, *, distances_at_once: int = 2**24
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Indices (Q, k) of the ``k`` codes of ``gallery`` (G, bytes) with the fewest bits unlike each query's, best first.

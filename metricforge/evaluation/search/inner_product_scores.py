@@ -21,7 +21,7 @@ PAIR_NUMBERS_AT_ONCE = 2**17  # doubles that one step of the exact comparison ho
 GALLERY_NUMBERS_AT_ONCE = 2**22  # doubles of the gallery that one step of a float64 product holds
 
 
-class _HalfGallery(NamedTuple):
+class _Bfloat16Gallery(NamedTuple):
     """The centred gallery (G, D') in bfloat16, its longest row, and the largest length of what rounding took."""
 
     rows: Tensor
@@ -29,12 +29,12 @@ class _HalfGallery(NamedTuple):
     longest_residual: float
 
 
-class ProductScores:
+class InnerProductScores:
     """Scores that rank a gallery as a similarity with ``search`` "l2" or "ip" does, for one block of queries at a time.
 
-    ``rough`` and ``double`` are one matrix product, in float32 and float64, each with a bound on its error; so is, in
-    bfloat16, that of ``half_queries`` and ``half_images``. ``exact`` compares in float64, pair by pair, so that it
-    depends neither on the block nor on the position of the pair: identical images score identically. All work on what
+    ``rough`` and ``double`` are one matrix product, in float32 and float64, each with a bound on its error; so is that
+    of ``bfloat16_queries`` and ``bfloat16_images``. ``exact`` compares in float64, pair by pair, so that it depends
+    neither on the block nor on the position of the pair: identical images score identically. All work on what
     ``prepare`` returns, in float32.
 
     Args:
@@ -65,7 +65,7 @@ class ProductScores:
         else:  # less than a bit is gained: not worth a second copy
             self._centred, self._longest = self._gallery, longest_image
             self._centre = torch.zeros_like(self._centre)
-        self._half_squares = _half_squares(self._centred) if self._search == "l2" else None  # (G,)
+        self._bfloat16_squares = _bfloat16_squares(self._centred) if self._search == "l2" else None  # (G,)
         longest_query = float(self._queries.norm(dim=1).max() + self._centre.norm())
         if not (longest_query + self._longest) ** 2 < torch.finfo(torch.float32).max:
             raise ValueError(
@@ -87,8 +87,8 @@ class ProductScores:
         """Scores (b, G) in float32 of ``queries`` (b,), and what they may be wrong by (b,), in float64."""
         rows = self._centred_queries(queries)  # (b, D)
         scores = products(rows, self._centred, out=out)
-        if self._half_squares is not None:  # -|q - g|^2 / 2 + |q|^2 / 2
-            scores -= self._half_squares
+        if self._bfloat16_squares is not None:  # -|q - g|^2 / 2 + |q|^2 / 2
+            scores -= self._bfloat16_squares
         return scores, self._error_of_single(rows)
 
     def single_pairs(self, queries: Tensor, images: Tensor) -> Tensor:
@@ -107,29 +107,29 @@ class ProductScores:
             faiss.swig_ptr(images.numpy()),
             faiss.swig_ptr(scores.numpy()),
         )
-        if self._half_squares is None:
+        if self._bfloat16_squares is None:
             return scores
-        return scores - self._half_squares[images] - _half_squares(rows)[place]
+        return scores - self._bfloat16_squares[images] - _bfloat16_squares(rows)[place]
 
     def single_pairs_error(self, queries: Tensor) -> Tensor:
         """What ``single_pairs`` may be wrong by for ``queries`` (b,), in float64."""
         return self._error_of_pairs(self._centred_queries(queries))
 
-    def half_queries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows (b, D') in bfloat16 of ``queries`` (b,), and what their products with ``half_images`` are wrong by (b,).
+    def bfloat16_queries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (b, D') in bfloat16 of ``queries`` (b,), and the error of their products with ``bfloat16_images`` (b,).
 
         That is before these are rounded: as rounding keeps the order, who scores above x is not rounded to below what x
         is rounded to. The bound is ``|q.g - q'.g'| <= |q - q'||g| + |q'||g - g'|`` for rounded q', g' by Cauchy and
         Schwarz, from the lengths of what rounding took, and what summing in float32 adds, with two roundings a term.
         """
-        gallery = self._half_gallery
+        gallery = self._bfloat16_gallery
         rows = self._centred_queries(queries)  # (b, D)
         halved = rows.bfloat16()
         residual = (rows - halved.float()).norm(dim=1).double()  # (b,)
         length = halved.float().norm(dim=1).double()  # (b,)
         size = length * gallery.longest  # (b,)
-        if self._half_squares is not None:
-            squares = _half_squares(rows)  # (b,)
+        if self._bfloat16_squares is not None:
+            squares = _bfloat16_squares(rows)  # (b,)
             size += squares + self._longest**2 / 2
             halved = torch.cat([halved, torch.ones(len(rows), 3).bfloat16(), _in_three_parts(-squares)], dim=1)
         error = 1.001 * (residual * self._longest + length * gallery.longest_residual)
@@ -137,12 +137,12 @@ class ProductScores:
         return halved, error
 
     @property
-    def half_images(self) -> Tensor:
+    def bfloat16_images(self) -> Tensor:
         """The gallery's rows (G, D') in bfloat16, for products with those of queries."""
-        return self._half_gallery.rows
+        return self._bfloat16_gallery.rows
 
     @property
-    def half_is_symmetric(self) -> bool:
+    def bfloat16_is_symmetric(self) -> bool:
         """Whether the queries are the gallery's images, and score as these do with them."""
         return self._queries is self._gallery and (self._search == "l2" or self._centred is self._gallery)
 
@@ -158,7 +158,7 @@ class ProductScores:
             if images is None:
                 images = self._gallery[start : start + step].double() - centre
             part = products(rows, images)
-            scores[:, start : start + step] = part - _half_squares(images) if self._search == "l2" else part
+            scores[:, start : start + step] = part - _bfloat16_squares(images) if self._search == "l2" else part
         size = (rows.norm(dim=1) + self._longest + centre.norm()) ** 2  # (b,)
         return scores, 4 * (rows.shape[1] + 8) * DOUBLE_ROUNDOFF * size
 
@@ -207,14 +207,14 @@ class ProductScores:
 
     def _error_of_pairs(self, rows: Tensor) -> Tensor:
         error = self._error_of_single(rows)
-        if self._half_squares is not None:  # another square, summed and subtracted
-            error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * _half_squares(rows).double()
+        if self._bfloat16_squares is not None:  # another square, summed and subtracted
+            error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * _bfloat16_squares(rows).double()
         return error
 
     @cached_property
-    def _half_gallery(self) -> _HalfGallery:
+    def _bfloat16_gallery(self) -> _Bfloat16Gallery:
         count, dimensions = self._centred.shape
-        extra = 0 if self._half_squares is None else 6
+        extra = 0 if self._bfloat16_squares is None else 6
         halved = torch.empty(count, dimensions + extra, dtype=torch.bfloat16)
         longest = longest_residual = 0.0
         for start in range(0, count, ROWS_AT_ONCE):
@@ -223,13 +223,13 @@ class ProductScores:
             longest = max(longest, float(rows.float().norm(dim=1).max()))
             longest_residual = max(longest_residual, float((block - rows.float()).norm(dim=1).max()))
             halved[start : start + ROWS_AT_ONCE, :dimensions] = rows
-        if self._half_squares is not None:
-            halved[:, dimensions : dimensions + 3] = _in_three_parts(-self._half_squares)
+        if self._bfloat16_squares is not None:
+            halved[:, dimensions : dimensions + 3] = _in_three_parts(-self._bfloat16_squares)
             halved[:, dimensions + 3 :] = 1
-        return _HalfGallery(halved, longest, longest_residual)
+        return _Bfloat16Gallery(halved, longest, longest_residual)
 
 
-def _half_squares(rows: Tensor) -> Tensor:
+def _bfloat16_squares(rows: Tensor) -> Tensor:
     """Half the squared length (N,) of ``rows`` (N, D)."""
     return torch.einsum("nd,nd->n", rows, rows) / 2
 

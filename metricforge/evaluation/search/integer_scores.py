@@ -11,11 +11,11 @@ from torch import Tensor
 
 from metricforge.evaluation.search.hamming_knn import packed_embeddings
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
-from metricforge.evaluation.search.sortable_bits import ordered_keys
+from metricforge.evaluation.search.sortable_bits import sortable_keys
 from metricforge.interfaces import Similarity
 
 
-class HammingTable:
+class HammingScores:
     """Minus the distance of packed bits times the gallery's size, less the place in it, so that ties go by place.
 
     Args:
@@ -51,8 +51,8 @@ class HammingTable:
         return distances.to(self._dtype).mul_(-len(self._gallery)).sub_(places)
 
 
-class PairwiseTable:
-    """What ``similarity.pairwise`` says, in whole numbers; arguments as those of ``HammingTable``."""
+class PairwiseIntegerScores:
+    """What ``similarity.pairwise`` says, in whole numbers; arguments as those of ``HammingScores``."""
 
     def __init__(
         self,
@@ -65,4 +65,4 @@ class PairwiseTable:
 
     def rows(self, queries: Tensor) -> Tensor:
         """Numbers (b, G) of ``queries`` (b,), consecutive places."""
-        return ordered_keys(self._scores.rough(int(queries[0]), int(queries[-1]) + 1)[0])
+        return sortable_keys(self._scores.rough(int(queries[0]), int(queries[-1]) + 1)[0])

@@ -22,7 +22,7 @@ def threads_for_blocks() -> int:
     return min(MOST_THREADS, torch.get_num_threads())
 
 
-def side_by_side(work: Callable[[Block], Result], blocks: Iterable[Block], threads: int) -> Iterator[Result]:
+def parallel_map(work: Callable[[Block], Result], blocks: Iterable[Block], threads: int) -> Iterator[Result]:
     """``work`` of each of ``blocks``, in their order, on ``threads`` of them at a time.
 
     Each thread has its share of torch's threads: steps that use one core alone then keep no other waiting. A block is

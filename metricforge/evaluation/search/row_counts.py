@@ -62,14 +62,14 @@ def columns_in_some_band(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (begun > over).nonzero()[:, 0]
 
 
-def places_of(flags: Tensor) -> Tensor:
+def indices_of(flags: Tensor) -> Tensor:
     """Where ``flags`` of any shape are true, counted row after row (N,)."""
     if flags.device.type != "cpu":
         return flags.flatten().nonzero()[:, 0]
     return torch.from_numpy(np.flatnonzero(flags.numpy()))
 
 
-def places_within(table: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def indices_within(table: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What is from ``low`` (r,) to ``high`` (r,) in the ``rows`` (r,) of ``table`` (b, G), and what is above.
 
     Returns row and column (N,) of what is between, and how many are above ``high`` in each of the rows (r,).

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
-from metricforge.evaluation.search.sortable_bits import LOW_BITS, ordered_keys
+from metricforge.evaluation.search.sortable_bits import LOW_BITS, sortable_keys
 
 
-def search_symmetric(
-    scores: PairwiseScores, count: int, k: int, rows: int, on_queries: Callable[[int], object]
-) -> Tensor:
+def symmetric_knn(scores: PairwiseScores, count: int, k: int, rows: int, on_queries: Callable[[int], object]) -> Tensor:
     """Indices (N, k) of the ``k`` images most similar to each of ``count`` images, itself left out, best first.
 
     A block of images is scored against itself and all images behind it: that is the rest of its own ranking, and a part
@@ -42,5 +40,5 @@ def search_symmetric(
 
 def _keep_best(best: Tensor, scores: Tensor, first_column: int) -> None:
     """Puts into ``best`` (b, k) the largest keys of its own and of ``scores`` (b, m), columns ``first_column`` on."""
-    keys = torch.cat([best, ordered_keys(scores, first_column)], dim=1)  # (b, k + m)
+    keys = torch.cat([best, sortable_keys(scores, first_column)], dim=1)  # (b, k + m)
     best.copy_(keys.topk(best.shape[1], dim=1).values)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class ThreadRoom(threading.local):
+class ThreadLocalBuffers(threading.local):
     """Tables by name, of each thread its own."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.evaluation.ranking import bfloat16_sweep as band_sweep
+from metricforge.evaluation.ranking import bfloat16_sweep
 from metricforge.evaluation.ranking.bfloat16_sweep import Bands, sweep
 
 COUNT, DIMENSIONS = 70, 8
@@ -12,8 +12,8 @@ COUNT, DIMENSIONS = 70, 8
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(band_sweep, "STRIP", 8)
-    monkeypatch.setattr(band_sweep, "TILE", 16)
+    monkeypatch.setattr(bfloat16_sweep, "STRIP", 8)
+    monkeypatch.setattr(bfloat16_sweep, "TILE", 16)
 
 
 def _rows(sign: str) -> torch.Tensor:

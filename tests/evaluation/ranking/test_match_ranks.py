@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from metricforge.evaluation import EvaluationContext
-from metricforge.evaluation.ranking import bfloat16_prefilter as half_search
-from metricforge.evaluation.ranking import bfloat16_sweep as band_sweep
-from metricforge.evaluation.ranking import float32_prefilter as table_search
-from metricforge.evaluation.ranking import rank_counter as wrong_above
-from metricforge.evaluation.ranking.match_ranks import Depth, right_ranks
-from metricforge.evaluation.ranking.rank_counter import BEYOND, WrongAbove
+from metricforge.evaluation.ranking import bfloat16_prefilter, bfloat16_sweep
+from metricforge.evaluation.ranking import float32_prefilter as float32_prefilter
+from metricforge.evaluation.ranking import rank_counter as rank_counter
+from metricforge.evaluation.ranking.match_ranks import Depth, match_ranks
+from metricforge.evaluation.ranking.rank_counter import BEYOND, RankCounter
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
@@ -106,7 +105,7 @@ def _brute_force(context: EvaluationContext) -> list[list[int]]:
 
 
 def _found(context: EvaluationContext, depth: Depth) -> list[list[int]]:
-    blocks = list(right_ranks(context, depth))
+    blocks = list(match_ranks(context, depth))
     assert np.concatenate([block.queries for block in blocks]).tolist() == list(range(len(context.queries)))
     for block in blocks:
         assert [len(block.rank[block.row == row]) for row in range(len(block.queries))] == block.matches.tolist()
@@ -123,12 +122,12 @@ def _assert_as_deep_as_asked(found: list[list[int]], expected: list[list[int]], 
 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
 def begins_in_half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    build = WrongAbove.__init__
-    monkeypatch.setattr(WrongAbove, "__init__", lambda self, *arguments: build(self, *arguments, half=request.param))
-    monkeypatch.setattr(band_sweep, "STRIP", 16)
-    monkeypatch.setattr(band_sweep, "TILE", 48)
-    monkeypatch.setattr(half_search, "LEAST_SAMPLE", 20)
-    monkeypatch.setattr(half_search, "KEEPING", 1)
+    build = RankCounter.__init__
+    monkeypatch.setattr(RankCounter, "__init__", lambda self, *arguments: build(self, *arguments, half=request.param))
+    monkeypatch.setattr(bfloat16_sweep, "STRIP", 16)
+    monkeypatch.setattr(bfloat16_sweep, "TILE", 48)
+    monkeypatch.setattr(bfloat16_prefilter, "LEAST_SAMPLE", 20)
+    monkeypatch.setattr(bfloat16_prefilter, "KEEPING", 1)
     return request.param
 
 
@@ -157,10 +156,10 @@ def test_the_block_size_changes_no_rank(make, begins_in_half, monkeypatch):
     for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
         images = EmbeddingSet(embeddings, labels)
         for depth in (Depth(first=18, up_to_r=True), Depth(every=10**6)):
-            for place in (wrong_above, table_search):
+            for place in (rank_counter, float32_prefilter):
                 monkeypatch.setattr(place, "ELEMENTS_AT_ONCE", 2**22)
             expected = _found(EvaluationContext(images, similarity), depth)
-            for place in (wrong_above, table_search):
+            for place in (rank_counter, float32_prefilter):
                 monkeypatch.setattr(place, "ELEMENTS_AT_ONCE", 1000)
             for scores_at_once in (1, 13 * IMAGES):
                 context = EvaluationContext(images, similarity, scores_at_once=scores_at_once)
@@ -185,12 +184,12 @@ def test_blocks_side_by_side_change_no_rank(begins_in_half):
             context = EvaluationContext(images, similarity, scores_at_once=24 * IMAGES)  # 8 queries a block and thread
             threads = set()
 
-            def ranks_of_block(*arguments, threads=threads, count=WrongAbove.count):
+            def ranks_of_block(*arguments, threads=threads, count=RankCounter.count):
                 threads.add(threading.get_ident())
                 return count(*arguments)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(WrongAbove, "count", ranks_of_block)
+                patch.setattr(RankCounter, "count", ranks_of_block)
                 found = _found(context, depth)
             assert len(threads) > 1
             assert threading.get_ident() not in threads
@@ -201,14 +200,14 @@ def test_a_processor_whose_products_break_the_bound_is_noticed(monkeypatch):
     generator = np.random.default_rng(0)
     images = EmbeddingSet(generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), np.arange(IMAGES) % 60)
     context = EvaluationContext(images, CosineSimilarity())
-    counter = WrongAbove(context, 5, np.full(IMAGES, 3), half=True)
-    half_queries = counter._source.half_queries
+    counter = RankCounter(context, 5, np.full(IMAGES, 3), half=True)
+    bfloat16_queries = counter._source.bfloat16_queries
 
     def wrong(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, error = half_queries(queries)
+        rows, error = bfloat16_queries(queries)
         return rows * 1.2, error
 
-    monkeypatch.setattr(counter._source, "half_queries", wrong)
+    monkeypatch.setattr(counter._source, "bfloat16_queries", wrong)
     with torch.no_grad():
         assert list(counter.look_ahead([(0, 100), (100, IMAGES)], 1, print)) == [([(0, 100), (100, IMAGES)], False)]
         right, above = counter.count(torch.arange(IMAGES))
@@ -224,9 +223,9 @@ def test_no_bfloat16_score_is_further_off_than_its_bound():
     for similarity in (EuclideanSimilarity(), CosineSimilarity()):
         for scale in (1e-3, 1, 1e4):
             embeddings = (scale * (generator.normal(size=(300, 96)) + 0.3)).astype(np.float32)
-            source = wrong_above.ProductScores(None, embeddings, similarity, torch.device("cpu"))
-            rows, error = source.half_queries(torch.arange(300))
-            rough = rows @ source.half_images.T
+            source = rank_counter.InnerProductScores(None, embeddings, similarity, torch.device("cpu"))
+            rows, error = source.bfloat16_queries(torch.arange(300))
+            rough = rows @ source.bfloat16_images.T
             x = similarity.prepare(torch.from_numpy(embeddings)).double()
             exact = x @ x.T if similarity.search == "ip" else -(x[:, None] - x).square().sum(dim=2) / 2
             rounded = exact.abs().mul(2.0**-8)
@@ -235,9 +234,9 @@ def test_no_bfloat16_score_is_further_off_than_its_bound():
 
 
 def test_classes_of_thousands_need_no_table_of_their_ranks(monkeypatch):
-    monkeypatch.setattr("metricforge.evaluation.ranking.match_ranks.RIGHT_IMAGES_AT_ONCE", 2 * IMAGES)
+    monkeypatch.setattr("metricforge.evaluation.ranking.match_ranks.MATCHES_AT_ONCE", 2 * IMAGES)
     images = EmbeddingSet(np.random.default_rng(0).normal(size=(IMAGES, 4)).astype(np.float32), np.arange(IMAGES) % 2)
-    blocks = list(right_ranks(EvaluationContext(images, EuclideanSimilarity()), Depth(up_to_r=True)))
+    blocks = list(match_ranks(EvaluationContext(images, EuclideanSimilarity()), Depth(up_to_r=True)))
     assert max(len(block.rank) for block in blocks) <= 2 * IMAGES
 
 
@@ -267,13 +266,13 @@ def test_a_similarity_without_an_index_has_the_ranks_of_its_own_scores():
     [(60_502, 512, 5, True), (1_000_000, 128, 50, True), (5_924, 512, 59, False), (2_000, 2048, 5, False)],
 )
 def test_bfloat16_is_for_large_galleries_of_which_little_matters(images, dimensions, ranks, pays):
-    assert half_search.half_pays((images, dimensions), torch.full((10,), ranks)) is pays
+    assert bfloat16_prefilter.bfloat16_pays((images, dimensions), torch.full((10,), ranks)) is pays
 
 
 def test_near_ranks_need_no_whole_rows_not_even_of_queries_without_a_right_image(begins_in_half, monkeypatch):
     generator = np.random.default_rng(0)
     embeddings = generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32)
-    monkeypatch.setattr(wrong_above.ProductScores, "double", None)
+    monkeypatch.setattr(rank_counter.InnerProductScores, "double", None)
     for labels in (LABELS["many classes"](generator), LABELS["one-image classes"](generator)):
         for similarity in (EuclideanSimilarity(), CosineSimilarity()):
             context = EvaluationContext(EmbeddingSet(embeddings, labels), similarity)
@@ -289,5 +288,5 @@ def test_progress_is_told_of_every_query_once(begins_in_half):
     for similarity in (EuclideanSimilarity(), HammingSimilarity()):
         for depth in (Depth(first=3), Depth(every=10**6)):
             told: list[int] = []
-            list(right_ranks(EvaluationContext(images, similarity), depth, told.append))
+            list(match_ranks(EvaluationContext(images, similarity), depth, told.append))
             assert sum(told) == IMAGES

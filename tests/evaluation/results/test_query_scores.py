@@ -68,13 +68,13 @@ def test_each_ranking_has_its_own_nearest_classes_and_a_learned_one_is_not_searc
         ReRanked(EuclideanSimilarity(), [RecallAtK((1,))], shortlist=2, agreement=[]),
     ]
     evaluate(experiment, evaluators)
-    search = context.search_neighbours
+    search = context.exact_knn
 
     def search_by_fixed_ones(queries, gallery, similarity, *arguments, **options):
         assert not isinstance(similarity, FirstNumber)
         return search(queries, gallery, similarity, *arguments, **options)
 
-    monkeypatch.setattr(context, "search_neighbours", search_by_fixed_ones)
+    monkeypatch.setattr(context, "exact_knn", search_by_fixed_ones)
     found = collect_query_scores(experiment, evaluators)
     assert list(found.nearest) == ["binary", "reranked"]  # the slow learned score was not asked
     assert found.nearest["binary"].tolist() == [4, 6, 4, 4]  # 0 is alone, the others tie: by sample order

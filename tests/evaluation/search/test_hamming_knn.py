@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metricforge.evaluation import search_neighbours
+from metricforge.evaluation import exact_knn
 from metricforge.similarities import HammingSimilarity
 
 
@@ -31,7 +31,7 @@ def brute_force(queries: np.ndarray, gallery: np.ndarray, k: int, exclude_self: 
 @pytest.mark.parametrize("k", [1, 5, 40, 119])
 def test_neighbours_of_a_set_in_itself_equal_a_brute_force_ranking_with_ties_by_index(kind, k):
     images = embeddings_of(kind)
-    found = search_neighbours(None, images, HammingSimilarity(), k)
+    found = exact_knn(None, images, HammingSimilarity(), k)
     assert found.tolist() == brute_force(images, images, k, True)
 
 
@@ -40,15 +40,15 @@ def test_neighbours_of_a_set_in_itself_equal_a_brute_force_ranking_with_ties_by_
 def test_neighbours_in_a_gallery_equal_a_brute_force_ranking_with_ties_by_index(kind, k):
     gallery = embeddings_of(kind)
     queries = np.concatenate([gallery[:6], -gallery[:2]])
-    found = search_neighbours(queries, gallery, HammingSimilarity(), k)
+    found = exact_knn(queries, gallery, HammingSimilarity(), k)
     assert found.tolist() == brute_force(queries, gallery, k, False)
 
 
 @pytest.mark.parametrize("distances_at_once", [1, 1000, 5003])
 def test_the_result_does_not_depend_on_the_block_size(distances_at_once):
     images = embeddings_of("few distances", 300)
-    in_one = search_neighbours(None, images, HammingSimilarity(), 9)
-    found = search_neighbours(None, images, HammingSimilarity(), 9, scores_at_once=distances_at_once)
+    in_one = exact_knn(None, images, HammingSimilarity(), 9)
+    found = exact_knn(None, images, HammingSimilarity(), 9, scores_at_once=distances_at_once)
     assert (found == in_one).all()
 
 
@@ -58,10 +58,10 @@ def test_the_packed_search_ranks_as_pairwise_does():
     class Searched(HammingSimilarity):
         search = None
 
-    by_pairwise = search_neighbours(None, images, Searched(), 20)
-    assert (search_neighbours(None, images, HammingSimilarity(), 20) == by_pairwise).all()
+    by_pairwise = exact_knn(None, images, Searched(), 20)
+    assert (exact_knn(None, images, HammingSimilarity(), 20) == by_pairwise).all()
 
 
 def test_a_size_that_fills_no_bytes_is_refused():
     with pytest.raises(ValueError, match=r"dim \(12\) must be a multiple of 8"):
-        search_neighbours(None, np.ones((4, 12)), HammingSimilarity(), 1)
+        exact_knn(None, np.ones((4, 12)), HammingSimilarity(), 1)
