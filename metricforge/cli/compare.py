@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from metricforge.atomic_write import write_atomically
 from metricforge.cli.arguments import score_names
 from metricforge.comparison import compare_runs, print_run_comparison
 
@@ -41,7 +42,6 @@ def compare(arguments: argparse.Namespace) -> None:
         )
     print_run_comparison(console, comparison)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        write_atomically(arguments.json, text + "\n")
         console.print(f"written to {arguments.json}", highlight=False, markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
+from metricforge.atomic_write import atomic_write
 from metricforge.datasets.image_dataset import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.diagnose import Finding
@@ -63,13 +64,8 @@ def draw_contact_sheet(file: Path, collection: Collection, findings: Sequence[Fi
             _cell(axes, collection, finding, case, index, left, top + row * (CELL + TEXT), colour)
         top += (CELL + TEXT) * (cells[-1][0] + 1)
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}")
-    try:
-        figure.savefig(unfinished, format="png")
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(file) as out:
+        figure.savefig(out, format="png")
 
 
 def _layout(finding: Finding) -> list[tuple[int, float, int, int]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from metricforge.atomic_write import write_atomically
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.diagnose import Finding
 
@@ -34,12 +36,12 @@ def print_findings(console: Console, collection: Collection, findings: Sequence[
 
 def write_findings(file: Path, collection: Collection, findings: Sequence[Finding]) -> None:
     """Writes every case: a row an image, with a number that the images of one case share."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8") as out:
-        rows = csv.writer(out)
-        rows.writerow(["found", "wrong", "case", "path", "class", "split", "detail"])
-        for finding in findings:
-            for case, (group, detail) in enumerate(zip(finding.groups, finding.details, strict=True), start=1):
-                for i in group:
-                    place = (collection.files[i], collection.class_of(i), collection.split_of(i))
-                    rows.writerow([finding.kind, "yes" if finding.wrong else "no", case, *place, detail])
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(["found", "wrong", "case", "path", "class", "split", "detail"])
+    for finding in findings:
+        for case, (group, detail) in enumerate(zip(finding.groups, finding.details, strict=True), start=1):
+            for i in group:
+                image = (collection.files[i], collection.class_of(i), collection.split_of(i))
+                rows.writerow([finding.kind, "yes" if finding.wrong else "no", case, *image, detail])
+    write_atomically(file, table.getvalue())

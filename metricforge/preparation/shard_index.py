@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from metricforge.atomic_write import atomic_write
 from metricforge.datasets.image_folder_dataset import SUFFIXES
 from metricforge.datasets.shards.shard_part import HEADER, ShardPart
 from metricforge.datasets.shards.shard_reader import is_remote
@@ -104,15 +105,12 @@ def index_shards(
     label_column = pa.array(labels, pa.large_string())
     if pc.all(pc.match_substring_regex(label_column, _WHOLE_NUMBER)).as_py():
         label_column = label_column.cast(pa.int64())  # class 9 comes before class 10
-    unfinished = out.with_name(f".{out.name}.unfinished")
+    table = pa.table({"path": pa.array(paths, pa.large_string()), "label": label_column})
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.table({"path": pa.array(paths, pa.large_string()), "label": label_column}), unfinished)
-        unfinished.replace(out)
+        with atomic_write(out) as file:
+            parquet.write_table(table, file)
     except OSError as fault:
         raise DatasetError(f"--out {out} cannot be written ({fault}); make room, or name another place") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
     return IndexedShards(len(paths), len(set(labels)), left_out)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
 
+from metricforge.atomic_write import write_atomically
 from metricforge.evaluation import QueryScores, class_scores, confused_classes
 
 
@@ -15,12 +17,12 @@ def write_class_csv(path: Path, queries: QueryScores) -> None:
 
     A class of which no query has a match has empty cells for its scores.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = _rows(queries)
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = _rows(queries)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, table.getvalue())
 
 
 def write_class_json(path: Path, queries: QueryScores) -> None:
@@ -40,8 +42,7 @@ def write_class_json(path: Path, queries: QueryScores) -> None:
             for ranking in queries.nearest
         },
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _rows(queries: QueryScores) -> list[dict[str, str | int | float | None]]:

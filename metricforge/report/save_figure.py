@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from metricforge.atomic_write import atomic_write
 
 
 def picture_formats() -> list[str]:
@@ -21,12 +22,8 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         ValueError: for an ending that matplotlib does not write.
     """
     path = Path(path)
-    if path.suffix.lower().removeprefix(".") not in picture_formats():
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in picture_formats():
         raise ValueError(f"{path}: must end in one of {', '.join(picture_formats())}, such as {path.stem}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        figure.savefig(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=ending)

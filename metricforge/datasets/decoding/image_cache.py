@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torchvision import __version__ as torchvision_version
 from torchvision.transforms import v2
 
+from metricforge.atomic_write import atomic_write, write_atomically
 from metricforge.errors import DatasetError
 
 # What these make follows from the picture and from what they print of themselves alone.
@@ -84,16 +84,9 @@ class ImageCache:
         """
         path = self._path(state)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-                try:
-                    file.write(np.array(image.shape[1:], dtype="<u4").tobytes())
-                    file.write(image.permute(1, 2, 0).contiguous().numpy().data)
-                    file.close()
-                    Path(file.name).replace(path)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            with atomic_write(path, durable=False) as file:  # get checks the size
+                file.write(np.array(image.shape[1:], dtype="<u4").tobytes())
+                file.write(image.permute(1, 2, 0).contiguous().numpy().data)
         except OSError as fault:
             raise DatasetError(
                 f"cache: {path} cannot be written ({fault.strerror}); make room, name another folder, or leave cache "
@@ -107,8 +100,7 @@ class ImageCache:
             DatasetError: if the folder cannot be made, or its disk has no room for what it lacks.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "transform.txt").write_text(self._what, encoding="utf-8")
+            write_atomically(self.folder / "transform.txt", self._what)
         except OSError as fault:
             raise DatasetError(
                 f"cache: {self.folder} cannot be made ({fault.strerror}); name another folder"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 import unicodedata
 import warnings
 import zipfile
@@ -22,6 +19,7 @@ import platformdirs
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, features
 
+from metricforge.atomic_write import atomic_write
 from metricforge.errors import DatasetError
 
 SIZE = 40
@@ -203,11 +201,8 @@ def _read(file: Path) -> GlyphPictures | None:
 
 def _write(file: Path, glyphs: GlyphPictures) -> None:
     """Puts ``glyphs`` into ``file`` in one step, so that no other process ever reads half of it."""
-    temporary = None
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=".npz", dir=file.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with atomic_write(file) as stream:
             np.savez_compressed(
                 stream,
                 pictures=glyphs.pictures,
@@ -216,11 +211,7 @@ def _write(file: Path, glyphs: GlyphPictures) -> None:
                 class_names=np.array(glyphs.class_names),
                 font_names=np.array(glyphs.font_names),
             )
-        Path(temporary).replace(file)
     except OSError as fault:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
         warnings.warn(
             f"the rendered glyphs cannot be kept in {file.parent} ({fault}); they are rendered at each start, "
             "unless cache_dir names a folder that can be written",

@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from metricforge.atomic_write import write_atomically
+
 LISTED = 20  # skipped images that a person is shown
 
 
@@ -69,7 +71,7 @@ class ConsoleHook(Hook):
         skipped = runner.train_dataloader.dataset.unreadable_images()
         if skipped:
             listed = runner.run_dir / "unreadable_images.txt"
-            listed.write_text("\n".join(skipped) + "\n", encoding="utf-8")
+            write_atomically(listed, "\n".join(skipped) + "\n")
             runner.say(f"{len(skipped):,} images could not be read and were skipped; all are listed in {listed}:")
             for path in skipped[:LISTED]:
                 runner.say(f"  {path}")

@@ -7,10 +7,8 @@ not load that way, and loading them the other way runs whatever code a stranger'
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.atomic_write import atomic_write
 from metricforge.errors import CheckpointError
 
 FORMAT = 1
@@ -43,16 +42,8 @@ def to_plain(value: Any) -> Any:
 
 def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Writes ``checkpoint`` so that ``path`` is at any moment either the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(to_plain(checkpoint), file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        torch.save(to_plain(checkpoint), file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metricforge.atomic_write import write_atomically
+
 FILE_NAME = "history.jsonl"
 
 
@@ -37,9 +39,7 @@ class History:
             for line in read_history(self._path.parent)
             if line["iteration"] < iteration or (line["iteration"] == iteration and "losses" in line)
         ]
-        temporary = self._path.with_name(f".{FILE_NAME}.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        temporary.replace(self._path)
+        write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def add_losses(self, iteration: int, epoch: float, lr: float, losses: Mapping[str, float]) -> None:
         """Appends the mean ``losses`` of the iterations up to ``iteration``."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from metricforge.atomic_write import atomic_write
 from metricforge.evaluation.results.query_scores import Column, QueryScores
-from metricforge.evaluation.whole_file import write_whole
 
 VALUE, NEAREST, COUNTED = "value:", "nearest:", "counted:"
 
@@ -32,9 +31,8 @@ def write_query_scores(path: Path | str, queries: QueryScores) -> None:
     columns |= {f"{COUNTED}{score}": column for score, column in queries.counted.items()}
     if queries.class_names is not None:
         columns["class_names"] = np.array(queries.class_names, dtype=str)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **columns)  # type: ignore[arg-type]
-    write_whole(Path(path), packed.getvalue())
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **columns)  # type: ignore[arg-type]
 
 
 def read_query_scores(path: Path | str) -> QueryScores:

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from metricforge.atomic_write import write_atomically
 from metricforge.evaluation.results.query_scores import QueryScores
 from metricforge.evaluation.results.query_scores_file import query_scores_path, write_query_scores
-from metricforge.evaluation.whole_file import write_whole
 
 
 def write_scores(
@@ -37,7 +37,7 @@ def write_scores(
         query_scores_path(path).unlink(missing_ok=True)
     else:
         write_query_scores(query_scores_path(path), queries)
-    write_whole(path, text.encode())
+    write_atomically(path, text)
 
 
 def read_scores(path: Path | str) -> tuple[dict[str, float], dict[str, object]]:
