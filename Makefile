@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := -e ".[dev]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
+DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check docs bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, train on the embedded data set, evaluate"
 	@echo "make test    set up, run the whole test suite"
 	@echo "make check   style, types and the architecture's rules"
+	@echo "make docs    build the documentation into site/, and fail on a broken link; open site/index.html"
 	@echo "make bench   measure losses, training loop, data pipeline and evaluation against peers; of losses: make bench BENCH=--help"
 	@echo "make setup   only make $(VENV) and install everything into it"
 	@echo "make clean   remove $(VENV) and everything that was generated"
@@ -35,6 +36,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup
+	$(BIN)/python tools/reference_pages.py docs/reference
+	$(BIN)/zensical build --strict --clean
+
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/losses.py $(BENCH)
@@ -45,4 +50,4 @@ bench: setup
 	$(BIN)/python benchmarks/data.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .cache docs/reference/commands.md docs/reference/components.md *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
