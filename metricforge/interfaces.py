@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from metricforge.arrays import Array, Floats32, Indices
 from metricforge.empty_batches import EmptyBatches
 from metricforge.functional.pair_masks import has_positive_and_negative
 from metricforge.structures import LossOutput, RowShard, Tuples
@@ -163,14 +163,14 @@ class Evaluator(ABC):
         """How many neighbours a query this evaluator reads, so that one search serves all evaluators."""
         return 0
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
         """A value for each query (Q,) for those scores that are its mean over queries with a match.
 
         These are what intervals, paired comparisons and scores of single classes are computed from.
         """
         return {}
 
-    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
         """For those scores of ``per_query`` that are means over other queries: which they are (Q,) bool."""
         return {}
 
@@ -191,11 +191,11 @@ class Clustering(ABC):
     @abstractmethod
     def assign(
         self,
-        embeddings: np.ndarray[Any, np.dtype[np.float32]],
+        embeddings: Floats32,
         clusters: int,
         seed: int,
         on_step: Callable[[int], object] = lambda count: None,
-    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+    ) -> Indices:
         """The cluster (N,) of each of ``embeddings`` (N, D), which stay as they are; ``clusters`` of them, or nearly.
 
         The same for the same ``seed``. ``on_step`` is called with the number of steps done since the last call.

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Array, Flags
 from metricforge.errors import DiskSpaceError
 
 MAPPED_ABOVE_GB = 4.0
 NUMBERS_AT_ONCE = 2**20
-
-Array = np.ndarray[Any, Any]
 
 
 def new_array(shape: tuple[int, ...], dtype: Any, mapped_above_gb: float = MAPPED_ABOVE_GB) -> Array:
@@ -63,7 +62,7 @@ def row_blocks(rows: Array, rows_at_once: int) -> Iterator[tuple[slice, Array]]:
             mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def finite_rows(rows: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def finite_rows(rows: Array) -> Flags:
     """Which of ``rows`` (N, D) hold finite numbers alone (N,)."""
     finite = np.empty(len(rows), dtype=np.bool_)
     for place, block in row_blocks(rows, max(1, NUMBERS_AT_ONCE // max(1, rows.shape[1]))):

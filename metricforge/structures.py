@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntFlag
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array, Flags, Indices
 from metricforge.large_arrays import array_beside, finite_rows
 
 
@@ -127,9 +127,9 @@ class EmbeddingSet:
         ValueError: for other shapes, lengths that differ, embeddings that are not finite, or an id that stands twice.
     """
 
-    embeddings: np.ndarray[Any, np.dtype[Any]]
-    labels: np.ndarray[Any, np.dtype[np.int64]]
-    ids: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    embeddings: Array
+    labels: Indices
+    ids: Indices | None = None
     class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ class EmbeddingSet:
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def where(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> EmbeddingSet:
+    def where(self, chosen: Flags) -> EmbeddingSet:
         """The images for which ``chosen`` (N,) is true, with the ids they have here."""
         assert self.ids is not None
         count = int(np.count_nonzero(chosen))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import faiss
 import numpy as np
 from sklearn.cluster import affinity_propagation
 from sklearn.metrics import euclidean_distances
 
+from metricforge.arrays import Floats, Floats32, Indices
 from metricforge.clusterings.message_passing import find_exemplars
 from metricforge.functional import check_at_least
 from metricforge.interfaces import Clustering
@@ -20,9 +21,6 @@ from metricforge.registry import CLUSTERINGS
 MOST_IMAGES = 10_000  # five N x N arrays of doubles: 4 GB
 ITERATIONS = 200
 PATIENCE = 15  # iterations without another exemplar that end a run
-
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class _Graph(NamedTuple):
@@ -76,7 +74,7 @@ class AffinityPropagation(Clustering):
 
     def assign(
         self,
-        embeddings: Floats,
+        embeddings: Floats32,
         clusters: int,
         seed: int,
         on_step: Callable[[int], object] = lambda count: None,
@@ -103,7 +101,7 @@ class AffinityPropagation(Clustering):
             "damping": self.damping,
         }
 
-    def _all_pairs(self, embeddings: Floats, seed: int) -> _Graph:
+    def _all_pairs(self, embeddings: Floats32, seed: int) -> _Graph:
         similarities = -euclidean_distances(embeddings.astype(np.float64), squared=True)  # (N, N)
 
         def cluster(preference: float) -> tuple[Indices, bool]:
@@ -122,7 +120,7 @@ class AffinityPropagation(Clustering):
 
         return _Graph(cluster, *_shortest_and_typical(-similarities))
 
-    def _few_pairs(self, embeddings: Floats, seed: int) -> _Graph:
+    def _few_pairs(self, embeddings: Floats32, seed: int) -> _Graph:
         assert self.neighbours is not None
         candidates, distances = _nearest_candidates(embeddings, min(self.neighbours, len(embeddings) - 1))  # (N, L)
 
@@ -135,7 +133,7 @@ class AffinityPropagation(Clustering):
         return _Graph(cluster, *_shortest_and_typical(distances))
 
 
-def _shortest_and_typical(distances: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
+def _shortest_and_typical(distances: Floats) -> tuple[float, float]:
     """The least and the median squared distance to the nearest image that is no duplicate; both inf where none is.
 
     ``distances`` (N, L) are those of each image to the others, and to itself.
@@ -172,7 +170,7 @@ def _search_preference(graph: _Graph, clusters: int, tries: int, on_step: Callab
     return best[1]
 
 
-def _nearest_candidates(embeddings: Floats, neighbours: int) -> tuple[Indices, np.ndarray[Any, np.dtype[np.float64]]]:
+def _nearest_candidates(embeddings: Floats32, neighbours: int) -> tuple[Indices, Floats]:
     """Each image and its nearest others (N, 1 + ``neighbours``), with the squared distances to them."""
     count = len(embeddings)
     index = faiss.IndexFlatL2(embeddings.shape[1])
@@ -185,7 +183,7 @@ def _nearest_candidates(embeddings: Floats, neighbours: int) -> tuple[Indices, n
     return candidates, np.concatenate([np.zeros((count, 1)), distances], axis=1)
 
 
-def _assign_to_exemplars(embeddings: Floats, exemplars: Indices) -> Indices:
+def _assign_to_exemplars(embeddings: Floats32, exemplars: Indices) -> Indices:
     """The cluster (N,) of each image: its nearest exemplar, once each has moved to the centre of its cluster."""
     if not len(exemplars):
         return np.full(len(embeddings), -1)
@@ -201,7 +199,7 @@ def _assign_to_exemplars(embeddings: Floats, exemplars: Indices) -> Indices:
     return _nearest_exemplar(embeddings, by_cluster[first])
 
 
-def _nearest_exemplar(embeddings: Floats, exemplars: Indices) -> Indices:
+def _nearest_exemplar(embeddings: Floats32, exemplars: Indices) -> Indices:
     index = faiss.IndexFlatL2(embeddings.shape[1])
     index.add(np.ascontiguousarray(embeddings[exemplars]))
     _, nearest = index.search(embeddings, 1)  # (N, 1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import faiss
 import numpy as np
 
+from metricforge.arrays import Floats32, Indices
 from metricforge.functional import check_at_least
 from metricforge.interfaces import Clustering
 from metricforge.registry import CLUSTERINGS
@@ -36,11 +36,11 @@ class KMeans(Clustering):
 
     def assign(
         self,
-        embeddings: np.ndarray[Any, np.dtype[np.float32]],
+        embeddings: Floats32,
         clusters: int,
         seed: int,
         on_step: Callable[[int], object] = lambda count: None,
-    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+    ) -> Indices:
         if not 1 <= clusters <= len(embeddings):
             raise ValueError(f"clusters ({clusters}) must be in 1..{len(embeddings)}, the number of embeddings")
         embeddings = np.ascontiguousarray(embeddings)

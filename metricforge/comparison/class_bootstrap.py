@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from metricforge.arrays import Array, Floats, Indices
 
 COUNTS_AT_ONCE = 2**21
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-
-def resampled_means(
-    values: np.ndarray[Any, Any], labels: np.ndarray[Any, np.dtype[np.int64]], resamples: int, seed: int
-) -> Floats:
+def resampled_means(values: Array, labels: Indices, resamples: int, seed: int) -> Floats:
     """The means (resamples, S) of ``values`` (Q, S) over the queries of classes that were drawn with replacement.
 
     A resample draws as many classes as ``labels`` (Q,) hold, each with all its queries, and takes the mean over the

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from metricforge.comparison.class_bootstrap import Floats, percentile_interval, resampled_means, two_sided_p
+from metricforge.arrays import Flags, Floats
+from metricforge.comparison.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 from metricforge.comparison.run_scores import SCORES_FILE, RunScores, read_run
 from metricforge.comparison.same_queries import on_the_same_queries
 from metricforge.comparison.settings import Differing, differing_settings, remarkable_differences, says_settings
@@ -244,7 +245,7 @@ def _means_of_run(shown: Sequence[str], queries: QueryScores | None, resamples: 
     return means
 
 
-def _counted(shown: Sequence[str], queries: QueryScores) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _counted(shown: Sequence[str], queries: QueryScores) -> Flags:
     """The queries (Q,) that count for any of the scores ``shown``."""
     masks = [queries.counted_for(score) for score in shown if score in queries.values]
     return np.logical_or.reduce(masks) if masks else queries.has_match

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from metricforge.arrays import Array, Bytes, Indices
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.registry import TRANSFORMS, is_component
 from metricforge.structures import Role
@@ -61,17 +62,17 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         *,
         name: str,
         split: str,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | Array,
         class_names: Sequence[str],
-        roles: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        groups: np.ndarray[Any, np.dtype[Any]] | None = None,
+        roles: Bytes | None = None,
+        groups: Array | None = None,
         group_names: Sequence[str] = (),
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.split = split
-        self.labels: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(labels, dtype=np.int64)  # (N,)
+        self.labels: Indices = np.asarray(labels, dtype=np.int64)  # (N,)
         self.class_names = tuple(class_names)
         if self.labels.ndim != 1 or len(self.labels) == 0:
             raise DatasetError(f"{name} {split} needs a label for each of at least one image, got {self.labels.shape}")
@@ -191,9 +192,7 @@ def eight_bit_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _check_numbering(
-    numbers: np.ndarray[Any, np.dtype[np.int64]], names: int, where: str, kind: str, number: str
-) -> None:
+def _check_numbering(numbers: Indices, names: int, where: str, kind: str, number: str) -> None:
     """Raises DatasetError unless ``numbers`` take exactly the values 0..names-1."""
     low, high = numbers.min(), numbers.max()
     if low < 0 or high != names - 1 or not np.bincount(numbers).all():
@@ -203,7 +202,7 @@ def _check_numbering(
         )
 
 
-def _check_roles(roles: np.ndarray[Any, np.dtype[np.uint8]], where: str) -> None:
+def _check_roles(roles: Bytes, where: str) -> None:
     for role, name, task in ((Role.QUERY, "query", "to search with"), (Role.GALLERY, "gallery", "to find")):
         if not (roles & role).any():
             raise DatasetError(f"{where} has no image whose role is {name}, so there is nothing {task}")

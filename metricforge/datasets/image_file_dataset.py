@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from metricforge.arrays import Array, Bytes, Integers32
 from metricforge.datasets.decoding.image_cache import ImageCache
 from metricforge.datasets.decoding.jpeg_file import JpegFile, turned_upright
 from metricforge.datasets.decoding.reduced_decoding import Region, decode_for
@@ -49,11 +49,11 @@ class ImageFileDataset(ImageDataset):
         files: Sequence[str],
         name: str,
         split: str,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | Array,
         class_names: Sequence[str],
-        boxes: np.ndarray[Any, np.dtype[np.int32]] | None = None,
-        roles: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        groups: np.ndarray[Any, np.dtype[Any]] | None = None,
+        boxes: Integers32 | None = None,
+        roles: Bytes | None = None,
+        groups: Array | None = None,
         group_names: Sequence[str] = (),
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
+from metricforge.arrays import Indices
 from metricforge.datasets import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.datasets.shards.shard_dataset import part_of, reader_of
@@ -17,8 +17,6 @@ from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader
 from metricforge.datasets.tables.image_table import read_image_table
 from metricforge.datasets.tables.string_column import StringColumn
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import faiss
 import numpy as np
 
+from metricforge.arrays import Bytes, Floats32, Indices
 from metricforge.doctor.examine import Examination
 
 NEAR_BITS = 8  # of the 64 of a perceptual hash
 NEAR_CORRELATION = 0.98  # of the thumbnails: drawings of a few strokes share a hash, but not this
 QUERIES_AT_ONCE = 16_384
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def exact_duplicates(found: Examination) -> list[tuple[int, ...]]:
@@ -54,9 +51,7 @@ def near_duplicates(found: Examination) -> list[tuple[int, int]]:
     return sorted(pairs)
 
 
-def _correlation(
-    thumbnails: np.ndarray[Any, np.dtype[np.uint8]], one: Indices, two: Indices
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _correlation(thumbnails: Bytes, one: Indices, two: Indices) -> Floats32:
     """Pearson's, of the thumbnails of each pair (P,); images of one colour agree with each other alone."""
     result = np.empty(len(one), dtype=np.float32)
     for start in range(0, len(one), QUERIES_AT_ONCE):

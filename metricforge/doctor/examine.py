@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import imagehash
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from metricforge.arrays import Bytes, Integers32
 from metricforge.datasets.image_dataset import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.errors import DatasetError
@@ -42,10 +44,10 @@ class Examination:
     """
 
     errors: dict[int, str]
-    sides: np.ndarray[Any, np.dtype[np.int32]]
-    digests: np.ndarray[Any, np.dtype[np.void]]
-    hashes: np.ndarray[Any, np.dtype[np.uint8]]
-    thumbnails: np.ndarray[Any, np.dtype[np.uint8]]
+    sides: Integers32
+    digests: NDArray[np.void]
+    hashes: Bytes
+    thumbnails: Bytes
     oddities: dict[int, tuple[str, ...]]
     extensions: dict[int, str]
 

@@ -2,13 +2,13 @@
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import evaluate
-from metricforge.evaluation.fitting_set import FittingSet
 from metricforge.evaluation.results.class_scores import ClassScores, ConfusedClasses, class_scores, confused_classes
 from metricforge.evaluation.results.protocol import describe_protocol
 from metricforge.evaluation.results.query_scores import QueryScores, collect_query_scores
 from metricforge.evaluation.results.query_scores_file import query_scores_path, read_query_scores
 from metricforge.evaluation.results.scores_file import read_scores, write_scores
 from metricforge.evaluation.search.exact_knn import exact_knn
+from metricforge.evaluation.spaces import FittingSet
 
 __all__ = [
     "ClassScores",

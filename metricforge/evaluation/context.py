@@ -7,25 +7,23 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from metricforge.arrays import Array, Flags, Indices
 from metricforge.clusterings import KMeans
-from metricforge.evaluation.fitting_set import FittingSet
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks, is_read_from_neighbours, match_ranks
 from metricforge.evaluation.search.exact_knn import exact_knn
 from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
-from metricforge.evaluation.space import Space
+from metricforge.evaluation.spaces import FittingSet, Space
 from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.structures import EmbeddingSet
 
 if TYPE_CHECKING:
-    from metricforge.evaluation.rank_evaluator import RankEvaluator
+    from metricforge.evaluation.evaluator import RankEvaluator
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
@@ -95,7 +93,7 @@ class EvaluationContext:
         self.clustering = KMeans() if clustering is None else clustering
         self._others: dict[Similarity | Clustering, EvaluationContext] = {}
         # by identity, for an evaluator need not be hashable; each is kept, so that no other gets its identity
-        self._per_query: dict[int, tuple[Evaluator, dict[str, np.ndarray[Any, Any]]]] = {}
+        self._per_query: dict[int, tuple[Evaluator, dict[str, Array]]] = {}
         self._score_names: dict[int, tuple[Evaluator, tuple[str, ...]]] = {}
         self._spaces: dict[tuple[str, FittingSet | None], EvaluationContext] = {}
         self._stored_bytes: int | None = None
@@ -249,7 +247,7 @@ class EvaluationContext:
         """How many queries have nothing to find, and are left out of every retrieval score."""
         return int((self.matches == 0).sum())
 
-    def mean_over_queries(self, values: np.ndarray[Any, Any]) -> float:
+    def mean_over_queries(self, values: Array) -> float:
         """The mean of one value a query (Q,) over the queries that have a match, in float64.
 
         Raises:
@@ -263,7 +261,7 @@ class EvaluationContext:
             )
         return float(values[answerable].mean(dtype=np.float64))
 
-    def per_query(self, evaluator: Evaluator) -> dict[str, np.ndarray[Any, Any]]:
+    def per_query(self, evaluator: Evaluator) -> dict[str, Array]:
         """``evaluator.per_query`` of this context, computed once."""
         if id(evaluator) not in self._per_query:
             self._per_query[id(evaluator)] = evaluator, evaluator.per_query(self)
@@ -283,7 +281,7 @@ class EvaluationContext:
         if not waiting:
             return
         depth = self._depth(waiting)
-        values: list[dict[str, list[np.ndarray[Any, Any]]]] = [{} for _ in waiting]
+        values: list[dict[str, list[Array]]] = [{} for _ in waiting]
         for ranks in self._match_ranks(depth):
             for evaluator, its_values in zip(waiting, values, strict=True):
                 for name, block in evaluator.from_ranks(ranks).items():
@@ -300,7 +298,7 @@ class EvaluationContext:
     def _depth(self, evaluators: Sequence[RankEvaluator]) -> Depth:
         return functools.reduce(Depth.joined, (evaluator.ranks_needed(self) for evaluator in evaluators), Depth())
 
-    def values_from_ranks(self, evaluator: RankEvaluator) -> dict[str, np.ndarray[Any, Any]]:
+    def values_from_ranks(self, evaluator: RankEvaluator) -> dict[str, Array]:
         """What ``evaluator`` read from the ranks (Q,), by name; they are found now unless ``read_ranks`` has."""
         self.read_ranks([evaluator])
         return self._per_query[id(evaluator)][1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.interfaces import Evaluator
 
 

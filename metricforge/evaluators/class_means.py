@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array, Indices
 from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import row_blocks
@@ -15,7 +14,7 @@ from metricforge.large_arrays import row_blocks
 TIE = 1e-9  # similarities to means that are nearer to each other are taken for equal
 
 
-def vectors_to_average(embeddings: np.ndarray[Any, Any], similarity: Similarity, device: torch.device) -> Tensor:
+def vectors_to_average(embeddings: Array, similarity: Similarity, device: torch.device) -> Tensor:
     """``embeddings`` (N, D) as ``similarity`` prepares them, (N, D'): unit vectors for cosine, signs for Hamming.
 
     In float64, but for a similarity with weights, which takes float32; so call it for one block after another.
@@ -28,8 +27,8 @@ def vectors_to_average(embeddings: np.ndarray[Any, Any], similarity: Similarity,
 
 
 def sums_of_classes(
-    embeddings: np.ndarray[Any, Any],
-    class_of: np.ndarray[Any, np.dtype[np.int64]],
+    embeddings: Array,
+    class_of: Indices,
     classes: int,
     similarity: Similarity,
     device: torch.device,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 from metricforge.evaluators.cutoffs import checked_ks, largest_k
 from metricforge.registry import EVALUATORS
@@ -36,7 +34,7 @@ class CMC(RankEvaluator):
     def ranks_needed(self, context: EvaluationContext) -> Depth:
         return Depth(first=largest_k(self.ks, context, "CMC"))
 
-    def from_ranks(self, ranks: MatchRanks) -> dict[str, np.ndarray[Any, Any]]:
+    def from_ranks(self, ranks: MatchRanks) -> dict[str, Array]:
         return {f"cmc@{k}": ranks.first <= k for k in self.ks}
 
     def protocol(self) -> dict[str, object]:

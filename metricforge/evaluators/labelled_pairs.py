@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from metricforge.arrays import Indices
 from metricforge.evaluation.context import EvaluationContext
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class LabelledPairs(NamedTuple):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 from metricforge.registry import EVALUATORS
 
@@ -23,7 +22,7 @@ class MAPAtR(RankEvaluator):
     def ranks_needed(self, context: EvaluationContext) -> Depth:
         return Depth(up_to_r=True)
 
-    def from_ranks(self, ranks: MatchRanks) -> dict[str, np.ndarray[Any, Any]]:
+    def from_ranks(self, ranks: MatchRanks) -> dict[str, Array]:
         counted = ranks.rank <= ranks.matches[ranks.row]  # (P,)
         precision = np.where(counted, ranks.nth / ranks.rank, 0)
         return {"map@r": ranks.sum_by_query(precision) / np.maximum(ranks.matches, 1)}

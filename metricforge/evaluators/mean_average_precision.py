@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 from metricforge.registry import EVALUATORS
 
@@ -25,7 +24,7 @@ class MeanAveragePrecision(RankEvaluator):
     def ranks_needed(self, context: EvaluationContext) -> Depth:
         return Depth(every=context.gallery_size)
 
-    def from_ranks(self, ranks: MatchRanks) -> dict[str, np.ndarray[Any, Any]]:
+    def from_ranks(self, ranks: MatchRanks) -> dict[str, Array]:
         return {"map": ranks.sum_by_query(ranks.nth / ranks.rank) / np.maximum(ranks.matches, 1)}
 
     def protocol(self) -> dict[str, object]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 from metricforge.registry import EVALUATORS
 
@@ -22,7 +19,7 @@ class MRR(RankEvaluator):
     def ranks_needed(self, context: EvaluationContext) -> Depth:
         return Depth(first=context.gallery_size)
 
-    def from_ranks(self, ranks: MatchRanks) -> dict[str, np.ndarray[Any, Any]]:
+    def from_ranks(self, ranks: MatchRanks) -> dict[str, Array]:
         return {"mrr": 1 / ranks.first}
 
     def protocol(self) -> dict[str, object]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
+from metricforge.arrays import Array, Indices
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.query_evaluator import QueryEvaluator
+from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.evaluators.class_means import TIE, sums_of_classes, vectors_to_average
 from metricforge.evaluators.cutoffs import checked_ks
 from metricforge.registry import EVALUATORS
@@ -38,7 +38,7 @@ class NearestClassMean(QueryEvaluator):
     def __init__(self, ks: Sequence[int] = (1, 5)) -> None:
         self.ks = checked_ks(ks)
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
         rank = _rank_of_own_class(context)  # (Q,)
         return {f"ncm@{k}": rank <= k for k in self.ks}
 
@@ -47,7 +47,7 @@ class NearestClassMean(QueryEvaluator):
 
 
 @torch.no_grad()
-def _rank_of_own_class(context: EvaluationContext) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _rank_of_own_class(context: EvaluationContext) -> Indices:
     """The place of each query's class among all classes (Q,), 1 = nearest; for queries without a match, after all."""
     similarity, device = context.similarity, context.device
     classes, of_image, sizes = np.unique(context.gallery.labels, return_inverse=True, return_counts=True)

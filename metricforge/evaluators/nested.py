@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import evaluate
 from metricforge.interfaces import Evaluator
@@ -39,7 +37,7 @@ class NestedEvaluator(Evaluator):
         scores = evaluate(self.ranking(context), self.evaluators)
         return {f"{self.name}/{score}": value for score, value in scores.items()}
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
         ranking = self.ranking(context)
         return {
             f"{self.name}/{score}": values
@@ -47,7 +45,7 @@ class NestedEvaluator(Evaluator):
             for score, values in ranking.per_query(evaluator).items()
         }
 
-    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
         ranking = self.ranking(context)
         return {
             f"{self.name}/{score}": counted

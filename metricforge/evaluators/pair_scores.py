@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
+from metricforge.arrays import Floats
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.search.hamming_knn import packed_embeddings
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
@@ -16,8 +15,6 @@ from metricforge.evaluators.labelled_pairs import LabelledPairs
 CODES_AT_ONCE = 2**17
 NUMBERS_AT_ONCE = 2**20
 ROWS_AT_ONCE = 128
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @torch.no_grad()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 from metricforge.registry import EVALUATORS
 
@@ -22,6 +21,6 @@ class RPrecision(RankEvaluator):
     def ranks_needed(self, context: EvaluationContext) -> Depth:
         return Depth(up_to_r=True)
 
-    def from_ranks(self, ranks: MatchRanks) -> dict[str, np.ndarray[Any, Any]]:
+    def from_ranks(self, ranks: MatchRanks) -> dict[str, Array]:
         counted = ranks.rank <= ranks.matches[ranks.row]  # (P,)
         return {"r_precision": ranks.sum_by_query(counted) / np.maximum(ranks.matches, 1)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from metricforge.arrays import Array, Floats, Indices
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators, evaluate
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluators.mean_average_precision import MeanAveragePrecision
 from metricforge.evaluators.mrr import MRR
 from metricforge.evaluators.nested import NestedEvaluator
@@ -97,14 +97,14 @@ class ReRanked(NestedEvaluator):
         found = {f"{self.name}/{score}": value for score, value in scores.items()}
         return found | {name: float(shares.mean()) for name, shares in self._agreement(context).items()}
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
         return super().per_query(context) | self._agreement(context)
 
-    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
         names = (f"{self.name}/agreement@{k}" for k in self.agreement)
         return super().counted_queries(context) | dict.fromkeys(names, np.ones(len(context.queries), dtype=bool))
 
-    def _agreement(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def _agreement(self, context: EvaluationContext) -> dict[str, Array]:
         reranked = self.ranking(context)
         return {
             f"{self.name}/agreement@{k}": _overlap(reranked.neighbours(k), context.neighbours(k))
@@ -121,9 +121,7 @@ class ReRanked(NestedEvaluator):
         }
 
 
-def _overlap(
-    found: np.ndarray[tuple[int, ...], np.dtype[np.int64]], exact: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _overlap(found: Indices, exact: Indices) -> Floats:
     """The share (Q,) of the ``exact`` neighbours (Q, k) of each query that are among its ``found`` (Q, k)."""
     both = np.sort(np.concatenate([found, exact], axis=1), axis=1)  # (Q, 2k): who is in both stands twice, side by side
     return np.count_nonzero(both[:, 1:] == both[:, :-1], axis=1) / exact.shape[1]

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from metricforge.evaluation.context import EvaluationContext, Indices
-from metricforge.evaluation.rank_evaluator import RankEvaluator
+from metricforge.arrays import Indices
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks, ranks_among_neighbours
 from metricforge.evaluation.search.pairwise_scores import require_finite
 

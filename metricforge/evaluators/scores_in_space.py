@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators
-from metricforge.evaluation.fitting_set import FittingSet
-from metricforge.evaluation.space import Space
+from metricforge.evaluation.spaces import FittingSet, Space
 from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS

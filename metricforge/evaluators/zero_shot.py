@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array, Flags, Indices
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluators.class_means import TIE, sums_of_classes, vectors_to_average
 from metricforge.evaluators.class_tree import ClassTree, read_class_tree
@@ -23,9 +24,9 @@ QUERIES_AT_ONCE = 1024
 class _Task(NamedTuple):
     """Labels of the classes seen (S,) and unseen (U,), and which queries are of an unseen one (Q,)."""
 
-    seen: np.ndarray[Any, np.dtype[np.int64]]
-    unseen: np.ndarray[Any, np.dtype[np.int64]]
-    asked: np.ndarray[Any, np.dtype[np.bool_]]
+    seen: Indices
+    unseen: Indices
+    asked: Flags
 
 
 @EVALUATORS.register_module()
@@ -63,13 +64,13 @@ class ZeroShot(Evaluator):
         asked = _task(context).asked  # (Q,)
         return {name: float(reached[asked].mean()) for name, reached in context.per_query(self).items()}
 
-    def per_query(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
         task = _task(context)
         rank = np.full(len(context.queries), len(task.unseen) + 1)  # (Q,)
         rank[task.asked] = self._rank_of_own_class(context, task)
         return {f"zero_shot@{k}": task.asked & (rank <= k) for k in self.ks}
 
-    def counted_queries(self, context: EvaluationContext) -> dict[str, np.ndarray[Any, Any]]:
+    def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
         return dict.fromkeys((f"zero_shot@{k}" for k in self.ks), _task(context).asked)
 
     def counts(self, context: EvaluationContext) -> dict[str, int]:
@@ -84,7 +85,7 @@ class ZeroShot(Evaluator):
         return {"ks": list(self.ks), "tree": str(self.source), "ancestors": self.ancestors}
 
     @torch.no_grad()
-    def _rank_of_own_class(self, context: EvaluationContext, task: _Task) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _rank_of_own_class(self, context: EvaluationContext, task: _Task) -> Indices:
         """The place (q,) of the class of each query asked among the unseen ones, from 1 on, ties to smaller labels."""
         similarity, device = context.similarity, context.device
         of_image = np.searchsorted(task.seen, context.gallery.labels)
@@ -136,9 +137,7 @@ def _task(context: EvaluationContext) -> _Task:
     return _Task(seen, np.unique(context.queries.labels[asked]), asked)
 
 
-def _names(
-    context: EvaluationContext, labels: np.ndarray[Any, np.dtype[np.int64]], tree: ClassTree, source: str | Path
-) -> list[str]:
+def _names(context: EvaluationContext, labels: Indices, tree: ClassTree, source: str | Path) -> list[str]:
     known = context.queries.class_names
     names = [str(label) if known is None else str(known[label]) for label in labels]
     absent = [name for name in names if name not in tree]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from metricforge.arrays import Array
 from metricforge.errors import EmbeddingsError
 from metricforge.measurement.npz_member import read_npz_member
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
@@ -51,7 +51,7 @@ def _refuse_missing(path: Path, present: list[str]) -> None:
         )
 
 
-def _npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _npz(path: Path) -> dict[str, Array]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {Path(name).stem: name for name in archive.namelist() if name.endswith(".npy")}
@@ -67,7 +67,7 @@ def _npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     return arrays
 
 
-def _parquet(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _parquet(path: Path) -> dict[str, Array]:
     try:
         present = parquet.read_schema(path).names
         _refuse_missing(path, present)

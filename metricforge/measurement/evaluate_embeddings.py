@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 
+from metricforge.arrays import Array, Indices
 from metricforge.clusterings import AffinityPropagation, KMeans
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import (
@@ -163,7 +164,7 @@ def _named(value: str | Named, known: Mapping[str, Callable[[], Named]], argumen
     return known[value]()
 
 
-def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _floats(embeddings: Array) -> Array:
     """Whole numbers as float32, floats as they are."""
     if np.issubdtype(embeddings.dtype, np.floating):
         return embeddings
@@ -173,9 +174,7 @@ def _floats(embeddings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return floats
 
 
-def _numbered(
-    columns: Sequence[np.ndarray[Any, Any]], name: str
-) -> tuple[list[np.ndarray[Any, np.dtype[np.int64]]], tuple[str, ...] | None]:
+def _numbered(columns: Sequence[Array], name: str) -> tuple[list[Indices], tuple[str, ...] | None]:
     """Whole numbers as they are; text as its place among all texts, and these texts."""
     texts = [column.dtype.kind == "U" for column in columns]
     if not any(texts):

@@ -10,13 +10,14 @@ from typing import IO, Any
 
 import numpy as np
 
+from metricforge.arrays import Array
 from metricforge.large_arrays import new_array
 
 BYTES_AT_ONCE = 2**24
 LOCAL_HEADER = struct.Struct("<26x2H")  # of a member in a zip file; ends with the lengths of its name and extra field
 
 
-def read_npz_member(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray[Any, Any]:
+def read_npz_member(path: Path, archive: zipfile.ZipFile, member: str) -> Array:
     """The array ``member`` of the open ``archive`` at ``path``: read-only, memory-mapped, if it is not compressed.
 
     (``numpy.load`` maps no member of an archive.) What is compressed is read block by block, above a size into a
@@ -66,7 +67,7 @@ def _start(path: Path, info: zipfile.ZipInfo) -> int:
     return info.header_offset + LOCAL_HEADER.size + name + extra
 
 
-def _fill(array: np.ndarray[Any, Any], stream: IO[bytes]) -> None:
+def _fill(array: Array, stream: IO[bytes]) -> None:
     rest = array.reshape(-1).view(np.uint8)
     while len(rest):
         block = stream.read(min(len(rest), BYTES_AT_ONCE))

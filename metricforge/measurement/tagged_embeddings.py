@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Array
 from metricforge.errors import EmbeddingsError
 from metricforge.large_arrays import finite_rows
 
@@ -25,9 +25,9 @@ class TaggedEmbeddings:
             says how many rows and the first ids), or an id that stands twice.
     """
 
-    embeddings: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any]
-    ids: np.ndarray[Any, Any] | None = None
+    embeddings: Array
+    labels: Array
+    ids: Array | None = None
     source: str = "the embeddings"
 
     def __post_init__(self) -> None:
@@ -65,5 +65,5 @@ class TaggedEmbeddings:
         return len(self.embeddings)
 
 
-def _listed(values: np.ndarray[Any, Any]) -> str:
+def _listed(values: Array) -> str:
     return ", ".join(str(value) for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")

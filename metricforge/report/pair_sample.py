@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+from metricforge.arrays import Array, Indices
 
 
-def sample_pairs(labels: np.ndarray[Any, Any], count: int, seed: int = 0) -> tuple[Indices, Indices]:
+def sample_pairs(labels: Array, count: int, seed: int = 0) -> tuple[Indices, Indices]:
     """``count`` positive pairs (count, 2) and as many negative ones, each drawn evenly among all of its kind.
 
     Pairs are drawn with replacement; an image is never its own partner.

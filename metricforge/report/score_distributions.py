@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 
+from metricforge.arrays import Array, Indices
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.interfaces import Similarity
 from metricforge.report.chart_style import GRID, INK, NEGATIVE, POSITIVE, open_chart
-from metricforge.report.pair_sample import Indices, sample_pairs
+from metricforge.report.pair_sample import sample_pairs
 from metricforge.report.save_figure import save_figure
 
 PAIRS_AT_ONCE = 2**12
@@ -75,7 +75,7 @@ def draw_score_distributions(
 
 
 @torch.no_grad()
-def _scores(context: EvaluationContext, similarity: Similarity, pairs: Indices) -> np.ndarray[Any, Any]:
+def _scores(context: EvaluationContext, similarity: Similarity, pairs: Indices) -> Array:
     """Scores (P,) of ``pairs`` (P, 2) of the context's queries."""
     embeddings = context.queries.embeddings
     similarity = context.by(similarity).similarity  # on the context's device, in evaluation mode
@@ -89,14 +89,14 @@ def _scores(context: EvaluationContext, similarity: Similarity, pairs: Indices) 
     return np.concatenate(parts)
 
 
-def _area(of_positive: np.ndarray[Any, Any], of_negative: np.ndarray[Any, Any]) -> float:
+def _area(of_positive: Array, of_negative: Array) -> float:
     """How often a positive pair's score is above a negative's, a tie as half."""
     ordered = np.sort(of_negative)
     below = np.searchsorted(ordered, of_positive, side="left") + np.searchsorted(ordered, of_positive, side="right")
     return float(below.mean() / 2 / len(ordered))
 
 
-def _panel(axes: Axes, of_positive: np.ndarray[Any, Any], of_negative: np.ndarray[Any, Any]) -> None:
+def _panel(axes: Axes, of_positive: Array, of_negative: Array) -> None:
     together = np.concatenate([of_positive, of_negative])
     low, high = (float(value) for value in np.percentile(together, [TAIL, 100 - TAIL]))
     if low == high:  # all scores are one

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from metricforge.arrays import Array, Indices
 from metricforge.functional.embedding_checks import check_count
 
 
@@ -33,7 +33,7 @@ class BatchSampler(Sampler[list[int]], ABC):
 
     def __init__(
         self,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | Array,
         batch_size: int,
         *,
         seed: int = 0,
@@ -47,7 +47,7 @@ class BatchSampler(Sampler[list[int]], ABC):
                 f"labels must be one integer for each of at least one image, got {given.dtype} of shape {given.shape}; "
                 "number the classes, for example by np.unique(labels, return_inverse=True)[1]"
             )
-        self.labels: np.ndarray[Any, np.dtype[np.int64]] = given.astype(np.int64, copy=False)  # (N,)
+        self.labels: Indices = given.astype(np.int64, copy=False)  # (N,)
         check_count("batch_size", batch_size)
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
@@ -80,5 +80,5 @@ class BatchSampler(Sampler[list[int]], ABC):
         """Batches an epoch, the same for every process."""
 
     @abstractmethod
-    def global_batches(self, generator: np.random.Generator) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+    def global_batches(self, generator: np.random.Generator) -> Iterator[Indices]:
         """The epoch's batches of all processes together; the length of each is a multiple of ``world_size``."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Array, Indices
 from metricforge.functional.embedding_checks import check_count
 from metricforge.registry import SAMPLERS
 from metricforge.samplers.batch_sampler import BatchSampler
@@ -40,7 +40,7 @@ class ClassBalancedBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | Array,
         classes_per_batch: int,
         samples_per_class: int,
         batches_per_epoch: int | None = None,
@@ -84,7 +84,7 @@ class ClassBalancedBatchSampler(BatchSampler):
     def __len__(self) -> int:
         return self.batches_per_epoch
 
-    def global_batches(self, generator: np.random.Generator) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+    def global_batches(self, generator: np.random.Generator) -> Iterator[Indices]:
         count = len(self._images_of_class)
         classes = ShuffledStream(np.arange(count), generator)
         images: dict[int, ShuffledStream] = {}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Array, Indices
 from metricforge.functional.embedding_checks import check_count
 from metricforge.registry import SAMPLERS
 from metricforge.samplers.batch_sampler import BatchSampler
@@ -39,8 +39,8 @@ class HierarchicalBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
-        groups: Sequence[int] | np.ndarray[Any, np.dtype[Any]] | None,
+        labels: Sequence[int] | Array,
+        groups: Sequence[int] | Array | None,
         groups_per_batch: int,
         classes_per_group: int,
         samples_per_class: int,
@@ -97,7 +97,7 @@ class HierarchicalBatchSampler(BatchSampler):
     def __len__(self) -> int:
         return self.batches_per_epoch
 
-    def global_batches(self, generator: np.random.Generator) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+    def global_batches(self, generator: np.random.Generator) -> Iterator[Indices]:
         groups = ShuffledStream(np.arange(len(self._classes_of_group)), generator)
         classes: dict[int, ShuffledStream] = {}
         images: dict[int, ShuffledStream] = {}

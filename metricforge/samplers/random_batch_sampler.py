@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Array, Indices
 from metricforge.registry import SAMPLERS
 from metricforge.samplers.batch_sampler import BatchSampler
 
@@ -28,7 +28,7 @@ class RandomBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | Array,
         batch_size: int,
         drop_last: bool = True,
         *,
@@ -48,7 +48,7 @@ class RandomBatchSampler(BatchSampler):
         count = len(self.labels)
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
-    def global_batches(self, generator: np.random.Generator) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+    def global_batches(self, generator: np.random.Generator) -> Iterator[Indices]:
         order = generator.permutation(len(self.labels))  # (N,)
         for number in range(len(self)):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from metricforge.arrays import Indices
 
 
 class ShuffledStream:
@@ -14,12 +14,12 @@ class ShuffledStream:
     about as often as any other.
     """
 
-    def __init__(self, items: np.ndarray[Any, np.dtype[np.int64]], generator: np.random.Generator) -> None:
+    def __init__(self, items: Indices, generator: np.random.Generator) -> None:
         self._items = items
         self._generator = generator
         self._left = items[:0]
 
-    def take(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def take(self, count: int) -> Indices:
         """The next ``count`` items (count,)."""
         taken = self._left[:count]
         self._left = self._left[count:]

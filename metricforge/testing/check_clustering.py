@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from metricforge.arrays import Floats32, Indices
 from metricforge.interfaces import Clustering
 from metricforge.testing.clause import clause, require
 from metricforge.testing.sample_batches import random_rows
@@ -60,9 +61,7 @@ def check_clustering(clustering: Clustering) -> None:
             require(False, "it was accepted")
 
 
-def _check_assignment(
-    clustering: Clustering, embeddings: np.ndarray[tuple[int, ...], np.dtype[np.float32]], clusters: int, name: str
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _check_assignment(clustering: Clustering, embeddings: Floats32, clusters: int, name: str) -> Indices:
     before, steps = embeddings.copy(), 0
 
     def on_step(count: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 from metricforge.evaluation import EvaluationContext, FittingSet, describe_protocol, evaluate
-from metricforge.evaluation.space import Space
+from metricforge.evaluation.spaces import Space
 from metricforge.evaluators import RecallAtK, ScoresInSpace
 from metricforge.interfaces import Similarity
 from metricforge.registry import EVALUATORS

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import scipy.io
 
+from metricforge.arrays import Array, Integers32
 from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, refuse_repeated
 from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
@@ -25,7 +26,7 @@ class _Listing(NamedTuple):
     files: list[str]
     numbers: list[int]  # of each image's class, 1..196
     names: list[str]
-    boxes: np.ndarray[Any, np.dtype[np.int32]] | None
+    boxes: Integers32 | None
 
 
 @DATASETS.register_module()
@@ -177,7 +178,7 @@ def _read_mat(file: Path, needed: tuple[str, ...]) -> dict[str, Any]:
     return content
 
 
-def _columns(source: Path, content: dict[str, Any], needed: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
+def _columns(source: Path, content: dict[str, Any], needed: tuple[str, ...]) -> dict[str, Array]:
     rows = np.atleast_1d(content["annotations"])
     absent = [name for name in needed if name not in (rows.dtype.names or ())]
     if absent:
@@ -188,7 +189,7 @@ def _columns(source: Path, content: dict[str, Any], needed: tuple[str, ...]) -> 
     return {name: rows[name] for name in needed}
 
 
-def _boxes(source: Path, content: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _boxes(source: Path, content: dict[str, Any]) -> Integers32:
     """(N, 4) as left, top, right, bottom; the file counts pixels from 1 and includes the last."""
     names = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
     rows = _columns(source, content, names)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metricforge.arrays import Integers32
 from metricforge.datasets.benchmarks.benchmark_layout import (
     absence,
     check_files,
@@ -114,7 +115,7 @@ def _read_table(file: Path) -> dict[int, str]:
     return table
 
 
-def _read_boxes(file: Path, images: list[int]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _read_boxes(file: Path, images: list[int]) -> Integers32:
     """(N, 4) as left, top, right, bottom, from lines ``<image> <left> <top> <width> <height>``."""
     table = _read_table(file)
     absent = [image for image in images if image not in table]

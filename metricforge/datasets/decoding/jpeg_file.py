@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 from torch import Tensor
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3)
+from metricforge.arrays import Bytes
+
+Pixels = Bytes  # (H, W, 3)
 
 # What EXIF's orientation asks of the stored rows and columns, as (transpose, flip rows, flip columns), in this order.
 _UPRIGHT = {

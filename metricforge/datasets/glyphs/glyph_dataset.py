@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from metricforge.arrays import Flags
 from metricforge.datasets.glyphs.glyph_pictures import load_glyph_pictures
 from metricforge.datasets.image_dataset import ImageDataset
 from metricforge.registry import DATASETS
@@ -67,7 +68,7 @@ class GlyphDataset(ImageDataset):
         digest.update(self.pictures.tobytes())
 
 
-def _train_half(class_names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _train_half(class_names: Sequence[str]) -> Flags:
     """Which classes (C,) are for training: the half whose hashed names come first.
 
     A hash rather than a shuffle, so that a class which another version of the fonts adds moves hardly any other.

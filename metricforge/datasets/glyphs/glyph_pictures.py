@@ -10,7 +10,6 @@ import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,6 +18,7 @@ import platformdirs
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, features
 
+from metricforge.arrays import Bytes, Indices
 from metricforge.atomic_write import atomic_write
 from metricforge.errors import DatasetError
 
@@ -35,9 +35,9 @@ _FORMAT = 2
 class GlyphPictures:
     """Pictures (N, 40, 40) uint8, white on black, class (N,) and font (N,) of each, and what both are called."""
 
-    pictures: np.ndarray[Any, np.dtype[np.uint8]]
-    classes: np.ndarray[Any, np.dtype[np.int64]]
-    fonts: np.ndarray[Any, np.dtype[np.int64]]
+    pictures: Bytes
+    classes: Indices
+    fonts: Indices
     class_names: tuple[str, ...]
     font_names: tuple[str, ...]
 
@@ -70,7 +70,7 @@ def font_files() -> list[Path]:
     return fonts
 
 
-def render_glyphs(fonts: list[Path]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]]]:
+def render_glyphs(fonts: list[Path]) -> tuple[list[str], Bytes]:
     """Every character that all ``fonts`` have, and its pictures (characters, fonts, 40, 40) uint8.
 
     Left out are controls, spaces and marks (Unicode categories C, Z, M), category So (arrows, boxes and shapes, which
@@ -102,9 +102,7 @@ def render_glyphs(fonts: list[Path]) -> tuple[list[str], np.ndarray[Any, np.dtyp
     return [c for c, kept in zip(characters, usable, strict=True) if kept], pictures[usable]
 
 
-def merge_glyphs(
-    characters: list[str], pictures: np.ndarray[Any, np.dtype[np.uint8]], font_names: tuple[str, ...]
-) -> GlyphPictures:
+def merge_glyphs(characters: list[str], pictures: Bytes, font_names: tuple[str, ...]) -> GlyphPictures:
     """Makes classes of characters, so that no picture stands twice, and none in two classes.
 
     Characters that at least three fonts draw with identical pictures are one class (and so is a chain of them). Then

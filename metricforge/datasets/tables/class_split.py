@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Flags
 from metricforge.errors import DatasetError
-
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def check_split_arguments(split: str, train_fraction: float | None, folds: int | None, fold: int | None) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
+from metricforge.arrays import Indices
 from metricforge.datasets.tables.string_column import StringColumn
 from metricforge.errors import DatasetError
 
@@ -25,11 +25,11 @@ class ImageTable:
     """The columns of a table, checked only as far as every use of it needs: (N,) each, None where there is none."""
 
     paths: StringColumn
-    labels: np.ndarray[Any, np.dtype[np.int64]]
+    labels: Indices
     class_names: list[str]
     splits: pa.ChunkedArray | None
     roles: pa.ChunkedArray | None
-    groups: np.ndarray[Any, np.dtype[np.int64]] | None
+    groups: Indices | None
     group_names: list[str]
     boxes: dict[str, pa.ChunkedArray] | None
 
@@ -131,7 +131,7 @@ def _plain(name: str, column: pa.ChunkedArray, file: Path) -> pa.ChunkedArray:
     return column.cast(pa.large_string())
 
 
-def _numbered(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[str]]:
+def _numbered(column: pa.ChunkedArray) -> tuple[Indices, list[str]]:
     """0..C-1 for each value (N,), in the order of the values, and the values as text."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from metricforge.arrays import Bytes, Flags, Indices
 
 # Mixes the words of a string into its hash: an odd factor spreads every bit upwards.
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -41,7 +44,7 @@ class StringColumn(Sequence[str]):
             return tuple(self.array[index].to_pylist())
         return self.array[int(index)].as_py()
 
-    def filter(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> StringColumn:
+    def filter(self, chosen: Flags) -> StringColumn:
         """The strings for which ``chosen`` (N,) is true."""
         return StringColumn(self.array.filter(pa.array(chosen)))
 
@@ -57,7 +60,7 @@ class StringColumn(Sequence[str]):
         counts = pc.value_counts(self.array.filter(pa.array(np.isin(hashes, twice))))
         return counts.filter(pc.greater(counts.field("counts"), 1))
 
-    def _hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    def _hashes(self) -> NDArray[np.uint64]:
         """A number of each string (N,), equal for equal ones and hardly ever otherwise."""
         ends, data = self._ends_and_bytes()  # (N + 1,), (bytes,)
         hashes = np.diff(ends).astype(np.uint64) * _ODD  # (N,)
@@ -74,7 +77,7 @@ class StringColumn(Sequence[str]):
                 block ^= block >> np.uint64(32)
         return hashes
 
-    def _ends_and_bytes(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.uint8]]]:
+    def _ends_and_bytes(self) -> tuple[Indices, Bytes]:
         """Where each string begins and the last one ends (N + 1,), in the bytes of all."""
         _, offsets, data = self.array.buffers()
         first, last = self.array.offset, self.array.offset + len(self.array)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from metricforge.arrays import Array, Bytes, Flags, Indices, Integers32
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.tables.class_split import check_split_arguments, classes_of_split, training_classes
 from metricforge.datasets.tables.image_table import BOX, ImageTable, read_image_table
@@ -131,8 +132,8 @@ class TableDataset(ImageFileDataset):
 
 
 def _renumbered(
-    numbers: np.ndarray[Any, np.dtype[np.int64]],
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
+    numbers: Indices,
+) -> tuple[Indices, Indices]:
     """The numbers that occur, and ``numbers`` (N,) as positions among those; np.unique would sort millions."""
     occurs = np.bincount(numbers) > 0
     return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[numbers]
@@ -140,7 +141,7 @@ def _renumbered(
 
 def _rows_by_column(
     rows: ImageTable, split: str, folds: int | None, fold: int | None, shared_classes: bool, file: Path
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+) -> Flags:
     """Whether each row (N,) is in ``split`` by the table's split column."""
     assert rows.splits is not None
     known = pa.array(["train", "val", "test"], type=pa.large_string())
@@ -165,7 +166,7 @@ def _rows_by_column(
     return classes_of_split(for_training, split, folds, fold)[rows.labels] & (part == 0)
 
 
-def _refuse_shared_classes(rows: ImageTable, part: np.ndarray[Any, Any], file: Path) -> None:
+def _refuse_shared_classes(rows: ImageTable, part: Array, file: Path) -> None:
     inside = np.zeros((3, len(rows.class_names)), dtype=bool)
     inside[part, rows.labels] = True
     shared = np.flatnonzero(inside.sum(axis=0) > 1)
@@ -178,7 +179,7 @@ def _refuse_shared_classes(rows: ImageTable, part: np.ndarray[Any, Any], file: P
         )
 
 
-def _roles(column: pa.ChunkedArray, file: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _roles(column: pa.ChunkedArray, file: Path) -> Bytes:
     empty = pc.fill_null(pc.equal(column, ""), True)
     number = pc.index_in(pc.if_else(empty, "both", column), pa.array([*_ROLES], type=pa.large_string()))
     if number.null_count:
@@ -187,15 +188,13 @@ def _roles(column: pa.ChunkedArray, file: Path) -> np.ndarray[Any, np.dtype[np.u
     return np.array([*_ROLES.values()], dtype=np.uint8)[number.to_numpy(zero_copy_only=False)]
 
 
-def _boxes(
-    rows: ImageTable, chosen: np.ndarray[Any, np.dtype[np.bool_]], file: Path
-) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _boxes(rows: ImageTable, chosen: Flags, file: Path) -> Integers32:
     if rows.boxes is None:
         raise DatasetError(f"{file} has no columns {', '.join(BOX)} to crop to; set crop=False, or name them (columns)")
     return np.stack([_box_side(side.filter(pa.array(chosen)), name, file) for name, side in rows.boxes.items()], axis=1)
 
 
-def _box_side(column: pa.ChunkedArray, name: str, file: Path) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _box_side(column: pa.ChunkedArray, name: str, file: Path) -> Integers32:
     if column.null_count:
         raise DatasetError(f"{file}: {column.null_count:,} rows have no {name}; fill them in, or set crop=False")
     try:

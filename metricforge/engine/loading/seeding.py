@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 def derive_seed(*parts: int) -> int:
     """A 63-bit seed from non-negative integers such as (seed, epoch, iteration); unlike parts give unrelated seeds."""
-    words: tuple[int, ...] | np.ndarray[Any, np.dtype[np.uint32]] = (len(parts), *parts)
+    words: tuple[int, ...] | NDArray[np.uint32] = (len(parts), *parts)
     if max(words) < 2**32:  # numpy's own splitting gives the same words, and takes half of the time
         words = np.array(words, dtype=np.uint32)
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1

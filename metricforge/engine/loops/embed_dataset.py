@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from metricforge.arrays import Array, Indices
 from metricforge.datasets import ImageDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.errors import EmbeddingsError
@@ -56,7 +57,7 @@ def embed_dataset(
     assert isinstance(batches, list)
     share = sum(map(len, batches))  # n, this process's share of N
     count = len(dataset) if processes.is_main else share
-    embeddings: np.ndarray[Any, Any] | None = None
+    embeddings: Array | None = None
     columns = np.empty((count, 2), dtype=np.int64)  # (N or n, 2): id and label
     was_training = model.training
     model.eval()
@@ -88,9 +89,7 @@ def embed_dataset(
     return EmbeddingSet(embeddings, columns[:, 1].copy(), columns[:, 0].copy(), dataset.class_names)
 
 
-def _converted(
-    rows: np.ndarray[Any, Any], dtype: np.dtype[Any], ids: np.ndarray[Any, np.dtype[np.int64]]
-) -> np.ndarray[Any, Any]:
+def _converted(rows: Array, dtype: np.dtype[Any], ids: Indices) -> Array:
     """``rows`` (B, D) as ``dtype``."""
     with np.errstate(over="ignore"):
         converted = rows.astype(dtype)

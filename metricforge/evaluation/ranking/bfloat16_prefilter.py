@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Flags, Integers32
 from metricforge.evaluation.ranking.bfloat16_sweep import LOWEST, Banded, Bands, sweep
 from metricforge.evaluation.ranking.candidates import ANY_FLOAT
 from metricforge.evaluation.ranking.prefilter_result import MatchList, PrefilterResult
@@ -184,7 +185,7 @@ def _sample_size(size: int, every: Tensor) -> int:
     return int(max(LEAST_SAMPLE, 2 * int(every.max()), least_effort, ranks * size / KEPT_BY_QUERY))
 
 
-def _count_in_rows(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _count_in_rows(flags: Flags) -> Integers32:
     """How many of ``flags`` (b, S) are true in each row (b,)."""
-    counts: np.ndarray[Any, np.dtype[np.int32]] = np.add.reduce(flags, axis=1, dtype=np.int32)
+    counts: Integers32 = np.add.reduce(flags, axis=1, dtype=np.int32)
     return counts

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Flags, Indices
 from metricforge.evaluation.search.parallel_map import parallel_map
 from metricforge.evaluation.search.sortable_bits import (
     Bfloat16Bits,
@@ -26,9 +27,6 @@ from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffer
 STRIP = 512  # queries that a thread looks at together
 TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
 LOWEST = np.iinfo(np.int16).min
-
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Bands(NamedTuple):
@@ -51,7 +49,7 @@ class Kept:
         keys: (N,) as ``_keys`` makes them.
     """
 
-    def __init__(self, keys: Integers) -> None:
+    def __init__(self, keys: Indices) -> None:
         self._keys = np.sort(keys)
 
     def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,9 +81,9 @@ class Banded(NamedTuple):
     ``keys`` are, for each tile of queries, arrays of those of what is kept, with places in the tile.
     """
 
-    above: Integers
+    above: Indices
     too_many: Flags
-    keys: list[list[Integers]]
+    keys: list[list[Indices]]
 
     def kept(self, start: int, stop: int) -> Kept:
         """What is kept for queries ``start:stop``."""
@@ -103,9 +101,9 @@ class _Strip(NamedTuple):
 
     start: int
     stop: int
-    above: Integers  # (rows,)
-    above_behind: Integers  # (Q - stop,), or (0,)
-    keys: list[tuple[int, Integers]]
+    above: Indices  # (rows,)
+    above_behind: Indices  # (Q - stop,), or (0,)
+    keys: list[tuple[int, Indices]]
 
 
 def sweep(
@@ -130,7 +128,7 @@ def sweep(
     count = len(bands.own)
     look = _Look(queries_of, images, bands, symmetric)
     above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
-    keys: list[list[Integers]] = [[] for _ in range(0, count, TILE)]
+    keys: list[list[Indices]] = [[] for _ in range(0, count, TILE)]
     most = bands.most.numpy()
     for strip in parallel_map(look.at_strip, range(0, count, STRIP), threads):
         above[strip.start : strip.stop] += strip.above
@@ -200,7 +198,7 @@ class _Look:
 
     def _compare(
         self, bits: Bfloat16Bits, ceiling: Bfloat16Bits, floor: Bfloat16Bits
-    ) -> tuple[Flags, Integers, Integers]:
+    ) -> tuple[Flags, Indices, Indices]:
         """Which of ``bits`` (rows, columns) are above the ceiling, and where those are that reach the floor alone."""
         larger = self._room.table("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
         inside = self._room.table("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
@@ -211,6 +209,6 @@ class _Look:
         return larger, place // bits.shape[1], place % bits.shape[1]
 
 
-def _keys(query: Integers, image: Integers | int, bits: Bfloat16Bits) -> Integers:
+def _keys(query: Indices, image: Indices | int, bits: Bfloat16Bits) -> Indices:
     """From the highest bit on the query's place in 15 bits, the score in 16, the image in 32: in order of them."""
     return query << 48 | (bits.astype(np.int64) - LOWEST) << 32 | image

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from metricforge.arrays import Array, Floats, Indices
 from metricforge.evaluation.ranking.rank_counter import BEYOND, SHALLOW, RankCounter
 from metricforge.evaluation.search.exact_knn import full_precision
 from metricforge.evaluation.search.parallel_map import parallel_map, threads_for_blocks
@@ -19,9 +20,6 @@ ROWS_AT_ONCE = 512
 ROWS_OF_PRODUCT = 128  # matrix libraries are quickest with a multiple of it
 PAIRWISE_ROWS_AT_ONCE = 128
 MATCHES_AT_ONCE = 2**20
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Depth(NamedTuple):
@@ -64,7 +62,7 @@ class MatchRanks(NamedTuple):
         first[self.row[self.nth == 1]] = self.rank[self.nth == 1]
         return first
 
-    def sum_by_query(self, values: np.ndarray[Any, Any]) -> Floats:
+    def sum_by_query(self, values: Array) -> Floats:
         """The sums (b,) over the right images of each query of ``values`` (P,)."""
         return np.bincount(self.row, values, minlength=len(self.queries)).astype(np.float64)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Indices
 from metricforge.evaluation.ranking.bfloat16_prefilter import Bfloat16Prefilter, bfloat16_pays
 from metricforge.evaluation.ranking.candidates import Candidates
 from metricforge.evaluation.ranking.float32_prefilter import Float32Prefilter
@@ -50,7 +51,7 @@ class RankCounter:
         self,
         context: EvaluationContext,
         first: int,
-        every: np.ndarray[Any, np.dtype[np.int64]],
+        every: Indices,
         half: bool | None = None,
     ) -> None:
         gallery, queries = context.gallery, context.queries

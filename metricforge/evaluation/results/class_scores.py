@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Floats, Indices
 from metricforge.evaluation.results.query_scores import QueryScores
-
-Counts = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -26,13 +23,13 @@ class ClassScores:
         counted: from the name of a score to how many queries of each class count for it (C,).
     """
 
-    labels: Counts
-    queries: Counts
-    without_match: Counts
+    labels: Indices
+    queries: Indices
+    without_match: Indices
     values: Mapping[str, Floats]
-    counted: Mapping[str, Counts]
+    counted: Mapping[str, Indices]
 
-    def worst(self, score: str) -> Counts:
+    def worst(self, score: str) -> Indices:
         """Places of the scored classes by rising ``score``; of equal ones that of more queries first."""
         counted = self.counted[score]
         order = np.lexsort((self.labels, -counted, self.values[score]))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.interfaces import Evaluator
 
-Column = np.ndarray[Any, np.dtype[Any]]
+Column = Array
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array, Indices
 from metricforge.evaluation.search.blas import product_threads
 from metricforge.evaluation.search.hamming_knn import hamming_knn, packed_embeddings
 from metricforge.evaluation.search.inner_product_scores import InnerProductScores
@@ -22,15 +22,15 @@ SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely
 
 @torch.no_grad()
 def exact_knn(
-    queries: np.ndarray[Any, Any] | None,
-    gallery: np.ndarray[Any, Any],
+    queries: Array | None,
+    gallery: Array,
     similarity: Similarity,
     k: int,
     *,
     device: torch.device | str = "cpu",
     scores_at_once: int = 2**24,
     on_queries: Callable[[int], object] = lambda count: None,
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+) -> Indices:
     """Indices (Q, k) of the ``k`` most similar ``gallery`` images (G, D) of each query (Q, D), best first.
 
     Ties go to the smaller index. Where ``similarity.search`` is "l2" or "ip", a float32 matrix product finds the

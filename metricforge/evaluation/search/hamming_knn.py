@@ -8,19 +8,17 @@ import faiss
 import numpy as np
 import torch
 
+from metricforge.arrays import Array, Bytes, Indices
 from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE
 from metricforge.functional.binary_codes import pack_bits
 from metricforge.interfaces import Similarity
 
 SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second search
 
-Codes = np.ndarray[Any, np.dtype[np.uint8]]
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+Codes = Bytes
 
 
-def hamming_knn(
-    queries: Codes | None, gallery: Codes, k: int, *, distances_at_once: int = 2**24
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+def hamming_knn(queries: Codes | None, gallery: Codes, k: int, *, distances_at_once: int = 2**24) -> Indices:
     """Indices (Q, k) of the ``k`` codes of ``gallery`` (G, bytes) with the fewest bits unlike each query's, best first.
 
     Ties go to the smaller index. faiss's binary index says how far the k-th is; whoever is as near or nearer is then
@@ -66,7 +64,7 @@ def _within(index: Any, codes: Codes, radius: int, itself: Indices, k: int) -> I
 
 
 @torch.no_grad()
-def packed_embeddings(embeddings: np.ndarray[Any, Any], similarity: Similarity, device: torch.device) -> Codes:
+def packed_embeddings(embeddings: Array, similarity: Similarity, device: torch.device) -> Codes:
     """The bits (N, D / 8) of what ``similarity.prepare`` makes of ``embeddings`` (N, D), on the host.
 
     Converted block by block: the whole set never stands in memory as floats again.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import faiss
-import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array
 from metricforge.evaluation.search.blas import products
 from metricforge.evaluation.search.duplicate_rows import first_duplicates
 from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
@@ -47,8 +47,8 @@ class InnerProductScores:
 
     def __init__(
         self,
-        queries: np.ndarray[Any, Any] | None,
-        gallery: np.ndarray[Any, Any],
+        queries: Array | None,
+        gallery: Array,
         similarity: Similarity,
         device: torch.device,
     ) -> None:
@@ -65,7 +65,7 @@ class InnerProductScores:
         else:  # less than a bit is gained: not worth a second copy
             self._centred, self._longest = self._gallery, longest_image
             self._centre = torch.zeros_like(self._centre)
-        self._bfloat16_squares = _bfloat16_squares(self._centred) if self._search == "l2" else None  # (G,)
+        self._half_squares = _half_squares(self._centred) if self._search == "l2" else None  # (G,)
         longest_query = float(self._queries.norm(dim=1).max() + self._centre.norm())
         if not (longest_query + self._longest) ** 2 < torch.finfo(torch.float32).max:
             raise ValueError(
@@ -87,8 +87,8 @@ class InnerProductScores:
         """Scores (b, G) in float32 of ``queries`` (b,), and what they may be wrong by (b,), in float64."""
         rows = self._centred_queries(queries)  # (b, D)
         scores = products(rows, self._centred, out=out)
-        if self._bfloat16_squares is not None:  # -|q - g|^2 / 2 + |q|^2 / 2
-            scores -= self._bfloat16_squares
+        if self._half_squares is not None:  # -|q - g|^2 / 2 + |q|^2 / 2
+            scores -= self._half_squares
         return scores, self._error_of_single(rows)
 
     def single_pairs(self, queries: Tensor, images: Tensor) -> Tensor:
@@ -107,9 +107,9 @@ class InnerProductScores:
             faiss.swig_ptr(images.numpy()),
             faiss.swig_ptr(scores.numpy()),
         )
-        if self._bfloat16_squares is None:
+        if self._half_squares is None:
             return scores
-        return scores - self._bfloat16_squares[images] - _bfloat16_squares(rows)[place]
+        return scores - self._half_squares[images] - _half_squares(rows)[place]
 
     def single_pairs_error(self, queries: Tensor) -> Tensor:
         """What ``single_pairs`` may be wrong by for ``queries`` (b,), in float64."""
@@ -128,8 +128,8 @@ class InnerProductScores:
         residual = (rows - halved.float()).norm(dim=1).double()  # (b,)
         length = halved.float().norm(dim=1).double()  # (b,)
         size = length * gallery.longest  # (b,)
-        if self._bfloat16_squares is not None:
-            squares = _bfloat16_squares(rows)  # (b,)
+        if self._half_squares is not None:
+            squares = _half_squares(rows)  # (b,)
             size += squares + self._longest**2 / 2
             halved = torch.cat([halved, torch.ones(len(rows), 3).bfloat16(), _in_three_parts(-squares)], dim=1)
         error = 1.001 * (residual * self._longest + length * gallery.longest_residual)
@@ -158,7 +158,7 @@ class InnerProductScores:
             if images is None:
                 images = self._gallery[start : start + step].double() - centre
             part = products(rows, images)
-            scores[:, start : start + step] = part - _bfloat16_squares(images) if self._search == "l2" else part
+            scores[:, start : start + step] = part - _half_squares(images) if self._search == "l2" else part
         size = (rows.norm(dim=1) + self._longest + centre.norm()) ** 2  # (b,)
         return scores, 4 * (rows.shape[1] + 8) * DOUBLE_ROUNDOFF * size
 
@@ -207,14 +207,14 @@ class InnerProductScores:
 
     def _error_of_pairs(self, rows: Tensor) -> Tensor:
         error = self._error_of_single(rows)
-        if self._bfloat16_squares is not None:  # another square, summed and subtracted
-            error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * _bfloat16_squares(rows).double()
+        if self._half_squares is not None:  # another square, summed and subtracted
+            error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * _half_squares(rows).double()
         return error
 
     @cached_property
     def _bfloat16_gallery(self) -> _Bfloat16Gallery:
         count, dimensions = self._centred.shape
-        extra = 0 if self._bfloat16_squares is None else 6
+        extra = 0 if self._half_squares is None else 6
         halved = torch.empty(count, dimensions + extra, dtype=torch.bfloat16)
         longest = longest_residual = 0.0
         for start in range(0, count, ROWS_AT_ONCE):
@@ -223,13 +223,13 @@ class InnerProductScores:
             longest = max(longest, float(rows.float().norm(dim=1).max()))
             longest_residual = max(longest_residual, float((block - rows.float()).norm(dim=1).max()))
             halved[start : start + ROWS_AT_ONCE, :dimensions] = rows
-        if self._bfloat16_squares is not None:
-            halved[:, dimensions : dimensions + 3] = _in_three_parts(-self._bfloat16_squares)
+        if self._half_squares is not None:
+            halved[:, dimensions : dimensions + 3] = _in_three_parts(-self._half_squares)
             halved[:, dimensions + 3 :] = 1
         return _Bfloat16Gallery(halved, longest, longest_residual)
 
 
-def _bfloat16_squares(rows: Tensor) -> Tensor:
+def _half_squares(rows: Tensor) -> Tensor:
     """Half the squared length (N,) of ``rows`` (N, D)."""
     return torch.einsum("nd,nd->n", rows, rows) / 2
 

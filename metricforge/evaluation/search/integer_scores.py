@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import faiss
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array
 from metricforge.evaluation.search.hamming_knn import packed_embeddings
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
 from metricforge.evaluation.search.sortable_bits import sortable_keys
@@ -25,8 +24,8 @@ class HammingScores:
 
     def __init__(
         self,
-        queries: np.ndarray[Any, Any] | None,
-        gallery: np.ndarray[Any, Any],
+        queries: Array | None,
+        gallery: Array,
         similarity: Similarity,
         device: torch.device,
     ) -> None:
@@ -56,8 +55,8 @@ class PairwiseIntegerScores:
 
     def __init__(
         self,
-        queries: np.ndarray[Any, Any] | None,
-        gallery: np.ndarray[Any, Any],
+        queries: Array | None,
+        gallery: Array,
         similarity: Similarity,
         device: torch.device,
     ) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array
 from metricforge.interfaces import Similarity
 
 PAIRS_AT_ONCE = 2**14  # a metric head holds some hundreds of activations a pair
@@ -33,8 +32,8 @@ class PairwiseScores:
 
     def __init__(
         self,
-        queries: np.ndarray[Any, Any] | None,
-        gallery: np.ndarray[Any, Any],
+        queries: Array | None,
+        gallery: Array,
         similarity: Similarity,
         device: torch.device,
     ) -> None:
@@ -68,5 +67,5 @@ class PairwiseScores:
         """Equal for all pairs (P,): where ``pairwise`` is undecided, nothing else decides."""
         return torch.zeros(len(queries), dtype=torch.float64, device=queries.device)
 
-    def _on_device(self, embeddings: np.ndarray[Any, Any]) -> Tensor:
+    def _on_device(self, embeddings: Array) -> Tensor:
         return torch.from_numpy(np.array(embeddings, dtype=np.float32)).to(self._device)

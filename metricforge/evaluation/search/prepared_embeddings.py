@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Array
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import array_beside, row_blocks
 
@@ -17,7 +17,7 @@ SHORTEST = 1e-12  # what is shorter is not normalised but to 0
 
 
 @torch.no_grad()
-def prepared_embeddings(embeddings: np.ndarray[Any, Any], similarity: Similarity, device: torch.device) -> Tensor:
+def prepared_embeddings(embeddings: Array, similarity: Similarity, device: torch.device) -> Tensor:
     """``similarity.prepare`` of ``embeddings`` (N, D) of any float type, as one float32 tensor (N, D') on ``device``.
 
     It is only to be read: where nothing has to be changed it is the embeddings' own memory. Otherwise it is converted
@@ -58,7 +58,7 @@ def _check_lengths(rows: Tensor) -> None:
         )
 
 
-def _is_prepared(embeddings: np.ndarray[Any, Any], similarity: Similarity) -> bool:
+def _is_prepared(embeddings: Array, similarity: Similarity) -> bool:
     """Whether ``embeddings`` are in memory what ``prepare`` would make of them."""
     in_rows = embeddings.flags.c_contiguous and embeddings.flags.aligned
     return type(similarity).prepare is Similarity.prepare and embeddings.dtype == np.float32 and in_rows

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.arrays import Integers16
+
 LOW_BITS = 2**32 - 1
 
-Bfloat16Bits = np.ndarray[Any, np.dtype[np.int16]]
+Bfloat16Bits = Integers16
 
 
 def sortable_bits(scores: Tensor) -> Tensor:

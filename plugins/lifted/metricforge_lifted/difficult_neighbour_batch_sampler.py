@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metricforge import SAMPLERS, EmbeddingBatchSampler, functional
 from metricforge_lifted.embedding_bank import EmbeddingBank
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+Indices = NDArray[np.int64]
 
 
 @SAMPLERS.register_module()
@@ -51,7 +52,7 @@ class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | NDArray[Any],
         pairs_per_batch: int,
         neighbours_per_image: int = 1,
         refresh_interval: int = 1,

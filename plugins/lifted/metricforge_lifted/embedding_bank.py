@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Candidates fetched beyond those asked for: where float32 cannot tell neighbours apart, float64 chooses among them.
@@ -20,11 +19,11 @@ class EmbeddingBank:
         labels: the class of each image (N,), any integers.
     """
 
-    def __init__(self, labels: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def __init__(self, labels: NDArray[np.int64]) -> None:
         self._labels = labels
         _, class_of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         self._own_class_size = sizes[class_of]  # (N,)
-        self._rows: np.ndarray[Any, np.dtype[np.float32]] | None = None
+        self._rows: NDArray[np.float32] | None = None
         self._unread: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -67,7 +66,7 @@ class EmbeddingBank:
             )
         self._unread.append((indices.clone(), embeddings.detach().float().clone()))
 
-    def rows(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def rows(self) -> NDArray[np.float32]:
         """All embeddings (N, D), the newest of each image."""
         rows = self._filled()
         for indices, embeddings in self._unread:
@@ -77,9 +76,7 @@ class EmbeddingBank:
         self._unread = []
         return rows
 
-    def nearest_of_other_classes(
-        self, images: np.ndarray[Any, np.dtype[np.int64]], count: int
-    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def nearest_of_other_classes(self, images: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The ``count`` nearest images of other classes (n, count) of each of ``images`` (n,), nearest first.
 
         faiss's flat index finds the candidates in float32, float64 puts them into order; ties go to the smaller index.
@@ -106,10 +103,10 @@ class EmbeddingBank:
 
     def _in_order(
         self,
-        rows: np.ndarray[Any, np.dtype[np.float32]],
-        images: np.ndarray[Any, np.dtype[np.int64]],
-        candidates: np.ndarray[Any, np.dtype[np.int64]],
-    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        rows: NDArray[np.float32],
+        images: NDArray[np.int64],
+        candidates: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
         """``candidates`` (b, K) of ``images`` (b,), nearest first, those of the image's own class at the end."""
         apart = rows[candidates].astype(np.float64) - rows[images, None]  # (b, K, D)
         distances = np.einsum("bkd,bkd->bk", apart, apart)
@@ -117,7 +114,7 @@ class EmbeddingBank:
         order = np.lexsort((candidates, distances), axis=1)
         return np.take_along_axis(candidates, order, axis=1)
 
-    def _filled(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _filled(self) -> NDArray[np.float32]:
         if self._rows is None:
             raise ValueError(
                 "the bank is empty; give it the embeddings of the whole training set first (refresh), as training does "
@@ -126,7 +123,7 @@ class EmbeddingBank:
         return self._rows
 
 
-def _check_finite(rows: np.ndarray[Any, np.dtype[np.float32]], images: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+def _check_finite(rows: NDArray[np.float32], images: NDArray[np.int64]) -> None:
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         first = ", ".join(str(i) for i in images[~finite][:5])

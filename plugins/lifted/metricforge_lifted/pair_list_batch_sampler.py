@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metricforge import SAMPLERS, BatchSampler, functional
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
-Images32 = np.ndarray[Any, np.dtype[np.int32]]
+Indices = NDArray[np.int64]
+Images32 = NDArray[np.int32]
 
 
 @SAMPLERS.register_module()
@@ -41,7 +42,7 @@ class PairListBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[int] | np.ndarray[Any, np.dtype[Any]],
+        labels: Sequence[int] | NDArray[Any],
         pairs_per_batch: int,
         negatives_per_positive: float = 1.0,
         batches_per_epoch: int | None = None,

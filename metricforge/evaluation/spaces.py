@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.decomposition import PCA
 
-from metricforge.evaluation.fitting_set import FittingSet
+from metricforge.arrays import Array
 from metricforge.large_arrays import array_beside, row_blocks
-
-Rows = np.ndarray[Any, Any]
 
 ROWS_AT_ONCE = 8192
 KINDS = 'spaces are "first:N", "pca:N" (N dimensions) and "int8", and steps joined by "+", such as "pca:64+int8"'
+
+
+@dataclass(frozen=True, eq=False)
+class FittingSet:
+    """``embeddings`` (N, D) by the same model, such as those of the training set.
+
+    Args:
+        embeddings: of any float type.
+        source: what the protocol calls it, such as a file's name.
+        fingerprint: of the images, the same for two models' embeddings of them: scores that were fitted on sets of two
+            fingerprints do not compare.
+    """
+
+    embeddings: Array
+    source: str
+    fingerprint: str
 
 
 class Step(NamedTuple):
@@ -50,7 +65,7 @@ class Space:
         if any(step.kind == "int8" for step in self.steps[:-1]):
             raise ValueError(f'space "{name}": int8 must be the last step; {KINDS}')
 
-    def transformed(self, queries: Rows, gallery: Rows | None, seed: int) -> tuple[Rows, Rows | None]:
+    def transformed(self, queries: Array, gallery: Array | None, seed: int) -> tuple[Array, Array | None]:
         """``queries`` (Q, D) and ``gallery`` (G, D), which None says to be the same, in this space (.., D'), float32.
 
         Raises:
@@ -85,7 +100,7 @@ class Space:
             item = {"first": item, "pca": 4, "int8": 1}[step.kind]
         return dimensions * item
 
-    def _fitted(self, step: Step, fitted: Rows, seed: int) -> Callable[[Rows], Rows]:
+    def _fitted(self, step: Step, fitted: Array, seed: int) -> Callable[[Array], Array]:
         """What ``step`` does to rows (N, D), as ``fitted`` (M, D) has it."""
         if step.kind == "first":
             return lambda rows: rows[:, : step.dimensions]
@@ -116,8 +131,8 @@ def _step(part: str, name: str) -> Step:
     raise ValueError(f'space "{name}": "{part}" is none; {KINDS}')
 
 
-def _blockwise(rows: Rows, change: Callable[[Rows], Rows]) -> Rows:
-    changed: Rows | None = None
+def _blockwise(rows: Array, change: Callable[[Array], Array]) -> Array:
+    changed: Array | None = None
     for place, block in row_blocks(rows, ROWS_AT_ONCE):
         its_rows = change(np.asarray(block, dtype=np.float32))  # (rows, D')
         if changed is None:
