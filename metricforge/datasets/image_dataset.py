@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,12 +48,15 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     ``reduced_decoding``, False at first, says whether a JPEG may be decoded at a fraction of its size where the first
     transform makes it smaller still; ``metricforge.datasets.decoding.reduced_decoding`` has the rule.
     ``decodes_later``, False at first and always where images are no files, says whether JPEGs are handed out undecoded.
+    ``transform_of_any_file`` are the transform configs that make an image of any size like those of this data set, for
+    a model that was trained on it without a transform.
 
     Raises:
         DatasetError: if there is no image, or labels and class names do not fit together.
         ConfigError: for a transform that cannot be built.
     """
 
+    transform_of_any_file: ClassVar[Sequence[Mapping[str, Any]]] = ()
     reduced_decoding: bool = False
     decodes_later: bool = False
 

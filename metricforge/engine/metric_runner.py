@@ -229,6 +229,7 @@ class MetricRunner(Runner):
                 "batches_per_epoch": len(self.train_dataloader),
                 "seed": self.seed,
                 "num_classes": self.num_classes,
+                "class_names": list(self.train_dataloader.dataset.dataset.class_names),
                 "best_score": self.best_score,
                 "baselines": self.baseline_scores,
                 "dataset": self.train_dataloader.dataset.dataset.fingerprint(),

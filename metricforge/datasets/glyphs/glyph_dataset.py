@@ -36,6 +36,8 @@ class GlyphDataset(ImageDataset):
         DatasetError: if Matplotlib was installed without its fonts.
     """
 
+    transform_of_any_file = (dict(type="Resize", size=(40, 40)),)
+
     def __init__(
         self,
         split: Literal["train", "test"] = "train",

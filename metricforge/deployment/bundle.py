@@ -1,0 +1,150 @@
+"""A bundle: a folder with a model's weights, its description and a model card, that executes nothing when loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from metricforge.deployment.embedding_model import EmbeddingModel
+from metricforge.deployment.model_description import ModelDescription
+from metricforge.errors import CheckpointError, ConfigError, MetricForgeError
+from metricforge.models import MetricLearner
+
+FORMAT = 1
+DESCRIPTION = "model.json"
+WEIGHTS = "model.safetensors"
+MOST_DESCRIPTION_BYTES = 64 * 2**20
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether ``path`` is a folder with a model's description."""
+    return (path / DESCRIPTION).is_file()
+
+
+def write_bundle(model: EmbeddingModel, bundle: Path) -> Path:
+    """Writes ``model`` into the new folder ``bundle``, which appears whole or not at all.
+
+    Raises:
+        MetricForgeError: if ``bundle`` exists and is not an empty folder, or JSON cannot hold a value of the model.
+    """
+    if bundle.exists() and (not bundle.is_dir() or any(bundle.iterdir())):
+        raise MetricForgeError(f"{bundle} exists already; name a new folder, or remove it first")
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.") as temporary:
+        folder = Path(temporary) / bundle.name
+        folder.mkdir()  # and not the temporary folder itself, which only its owner may read
+        write_files(model, folder)
+        if bundle.exists():
+            bundle.rmdir()
+        folder.rename(bundle)
+    return bundle
+
+
+def write_files(model: EmbeddingModel, folder: Path) -> None:
+    """Writes the weights and the description of ``model`` into ``folder``."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.learner.state_dict().items()}
+    weights = folder / WEIGHTS
+    save_file(state, weights)
+    weights.chmod(0o666 & ~_umask())  # safetensors lets only the owner read it
+    described = {
+        "format": FORMAT,
+        "metricforge_model": model.hash,
+        "dim": model.dim,
+        **model.description.to_json(),
+        "record": model.record,
+        "weights": {"file": WEIGHTS, "bytes": weights.stat().st_size, "sha256": _sha256_of(weights)},
+    }
+    (folder / DESCRIPTION).write_bytes(_sealed(described))
+
+
+def read_bundle(bundle: Path, device: torch.device) -> EmbeddingModel:
+    """The model in ``bundle``; nothing in it is executed, and no memory is taken before its sizes were compared.
+
+    Raises:
+        CheckpointError: for a file that is absent, damaged, changed since the export, or of another format.
+    """
+    values = _read_description(bundle / DESCRIPTION)
+    if values.get("format") != FORMAT:
+        raise CheckpointError(f"{bundle}: has format {values.get('format')!r}, this version reads {FORMAT}")
+    names = {"architecture", "preprocessing", "decode", "batch_size", "num_classes", "class_names"}
+    try:
+        description = ModelDescription.from_json({name: values[name] for name in names})
+        weights, record = dict(values["weights"]), dict(values["record"])
+        file, size, digest = bundle / WEIGHTS, int(weights["bytes"]), str(weights["sha256"])
+    except (KeyError, TypeError, ValueError) as fault:
+        raise CheckpointError(f"{bundle / DESCRIPTION}: is no description of a model ({fault})") from fault
+    if not file.is_file():
+        raise CheckpointError(f"{file}: is missing; export the model again")
+    if file.stat().st_size != size or _sha256_of(file) != digest:
+        raise CheckpointError(f"{file}: was changed or damaged after the export; export the model again")
+    learner = _built(description, file)
+    return EmbeddingModel(learner, description, device, str(bundle), record)
+
+
+def _built(description: ModelDescription, file: Path) -> MetricLearner:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+            with torch.device("meta"):  # what a stranger's description asks for may not fit this machine
+                expected = _learner(description).state_dict()
+            if {name: tuple(tensor.shape) for name, tensor in expected.items()} != shapes:
+                raise CheckpointError(f"{file}: its weights are not those of the described architecture")
+            learner = _learner(description)
+            learner.load_state_dict({name: tensors.get_tensor(name) for name in shapes})
+    except (SafetensorError, OSError, RuntimeError, ConfigError) as fault:
+        raise CheckpointError(f"{file}: cannot be loaded ({str(fault).splitlines()[0]})") from fault
+    return learner
+
+
+def _learner(description: ModelDescription) -> MetricLearner:
+    return MetricLearner.from_config(
+        description.architecture, description.num_classes, "architecture", for_checkpoint=True
+    )
+
+
+def _sealed(described: dict[str, Any]) -> bytes:
+    """``described`` as JSON that carries its own hash."""
+    try:
+        plain = json.dumps(described, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as fault:
+        raise MetricForgeError(f"the model's description has a value that JSON cannot hold ({fault})") from fault
+    values = json.loads(plain)
+    values["sha256"] = hashlib.sha256(plain.encode()).hexdigest()
+    return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > MOST_DESCRIPTION_BYTES:
+        raise CheckpointError(f"{file}: has {file.stat().st_size:,} bytes, which no description of a model has")
+    content = file.read_bytes()
+    try:
+        values = json.loads(content)
+        unsealed = {key: value for key, value in values.items() if key != "sha256"}
+        whole = _sealed(unsealed) == content
+    except (ValueError, AttributeError, RecursionError, MetricForgeError) as fault:
+        raise CheckpointError(f"{file}: is damaged ({type(fault).__name__}: {fault})") from fault
+    if not whole:
+        raise CheckpointError(f"{file}: was changed after the export; export the model again")
+    return dict(unsealed)
+
+
+def _sha256_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

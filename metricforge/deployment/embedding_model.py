@@ -1,0 +1,233 @@
+"""The embedding model: images in, embeddings out, with nothing of the training around it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
+from metricforge.deployment.model_description import ModelDescription
+from metricforge.engine.records.progress_bars import progress_bar
+from metricforge.errors import MetricForgeError
+from metricforge.models import MetricLearner
+from metricforge.registry import TRANSFORMS
+
+Embeddings = np.ndarray[Any, np.dtype[np.float32]]
+READING_THREADS = 4
+BAR_FROM_BATCHES = 4  # a progress bar is shown from so many batches on
+
+
+class ClassGuess(NamedTuple):
+    """A training class that an image may be of, and its probability in 0..1."""
+
+    name: str
+    probability: float
+
+
+class EmbeddingModel:
+    """A trained model in evaluation mode; ``metricforge.load_model`` makes one.
+
+    It may be called from several threads at once. Embeddings are float32 and, for the same images in batches of
+    ``description.batch_size``, those of evaluation to the last bit; another batch size changes at most the last bits
+    (of embeddings of length 1 by less than 1e-5).
+
+    Args:
+        learner: backbone, head and similarity with their weights, and a loss where it owns proxies.
+        description: its architecture and preprocessing.
+        device: where it runs.
+        source: where it came from, for messages.
+        record: what is known of its making (scores, protocol, data set), for a model card; may be empty.
+    """
+
+    def __init__(
+        self,
+        learner: MetricLearner,
+        description: ModelDescription,
+        device: torch.device,
+        source: str,
+        record: dict[str, Any] | None = None,
+    ) -> None:
+        self.learner = learner.to(device).eval().requires_grad_(False)
+        self.description = description
+        self.device = device
+        self.source = source
+        self.record = record or {}
+        self._transform: list[Callable[[Any], Any]] = [
+            TRANSFORMS.build(dict(step), path=f"preprocessing[{number}]")
+            for number, step in enumerate(description.preprocessing)
+        ]
+        self._hash: str | None = None
+
+    @property
+    def dim(self) -> int:
+        """D, the numbers of an embedding."""
+        return int(self.learner.head.dim)  # type: ignore[arg-type]
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that tell models apart: equal where they give the same embeddings and similarities."""
+        if self._hash is None:
+            told = self.description.to_json()
+            parts = {key: told["architecture"].get(key) for key in ("backbone", "head", "similarity")}
+            parts |= {key: told[key] for key in ("preprocessing", "decode")}
+            digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+            for name, tensor in sorted(self.learner.state_dict().items()):
+                if not name.startswith("loss."):
+                    digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+                    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            self._hash = digest.hexdigest()[:16]
+        return self._hash
+
+    def embed(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        batch_size: int | None = None,
+        progress: bool | None = None,
+    ) -> Embeddings:
+        """Embeddings (N, D) float32 of ``images``, in their order; one image gives (1, D).
+
+        Args:
+            images: one image or an iterable of them: paths, URLs (through fsspec), encoded files as bytes, Pillow
+                images, uint8 arrays (H, W), (H, W, 3) or (H, W, 4), uint8 tensors (3, H, W); of any size and mode.
+            batch_size: how many are embedded at once; None: as many as in evaluation.
+            progress: whether to show a progress bar; None: on a terminal, where it takes long.
+
+        Raises:
+            UnreadableImageError: for an image that cannot be decoded; it names which.
+            TypeError: for anything that is no image.
+            ValueError: for a batch size below 1.
+        """
+        size = self.description.batch_size if batch_size is None else batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"batch_size must be a whole number >= 1, got {size!r}")
+        total = len(images) if isinstance(images, Sized) and not isinstance(images, (str, bytes)) else None
+        shown = (total or 0) > BAR_FROM_BATCHES * size if progress is None else progress
+        bar: AbstractContextManager[Callable[[int], object]] = (
+            progress_bar(Console(stderr=True), "embedding", total or 0) if shown else nullcontext(lambda count: None)
+        )
+        with bar as advance:
+            blocks = []
+            for block in self.embed_batches(one_or_many(images), size):
+                blocks.append(block)
+                advance(len(block))
+        return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=np.float32)
+
+    def embed_batches(self, images: Iterator[ImageLike], batch_size: int) -> Iterator[Embeddings]:
+        """Embeddings of one batch after the other, the next being read meanwhile; ``images`` is never held whole."""
+        with ThreadPoolExecutor(READING_THREADS) as readers:
+            done = 0
+
+            def reading() -> list[Future[dict[str, Any]]]:
+                nonlocal done
+                batch = list(islice(images, batch_size))
+                if not batch:
+                    return []
+                given = GivenImages(batch, self._transform, first=done)
+                given.reduced_decoding = self.description.decode == "fast"
+                done += len(batch)
+                return [readers.submit(given.__getitem__, number) for number in range(len(batch))]
+
+            pending = reading()
+            while pending:
+                following = reading()
+                try:
+                    yield self.embed_pixels([future.result()["image"] for future in pending])
+                except BaseException:
+                    for future in following:
+                        future.cancel()
+                    raise
+                pending = following
+
+    @torch.inference_mode()
+    def embed_pixels(self, images: list[Tensor]) -> Embeddings:
+        """Embeddings (B, D) of prepared uint8 images (3, H, W); those of one size are embedded together."""
+        found = np.empty((len(images), self.dim), dtype=np.float32)
+        by_size: dict[torch.Size, list[int]] = {}
+        for number, image in enumerate(images):
+            by_size.setdefault(image.shape, []).append(number)
+        for numbers in by_size.values():
+            batch = torch.stack([images[number] for number in numbers])  # (b, 3, H, W)
+            found[numbers] = self.learner.embed(batch.to(self.device)).float().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def similarity(self, a: Any, b: Any) -> Embeddings:
+        """How alike each of ``a`` is to each of ``b`` (N, M), by the model's own similarity: larger = more alike.
+
+        Args:
+            a: images as ``embed`` takes them, or embeddings (N, D) as it gave them.
+            b: the same, M of them.
+        """
+        rows, columns = (torch.from_numpy(self._embedded(each)).to(self.device) for each in (a, b))
+        scores: Embeddings = self.learner.similarity.pairwise(rows, columns).float().cpu().numpy()
+        return scores
+
+    @torch.inference_mode()
+    def classify(self, images: Any, k: int = 5) -> list[list[ClassGuess]]:
+        """The ``k`` likeliest training classes of each image, the likeliest first.
+
+        Args:
+            images: as ``embed`` takes them, or embeddings (N, D) as it gave them.
+            k: classes an image, at least 1; all of them where there are fewer.
+
+        Raises:
+            MetricForgeError: if the model was trained without proxies, one vector a class.
+        """
+        if k < 1:
+            raise ValueError(f"k must be >= 1, got {k}")
+        logits = self._class_logits(torch.from_numpy(self._embedded(images)).to(self.device))  # (N, C)
+        chances, labels = logits.softmax(dim=1).topk(min(k, logits.shape[1]), dim=1)
+        names = self.description.class_names or tuple(str(label) for label in range(logits.shape[1]))
+        return [
+            [ClassGuess(names[label], chance) for label, chance in zip(its_labels, its_chances, strict=True)]
+            for its_labels, its_chances in zip(labels.tolist(), chances.tolist(), strict=True)
+        ]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether ``classify`` can answer: the loss it was trained with has a classifier of the training classes."""
+        return hasattr(self.learner.loss, "predict")
+
+    def _class_logits(self, embeddings: Tensor) -> Tensor:
+        if not self.classifies:
+            trained = self.description.architecture.get("loss", {}).get("type", "a loss without proxies")
+            raise MetricForgeError(
+                f"{self.source} cannot classify: it was trained with {trained}, which gives no scores of the training "
+                "classes; search an index of labelled images instead, or train with NormSoftmaxLoss"
+            )
+        logits: Tensor = self.learner.loss.predict(embeddings)  # type: ignore[operator, union-attr]
+        return logits
+
+    def _embedded(self, given: Any) -> Embeddings:
+        if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+            if given.ndim != 2 or given.shape[1] != self.dim:
+                raise ValueError(f"embeddings must be (N, {self.dim}), got shape {given.shape}")
+            return np.ascontiguousarray(given, dtype=np.float32)
+        return self.embed(given)
+
+    def save(self, bundle: str | Path) -> Path:
+        """Writes a bundle, a folder that ``metricforge.load_model`` reads without executing anything.
+
+        Raises:
+            MetricForgeError: if ``bundle`` exists and is not an empty folder.
+        """
+        from metricforge.deployment.bundle import write_bundle
+
+        return write_bundle(self, Path(bundle))
+
+    def __repr__(self) -> str:
+        backbone = self.description.architecture["backbone"]
+        name = backbone.get("name", backbone["type"])
+        return f"EmbeddingModel({name}, {self.dim} dimensions, {self.hash}, from {self.source})"

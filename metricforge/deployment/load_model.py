@@ -1,0 +1,106 @@
+"""``load_model``: a run's folder, a checkpoint or a bundle to an embedding model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metricforge.deployment.bundle import is_bundle, read_bundle
+from metricforge.deployment.embedding_model import EmbeddingModel
+from metricforge.deployment.model_description import ModelDescription
+from metricforge.deployment.stored_config import read_stored_config
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.errors import CheckpointError
+from metricforge.models import MetricLearner
+from metricforge.plugins import load_plugins
+from metricforge.registry import BACKBONES, DATASETS, accepted_arguments
+
+
+def load_model(model: str | Path, *, device: str | torch.device | None = None) -> EmbeddingModel:
+    """The embedding model of a run, a checkpoint or a bundle, in evaluation mode.
+
+    Neither the config's file nor the data set is needed, and nothing in the files is executed. Components of plug-ins
+    need the plug-in.
+
+    Args:
+        model: a run's folder (its best weights, or its newest where none were chosen), a checkpoint file, or a bundle
+            that ``EmbeddingModel.save`` or ``metricforge export`` wrote.
+        device: "cpu", "cuda", ...; None: a GPU where there is one.
+
+    Raises:
+        CheckpointError: if nothing is there, it is damaged, or it is no model.
+    """
+    path = Path(model)
+    where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    load_plugins()
+    if is_bundle(path):
+        return read_bundle(path, where)
+    return _from_checkpoint(_weights_of_run(path) if path.is_dir() else path, where)
+
+
+def _weights_of_run(folder: Path) -> Path:
+    best = folder / "best.pth"
+    if best.is_file():
+        return best
+    files = checkpoint_files(folder)
+    if not files:
+        raise CheckpointError(
+            f"{folder}: is neither a run's folder (no best.pth, no iter_*.pth) nor a bundle (no model.json); "
+            "name a folder that `metricforge train` or `metricforge export` wrote"
+        )
+    return files[0]
+
+
+def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such run, checkpoint or bundle")
+    checkpoint = load_checkpoint(path)
+    meta = checkpoint["meta"]
+    config = read_stored_config(meta["config"], str(path))
+    learner = MetricLearner.from_config(config["model"], meta["num_classes"], for_checkpoint=True)
+    state = checkpoint["state_dict"]
+    try:
+        learner.load_state_dict(state)
+    except RuntimeError as fault:
+        raise CheckpointError(
+            f"{path}: its weights do not fit its own config ({str(fault).splitlines()[0]})"
+        ) from fault
+    if not any(True for _ in (learner.loss.parameters() if learner.loss is not None else ())):
+        learner.loss = None  # only what owns weights can say anything of an image
+    learner.miner = None
+    description = ModelDescription(
+        architecture=_architecture(config["model"], learner),
+        preprocessing=tuple(preprocessing_of(config["test_dataloader"]["dataset"])),
+        decode="fast" if config["test_dataloader"].get("decode") == "fast" else "full",
+        batch_size=config["test_dataloader"].get("batch_size", 256),
+        num_classes=meta["num_classes"],
+        class_names=tuple(meta.get("class_names", ())),
+    )
+    record = {"checkpoint": path.name, "meta": {k: v for k, v in meta.items() if k not in ("config", "class_names")}}
+    return EmbeddingModel(learner, description, device, str(path), record | {"folder": str(path.parent)})
+
+
+def preprocessing_of(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The transform configs by which a data set's config prepares an image of any size."""
+    if dataset.get("transform"):
+        return [dict(step) for step in dataset["transform"]]
+    return [dict(step) for step in getattr(DATASETS.get(dataset["type"]), "transform_of_any_file", ())]
+
+
+def _architecture(model: Mapping[str, Any], learner: MetricLearner) -> dict[str, Any]:
+    """What rebuilds ``learner``: component configs without what says where first weights come from."""
+    backbone = dict(model["backbone"])
+    for name in ("pretrained", "weights"):
+        if name in (accepted_arguments(BACKBONES.get(backbone["type"])) or {}):
+            backbone.pop(name, None)
+    parts = {
+        "backbone": backbone,
+        "head": dict(model.get("head") or dict(type="EmbeddingHead", l2_normalize=False)),
+        "similarity": dict(model.get("similarity") or dict(type="EuclideanSimilarity")),
+    }
+    if learner.loss is not None:
+        parts["loss"] = dict(model["loss"])
+    return parts

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metricforge.deployment import bundle as module
+from metricforge.deployment import load_model
+from metricforge.errors import CheckpointError, MetricForgeError
+
+
+@pytest.fixture(scope="module")
+def saved(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return load_model(trained_run, device="cpu").save(tmp_path_factory.mktemp("bundles") / "photos")
+
+
+def test_a_bundle_gives_the_very_same_embeddings(trained_run, saved, image_folder):
+    photos = sorted(image_folder.rglob("*.png"))
+    model, again = load_model(trained_run, device="cpu"), load_model(saved, device="cpu")
+    assert np.array_equal(model.embed(photos), again.embed(photos))
+    assert model.hash == again.hash
+    assert again.description.class_names == ("class_0", "class_1", "class_2", "class_3")
+
+
+def test_a_bundle_of_a_bundle_is_the_same(saved, tmp_path):
+    again = load_model(saved, device="cpu").save(tmp_path / "again")
+    assert (again / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+
+
+def test_whoever_may_read_the_folder_may_read_its_files(saved):
+    assert all(stat.S_IMODE(file.stat().st_mode) & 0o044 for file in saved.iterdir())
+
+
+def test_nothing_is_written_over(trained_run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("precious")
+    with pytest.raises(MetricForgeError, match="exists already"):
+        load_model(trained_run, device="cpu").save(tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_no_changed_byte_passes(saved, tmp_path):
+    """Bytes are changed, cut off and added, at random places of both files."""
+    draws = np.random.default_rng(0)
+    for number in range(60):
+        copy = tmp_path / str(number)
+        shutil.copytree(saved, copy)
+        file = copy / ("model.json", "model.safetensors")[number % 2]
+        content = bytearray(file.read_bytes())
+        place = int(draws.integers(len(content)))
+        match number % 3:
+            case 0:
+                content[place] ^= 1 << int(draws.integers(8))
+            case 1:
+                del content[place:]
+            case 2:
+                content.insert(place, 0x20)
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=str(file.name)):
+            load_model(copy, device="cpu")
+
+
+def test_a_description_that_asks_for_other_sizes_than_the_weights_have_takes_no_memory(saved, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(saved, copy)
+    values = json.loads((copy / "model.json").read_text())
+    del values["sha256"]
+    values["architecture"]["head"]["dim"] = 10**12  # 64 TB of weights
+    (copy / "model.json").write_bytes(module._sealed(values))
+    with pytest.raises(CheckpointError, match="not those of the described architecture"):
+        load_model(copy, device="cpu")
+
+
+def test_weights_are_missed_by_name(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is missing"):
+        load_model(tmp_path / "copy")
+
+
+def test_a_file_of_python_objects_is_no_bundle(tmp_path):
+    torch.save({"a": Path()}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match="refused, because it holds a Python object"):
+        load_model(tmp_path / "model.pth")
