@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from metricforge.arrays import Array, Bytes, Indices
-from metricforge.errors import DatasetError, UnreadableImageError
+from metricforge.errors import DatasetError, MetricForgeError, UnreadableImageError
 from metricforge.registry import TRANSFORMS, is_component
 from metricforge.structures import Role
 
@@ -153,9 +153,12 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
             image = load(index)
             mode = image.mode
             pixels = np.array(eight_bit_rgb(image))  # (H, W, 3)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+        except Exception as fault:  # decoders raise errors of any type
+            if isinstance(fault, MetricForgeError) and not isinstance(fault, UnreadableImageError):
+                raise
+            reason = str(fault) if isinstance(fault, UnreadableImageError) else f"{type(fault).__name__}: {fault}"
             raise UnreadableImageError(
-                f"{self.location(index)} cannot be read as an image ({type(fault).__name__}: {fault}); "
+                f"{self.location(index)} cannot be read as an image ({reason}); "
                 'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
             ) from fault
         if mode in _OPEN_SCALE:

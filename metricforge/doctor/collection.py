@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from metricforge.arrays import Indices
 from metricforge.datasets import ImageFileDataset
+from metricforge.datasets.decoding.regular_file import read_regular_file
 from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.datasets.shards.shard_dataset import part_of, reader_of
 from metricforge.datasets.shards.shard_part import ShardPart
@@ -46,7 +47,7 @@ class Collection:
             DatasetError: if its shard cannot.
         """
         if self.reader is None:
-            return (self.root / self.files[index]).read_bytes()
+            return read_regular_file(self.root / self.files[index])
         return self.reader.read(part_of(self.files[index]))
 
     def class_of(self, index: int) -> str:

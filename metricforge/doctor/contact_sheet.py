@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
 from metricforge.atomic_write import atomic_write
+from metricforge.datasets.decoding.decode_image import decode_image
 from metricforge.datasets.image_dataset import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.diagnose import Finding
-from metricforge.errors import DatasetError
 
 # Everything in inches; y grows downwards.
 CELL = 1.15
@@ -89,9 +88,8 @@ def _cell(
 ) -> None:
     inner = round(CELL * DOTS_PER_INCH)
     try:
-        with Image.open(io.BytesIO(collection.content(index))) as image:
-            picture = eight_bit_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, DatasetError):
+        picture = eight_bit_rgb(decode_image(collection.content(index)).upright())
+    except Exception:  # what cannot be shown leaves its place empty; the table says why
         picture = Image.new("RGB", (inner, inner), "#eef0f3")
     picture = ImageOps.pad(picture, (inner, inner), Image.Resampling.BICUBIC, color="#eef0f3")
     axes.imshow(picture, extent=(left, left + CELL, top + CELL, top), aspect="auto", zorder=2)

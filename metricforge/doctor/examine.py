@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,10 @@ from typing import NamedTuple
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from metricforge.arrays import Bytes, Integers32
+from metricforge.datasets.decoding.decode_image import DecodedImage, decode_image
 from metricforge.datasets.image_dataset import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.errors import DatasetError
@@ -26,7 +26,6 @@ THUMBNAIL = 16
 AT_ONCE = 20_000
 _FORMAT_OF = Image.registered_extensions()
 _SAME_FORMAT = {"MPO": "JPEG"}  # several JPEGs in one file, as some cameras write them
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -101,33 +100,36 @@ def _note(found: Examination, index: int, seen: _Seen) -> None:
 
 def _look_at(collection: Collection, index: int) -> _Seen:
     try:
-        with Image.open(io.BytesIO(collection.content(index))) as image:
-            image.load()
+        decoded = decode_image(collection.content(index))
+        image = decoded.image
         if image.mode in ("I", "F"):
             return _Seen(error=f"32 bits a channel (Pillow's mode {image.mode}), with no scale to 8 bits")
-        upright = eight_bit_rgb(ImageOps.exif_transpose(image))
+        return _seen(decoded, Path(collection.files[index]).suffix.lower())
     except DatasetError as fault:
         return _Seen(error=str(fault))
-    except UnidentifiedImageError:
-        return _Seen(error="no format that Pillow knows")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+    except Exception as fault:  # decoders raise errors of any type
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
         return _Seen(error=f"{type(fault).__name__}: {reason or 'no reason given'}")
+
+
+def _seen(decoded: DecodedImage, suffix: str) -> _Seen:
+    image, upright = decoded.image, eight_bit_rgb(decoded.upright())
     grey = upright.convert("L")
     size = f"{upright.width}x{upright.height}".encode()
-    expected = _FORMAT_OF.get(Path(collection.files[index]).suffix.lower())
+    expected = _FORMAT_OF.get(suffix)
     actual = _SAME_FORMAT.get(image.format or "", image.format or "")
     return _Seen(
         sides=image.size,
         digest=hashlib.blake2b(size + upright.tobytes(), digest_size=16).digest(),
         hash=np.packbits(imagehash.phash(grey).hash).tobytes(),
         thumbnail=grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes(),
-        oddities=tuple(_oddities(image)),
+        oddities=tuple(_oddities(decoded)),
         format=actual if expected is not None and actual != expected else "",
     )
 
 
-def _oddities(image: Image.Image) -> list[str]:
+def _oddities(decoded: DecodedImage) -> list[str]:
+    image = decoded.image
     odd = []
     if image.mode == "CMYK":
         odd.append("CMYK")
@@ -139,6 +141,6 @@ def _oddities(image: Image.Image) -> list[str]:
         odd.append("transparent")
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         odd.append("several frames")
-    if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+    if decoded.orientation != 1:
         odd.append("turned by EXIF")
     return odd

@@ -6,10 +6,11 @@ import io
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 
 from metricforge.arrays import Bytes
+from metricforge.datasets.decoding.decode_image import orientation_of
 
 Pixels = Bytes  # (H, W, 3)
 
@@ -65,10 +66,8 @@ class JpegFile:
             with Image.open(io.BytesIO(data)) as image:
                 if image.format != "JPEG" or image.mode not in ("RGB", "L"):
                     return None
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-                orientation = orientation if orientation in _UPRIGHT else 1
-                return cls(data, image.height, image.width, orientation, segments)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                return cls(data, image.height, image.width, orientation_of(image), segments)
+        except Exception:  # readers of metadata raise errors of any type
             return None  # Pillow meets the same fault again where it is told with the image's place
 
     def pixels(self, factor: int = 1, approximate: bool = False, rows: int | None = None) -> Pixels | None:

@@ -1,0 +1,100 @@
+"""Decodes the content of an image file; damaged metadata never costs the pixels."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from typing import Literal, NamedTuple
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from metricforge.datasets.decoding.without_metadata import without_metadata
+from metricforge.errors import UnreadableImageError
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TIFF_MARKS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
+_SHORT, _LONG = 3, 4
+_ENTRY = 12  # bytes
+
+
+class DecodedImage(NamedTuple):
+    """An image as its file stores it, and the EXIF orientation (1..8) that turns it upright."""
+
+    image: Image.Image
+    orientation: int
+
+    def upright(self) -> Image.Image:
+        """The image as a person is to see it."""
+        turn = _UPRIGHT.get(self.orientation)
+        return self.image if turn is None else self.image.transpose(turn)
+
+
+def decode_image(content: bytes) -> DecodedImage:
+    """Decode an image file of any format that Pillow reads.
+
+    Where reading its metadata (EXIF, colour profile, index of further pictures) fails, the pixels are decoded without,
+    and the orientation is used if it can be read.
+
+    Raises:
+        UnreadableImageError: if the pixels cannot be decoded, whatever the decoder raised; the message is the reason
+            alone, for a caller who knows the path.
+    """
+    try:
+        image = _loaded(content)
+        return DecodedImage(image, orientation_of(image))
+    except Exception as fault:  # a decoder or a reader of metadata, which raise errors of any type
+        stripped = without_metadata(content)
+        if stripped is not None:
+            with suppress(Exception):
+                image = _loaded(stripped.content)
+                return DecodedImage(image, orientation_in_exif(stripped.exif))
+        raise UnreadableImageError(_reason(fault)) from fault
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation (1..8) of an image that Pillow opened; 1 where there is none or it cannot be read."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of a damaged tag; another one need not be the orientation
+        return orientation_in_exif(image.info.get("exif"))
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def orientation_in_exif(exif: object) -> int:
+    """The orientation (1..8) that the first directory of an ``exif`` block says, whatever else is damaged in it."""
+    if not isinstance(exif, bytes):
+        return 1
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = _TIFF_MARKS.get(exif[:4])
+    if order is None:
+        return 1
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(exif[start : start + size], order)
+
+    directory = number(4, 4)
+    for entry in range(directory + 2, min(directory + 2 + _ENTRY * number(directory, 2), len(exif)), _ENTRY):
+        if number(entry, 2) == ExifTags.Base.Orientation and number(entry + 2, 2) in (_SHORT, _LONG):
+            found = number(entry + 8, 2 if number(entry + 2, 2) == _SHORT else 4)
+            return found if 1 <= found <= 8 else 1
+    return 1
+
+
+def _loaded(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+    return image
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, UnidentifiedImageError):  # whose words name a place in memory
+        return "no format that Pillow knows"
+    return f"{type(fault).__name__}: {str(fault) or 'no reason given'}"
