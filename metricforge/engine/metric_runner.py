@@ -24,7 +24,14 @@ from metricforge.engine.distributed.sharded_parameters import find_row_shards, m
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
-from metricforge.engine.records.checkpoints import FORMAT, checkpoint_files, file_hash, load_checkpoint, save_checkpoint
+from metricforge.engine.records.checkpoints import (
+    FORMAT,
+    check_state_of_run,
+    checkpoint_files,
+    file_hash,
+    load_checkpoint,
+    save_checkpoint,
+)
 from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.engine.records.progress_bars import progress_bar
@@ -275,7 +282,7 @@ class MetricRunner(Runner):
         files = checkpoint_files(self.run_dir)
         for path in files:
             try:
-                load_checkpoint(path)
+                check_state_of_run(load_checkpoint(path), path)
             except CheckpointError as error:
                 self.say(f"cannot resume from {error}; falling back to the checkpoint before it")
                 continue

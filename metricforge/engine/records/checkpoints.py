@@ -1,7 +1,8 @@
 """Checkpoint files: written atomically, read without running anything, found again after a crash.
 
 A checkpoint holds tensors and plain values alone, so ``torch.load(..., weights_only=True)`` takes it: mmengine's own do
-not load that way, and loading them the other way runs whatever code a stranger's file contains.
+not load that way, and loading them the other way runs whatever code a stranger's file contains. A checksum over the
+whole file is verified before anything in it is used.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metricforge.atomic_write import atomic_write
+from metricforge.engine.records.sealed_file import is_as_written, is_sealed, write_sealed
 from metricforge.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def to_plain(value: Any) -> Any:
@@ -41,42 +42,88 @@ def to_plain(value: Any) -> Any:
 
 
 def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Writes ``checkpoint`` so that ``path`` is at any moment either the old file or the whole new one."""
-    with atomic_write(path) as file:
-        torch.save(to_plain(checkpoint), file)
+    """Write ``checkpoint`` with a checksum, so that ``path`` is at any moment the old file or the whole new one."""
+    write_sealed(to_plain(checkpoint), path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU; nothing in the file is executed.
+    """Read a checkpoint onto the CPU, once its checksum is verified; nothing in the file is executed.
 
     Raises:
-        CheckpointError: if there is no such file, it is truncated, or it holds anything but tensors and plain values.
+        CheckpointError: if there is no such file, a byte of it is not as it was written, or it holds anything but
+            tensors and plain values.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint{_siblings(path)}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r"GLOBAL (\S+)", str(error))  # torch's own message goes on to recommend the unsafe way
-        if foreign is None:
-            raise CheckpointError(f"{path}: truncated or not a checkpoint") from error
-        raise CheckpointError(
-            f"{path}: refused, because it holds a Python object ({foreign[1]}) and not only tensors and plain values; "
-            "reading it could run foreign code. Whoever trusts it may convert it to a plain state dict"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: truncated or not a checkpoint ({_first_line(error)})") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "meta" not in checkpoint:
+        with path.open("rb") as file:
+            sealed = is_sealed(file)
+            if sealed and not is_as_written(file):
+                raise CheckpointError(f"{path}: is damaged or was changed: its content is not what was written")
+            file.seek(0)
+            try:
+                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception as error:  # a damaged file makes torch raise whatever its bytes lead to
+                raise CheckpointError(f"{path}: {_unreadable(error)}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "meta"} <= checkpoint.keys():
         raise CheckpointError(f"{path}: holds no state_dict and meta, so it is not a checkpoint of MetricForge")
-    if checkpoint["meta"].get("format") != FORMAT:
-        raise CheckpointError(f"{path}: has format {checkpoint['meta'].get('format')!r}, this version reads {FORMAT}")
+    _check_content(checkpoint, path)
+    if not sealed:
+        raise CheckpointError(f"{path}: has no checksum; a checkpoint is written by training or by save_checkpoint")
     return checkpoint
+
+
+def check_state_of_run(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that lacks what training needs to go on from it.
+
+    Raises:
+        CheckpointError: names what is missing or of another kind.
+    """
+    wanted = {
+        "optimizer": dict,
+        "param_schedulers": list,
+        "meta.iteration": int,
+        "meta.epoch": int,
+        "meta.batches_per_epoch": int,
+        "meta.seed": int,
+        "meta.num_classes": int,
+        "meta.baselines": dict,
+        "meta.dataset": str,
+    }
+    for name, kind in wanted.items():
+        part, _, key = name.rpartition(".")
+        holder = checkpoint[part] if part else checkpoint
+        if not isinstance(holder.get(key), kind):
+            raise CheckpointError(f"{path}: its {name} is {type(holder.get(key)).__name__}, not {kind.__name__}")
+
+
+def _check_content(checkpoint: Mapping[str, Any], path: Path) -> None:
+    meta, weights = checkpoint["meta"], checkpoint["state_dict"]
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else meta
+        raise CheckpointError(f"{path}: has format {found!r}, this version reads {FORMAT}")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: its state_dict is not a dict of tensors, so it is no model's")
+
+
+def _unreadable(error: Exception) -> str:
+    foreign = re.search(r"GLOBAL (\S+)", str(error))  # torch's own message goes on to recommend the unsafe way
+    if isinstance(error, pickle.UnpicklingError) and foreign is not None:
+        return (
+            f"refused, because it holds a Python object ({foreign[1]}) and not only tensors and plain values; "
+            "reading it could run foreign code. Whoever trusts it may convert it to a plain state dict"
+        )
+    return f"truncated or not a checkpoint ({type(error).__name__}: {_first_line(error)})"
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """The periodic checkpoints of a run, the one with the most iterations first. (The best one is not among them.)"""
     files = [
-        (int(found[1]), path) for path in folder.glob("iter_*.pth") if (found := re.match(r"iter_(\d+)$", path.stem))
+        (int(found[1]), path)
+        for path in folder.glob("iter_*.pth")
+        if (found := re.fullmatch(r"iter_([0-9]+)", path.stem)) and path.is_file()
     ]
     return [path for _, path in sorted(files, reverse=True)]
 

@@ -18,7 +18,7 @@ from metricforge.engine.records.checkpoints import (
 )
 from metricforge.errors import CheckpointError
 
-PLAIN = {"meta": {"format": 1}, "state_dict": {"weight": torch.arange(3.0)}}
+PLAIN = {"meta": {"format": 2}, "state_dict": {"weight": torch.arange(3.0)}}
 
 
 class Mischief:

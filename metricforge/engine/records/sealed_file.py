@@ -1,0 +1,55 @@
+"""A torch archive with a checksum over everything in it, so that a changed byte is an error and not another model.
+
+``torch.load`` does not compare the checksums of the zip archive that it reads, and the directory of the archive has
+none. Here the archive's comment, which every zip reader passes over, holds the SHA-256 of all bytes before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from metricforge.atomic_write import atomic_write
+
+_TITLE = b"metricforge sha256 "
+_SEAL = len(_TITLE) + 64  # bytes of the comment: the title, then the digest in hexadecimal digits
+_BLOCK = 1 << 20
+
+
+def write_sealed(content: Any, path: Path) -> None:
+    """Write ``torch.save(content)`` with its checksum; ``path`` is at any moment the old file or the whole new one."""
+    with atomic_write(path) as file:
+        torch.save(content, file)
+        file.seek(-2, os.SEEK_END)  # an archive ends in the length of its comment, which was 0
+        file.write(struct.pack("<H", _SEAL) + _TITLE)
+        file.flush()
+        with Path(file.name).open("rb") as written:
+            digest = _digest(written, os.fstat(written.fileno()).st_size)
+        file.write(digest.encode())
+
+
+def is_sealed(file: BinaryIO) -> bool:
+    """Whether the open ``file`` ends in a checksum."""
+    file.seek(max(0, os.fstat(file.fileno()).st_size - _SEAL))
+    return file.read().startswith(_TITLE)
+
+
+def is_as_written(file: BinaryIO) -> bool:
+    """Whether the checksum of the open, sealed ``file`` is that of its content."""
+    file.seek(0)
+    digest = _digest(file, os.fstat(file.fileno()).st_size - 64)
+    return file.read() == digest.encode()
+
+
+def _digest(file: BinaryIO, count: int) -> str:
+    """The SHA-256 of the next ``count`` bytes."""
+    digest = hashlib.sha256()
+    while count and (block := file.read(min(_BLOCK, count))):
+        digest.update(block)
+        count -= len(block)
+    return digest.hexdigest()
