@@ -43,6 +43,8 @@ from metricforge.models import MetricLearner
 class MetricRunner(Runner):
     """Trains and evaluates one ``MetricLearner``; ``metricforge.build_runner`` makes it from a config.
 
+    ``model`` is in evaluation mode except while an epoch is trained.
+
     Args:
         cfg: the checked config, dumped into the run's folder and into every checkpoint.
         model: what is trained or evaluated.
@@ -100,6 +102,7 @@ class MetricRunner(Runner):
             for leftover in run_dir.glob(".*.tmp"):  # a checkpoint that a killed run never finished
                 leftover.unlink()
         training = train_loader is not None
+        model.eval()  # whoever takes it embeds with it; the training loop alone puts it into training mode
         super().__init__(
             model=model,
             work_dir=str(run_dir),

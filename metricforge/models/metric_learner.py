@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
+from metricforge.models.evaluation_mode import evaluation_mode
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES, accepted_arguments
 from metricforge.structures import LossOutput
 
@@ -92,7 +93,12 @@ class MetricLearner(nn.Module):
         return cls(backbone, head, **parts)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D) float32 of ``images`` (B, 3, H, W) uint8."""
+        """Embeddings (B, D) float32 of ``images`` (B, 3, H, W) uint8, each as if it were alone, in evaluation mode."""
+        with evaluation_mode(self):
+            return self.embed_in_training(images)
+
+    def embed_in_training(self, images: Tensor) -> Tensor:
+        """What ``embed`` gives, but in the mode the model is in: in training mode BatchNorm's statistics move."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_backbone):
             # in place: on a CPU a second batch of floats, whose pages the system hands out anew, costs most of the time
             pixels = images.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
@@ -105,7 +111,7 @@ class MetricLearner(nn.Module):
         With ``shared``, ``images`` are this process's share of the batch and ``labels`` are of all its images.
         """
         assert self.loss is not None, "a model without a loss is only evaluated"
-        embeddings = self.embed(images) if shared is None else shared.embed(images)  # (B, D)
+        embeddings = self.embed_in_training(images) if shared is None else shared.embed(images)  # (B, D)
         self.last_embeddings = embeddings.detach()
         # pair maths cancels catastrophically in half precision: losses work in float32, a third party's too
         with torch.autocast(embeddings.device.type, enabled=False):

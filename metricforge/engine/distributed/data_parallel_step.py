@@ -38,7 +38,7 @@ class SharedStep:
     def __init__(self, learner: MetricLearner, processes: Processes, sharded: Collection[str] = ()) -> None:
         self._learner = learner
         self._processes = processes
-        self._settled = True
+        self._moving: list[_BatchNorm] = []
         self._under_way: list[tuple[dist.Work, nn.Parameter, Tensor, Tensor]] = []
         self._hooks = []
         for name, parameter in learner.named_parameters():
@@ -58,8 +58,9 @@ class SharedStep:
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(torch.initial_seed() + self._processes.rank)
-            rows = self._learner.embed(images)  # (B / world_size, D)
-        self._settled = False
+            rows = self._learner.embed_in_training(images)  # (B / world_size, D)
+        if not self._moving:
+            self._moving = [m for m in self._learner.modules() if isinstance(m, _BatchNorm) and m.training]
         gathered: Tensor = GatheredRows.apply(rows)  # (B, D)
         return gathered
 
@@ -94,13 +95,9 @@ class SharedStep:
 
     def settle(self) -> None:
         """Makes the running statistics of BatchNorm the mean of the processes' own, before they are saved or used."""
-        if self._settled:
-            return
-        self._settled = True
-        for module in self._learner.modules():
-            if not isinstance(module, _BatchNorm) or not module.training:
-                continue
+        for module in self._moving:
             for statistics in (module.running_mean, module.running_var):
                 if statistics is not None:
                     statistics /= self._processes.world_size
                     dist.all_reduce(statistics)
+        self._moving.clear()

@@ -14,7 +14,7 @@ from metricforge.datasets import ImageDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.errors import EmbeddingsError
 from metricforge.large_arrays import MAPPED_ABOVE_GB, new_array
-from metricforge.models import MetricLearner
+from metricforge.models import MetricLearner, evaluation_mode
 from metricforge.structures import EmbeddingSet
 
 Dtype = Literal["float32", "float16"]
@@ -38,7 +38,7 @@ def embed_dataset(
     others None. Process 0 holds all N, the others their own share.
 
     Args:
-        model: left in the mode (training or evaluation) it came in.
+        model: each of its modules is left in the mode (training or evaluation) it came in.
         loader: from ``build_test_loader``; its data set is an ``ImageDataset``.
         device: where the model is.
         on_batch: called with the number of images after each batch, for a progress bar.
@@ -59,9 +59,7 @@ def embed_dataset(
     count = len(dataset) if processes.is_main else share
     embeddings: Array | None = None
     columns = np.empty((count, 2), dtype=np.int64)  # (N or n, 2): id and label
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         done = 0
         for batch in loader:
             rows = model.embed(batch["image"].to(device, non_blocking=True)).cpu().numpy()  # (B, D)
@@ -73,8 +71,6 @@ def embed_dataset(
             columns[here, 0], columns[here, 1] = batch["id"], batch["label"]
             done += len(rows)
             on_batch(len(rows))
-    finally:
-        model.train(was_training)
     assert done == share
     if processes.several:
         shares_of_columns = processes.collect(torch.from_numpy(columns[:share]))

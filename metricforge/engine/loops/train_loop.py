@@ -119,12 +119,15 @@ class ResumableTrainLoop(BaseLoop):
         batches = self.dataloader.batch_sampler
         assert isinstance(batches, SeededBatches)
         batches.set_position(self._epoch, first)
-        self.runner.call_hook("before_train_epoch")
-        for number, batch in enumerate(self.dataloader, start=first):
-            self._run_iteration(number, batch)
-            if self.stop_training:
-                break
-        self.runner.call_hook("after_train_epoch")
+        try:
+            self.runner.call_hook("before_train_epoch")
+            for number, batch in enumerate(self.dataloader, start=first):
+                self._run_iteration(number, batch)
+                if self.stop_training:
+                    break
+            self.runner.call_hook("after_train_epoch")
+        finally:
+            model.eval()
         self._epoch += 1
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:

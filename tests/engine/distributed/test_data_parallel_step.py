@@ -94,8 +94,8 @@ def learner(case, dropout=0.0, seed=0):
 
 
 def embed_in_double(model):
-    # the model's own embed ends in float32, which would hide the last digits
-    model.embed = lambda images: model.head(model.backbone(images))
+    # the model's own ends in float32, which would hide the last digits
+    model.embed_in_training = lambda images: model.head(model.backbone(images))
 
 
 def images():
