@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import faiss
 import numpy as np
 from numpy.typing import NDArray
@@ -79,40 +81,64 @@ class EmbeddingBank:
     def nearest_of_other_classes(self, images: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The ``count`` nearest images of other classes (n, count) of each of ``images`` (n,), nearest first.
 
-        faiss's flat index finds the candidates in float32, float64 puts them into order; ties go to the smaller index.
-        Every image must have ``count`` images of other classes.
+        The result is exactly that of a loop which computes each squared distance in float64, adding up one dimension
+        after another, and sorts by it; ties, which are distances that are equal in this arithmetic, go to the smaller
+        index. faiss finds candidates in float32. Where its rounding may hide a nearer image, all images are compared.
+
+        Args:
+            images: indices of the images whose neighbours are wanted.
+            count: at least so many images must be of another class, for each of ``images``.
         """
         rows = self.rows()
         assert int(self._own_class_size[images].max(initial=0)) + count <= len(rows)
-        # A cloud far from the origin loses its inner distances to float32's rounding, and a collapsed one is just that.
-        centred = (rows - rows.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        centred = _centred_in_unit_ball(rows)
         index = faiss.IndexFlatL2(rows.shape[1])
-        index.add(centred)
+        index.add(centred.rows)
         found = np.empty((len(images), count), dtype=np.int64)
-        # An image's own class is all that can come before others: with so many more, there are surely enough. Images of
-        # classes alike in size share a block, so that one huge class does not make every search as wide.
+        undecided: list[int] = []
+        # An image's own class is all that can come before others: with so many more, there are nearly always enough.
+        # Images of classes alike in size share a block, so that one huge class does not make every search as wide.
         enough = np.minimum(self._own_class_size[images] + count + _SPARE, len(rows))  # (n,)
         remaining = np.argsort(enough, kind="stable")
         while len(remaining):
             block = remaining[: max(1, _VALUES_AT_ONCE // (int(enough[remaining[0]]) * rows.shape[1]))]
             block = block[: max(1, _VALUES_AT_ONCE // (int(enough[block[-1]]) * rows.shape[1]))]
-            _, candidates = index.search(centred[images[block]], int(enough[block[-1]]))  # (b, K)
-            found[block] = self._in_order(rows, images[block], candidates)[:, :count]
+            wanted = int(enough[block[-1]])
+            rough, candidates = index.search(centred.rows[images[block]], wanted)  # (b, K), by rising distance
+            distances = _squared_distances(rows[candidates], rows[images[block], None])  # (b, K)
+            distances[self._labels[candidates] == self._labels[images[block], None]] = np.inf
+            order = np.lexsort((candidates, distances), axis=1)[:, :count]
+            found[block] = np.take_along_axis(candidates, order, axis=1)
+            if wanted < len(rows):
+                farthest = np.take_along_axis(distances, order[:, -1:], axis=1)[:, 0]  # (b,)
+                beyond = centred.least_distances(images[block], rough[:, -1])  # (b,)
+                undecided += block[farthest >= beyond].tolist()
             remaining = remaining[len(block) :]
+        self._compare_with_all(rows, images, np.array(undecided, dtype=np.int64), found)
         return found
 
-    def _in_order(
+    def _compare_with_all(
         self,
         rows: NDArray[np.float32],
         images: NDArray[np.int64],
-        candidates: NDArray[np.int64],
-    ) -> NDArray[np.int64]:
-        """``candidates`` (b, K) of ``images`` (b,), nearest first, those of the image's own class at the end."""
-        apart = rows[candidates].astype(np.float64) - rows[images, None]  # (b, K, D)
-        distances = np.einsum("bkd,bkd->bk", apart, apart)
-        distances[self._labels[candidates] == self._labels[images, None]] = np.inf
-        order = np.lexsort((candidates, distances), axis=1)
-        return np.take_along_axis(candidates, order, axis=1)
+        undecided: NDArray[np.int64],
+        found: NDArray[np.int64],
+    ) -> None:
+        """Fill in the rows ``undecided`` of ``found`` from the distances to all images, once for equal embeddings."""
+        if not len(undecided):
+            return
+        count = found.shape[1]
+        _, groups = np.unique(rows[images[undecided]], axis=0, return_inverse=True)
+        step = max(1, _VALUES_AT_ONCE // rows.shape[1])
+        for group in range(int(groups.max()) + 1):
+            members = undecided[groups.ravel() == group]
+            row = rows[images[members[0]]]
+            blocks = [_squared_distances(rows[start : start + step], row) for start in range(0, len(rows), step)]
+            distances = np.concatenate(blocks)  # (N,)
+            for member in members:
+                others = np.where(self._labels == self._labels[images[member]], np.inf, distances)  # (N,)
+                near = np.flatnonzero(others <= np.partition(others, count - 1)[count - 1])  # in the order of indices
+                found[member] = near[np.argsort(others[near], kind="stable")[:count]]
 
     def _filled(self) -> NDArray[np.float32]:
         if self._rows is None:
@@ -121,6 +147,45 @@ class EmbeddingBank:
                 "at the start of an epoch"
             )
         return self._rows
+
+
+@dataclass(frozen=True, slots=True)
+class _CentredRows:
+    """Embeddings moved and scaled to lie around the origin, at most 1 away, in float32.
+
+    A cloud far from the origin would lose its inner distances to float32's rounding, and a collapsed one is just that;
+    squares of very large or small numbers would overflow or vanish.
+    """
+
+    rows: NDArray[np.float32]  # (N, D)
+    lengths: NDArray[np.float64]  # (N,)
+    scale: float
+
+    def least_distances(self, images: NDArray[np.int64], rough: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What true squared distances (b,) from ``images`` (b,) exceed if float32 found ``rough`` (b,) or more.
+
+        Between x and y float32 errs by at most e (|x| + |y|)^2, with e = 2 (D + 8) 2^-24 for rounding x and y, for D
+        products and their sum, in any order, twice as much as is needed. As |y| <= |x| + d for the distance d, that is
+        at most e (8 |x|^2 + 2 d^2).
+        """
+        dim = self.rows.shape[1]
+        error = 2 * (dim + 8) * 2.0**-24
+        vanished = dim * float(np.finfo(np.float32).tiny)
+        squares = (rough - 8 * error * self.lengths[images] ** 2 - vanished) / (1 + 2 * error)
+        return squares * self.scale**2
+
+
+def _centred_in_unit_ball(rows: NDArray[np.float32]) -> _CentredRows:
+    moved = rows - rows.mean(axis=0, dtype=np.float64)  # (N, D) float64
+    lengths = np.linalg.norm(moved, axis=1)  # (N,)
+    scale = float(lengths.max()) or 1.0
+    return _CentredRows((moved / scale).astype(np.float32), lengths / scale, scale)
+
+
+def _squared_distances(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of the last axis of ``x`` (..., D) and ``y``, which is broadcast: (...,), added up from the first to the last."""
+    squares = np.subtract(x, y, dtype=np.float64) ** 2  # (..., D)
+    return np.add.accumulate(squares, axis=-1)[..., -1]
 
 
 def _check_finite(rows: NDArray[np.float32], images: NDArray[np.int64]) -> None:
