@@ -4,17 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
-.PHONY: setup demo test check docs bench clean
+.PHONY: setup demo test test-slow fuzz check docs bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, train on the embedded data set, evaluate"
-	@echo "make test    set up, run the whole test suite"
-	@echo "make check   style, types and the architecture's rules"
-	@echo "make docs    build the documentation into site/, and fail on a broken link; open site/index.html"
-	@echo "make bench   measure losses, training loop, data pipeline and evaluation against peers; of losses: make bench BENCH=--help"
-	@echo "make setup   only make $(VENV) and install everything into it"
-	@echo "make clean   remove $(VENV) and everything that was generated"
+	@echo "make demo       set up, train on the embedded data set, evaluate"
+	@echo "make test       set up, run the test suite, the same every time (under 10 minutes on 2 cores)"
+	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments"
+	@echo "make fuzz       try the properties that the suite states on inputs drawn at random, 500 each"
+	@echo "make check      style, types and the architecture's rules"
+	@echo "make docs       build the documentation into site/, and fail on a broken link; open site/index.html"
+	@echo "make bench      measure losses, training loop, data pipeline and evaluation against peers; of losses: make bench BENCH=--help"
+	@echo "make setup      only make $(VENV) and install everything into it"
+	@echo "make clean      remove $(VENV) and everything that was generated"
 
 setup: $(VENV)/installed
 
@@ -28,7 +30,13 @@ demo: setup
 	$(BIN)/python tools/train.py configs/normsoftmax_glyphs.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+fuzz: setup
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis $(FUZZ)
 
 check: setup
 	$(BIN)/ruff check .

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import pytest
 import scipy.io
-import torch
 from PIL import Image
 
 from metricforge.structures import EmbeddingSet
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge.functional import all_pairs, all_quadruplets, all_triplets
@@ -13,7 +13,6 @@ def rows_of(*columns):
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-@settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_all_pairs_are_those_of_a_loop(values):
     found = all_pairs(torch.tensor(values, dtype=torch.int64))
@@ -22,7 +21,6 @@ def test_all_pairs_are_those_of_a_loop(values):
     assert rows_of(found.first, found.second, found.positive) == expected
 
 
-@settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_all_triplets_are_those_of_a_loop(values):
     found = all_triplets(torch.tensor(values, dtype=torch.int64))
@@ -37,7 +35,6 @@ def test_all_triplets_are_those_of_a_loop(values):
     assert rows_of(found.anchor, found.positive, found.negative) == expected
 
 
-@settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_all_quadruplets_are_those_of_a_loop(values):
     found = all_quadruplets(torch.tensor(values, dtype=torch.int64))

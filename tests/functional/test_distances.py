@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -176,7 +176,6 @@ def test_empty_sets_have_empty_distances():
     assert shapes == [(0, 0), (0, 2), (2, 0), (2, 2)]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**31 - 1),
     st.lists(st.integers(0, 4), min_size=1, max_size=8),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge.functional import negative_mask, positive_mask, positive_pairs
@@ -15,7 +15,6 @@ def test_masks_of_a_hand_worked_case():
     assert negative_mask(labels).tolist() == [[False, False, True], [False, False, True], [True, True, False]]
 
 
-@settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_each_pair_is_positive_negative_or_the_sample_itself(values):
     labels = torch.tensor(values, dtype=torch.int64)
@@ -26,7 +25,6 @@ def test_each_pair_is_positive_negative_or_the_sample_itself(values):
             assert negative[i, j].item() == (values[i] != values[j])
 
 
-@settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_positive_pairs_are_listed_once_in_row_order(values):
     first, second = positive_pairs(torch.tensor(values, dtype=torch.int64))
@@ -35,7 +33,6 @@ def test_positive_pairs_are_listed_once_in_row_order(values):
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected
 
 
-@settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_both_ways_each_ordered_positive_pair_is_listed_once_in_row_order(values):
     first, second = positive_pairs(torch.tensor(values, dtype=torch.int64), both_ways=True)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import LOSSES, Pairs, Triplets
@@ -133,7 +133,6 @@ def test_wrong_arguments_are_named():
         BinomialDevianceLoss()(torch.zeros(1, 2), rows, Triplets(rows, rows, rows))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), min_size=2, max_size=9), st.data())
 def test_the_order_does_not_matter_and_duplicates_are_finite(seed, picks, data):
     rows, _ = batch(4, 3, 2, seed)

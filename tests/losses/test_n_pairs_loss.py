@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import LOSSES, Triplets
@@ -65,7 +65,6 @@ def test_random_draws_every_ordered_pair_of_a_class_equally_often():
     assert all(abs(count - 500) < 5 * (500 * 5 / 6) ** 0.5 for count in drawn.values())  # five standard deviations
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 4), max_size=12))
 def test_random_s_value_is_the_paper_s_of_the_pairs_that_were_picked(seed, labels):
     labels = torch.tensor(labels, dtype=torch.int64)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import LOSSES, Pairs
@@ -117,7 +117,6 @@ def test_wrong_arguments_are_named():
         loss(torch.zeros(2, 2), torch.tensor([0, 1]), Pairs(rows, rows + 1, rows.bool()))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), min_size=2, max_size=9), st.data())
 def test_the_order_does_not_matter_and_duplicates_are_finite(seed, picks, data):
     loss, embeddings, _ = loss_and_batch(4, 3, 4, seed)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import LOSSES, Pairs, Triplets
@@ -169,7 +169,6 @@ def test_wrong_arguments_are_named():
         TripletLoss()(torch.zeros(1), rows)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), min_size=2, max_size=9), st.booleans(), st.data())
 def test_the_order_does_not_matter_and_duplicates_are_finite(seed, picks, squared, data):
     rows, _ = batch(4, 3, 2, seed)

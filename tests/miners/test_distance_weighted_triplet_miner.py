@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -111,7 +111,6 @@ def test_the_length_of_the_embeddings_does_not_matter():
     assert found[0] == found[1]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.integers(0, 2**31 - 1),
     st.lists(st.integers(0, 3), max_size=10),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import MINERS, Similarity
@@ -45,7 +45,6 @@ def test_an_empty_batch_has_no_triplet():
     assert len(HardTripletMiner()(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), EuclideanSimilarity())) == 0
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), min_size=1, max_size=9), st.sampled_from([-50.0, 0.0, 50.0])
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -21,7 +21,6 @@ def test_it_fulfils_the_contract():
     check_miner(MINERS.build(dict(type="RandomPairMiner")))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=9), st.sampled_from([0.5, 1.0, 2.0]))
 def test_it_yields_every_positive_pair_and_the_wanted_number_of_different_negative_ones(labels, ratio):
     pairs = mine(labels, ratio)

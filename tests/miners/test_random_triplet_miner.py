@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -20,7 +20,6 @@ def test_it_fulfils_the_contract():
     check_miner(MINERS.build(dict(type="RandomTripletMiner")))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=9))
 def test_it_yields_each_ordered_positive_pair_once_with_a_negative(labels):
     triplets = mine(labels)

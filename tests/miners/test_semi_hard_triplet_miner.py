@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -47,7 +47,6 @@ def test_a_pair_whose_farther_negatives_are_all_beyond_the_margin_is_left_out():
     assert mine_from_origin(2.0, [-3.0], margin=1.25) == [-3.0]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), max_size=9), st.sampled_from([0.1, 0.5, 5.0]))
 def test_it_takes_what_a_loop_takes(seed, labels, margin):
     count = len(labels)

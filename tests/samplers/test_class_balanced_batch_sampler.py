@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge.registry import SAMPLERS
@@ -23,7 +23,6 @@ def batches(epoch=0, labels=LABELS, **arguments):
     return drawn
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=8),
     classes_per_batch=st.integers(1, 8),
@@ -47,7 +46,6 @@ def test_every_batch_is_so_many_classes_with_so_many_images_each(sizes, classes_
             assert len(set(images)) == min(samples_per_class, sizes[c])
 
 
-@settings(deadline=None, max_examples=30)
 @given(classes_per_batch=st.integers(1, 7), seed=st.integers(0, 5))
 def test_no_class_comes_again_before_all_others_came(classes_per_batch, seed):
     labels = np.repeat(np.arange(7), 3)
@@ -59,7 +57,6 @@ def test_no_class_comes_again_before_all_others_came(classes_per_batch, seed):
         assert sorted(stream[start : start + 7]) == list(range(7))
 
 
-@settings(deadline=None, max_examples=30)
 @given(size=st.integers(2, 11), samples_per_class=st.integers(1, 11), seed=st.integers(0, 5))
 def test_no_image_comes_again_before_all_others_of_its_class_came(size, samples_per_class, seed):
     samples_per_class = min(samples_per_class, size)

@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metricforge import build_runner
@@ -48,7 +48,6 @@ def test_nothing_comes_again_before_all_its_siblings_came():
         assert len(set(images[:6].tolist())) == 6
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=40),
     classes_per_group=st.integers(1, 4),

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from metricforge_lifted import DifficultNeighbourBatchSampler
 
@@ -51,7 +51,6 @@ def test_a_hand_worked_batch_has_the_nearest_wrong_class_image_of_both_ends():
     assert set(by_pair) == {(0, 1), (1, 0), (0, 5), (5, 0), (1, 5), (5, 1), (2, 4), (4, 2)}
 
 
-@settings(deadline=None, max_examples=25)
 @given(pairs=st.integers(1, 5), each=st.integers(1, 3), seed=st.integers(0, 99))
 def test_neighbours_are_the_nearest_wrong_class_images_by_a_loop_in_float64(pairs, each, seed):
     embeddings = torch.from_numpy(np.random.default_rng(seed).normal(size=(60, 3)).round(1).astype(np.float32))
@@ -64,7 +63,6 @@ def test_neighbours_are_the_nearest_wrong_class_images_by_a_loop_in_float64(pair
         assert groups[:, 2:].reshape(2 * pairs, each).tolist() == expected
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=8),
     pairs=st.integers(1, 6),

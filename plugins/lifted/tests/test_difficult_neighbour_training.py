@@ -9,8 +9,6 @@ from PIL import Image
 
 from metricforge import MetricForgeError, build_runner
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def image_folder(tmp_path_factory):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from metricforge_lifted import LiftedStructureLoss, LiftedStructureMiner
 from torch.autograd import gradcheck, gradgradcheck
@@ -213,7 +213,6 @@ def test_autocast_changes_nothing():
     assert under_autocast.item() == pytest.approx(expected, rel=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
 @given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=9), seed=st.integers(0, 99), smooth=st.booleans())
 def test_the_order_of_the_batch_does_not_matter_and_the_miner_with_all_negatives_changes_nothing(labels, seed, smooth):
     embeddings, tensor = batch(labels, seed=seed)

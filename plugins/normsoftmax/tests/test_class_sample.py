@@ -1,11 +1,10 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from metricforge_normsoftmax.class_sample import draw_classes
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_it_has_the_batch_s_own_classes_and_the_asked_number_all_different_and_ascending(data):
     num_classes = data.draw(st.integers(2, 60))
