@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from metricforge.doctor import (
@@ -24,6 +23,7 @@ from metricforge.doctor import (
 )
 from metricforge.errors import DatasetError
 from metricforge.preparation import BENCHMARKS, expand_shards, index_shards, prepare
+from metricforge.progress_bars import progress_bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,14 +156,12 @@ def index(arguments: argparse.Namespace) -> None:
     """Writes the index and says what to train with."""
     console = Console()
     shards = expand_shards(arguments.shards)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading shards", total=len(shards))
+    with progress_bar(console, "reading shards", len(shards)) as advance:
         made = index_shards(
             shards,
             arguments.out,
             arguments.json_key,
-            lambda: bar.advance(task),
+            lambda: advance(1),
             folder_labels=arguments.folder_labels,
             skip_incomplete=arguments.skip_incomplete,
         )
@@ -184,11 +182,9 @@ def check(arguments: argparse.Namespace) -> None:
     with console.status("reading what is there"):
         collection = _collection(arguments)
     console.print(collection.describe(), highlight=False, markup=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("opening every image", total=len(collection))
+    with progress_bar(console, "opening every image", len(collection)) as advance:
         workers = arguments.workers or len(os.sched_getaffinity(0))
-        found = examine(collection, workers, lambda count: bar.advance(task, count))
+        found = examine(collection, workers, advance)
     with console.status("comparing"):
         findings = diagnose(collection, found, arguments.tiny)
     if not findings:

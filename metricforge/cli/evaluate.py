@@ -12,11 +12,11 @@ from rich.console import Console
 
 from metricforge.cli.arguments import at_least_1, score_names
 from metricforge.clusterings import AffinityPropagation
-from metricforge.engine.records.progress_bars import progress_bar
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.interfaces import Clustering
 from metricforge.measurement import DEFAULT_SCORES, Measurement, evaluate_embeddings, read_embedding_file
+from metricforge.progress_bars import progress_bar
 from metricforge.report import print_confused_classes, print_scores, print_worst_classes
 
 SHOWN_CLASSES = 5

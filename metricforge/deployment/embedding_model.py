@@ -18,9 +18,9 @@ from torch import Tensor
 
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
 from metricforge.deployment.model_description import ModelDescription
-from metricforge.engine.records.progress_bars import progress_bar
 from metricforge.errors import MetricForgeError
 from metricforge.models import MetricLearner
+from metricforge.progress_bars import progress_bar
 from metricforge.registry import TRANSFORMS
 
 Embeddings = np.ndarray[Any, np.dtype[np.float32]]

@@ -34,10 +34,10 @@ from metricforge.engine.records.checkpoints import (
 )
 from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
-from metricforge.engine.records.progress_bars import progress_bar
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
+from metricforge.progress_bars import progress_bar
 
 
 class MetricRunner(Runner):

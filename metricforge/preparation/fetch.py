@@ -10,10 +10,10 @@ import gdown
 import requests
 from gdown.exceptions import DownloadError, FileURLRetrievalError
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from metricforge.errors import DatasetError
 from metricforge.preparation.benchmarks import Archive
+from metricforge.progress_bars import download_bar
 
 SECONDS_OF_SILENCE = 60.0
 RETRIES = 3
@@ -59,23 +59,15 @@ def fetch_archive(archive: Archive, folder: Path, console: Console, retries: int
 def _download(url: str, archive: Archive, file: Path, console: Console, retries: int) -> str | None:
     """Downloads ``file``; why that failed, or None. A wrong file is removed, an unfinished one kept."""
     digest = hashlib.md5(usedforsecurity=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(archive.name, total=None)
+        with download_bar(console, archive.name) as update:
             gdown.download(
                 url,
                 output=str(file),
                 quiet=True,
                 use_cookies=False,
                 resume=True,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=update,
                 hasher=digest,
                 timeout=SECONDS_OF_SILENCE,
                 retries=retries,

@@ -10,10 +10,10 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import rich.progress
 from rich.console import Console
 
 from metricforge.errors import DatasetError
+from metricforge.progress_bars import progress_bar, read_with_bar
 
 _BLOCK = 2**20
 
@@ -59,9 +59,7 @@ def _looks_packed(archive: Path) -> bool:
 
 def _unpack_tar(archive: Path, folder: Path, console: Console) -> None:
     with (
-        rich.progress.open(
-            archive, "rb", description=f"unpacking {archive.name}", console=console, disable=not console.is_terminal
-        ) as content,
+        read_with_bar(console, f"unpacking {archive.name}", archive) as content,
         tarfile.open(fileobj=content, mode="r:*") as tar,
     ):
         unpacked = tar.fileobj
@@ -77,11 +75,10 @@ def _unpack_zip(archive: Path, folder: Path, console: Console) -> None:
         members = content.infolist()
         for member in members:
             _refuse_unsafe(archive, member)
-        shown = rich.progress.track(
-            members, f"unpacking {archive.name}", console=console, disable=not console.is_terminal, transient=True
-        )
-        for member in shown:
-            content.extract(member, folder)
+        with progress_bar(console, f"unpacking {archive.name}", len(members)) as advance:
+            for member in members:
+                content.extract(member, folder)
+                advance(1)
 
 
 def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:

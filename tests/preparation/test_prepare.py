@@ -214,9 +214,25 @@ def test_an_archive_that_reaches_outside_of_its_folder_is_refused(tmp_path, kind
             if kind == "link":
                 member.type, member.linkname, member.size = tarfile.SYMTYPE, "../../outside.txt", 0
             content.addfile(member, io.BytesIO(b"evil"))
-    with pytest.raises(DatasetError, match=r"evil\.\w+ is refused|is not the whole CUB|holds no folder"):
+    told = {
+        "absolute": "holds no folder CUB_200_2011",  # tarfile unpacks it below the folder, where it is no harm
+        "link": r"evil\.tar is refused, for it reaches outside of its folder: .*link",
+        "zip link": r"evil\.zip is refused, for it holds a link",
+    }.get(kind, r"evil\.\w+ is refused, for it .*outside of its folder")
+    with pytest.raises(DatasetError, match=told):
         prepare(BENCHMARKS["cub200"], tmp_path / "data", [archive], unofficial=True, console=QUIET)
     assert not outside.exists()
+    assert visible(tmp_path / "data") == []
+
+
+def test_a_link_in_a_zip_that_is_whole_otherwise_is_refused(archives, tmp_path):
+    images, partition = archives("inshop")
+    with zipfile.ZipFile(images, "a") as content:
+        link = zipfile.ZipInfo("img/WOMEN/outside.jpg")
+        link.external_attr = 0o120777 << 16
+        content.writestr(link, "/etc/hostname")
+    with pytest.raises(DatasetError, match=r"holds a link \('img/WOMEN/outside\.jpg'\), which may lead out"):
+        prepare(BENCHMARKS["inshop"], tmp_path / "data", [images, partition], unofficial=True, console=QUIET)
     assert visible(tmp_path / "data") == []
 
 
