@@ -1,6 +1,6 @@
-# python tools/train.py configs/contrastive_folder.py --cfg-options data_root=FOLDER
-# Contrastive loss over the hardest pairs of a batch, on any folder with one sub-folder a class, from a pretrained
-# EfficientNet-Lite0.
+# metricforge train contrastive_folder --cfg-options data_root=FOLDER
+# Contrastive loss over the hardest pairs of a batch, on a folder with one sub-folder per class.
+# From a pretrained EfficientNet-Lite0.
 _base_ = [
     "_base_/datasets/image_folder.py",
     "_base_/models/pretrained_lite0.py",

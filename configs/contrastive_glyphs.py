@@ -1,4 +1,4 @@
-# python tools/train.py configs/contrastive_glyphs.py
+# metricforge train contrastive_glyphs
 # Contrastive loss over all pairs of a batch, on Glyphs.
 _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
 

@@ -1,6 +1,7 @@
-# python tools/train.py configs/lifted_cub.py
-# Lifted structured embedding on CUB-200-2011 (Song et al. 2016, section 5): GoogLeNet, batches of 128, 20,000 steps,
-# SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times that, embeddings not normalised.
+# metricforge train lifted_cub
+# Lifted structured embedding on CUB-200-2011 (Song et al. 2016, section 5).
+# GoogLeNet, batches of 128, 20,000 steps, SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times
+# that, embeddings not normalised.
 # Deviation: 32 classes x 4 images a batch, where the released code takes listed pairs, as PairListBatchSampler does.
 _base_ = ["_base_/datasets/cub.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/default.py"]
 

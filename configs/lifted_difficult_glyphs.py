@@ -1,6 +1,6 @@
-# python tools/train.py configs/lifted_difficult_glyphs.py
-# Lifted structured embedding on Glyphs in batches with difficult neighbours (Song et al. 2016, section 4): 32 positive
-# pairs, and of each of their 64 images the nearest of another class.
+# metricforge train lifted_difficult_glyphs
+# Lifted structured embedding in batches with difficult neighbours, on Glyphs.
+# Song et al. 2016, section 4: 32 positive pairs, and for each of their 64 images the nearest of another class.
 _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
 
 train_dataloader = dict(

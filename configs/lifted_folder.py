@@ -1,6 +1,6 @@
-# python tools/train.py configs/lifted_folder.py --cfg-options data_root=FOLDER
-# Lifted structured embedding (Song et al. 2016, Eq. 4) on any folder with one sub-folder a class, from a pretrained
-# EfficientNet-Lite0. As in the paper, embeddings are not normalised.
+# metricforge train lifted_folder --cfg-options data_root=FOLDER
+# Lifted structured embedding (Song et al. 2016, Eq. 4), on a folder with one sub-folder per class.
+# From a pretrained EfficientNet-Lite0. As in the paper, embeddings are not normalised.
 _base_ = [
     "_base_/datasets/image_folder.py",
     "_base_/models/pretrained_lite0.py",

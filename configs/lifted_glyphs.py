@@ -1,5 +1,5 @@
-# python tools/train.py configs/lifted_glyphs.py
-# Lifted structured embedding (Song et al. 2016, Eq. 4) on Glyphs.
+# metricforge train lifted_glyphs
+# Lifted structured embedding (Song et al. 2016, Eq. 4), on Glyphs.
 _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
 
 model = dict(

@@ -1,6 +1,7 @@
-# python tools/train.py configs/normsoftmax_cars_2048.py
-# NormSoftmax's best on Cars196 (Zhai & Wu 2018, Tables 6 and 7): ResNet-50's 2,048 pooled
-# features without a linear layer, scored as floats (8,192 bytes an image) and by their signs (256 bytes).
+# metricforge train normsoftmax_cars_2048
+# NormSoftmax on Cars196 with 2,048 dimensions, as floats and bits (Zhai & Wu 2018).
+# The paper's best (Tables 6 and 7): ResNet-50's pooled features without a linear layer, scored as floats (8,192 bytes
+# per image) and by their signs (256 bytes).
 _base_ = ["normsoftmax_cars.py"]
 
 model = dict(head=dict(dim=None))

@@ -1,6 +1,7 @@
-# python tools/train.py configs/normsoftmax_folder.py --cfg-options data_root=FOLDER
-# NormSoftmax on any folder with one sub-folder a class, from a pretrained EfficientNet-Lite0, in six epochs.
-# Without access to the model hub add model.backbone.weights=FILE, a file of the same network.
+# metricforge train normsoftmax_folder --cfg-options data_root=FOLDER
+# NormSoftmax (Zhai & Wu 2018), on a folder with one sub-folder per class.
+# From a pretrained EfficientNet-Lite0, in six epochs. Without access to the model hub, add
+# model.backbone.weights=FILE with a file of the same network.
 _base_ = [
     "_base_/datasets/image_folder.py",
     "_base_/models/pretrained_lite0.py",

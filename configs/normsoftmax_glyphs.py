@@ -1,5 +1,5 @@
-# python tools/train.py configs/normsoftmax_glyphs.py
-# Normalised softmax (Zhai & Wu 2018) on Glyphs.
+# metricforge train normsoftmax_glyphs
+# NormSoftmax (Zhai & Wu 2018), on Glyphs: nothing to download.
 _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
 
 model = dict(

@@ -1,5 +1,6 @@
-# python tools/train.py configs/normsoftmax_glyphs_binary.py
-# Normalised softmax on Glyphs, scored twice: by its 512 floats (2,048 bytes an image) and by their signs (64 bytes).
+# metricforge train normsoftmax_glyphs_binary
+# NormSoftmax on Glyphs, scored as floats and as bits.
+# Scored twice: by its 512 floats (2,048 bytes per image) and by their signs (64 bytes).
 _base_ = ["normsoftmax_glyphs.py"]
 
 model = dict(head=dict(dim=512))

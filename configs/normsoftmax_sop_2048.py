@@ -1,6 +1,7 @@
-# python tools/train.py configs/normsoftmax_sop_2048.py
-# NormSoftmax's best on Stanford Online Products (Zhai & Wu 2018, Tables 6 and 7): ResNet-50's 2,048 pooled
-# features without a linear layer, scored as floats (8,192 bytes an image) and by their signs (256 bytes).
+# metricforge train normsoftmax_sop_2048
+# NormSoftmax on Stanford Online Products with 2,048 dimensions, as floats and bits (Zhai & Wu 2018).
+# The paper's best (Tables 6 and 7): ResNet-50's pooled features without a linear layer, scored as floats (8,192 bytes
+# per image) and by their signs (256 bytes).
 _base_ = ["normsoftmax_sop.py"]
 
 model = dict(head=dict(dim=None))

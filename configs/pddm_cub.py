@@ -1,7 +1,8 @@
-# python tools/train.py configs/pddm_cub.py
-# PDDM on CUB-200-2011 (Huang et al. 2016, section 3.3): GoogLeNet, d = 128, batches of 64 with 4 images of a class,
-# one hard quadruplet a batch, SGD at 1e-4, weight decay 5e-4, at most 400 epochs. Retrieved both ways, as in the
-# paper's Table 1: by the learned score and, as euclidean/..., by the distance of the embeddings.
+# metricforge train pddm_cub
+# PDDM on CUB-200-2011 (Huang et al. 2016, section 3.3).
+# GoogLeNet, d = 128, batches of 64 with 4 images of a class, one hard quadruplet a batch, SGD at 1e-4, weight decay
+# 5e-4, at most 400 epochs. Retrieved both ways, as in the paper's Table 1: by the learned score and, as euclidean/...,
+# by the distance of the embeddings.
 _base_ = ["_base_/datasets/cub.py", "_base_/recipes/pddm.py", "_base_/runtime/default.py"]
 
 train_dataloader = dict(

@@ -1,7 +1,8 @@
-# python tools/train.py configs/pddm_folder.py --cfg-options data_root=FOLDER
-# PDDM (Huang et al. 2016) on any folder with a sub-folder a class, from a pretrained EfficientNet-Lite0. For six epochs
-# instead of 20,000 iterations: a quadruplet for every anchor where the paper takes one, a smaller margin of the
-# distances with a larger weight, and 512 dimensions, for 128 of a new layer start far below the pretrained feature.
+# metricforge train pddm_folder --cfg-options data_root=FOLDER
+# PDDM (Huang et al. 2016), on a folder with one sub-folder per class.
+# From a pretrained EfficientNet-Lite0. For six epochs instead of 20,000 iterations: a quadruplet for every
+# anchor where the paper takes one, a smaller margin of the distances with a larger weight, and 512 dimensions, because
+# 128 of a new layer start far below the pretrained feature.
 _base_ = [
     "_base_/datasets/image_folder.py",
     "_base_/models/pretrained_lite0.py",

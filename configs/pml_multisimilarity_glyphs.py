@@ -1,5 +1,5 @@
-# python tools/train.py configs/pml_multisimilarity_glyphs.py
-# Multi-similarity loss and its miner (Wang et al. 2019), of pytorch-metric-learning, on Glyphs.
+# metricforge train pml_multisimilarity_glyphs
+# Multi-similarity loss and miner of pytorch-metric-learning (Wang et al. 2019), on Glyphs.
 _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
 
 model = dict(

@@ -1,6 +1,7 @@
-# python tools/train.py configs/triplet_cars.py
-# Triplet loss on Cars196 (Song et al. 2016, section 5): GoogLeNet, batches of 120, 20,000 steps,
-# SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times that, embeddings not normalised.
+# metricforge train triplet_cars
+# Triplet loss on Cars196 (Song et al. 2016, section 5).
+# GoogLeNet, batches of 120, 20,000 steps, SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times
+# that, embeddings not normalised.
 # Deviation: 30 classes x 4 images a batch, of which triplets are drawn, where the paper draws disjoint triplets.
 _base_ = ["_base_/datasets/cars.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/default.py"]
 

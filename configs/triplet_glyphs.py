@@ -1,4 +1,4 @@
-# python tools/train.py configs/triplet_glyphs.py
+# metricforge train triplet_glyphs
 # Triplet loss with semi-hard negatives, on Glyphs.
 _base_ = ["_base_/datasets/glyphs.py", "_base_/schedules/glyphs_adamw.py", "_base_/runtime/default.py"]
 

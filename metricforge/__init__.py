@@ -1,34 +1,38 @@
-"""MetricForge trains, measures, explains and serves embeddings that put like things close together."""
+"""Train, measure, explain and serve embeddings that map similar images to nearby vectors.
+
+Each public name is imported on first use (PEP 562), so that ``import metricforge`` and ``metricforge --help`` load
+neither torch nor scikit-learn nor mmengine.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from metricforge import functional
-from metricforge.empty_batches import EmptyBatchWarning
-from metricforge.engine.optim.sparse_rows_step import step_touched_rows
-from metricforge.errors import MetricForgeError
-from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
-from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings
-from metricforge.plugins import load_plugins
-from metricforge.registry import (
-    BACKBONES,
-    CLUSTERINGS,
-    DATASETS,
-    EVALUATORS,
-    HEADS,
-    LOSSES,
-    MINERS,
-    SAMPLERS,
-    SIMILARITIES,
-    TRANSFORMS,
-    Registry,
-)
-from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
-from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
-
 if TYPE_CHECKING:
+    from metricforge import functional
+    from metricforge.empty_batches import EmptyBatchWarning
+    from metricforge.engine.optim.sparse_rows_step import step_touched_rows
+    from metricforge.errors import MetricForgeError
+    from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
+    from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings
+    from metricforge.plugins import load_plugins
+    from metricforge.registry import (
+        BACKBONES,
+        CLUSTERINGS,
+        DATASETS,
+        EVALUATORS,
+        HEADS,
+        LOSSES,
+        MINERS,
+        SAMPLERS,
+        SIMILARITIES,
+        TRANSFORMS,
+        Registry,
+    )
     from metricforge.runner import build_runner
+    from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
+    from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
 
 __version__ = "0.1.0"
 
@@ -69,11 +73,43 @@ __all__ = [
     "step_touched_rows",
 ]
 
+# Where each name is defined; type checkers read the imports above, and a test compares the two.
+_DEFINED_IN = {
+    "empty_batches": ["EmptyBatchWarning"],
+    "engine.optim.sparse_rows_step": ["step_touched_rows"],
+    "errors": ["MetricForgeError"],
+    "interfaces": ["Backbone", "Clustering", "Evaluator", "Loss", "Miner", "Similarity"],
+    "measurement": ["TaggedEmbeddings", "evaluate_embeddings"],
+    "plugins": ["load_plugins"],
+    "registry": [
+        "BACKBONES",
+        "CLUSTERINGS",
+        "DATASETS",
+        "EVALUATORS",
+        "HEADS",
+        "LOSSES",
+        "MINERS",
+        "SAMPLERS",
+        "SIMILARITIES",
+        "TRANSFORMS",
+        "Registry",
+    ],
+    "runner": ["build_runner"],
+    "samplers": ["BatchSampler", "EmbeddingBatchSampler"],
+    "structures": ["EmbeddingSet", "LossOutput", "Pairs", "Quadruplets", "RowShard", "Triplets", "Tuples"],
+}
+_MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    # What trains brings timm, torchvision and mmengine's runner, which scores of embeddings need not load.
-    if name == "build_runner":
-        from metricforge.runner import build_runner
+    if name == "functional":
+        return import_module("metricforge.functional")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"metricforge.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # the next access finds it without this function
+    return value
 
-        return build_runner
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ import mmengine
 import mmengine.hooks
 import mmengine.optim
 import mmengine.registry
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
+from metricforge.config_files import find_base, find_config
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.errors import ConfigError
 from metricforge.models import compatibility_faults
-from metricforge.registry import KINDS, Registry, accepted_arguments, argument_faults, is_component, nearest
+from metricforge.overrides import apply_overrides
+from metricforge.registry import KINDS, Registry, accepted_arguments, argument_faults, is_component
+from metricforge.spelling import nearest
 
 TOP_LEVEL = {
     "model": "backbone, head, similarity, miner and loss",
@@ -50,51 +54,48 @@ REQUIRED = ("model", "test_dataloader", "evaluators")
 REQUIRED_TO_TRAIN = ("train_dataloader", "optim_wrapper", "train_cfg")
 
 
-def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """The config in the file ``path``, with ``overrides`` such as ``{"model.loss.margin": 0.5}`` applied.
+def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read the config ``name`` and apply ``overrides`` such as ``{"model.loss.margin": 0.5}``.
+
+    Args:
+        name: a file, or an installed config: ``normsoftmax_glyphs``, ``package::path``.
+        overrides: dotted keys to values, as ``apply_overrides`` takes them.
 
     Raises:
-        ConfigError: if the file is absent or does not run, or an override does not fit.
+        ConfigError: if it is absent or does not run, or an override does not fit.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise ConfigError([f"there is no such file;{nearest(str(path), near)}"], str(path))
+    path = find_config(name)
     try:
-        config = Config.fromfile(path)
+        with _bases_of_installed_packages():
+            config = Config.fromfile(path)
+    except ConfigError:
+        raise
     except Exception as error:  # a config is Python code: whatever it raises is reported with the file that raised it
         raise ConfigError([_explain(error, path)], str(path)) from error
     override_config(config, overrides or {})
     return config
 
 
+@contextmanager
+def _bases_of_installed_packages() -> Iterator[None]:
+    """Let ``_base_`` name installed configs: mmengine needs pkg_resources for that, which setuptools 81 dropped."""
+    before = Config._get_cfg_path
+    Config._get_cfg_path = staticmethod(lambda base, file: (str(find_base(base, file)), None))
+    try:
+        yield
+    finally:
+        Config._get_cfg_path = staticmethod(before)
+
+
 def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
-    """Applies ``overrides``, dotted config keys to values; another ``type`` drops the arguments of the one before.
+    """Apply ``overrides`` to ``config`` as ``apply_overrides`` does.
 
     Raises:
-        ConfigError: if one goes through a value that is not a dict or a list.
+        ConfigError: if a key leads nowhere.
     """
-    merged = dict(overrides)
-    for key, value in overrides.items():
-        parent, _, last = key.rpartition(".")
-        if last == "type" and value_at(config, key) not in (None, value):
-            merged[f"{parent}._delete_"] = True
-    try:
-        config.merge_from_dict(merged)
-    except (KeyError, TypeError, AssertionError, IndexError) as error:
-        raise ConfigError([f"{', '.join(overrides)}: {error}"], "the overrides") from error
-
-
-def value_at(config: Any, key: str) -> Any:
-    """What stands at the dotted ``key``; None if nothing does."""
-    for part in key.split("."):
-        if isinstance(config, Sequence) and not isinstance(config, str) and part.isdigit() and int(part) < len(config):
-            config = config[int(part)]
-        elif isinstance(config, Mapping) or hasattr(config, "get"):
-            config = config.get(part)
-        else:
-            return None
-    return config
+    content = config.to_dict()
+    apply_overrides(content, overrides)
+    object.__setattr__(config, "_cfg_dict", ConfigDict(content))
 
 
 def complete_config(config: Config) -> None:

@@ -10,9 +10,10 @@ import importlib.metadata
 import warnings
 from dataclasses import dataclass
 
+from metricforge.config_files import PLUGIN_GROUP
 from metricforge.registry import KINDS, Registry
 
-GROUP = "metricforge.plugins"
+GROUP = PLUGIN_GROUP
 
 
 @dataclass(frozen=True, slots=True)

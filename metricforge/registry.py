@@ -6,15 +6,16 @@ registered it. (mmengine's own falls back to importing any dotted or stdlib name
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import mmengine
 
 from metricforge.errors import ConfigError, UnknownTypeError
+from metricforge.spelling import nearest
 
 # Which distribution of ours has a type, so that a config which needs it can say what to install.
 # The tests of each plug-in compare this with what it registers.
@@ -34,10 +35,15 @@ FIRST_PARTY_TYPES = {
 FIRST_PARTY_PREFIXES = {"pml.": "metricforge-pml"}
 
 
+def _load_installed_plugins() -> None:
+    # by name, as the registries' own modules: a look-up is what loads plug-ins, and they need the registries first
+    import_module("metricforge.plugins").load_plugins()
+
+
 class Registry(mmengine.Registry):
     """Maps the names of one kind of component to classes; its modules are imported on the first look-up."""
 
-    load_plugins: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+    load_plugins: ClassVar[Callable[[], object]] = staticmethod(_load_installed_plugins)
 
     def __init__(self, kind: str, location: str) -> None:
         super().__init__(kind, scope="metricforge", locations=[location])
@@ -178,20 +184,6 @@ def _families(names: list[str]) -> list[str]:
     return [name for name in names if name.partition(".")[0] not in many or "." not in name] + [
         f"{count} {prefix}.* that `metricforge plugins --all` lists" for prefix, count in many.items()
     ]
-
-
-def nearest(name: str, known: list[str], shown: list[str] | None = None) -> str:
-    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets.
-
-    Args:
-        name: what was written.
-        known: what would have been right.
-        shown: what is said to be known, where ``known`` is too long; None for all of it.
-    """
-    lowered = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    guess = f' did you mean "{lowered[close[0]]}"?' if close else ""
-    return f"{guess} (known: {', '.join(known if shown is None else shown) or 'none'})"
 
 
 def is_component(value: Any) -> bool:

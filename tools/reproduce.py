@@ -1,6 +1,6 @@
-"""Run a paper's table and print its figures beside ours: ``python tools/reproduce.py normsoftmax-table7``."""
+"""Run a paper's table: ``python tools/reproduce.py normsoftmax-table7``, as ``metricforge reproduce`` does."""
 
-from metricforge.cli.reproduce import main
+from metricforge.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(command="reproduce")

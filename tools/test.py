@@ -1,6 +1,6 @@
-"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, as ``metricforge test`` does."""
 
-from metricforge.cli.test import main
+from metricforge.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(command="test")

@@ -1,6 +1,6 @@
-"""Train an embedding: ``python tools/train.py configs/normsoftmax_glyphs.py``."""
+"""Train an embedding: ``python tools/train.py CONFIG``, as ``metricforge train CONFIG`` does."""
 
-from metricforge.cli.train import main
+from metricforge.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(command="train")

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from metricforge.cli.arguments import at_least_1
 from metricforge.comparison import read_run
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import query_scores_path
-from metricforge.registry import nearest
 from metricforge.report import print_confused_classes, print_worst_classes, write_class_csv, write_class_json
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("evaluated", metavar="RUN", type=Path, help="a run's folder, or a scores.json by any name")
-    parser.add_argument(
-        "--score", metavar="NAME", help="what ranks the classes, such as map@r; by default the run's first"
-    )
-    parser.add_argument("--worst", type=at_least_1, default=10, metavar="N", help="how many classes (default: 10)")
-    parser.add_argument("--pairs", type=at_least_1, default=10, metavar="N", help="how many pairs (default: 10)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write every score of all classes there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the same, and all pairs that are confused")
+from metricforge.spelling import nearest
 
 
 def classes(arguments: argparse.Namespace) -> None:

@@ -26,88 +26,6 @@ from metricforge.preparation import BENCHMARKS, expand_shards, index_shards, pre
 from metricforge.progress_bars import progress_bar
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the subcommands and their arguments."""
-    where = argparse.ArgumentParser(add_help=False)
-    where.add_argument(
-        "--data-dir", metavar="FOLDER", type=Path, default=Path("data"), help="where data sets lie (default: data)"
-    )
-    commands = parser.add_subparsers(dest="data_command", required=True)
-
-    listing = commands.add_parser("list", parents=[where], help="what can be prepared, and what is there")
-    listing.set_defaults(run=list_benchmarks)
-
-    preparing = commands.add_parser("prepare", parents=[where], help="download, check and unpack a benchmark")
-    preparing.add_argument("name", choices=sorted(BENCHMARKS), help="which one; `metricforge data list` describes them")
-    preparing.add_argument(
-        "--from",
-        dest="sources",
-        metavar="ARCHIVE",
-        type=Path,
-        action="append",
-        default=[],
-        help="a file that you have already, instead of downloading it; may be repeated",
-    )
-    preparing.add_argument(
-        "--unofficial",
-        action="store_true",
-        help="take the --from files as they are: neither checksums nor the numbers of images must be official",
-    )
-    preparing.set_defaults(run=prepare_benchmark)
-
-    indexing = commands.add_parser(
-        "index",
-        help="make the index of tar shards that ShardDataset trains on",
-        description="Reads through tar shards of WebDataset's layout (17.jpg beside 17.cls or 17.json) once and writes "
-        "where in which shard each image lies, and its class.",
-    )
-    indexing.add_argument(
-        "shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec reads, also with a *"
-    )
-    indexing.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
-    where_labels_are = indexing.add_mutually_exclusive_group()
-    where_labels_are.add_argument(
-        "--json-key", metavar="KEY", help="the class stands under this key of the .json files; within others: a.b"
-    )
-    where_labels_are.add_argument(
-        "--folder-labels", action="store_true", help="the class is the folder that an image's name begins with"
-    )
-    indexing.add_argument(
-        "--skip-incomplete", action="store_true", help="leave out images without a class, and classes without an image"
-    )
-    indexing.set_defaults(run=index)
-
-    checking = commands.add_parser(
-        "check",
-        parents=[where],
-        help="open every image: unreadable ones, duplicates, wrong labels, leaks between splits",
-        description="Opens every image and says what would spoil training or flatter a score. "
-        "Exits with 1 if something is wrong, with 0 if there are only notes.",
-    )
-    checking.add_argument(
-        "what",
-        metavar="NAME|FOLDER|TABLE",
-        help="a prepared benchmark, a folder of class folders, a .csv or .parquet, also an index of shards",
-    )
-    checking.add_argument("--root", metavar="FOLDER", help="what the paths of a table, or an index's shards, are in")
-    checking.add_argument(
-        "--train-fraction",
-        type=_fraction,
-        default=0.5,
-        metavar="X",
-        help="which of a folder's or a table's classes count as train where nothing says so (default: 0.5, as configs)",
-    )
-    checking.add_argument("--tiny", type=int, default=32, metavar="PIXELS", help="shorter sides below are told of")
-    checking.add_argument("--workers", type=int, metavar="N", help="threads; by default one a core")
-    checking.add_argument(
-        "--unofficial", action="store_true", help="a benchmark may have other numbers of images than the official ones"
-    )
-    checking.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where findings.csv and findings.png go (default: data_check/NAME)"
-    )
-    checking.set_defaults(run=check)
-
-
 def list_benchmarks(arguments: argparse.Namespace) -> None:
     """Prints a table of the benchmarks."""
     console = Console()
@@ -216,10 +134,3 @@ def _collection(arguments: argparse.Namespace) -> Collection:
     raise DatasetError(
         f"{what} is no folder, no .csv or .parquet file and no benchmark; those are {', '.join(sorted(BENCHMARKS))}"
     )
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, both excluded, got {text}")
-    return value

@@ -5,77 +5,19 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from metricforge.cli.arguments import at_least_1, score_names
 from metricforge.clusterings import AffinityPropagation
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.interfaces import Clustering
-from metricforge.measurement import DEFAULT_SCORES, Measurement, evaluate_embeddings, read_embedding_file
+from metricforge.measurement import Measurement, evaluate_embeddings, read_embedding_file
 from metricforge.progress_bars import progress_bar
 from metricforge.report import print_confused_classes, print_scores, print_worst_classes
 
 SHOWN_CLASSES = 5
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument(
-        "embeddings", metavar="FILE", type=Path, help=".npz or .parquet with embeddings (N, D), labels and maybe ids"
-    )
-    parser.add_argument(
-        "--gallery", metavar="FILE", type=Path, help="what is searched; without it, the same file's other rows"
-    )
-    parser.add_argument(
-        "--scores",
-        type=score_names,
-        metavar="NAMES",
-        default=",".join(DEFAULT_SCORES),
-        help="names with commas between them (default: %(default)s); docs/evaluation.md defines all",
-    )
-    parser.add_argument("--similarity", choices=["cosine", "euclidean", "hamming"], default="cosine")
-    parser.add_argument(
-        "--space",
-        metavar="NAMES",
-        default="",
-        help="score in smaller spaces too: first:N (the first N dimensions), pca:N (fitted on what is searched), int8, "
-        'or steps joined by "+"; commas between them, such as pca:64,pca:64+int8',
-    )
-    parser.add_argument(
-        "--fit-space", metavar="FILE", type=Path, help="fit these spaces on its embeddings, such as the training set's"
-    )
-    parser.add_argument(
-        "--clustering",
-        choices=["k-means", "affinity"],
-        default="k-means",
-        help="for nmi, ami and f1: k-means (default), or affinity propagation, bisected to as many clusters as classes",
-    )
-    parser.add_argument(
-        "--affinity-neighbours",
-        type=at_least_1,
-        metavar="N",
-        help="affinity propagation among the N nearest of an image, such as 100; all pairs of over 3,000 take long",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the clustering (default: 0)")
-    parser.add_argument(
-        "--tree",
-        metavar="FILE",
-        help="class tree for zero_shot@K: .csv with the columns child and parent; or wordnet, as it is installed",
-    )
-    parser.add_argument("--device", default="cpu", help="where neighbours are searched: cpu (default), cuda, ...")
-    parser.add_argument(
-        "--classes", type=at_least_1, metavar="N", help="print the N worst classes and the N most confused pairs too"
-    )
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write scores and protocol there, and beside it what each query scored",
-    )
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -7,41 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from metricforge.cli.arguments import add_run_arguments, at_least_1
 from metricforge.interfaces import Similarity
-from metricforge.report import draw_convergence, draw_score_distributions, picture_formats
+from metricforge.report import draw_convergence, draw_score_distributions
 from metricforge.runner import build_runner
 from metricforge.similarities import EuclideanSimilarity
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's pictures and their arguments."""
-    pictures = parser.add_subparsers(dest="picture", required=True)
-
-    of_pairs = pictures.add_parser(
-        "distributions", help="scores of positive and negative pairs, by distance and by the model's similarity"
-    )
-    add_run_arguments(of_pairs)
-    of_pairs.add_argument("checkpoint", help="a checkpoint that training wrote, such as runs/NAME/best.pth")
-    of_pairs.add_argument("--pairs", type=at_least_1, default=20_000, help="how many of each kind (default: 20000)")
-    of_pairs.set_defaults(draw=distributions)
-
-    of_runs = pictures.add_parser("convergence", help="loss and score of one or more runs while they trained")
-    of_runs.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, such as runs/pddm_glyphs")
-    of_runs.add_argument(
-        "--score", nargs="+", metavar="NAME", help="such as recall@1; of several, each run's is the first that it has"
-    )
-    of_runs.set_defaults(draw=convergence)
-
-    for picture in (of_pairs, of_runs):
-        picture.add_argument(
-            "--out", type=_picture, required=True, metavar="FILE", help="the picture: .png, .pdf, .svg"
-        )
-
-
-def plot(arguments: argparse.Namespace) -> None:
-    """Draws the picture that was asked for."""
-    arguments.draw(arguments)
 
 
 def distributions(arguments: argparse.Namespace) -> None:
@@ -80,10 +49,3 @@ def convergence(arguments: argparse.Namespace) -> None:
     drawn = draw_convergence(arguments.runs, arguments.out, arguments.score)
     scores = " or ".join(dict.fromkeys(drawn.values()))
     Console().print(f"loss and {scores} drawn into {arguments.out}", highlight=False, soft_wrap=True)
-
-
-def _picture(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower().removeprefix(".") not in picture_formats():
-        raise argparse.ArgumentTypeError(f"{text}: must end in one of {', '.join(picture_formats())}")
-    return path

@@ -16,11 +16,6 @@ from metricforge.plugins import GROUP, Plugin, load_plugins
 LISTED = 3
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's one option."""
-    parser.add_argument("--all", action="store_true", help="every component on a line of its own: plug-in, kind, name")
-
-
 def plugins(arguments: argparse.Namespace) -> None:
     """Prints a table of the installed plug-ins, or with ``--all`` a line for each of their components."""
     console = Console()

@@ -9,9 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from metricforge.cli.arguments import Overrides, run_command
+from metricforge.config_files import core_configs
 from metricforge.errors import CheckpointError, ConfigError, DatasetError, MetricForgeError
-from metricforge.registry import nearest
 from metricforge.reproduction import (
     PaperTable,
     RowRun,
@@ -21,34 +20,7 @@ from metricforge.reproduction import (
     read_tables,
 )
 from metricforge.runner import build_runner
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    parser.add_argument("table", nargs="?", help="a table, such as normsoftmax-table7; without it they are listed")
-    parser.add_argument("--list", action="store_true", help="list the tables")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would run, and what data or weights are missing; run nothing"
-    )
-    parser.add_argument(
-        "--reduced",
-        metavar="glyphs|FOLDER",
-        help="the table's reduced form, on Glyphs (nothing to download) or a folder with one sub-folder a class",
-    )
-    parser.add_argument(
-        "--only", nargs="+", metavar="WORD", help="only rows with one of these words in their name: cub"
-    )
-    parser.add_argument("--work-dir", metavar="FOLDER", default="runs/reproduce", help="the folder of all runs")
-    parser.add_argument("--seed", type=int, help="replaces the configs' seed")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one")
-    parser.add_argument("--tables", metavar="FILE", default="configs/tables.py", help="where the tables are described")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=Overrides,
-        metavar="KEY=VALUE",
-        help="replace values in the config of every row",
-    )
+from metricforge.spelling import nearest
 
 
 def reproduce(arguments: argparse.Namespace) -> None:
@@ -59,7 +31,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
     console = Console()
     if arguments.reduced not in (None, "glyphs") and not Path(arguments.reduced).is_dir():
         raise ConfigError([f"--reduced {arguments.reduced}: is neither glyphs nor a folder that exists"], "the command")
-    tables = read_tables(arguments.tables, arguments.reduced)
+    tables = read_tables(arguments.tables or core_configs() / "tables.py", arguments.reduced)
     if arguments.list or arguments.table is None:
         return _list_tables(console, tables)
     if arguments.table not in tables:
@@ -160,10 +132,3 @@ def _missing(table: PaperTable, runs: list[RowRun], missing: dict[str, dict[str,
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def main() -> None:
-    """The script ``tools/reproduce.py``."""
-    parser = argparse.ArgumentParser(description="Run a paper's table and compare.")
-    add_arguments(parser)
-    run_command(reproduce, parser.parse_args())

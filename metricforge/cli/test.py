@@ -7,20 +7,10 @@ import os
 
 from rich.console import Console
 
-from metricforge.cli.arguments import add_run_arguments, run_command
 from metricforge.report import draw_retrieval_grid, pick_queries, print_scores
 from metricforge.runner import build_runner
 
 PICTURED_QUERIES = 6
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's arguments."""
-    add_run_arguments(parser)
-    parser.add_argument("checkpoint", help="a checkpoint that training wrote, such as runs/NAME/best.pth")
-    parser.add_argument(
-        "--picture", metavar="FILE", help="draw some queries with their neighbours, right and wrong ones"
-    )
 
 
 def test(arguments: argparse.Namespace) -> None:
@@ -54,10 +44,3 @@ def test(arguments: argparse.Namespace) -> None:
             gallery_images=lambda place: dataset.load(int(context.gallery.ids[place])),
         )
         console.print(f"drawn into {arguments.picture}", highlight=False, soft_wrap=True)
-
-
-def main() -> None:
-    """The script ``tools/test.py``."""
-    parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
-    add_arguments(parser)
-    run_command(test, parser.parse_args())

@@ -16,8 +16,8 @@ from metricforge.comparison.same_queries import on_the_same_queries
 from metricforge.comparison.settings import Differing, differing_settings, remarkable_differences, says_settings
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path
-from metricforge.registry import nearest
 from metricforge.report import run_names
+from metricforge.spelling import nearest
 
 
 @dataclass(frozen=True)

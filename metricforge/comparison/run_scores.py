@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path, read_query_scores, read_scores
-from metricforge.registry import nearest
+from metricforge.spelling import nearest
 
 SCORES_FILE = "scores.json"
 # What a query contributes is kept in float32, and a mean of such numbers is no nearer to that of doubles.

@@ -22,7 +22,7 @@ from metricforge.evaluators import (
     ZeroShot,
 )
 from metricforge.interfaces import Evaluator
-from metricforge.registry import nearest
+from metricforge.spelling import nearest
 
 PLAIN: dict[str, Callable[[], Evaluator]] = {
     "map@r": MAPAtR,

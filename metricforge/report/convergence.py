@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from metricforge.engine.records.history import FILE_NAME, read_history
 from metricforge.errors import MetricForgeError
-from metricforge.registry import nearest
 from metricforge.report.chart_style import GRID, INK, line_look, open_chart
 from metricforge.report.run_names import run_names
 from metricforge.report.save_figure import save_figure
+from metricforge.spelling import nearest
 
 History = Sequence[Mapping[str, Any]]
 SMOOTHED_OVER = 40  # a curve's mean runs over one part in so many of its readings

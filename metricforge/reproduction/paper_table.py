@@ -9,7 +9,7 @@ from typing import Any
 
 from metricforge.config import read_config
 from metricforge.errors import ConfigError
-from metricforge.registry import nearest
+from metricforge.spelling import nearest
 
 _TABLE_KEYS = {"title", "source", "note", "config", "scores", "rows", "reduced"}
 _ROW_KEYS = {"name", "config", "options", "scores", "prefix", "paper", "note"}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from metricforge.config import check_config, complete_config, override_config, read_config, value_at
+from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.errors import ConfigError
 from metricforge.evaluation import read_scores
+from metricforge.overrides import format_override, value_at
 
 
 class RowRun:
@@ -45,10 +47,9 @@ class RowRun:
     @property
     def command(self) -> str:
         """What trains the same by hand."""
-        words = [f"{key}={_plain(value)}" for key, value in self.options.items()]
-        return " ".join(
-            ["python tools/train.py", self.config.as_posix(), *(["--cfg-options"] if words else []), *words]
-        )
+        options = [format_override(key, value) for key, value in self.options.items()]
+        words = ["metricforge", "train", str(self.config), *(["--cfg-options"] if options else []), *options]
+        return shlex.join(words)
 
     @property
     def finished(self) -> bool:

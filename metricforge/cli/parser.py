@@ -1,0 +1,58 @@
+"""The whole command line as one parser, built without importing torch, scikit-learn or mmengine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from metricforge import __version__
+
+# Each has its arguments in ``metricforge.cli.parsers.NAME`` and what runs it in ``metricforge.cli.NAME``, which is
+# imported once the command line is known to be right: the parsers must stay cheap to import.
+COMMANDS = {
+    "train": "train an embedding and evaluate it",
+    "test": "evaluate a checkpoint",
+    "evaluate": "score embeddings made by any tool",
+    "compare": "compare the scores of runs, with confidence intervals",
+    "classes": "list a run's worst classes, and those it confuses",
+    "plot": "draw score distributions or convergence curves",
+    "data": "prepare the published benchmarks, and check any images",
+    "configs": "list the installed configs, or copy one to edit",
+    "reproduce": "run a paper's table and compare",
+    "plugins": "list the installed plug-ins",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of ``metricforge`` with every sub-command.
+
+    The parsed arguments have ``run``: the function to call with them, as ``"module:function"``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="metricforge",
+        description="Train, measure, explain and serve embeddings that map similar images to nearby vectors.",
+        epilog="metricforge COMMAND --help describes a command.",
+    )
+    if sys.version_info >= (3, 14):
+        parser.suggest_on_error = True  # argparse names the nearest command
+    parser.add_argument("--version", action="version", version=f"metricforge {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        add_command(command, name)
+    return parser
+
+
+def build_command_parser(name: str, prog: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser of one command alone, for a script of its own such as ``tools/train.py``."""
+    purpose = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=prog, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    add_command(parser, name)
+    return parser
+
+
+def add_command(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the arguments of the command ``name`` to its ``parser``, and what runs it."""
+    parser.set_defaults(run=f"metricforge.cli.{name}:{name}")
+    import_module(f"metricforge.cli.parsers.{name}").add_arguments(parser)

@@ -1,0 +1,1 @@
+"""The arguments of each command, in modules that import nothing slow."""

@@ -1,0 +1,119 @@
+"""The arguments of ``metricforge data``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from metricforge.cli.parsers.values import fraction
+
+# what metricforge.preparation.BENCHMARKS has; that module is slow to import
+BENCHMARK_NAMES = ("cars196", "cub200", "inshop", "sop")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands and their arguments to ``parser``."""
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument(
+        "--data-dir", metavar="FOLDER", type=Path, default=Path("data"), help="folder of the data sets (default: data)"
+    )
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND", title="commands")
+    purpose = "list the benchmarks, and which of them are prepared"
+    listing = commands.add_parser("list", parents=[where], help=purpose, description=f"{purpose.capitalize()}.")
+    listing.set_defaults(run="metricforge.cli.data:list_benchmarks")
+    _add_prepare(commands, where)
+    _add_index(commands)
+    _add_check(commands, where)
+
+
+def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser], where: argparse.ArgumentParser) -> None:
+    purpose = "download, verify and unpack a benchmark"
+    parser = commands.add_parser("prepare", parents=[where], help=purpose, description=f"{purpose.capitalize()}.")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        choices=BENCHMARK_NAMES,
+        help=f"{', '.join(BENCHMARK_NAMES[:-1])} or {BENCHMARK_NAMES[-1]}",
+    )
+    parser.add_argument(
+        "--from",
+        dest="sources",
+        metavar="ARCHIVE",
+        type=Path,
+        action="append",
+        default=[],
+        help="use a file you already have instead of downloading it; may be repeated",
+    )
+    parser.add_argument(
+        "--unofficial",
+        action="store_true",
+        help="accept --from files with other checksums and numbers of images than the official ones",
+    )
+    parser.set_defaults(run="metricforge.cli.data:prepare_benchmark")
+
+
+def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "index",
+        help="index tar shards, for ShardDataset to train on",
+        description="Read tar shards in WebDataset layout (17.jpg beside 17.cls or 17.json) once, and write down the "
+        "class of each image and where it is stored.",
+    )
+    parser.add_argument(
+        "shards", nargs="+", metavar="SHARD", help="tar files: paths or URLs that fsspec can read; * is expanded"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--json-key", metavar="KEY", help="read the class from this key of the .json files; a.b is b within a"
+    )
+    labels.add_argument(
+        "--folder-labels", action="store_true", help="take the class from the folder at the start of an image's name"
+    )
+    parser.add_argument(
+        "--skip-incomplete", action="store_true", help="leave out images without a class and classes without an image"
+    )
+    parser.set_defaults(run="metricforge.cli.data:index")
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], where: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "check",
+        parents=[where],
+        help="open every image: unreadable files, duplicates, wrong labels, leaks between splits",
+        description="Open every image and report what would spoil training or flatter a score. "
+        "Exits with 1 if something is wrong, with 0 if there are only notes.",
+    )
+    parser.add_argument(
+        "what",
+        metavar="NAME|FOLDER|TABLE",
+        help="a prepared benchmark, a folder with one sub-folder per class, or a .csv or .parquet table or shard index",
+    )
+    parser.add_argument("--root", metavar="FOLDER", help="folder of a table's images, or of an index's shards")
+    parser.add_argument(
+        "--train-fraction",
+        type=fraction,
+        default=0.5,
+        metavar="X",
+        help="fraction of the classes used for training, if the folder or table has no splits (default: 0.5)",
+    )
+    parser.add_argument(
+        "--tiny",
+        type=int,
+        default=32,
+        metavar="N",
+        help="report images whose shorter side is below N pixels (default: 32)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="number of threads (default: one per core)")
+    parser.add_argument(
+        "--unofficial",
+        action="store_true",
+        help="accept a benchmark with other numbers of images than the official ones",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where findings.csv and findings.png are written (default: data_check/NAME)",
+    )
+    parser.set_defaults(run="metricforge.cli.data:check")

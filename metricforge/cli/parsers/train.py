@@ -1,0 +1,14 @@
+"""The arguments of ``metricforge train``."""
+
+from __future__ import annotations
+
+import argparse
+
+from metricforge.cli.parsers.run_arguments import add_config, add_run_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    add_config(parser)
+    add_run_arguments(parser, "the run's folder (default: runs/NAME, numbered if that exists)")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in the run's folder")
