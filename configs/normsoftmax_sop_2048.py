@@ -1,5 +1,5 @@
 # metricforge train normsoftmax_sop_2048
-# NormSoftmax on Stanford Online Products with 2,048 dimensions, as floats and bits (Zhai & Wu 2018).
+# NormSoftmax on Stanford Online Products in 2,048 dimensions, as floats and bits (Zhai & Wu 2018).
 # The paper's best (Tables 6 and 7): ResNet-50's pooled features without a linear layer, scored as floats (8,192 bytes
 # per image) and by their signs (256 bytes).
 _base_ = ["normsoftmax_sop.py"]

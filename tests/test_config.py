@@ -9,6 +9,7 @@ import pytest
 
 from metricforge import build_runner
 from metricforge.config import check_config, complete_config, read_config
+from metricforge.config_files import InstalledConfig
 from metricforge.errors import ConfigError, DatasetError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
@@ -169,8 +170,12 @@ def read_whole(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_config_opens_with_its_launch_line(path):
-    assert path.read_text().startswith(f"# python tools/train.py configs/{path.name}")
+def test_every_config_opens_with_its_launch_line_and_its_purpose(path):
+    launch, purpose = path.read_text().splitlines()[:2]
+    assert launch.split(" --")[0] == f"# metricforge train {path.stem}"
+    assert InstalledConfig(path.stem, path).purpose == purpose.removeprefix("# ")
+    assert 20 < len(purpose) <= 100
+    assert purpose.endswith(".")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -9,10 +9,9 @@ import argparse
 import inspect
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
-from metricforge.cli.main import COMMANDS
+from metricforge.cli.parser import COMMANDS, build_command_parser
 from metricforge.registry import KINDS, accepted_arguments
 
 COMMANDS_HEAD = """# Commands
@@ -42,10 +41,8 @@ def main() -> None:
 
 def commands() -> Iterator[str]:
     """The sections of the command reference: one a command, and one a subcommand below it."""
-    for name, purpose in COMMANDS.items():
-        parser = argparse.ArgumentParser(prog=f"metricforge {name}", description=purpose)
-        import_module(f"metricforge.cli.{name}").add_arguments(parser)
-        yield from section(parser, level=2)
+    for name in COMMANDS:
+        yield from section(build_command_parser(name, f"metricforge {name}"), level=2)
 
 
 def section(parser: argparse.ArgumentParser, level: int, purpose: str | None = None) -> Iterator[str]:

@@ -35,7 +35,8 @@ class RowRun:
         wanted = dict(options) if seed is None else {**options, "seed": seed}
         self.cfg = read_config(config)
         # one that changes nothing would give the same run another folder
-        self.options = {key: value for key, value in wanted.items() if value_at(self.cfg, key) != value}
+        content = self.cfg.to_dict()
+        self.options = {key: value for key, value in wanted.items() if value_at(content, key) != value}
         override_config(self.cfg, self.options)
         complete_config(self.cfg)
         faults = check_config(self.cfg)

@@ -32,7 +32,7 @@ def test_training_says_what_is_trained_the_scores_and_what_to_try_next(config_fi
     for words in ("GlyphNet + RandomTripletMiner + TripletLoss", "24 images of 4 classes", "epoch 3/3", "recall@1"):
         assert words in out
     run_dir = tmp_path / "run"
-    assert f"python tools/test.py {run_dir / 'tiny.py'} {run_dir / 'best.pth'} --picture" in out
+    assert f"metricforge test {run_dir / 'tiny.py'} {run_dir / 'best.pth'} --picture" in out
 
 
 def test_the_run_s_own_config_holds_the_overrides_and_tests_the_run(config_file, tmp_path, capsys):
@@ -125,7 +125,7 @@ def test_plugins_all_has_a_line_for_every_component(installed, capsys):
 
 def test_other_processes_let_process_0_say_what_all_of_them_find_out(config_file, monkeypatch, capsys):
     waited = []
-    monkeypatch.setattr("metricforge.cli.arguments.time.sleep", waited.append)
+    monkeypatch.setattr("metricforge.cli.run_command.time.sleep", waited.append)
     for rank, quiet_seconds in (("0", []), ("1", [30])):
         waited.clear()
         monkeypatch.setenv("RANK", rank)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metricforge.cli.main import COMMANDS
+from metricforge.cli.parser import COMMANDS
 from metricforge.registry import KINDS
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "reference_pages.py"

@@ -1,0 +1,86 @@
+"""What asks for no work loads nothing slow; how much faster that is, benchmarks/startup.py measures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from metricforge.cli.parser import COMMANDS, build_parser
+from metricforge.cli.parsers.data import BENCHMARK_NAMES
+from metricforge.cli.parsers.evaluate import DEFAULT_SCORES
+
+SLOW = ("torch", "torchvision", "timm", "sklearn", "scipy", "mmengine", "matplotlib", "faiss", "pyarrow", "numpy")
+NO_WORK = [
+    (["--help"], 0),
+    (["--version"], 0),
+    (["trian"], 2),
+    ([], 2),
+    *(([name, "--help"], 0) for name in COMMANDS),
+    (["data", "check", "--help"], 0),
+    (["train"], 2),
+    (["train", "x.py", "--cfg-options", "no-value"], 2),
+    (["configs"], 0),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status"), NO_WORK, ids=str)
+def test_what_does_no_work_imports_nothing_slow(arguments, status):
+    code = (
+        "import sys\nfrom metricforge.__main__ import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as leaving: status = leaving.code or 0\n"
+        "else: status = 0\n"
+        f"print('loaded', [name for name in {SLOW!r} if name in sys.modules], status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"loaded [] {status}", done.stderr
+
+
+def test_importing_the_package_loads_nothing_slow():
+    code = f"import sys, metricforge; print([name for name in {SLOW!r} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_python_m_metricforge_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "metricforge", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: metricforge")
+
+
+def test_a_wrong_command_names_the_right_ones():
+    done = subprocess.run([sys.executable, "-m", "metricforge", "trian"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "'trian'" in done.stderr
+    assert "train" in done.stderr
+
+
+def test_what_the_parsers_say_of_slow_modules_is_true():
+    from metricforge.measurement import DEFAULT_SCORES as MEASURED
+    from metricforge.preparation import BENCHMARKS
+
+    assert DEFAULT_SCORES.split(",") == list(MEASURED)
+    assert sorted(BENCHMARKS) == sorted(BENCHMARK_NAMES)
+
+
+def test_every_command_leads_to_a_function():
+    from pkgutil import resolve_name
+
+    for name in COMMANDS:
+        arguments = build_parser().parse_args(LINES[name])
+        assert callable(resolve_name(arguments.run))
+
+
+LINES = {
+    "train": ["train", "a.py"],
+    "test": ["test", "a.py", "a.pth"],
+    "evaluate": ["evaluate", "a.npz"],
+    "compare": ["compare", "a", "b"],
+    "classes": ["classes", "a"],
+    "plot": ["plot", "convergence", "a", "--out", "a.png"],
+    "data": ["data", "list"],
+    "configs": ["configs", "copy", "a"],
+    "reproduce": ["reproduce"],
+    "plugins": ["plugins"],
+}
