@@ -2,6 +2,7 @@
 
 from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
 from metricforge.functional.binary_codes import check_packable, pack_bits, pairwise_hamming_distances
+from metricforge.functional.common_frame import Frame, centred, common_frame
 from metricforge.functional.distances import (
     in_float32,
     l2_normalize,
@@ -12,23 +13,30 @@ from metricforge.functional.distances import (
     safe_sqrt,
 )
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_count, check_tuples
+from metricforge.functional.near_pairs import NearPairs, near_distances, near_pairs, pull_near
 from metricforge.functional.pair_masks import has_positive_and_negative, negative_mask, positive_mask, positive_pairs
 from metricforge.functional.row_choice import least_alike, most_alike, random_choice
 
 __all__ = [
+    "Frame",
+    "NearPairs",
     "all_pairs",
     "all_quadruplets",
     "all_triplets",
+    "centred",
     "check_at_least",
     "check_batch",
     "check_count",
     "check_packable",
     "check_tuples",
+    "common_frame",
     "has_positive_and_negative",
     "in_float32",
     "l2_normalize",
     "least_alike",
     "most_alike",
+    "near_distances",
+    "near_pairs",
     "negative_mask",
     "pack_bits",
     "paired_squared_distances",
@@ -38,6 +46,7 @@ __all__ = [
     "pairwise_squared_distances",
     "positive_mask",
     "positive_pairs",
+    "pull_near",
     "random_choice",
     "safe_sqrt",
 ]

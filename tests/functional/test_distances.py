@@ -168,6 +168,110 @@ def test_scaled_cosines_are_the_cosines_times_the_scale():
         torch.testing.assert_close(pairwise_cosine(x, other, scale=20.0), 20 * pairwise_cosine(x, other))
 
 
+def by_differences(x: torch.Tensor, y: torch.Tensor, *, squared: bool) -> torch.Tensor:
+    squares = (x[:, None] - y[None]).square().sum(dim=2)
+    apart = squares > 0
+    return squares if squared else squares.where(apart, 1).sqrt().where(apart, 0)
+
+
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("dim", [2, 64, 512])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 300.0, 1e3, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_values_and_gradients_are_those_of_explicit_differences_whatever_offset_the_rows_share(
+    squared, dim, offset, dtype
+):
+    exact = rows(12, dim) + offset
+    exact[5] = exact[3]  # duplicates
+    exact[7] = exact[3] + 1e-4 * rows(1, dim, seed=3)[0]
+    exact[8] = 0.1 * exact[9]
+    x, y = exact.to(dtype), (rows(7, dim, seed=1) + offset).to(dtype)
+    y[2] = x[3]
+    function = pairwise_squared_distances if squared else pairwise_distances
+    tight = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
+    for within in (True, False):
+        found, wanted = [], []
+        for results, kind in ((found, dtype), (wanted, torch.float64)):
+            a, b = (one.detach().to(kind, copy=True).requires_grad_() for one in (x, y))
+            others = a if within else b
+            values = function(a, others) if results is found else by_differences(a, others, squared=squared)
+            (values.double() * rows(12, len(others), seed=2)).sum().backward()
+            results.extend([values.detach().double(), a.grad.double(), *([] if within else [b.grad.double()])])
+        assert (found[0] - wanted[0]).abs().le(1e-3 * wanted[0] if dtype != torch.float64 else 1e-9 * wanted[0]).all()
+        for ours, true in zip(found[1:], wanted[1:], strict=True):
+            assert (ours - true).norm(dim=1).le(tight * true.norm(dim=1) + 1e-30).all()
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9, 1e-12, 1e-20])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_near_duplicates_push_each_other_straight_apart(gap, dtype):
+    x = l2_normalize(rows(6, 8)).to(dtype)
+    x[0, :2] = 0
+    x[1] = x[0]
+    x[1, 0] = gap
+    x[1, 1] = gap / 2
+    x.requires_grad_()
+    distance = pairwise_distances(x, x)[0, 1]
+    distance.backward()
+    assert distance.item() == pytest.approx(gap * 1.25**0.5, rel=1e-5)
+    torch.testing.assert_close(x.grad[1, :2].double(), torch.tensor([1, 0.5], dtype=torch.float64) / 1.25**0.5)
+    assert x.grad[0].eq(-x.grad[1]).all()
+
+
+@pytest.mark.parametrize("scale", [1e37, 1e30, 1e-30, 1e-37])
+def test_distances_of_rows_whose_squares_overflow_or_vanish_are_right(scale):
+    x = (scale * rows(6, 4)).float().requires_grad_()
+    y = x.detach().double().requires_grad_()
+    found, wanted = pairwise_distances(x, x), by_differences(y, y, squared=False)
+    (found * rows(6, 6, seed=1).float()).sum().backward()
+    (wanted * rows(6, 6, seed=1)).sum().backward()
+    torch.testing.assert_close(found / scale, (wanted / scale).float(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(x.grad, y.grad.float(), rtol=1e-4, atol=1e-6)
+
+
+def test_distances_that_overflow_are_an_error_that_says_what_to_do():
+    x = (1e37 * rows(6, 4)).float()
+    with pytest.raises(ValueError, match=r"squared distances of embeddings overflow torch.float32.*normalise them"):
+        pairwise_squared_distances(x, x)
+    with pytest.raises(ValueError, match=r"^distances of embeddings overflow"):
+        pairwise_distances(torch.full((1, 400), 3e38), torch.full((1, 400), -3e38))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1e30])
+def test_rows_that_are_all_the_same_are_at_distance_zero_with_a_gradient_of_zero(value):
+    x = torch.full((500, 40), value, requires_grad=True)
+    for function in (pairwise_distances, pairwise_squared_distances):
+        found = function(x, x)
+        (gradient,) = torch.autograd.grad(found.sum(), x)
+        assert found.eq(0).all()
+        assert gradient.eq(0).all()
+
+
+def test_second_derivatives_hold_for_near_pairs_too():
+    x = rows(4, 3)
+    x[1] = x[0] + 1e-3 * rows(1, 3, seed=4)[0]
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: pairwise_distances(a, a), (x,), eps=1e-7, atol=1e-4)
+    found, wanted = (
+        torch.autograd.grad(torch.autograd.grad(values.square().sum(), x, create_graph=True)[0].square().sum(), x)[0]
+        for values in (pairwise_distances(x, x) ** 2, by_differences(x, x, squared=True))
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e30])
+def test_rows_of_any_length_are_normalised(scale):
+    x = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]]) * scale
+    torch.testing.assert_close(l2_normalize(x), torch.tensor([[0.6, 0.8], [0.0, 1.0], [0.0, 0.0]]))
+
+
+def test_a_row_of_zeros_gets_no_gradient_from_a_cosine():
+    x = torch.tensor([[0.0, 0.0], [0.6, 0.8]], requires_grad=True)
+    pairwise_cosine(x, torch.eye(2)).sum().backward()
+    assert x.grad[0].eq(0).all()
+    torch.testing.assert_close(x.grad[1], torch.tensor([0.8, -0.6]) * (0.8 - 0.6))
+
+
 def test_empty_sets_have_empty_distances():
     empty = torch.zeros(0, 3)
     shapes = [

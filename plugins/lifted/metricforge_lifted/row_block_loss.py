@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metricforge import functional
 from metricforge_lifted.whole_matrix_loss import whole_matrix_loss
 
 # Distances at once, 16 MB of float32 on a CPU. Smaller blocks stay in its inner caches, but threads wait for each other
@@ -51,16 +52,19 @@ class _RowBlockLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         x: Tensor, first: Tensor, second: Tensor, negative: Tensor | None, margin: float, blocks: list[_RowBlock]
-    ) -> tuple[Tensor | None, ...]:
+    ) -> tuple[Any, ...]:
         with torch.autocast(x.device.type, enabled=False):
-            squares = x.square().sum(dim=1)  # (B,)
+            frame = functional.common_frame(x)
+            a = x.new_zeros(()).expand_as(x) if frame is None else functional.centred(x, *frame)  # (B, D)
+            squares = a.square().sum(dim=1)  # (B,)
+            near = None
             # A finite stand-in for -inf in rows without a negative; halved, so that differences do not overflow.
             lowest = torch.finfo(x.dtype).min / 2
             rows, paired = torch.empty_like(squares), x.new_empty(len(first))  # (B,), (P,)
             distances, pull = (x.new_empty(blocks[0].height, len(x)) for _ in range(2))
             for part in blocks:
                 distances, pull = distances[: part.height], pull[: part.height]  # (rows of the block, B)
-                _measure(x, squares, part, distances)
+                near = _measure(x, a, squares, frame, part, distances)
                 torch.index_select(distances.view(-1), 0, part.places, out=paired[part.listed])
                 _leave_out(distances, part, negative)
                 nearest = distances.amin(dim=1).clamp_max_(-lowest)
@@ -70,14 +74,16 @@ class _RowBlockLoss(torch.autograd.Function):
             of_first, of_second = rows.index_select(0, first), rows.index_select(0, second)  # (P,) each
             violations = torch.logaddexp(of_first, of_second).add_(paired).relu_()
             total = violations.square().sum() / (2 * max(len(first), 1))
-        return total, squares, rows, paired, violations, distances if len(blocks) == 1 else None
+        only = distances if len(blocks) == 1 else None
+        return total, squares, rows, paired, violations, only, near if only is not None else None, frame
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         *tensors, ctx.margin, ctx.blocks = inputs
-        ctx.mark_non_differentiable(*(found for found in output[1:] if found is not None))
+        *found, ctx.near, ctx.frame = output
+        ctx.mark_non_differentiable(*(one for one in found[1:] if one is not None))
         ctx.set_materialize_grads(False)  # or backward would be handed zeros for each of them
-        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.save_for_backward(*tensors, *found[1:])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
@@ -90,8 +96,11 @@ class _RowBlockLoss(torch.autograd.Function):
             to_pairs = violations * (2 / max(len(first), 1))  # (P,)
             shares = rows.index_select(0, first).sub_(rows.index_select(0, second)).sigmoid_().mul_(to_pairs)
             to_rows = torch.zeros_like(rows).index_put_((first,), shares, accumulate=True)  # (B,)
-            to_pairs.div_(_without_zeros(paired))
+            paired = _without_zeros(paired)
             exponents = to_rows.log_().sub_(rows).add_(ctx.margin)  # (B,)
+            frame, near = ctx.frame, ctx.near
+            a = x.new_zeros(()).expand_as(x) if frame is None else functional.centred(x, *frame)  # (B, D)
+            offsets = a if frame is None or frame.scale == 1 else functional.centred(x, frame.centre, 1.0)  # (B, D)
             found = torch.empty_like(x)
             height = ctx.blocks[0].height
             own, others = (x.new_empty(height, len(x)) for _ in range(2))
@@ -99,15 +108,22 @@ class _RowBlockLoss(torch.autograd.Function):
             for part in ctx.blocks:
                 own, others, distances = (memory[: part.height] for memory in (own, others, distances))
                 if kept is None:
-                    _measure(x, squares, part, distances)
+                    near = _measure(x, a, squares, frame, part, distances)
                     _leave_out(distances, part, negative)
                 torch.sub(exponents[part.rows, None], distances, out=own)
                 torch.sub(exponents, distances, out=others)
                 weights = own.exp_().add_(others.exp_()).neg_()  # (rows of the block, B)
-                weights.div_(_without_zeros(distances, out=others))
                 weights.view(-1).index_add_(0, part.places, to_pairs[part.listed])
-                torch.mul(weights.sum(dim=1)[:, None], x[part.rows], out=found[part.rows])
-                found[part.rows].addmm_(weights, x, alpha=-1)
+                lengths = _without_zeros(distances, out=others)
+                lengths.view(-1).index_copy_(0, part.places, paired[part.listed])
+                if near is not None:
+                    pull, apart = weights[near], lengths[near]  # (n,) each
+                    weights[near] = 0
+                weights.div_(lengths)
+                torch.mul(weights.sum(dim=1)[:, None], offsets[part.rows], out=found[part.rows])
+                found[part.rows].addmm_(weights, offsets, alpha=-1)
+                if near is not None:
+                    functional.pull_near(found[part.rows], None, x[part.rows], x, near, pull, apart)
         return found.mul_(gradient), *(None,) * 5
 
 
@@ -138,10 +154,24 @@ def _row_blocks(first: Tensor, second: Tensor, count: int, block: int) -> list[_
     ]
 
 
-def _measure(x: Tensor, squares: Tensor, part: _RowBlock, out: Tensor) -> None:
-    """The block's Euclidean distances, from ``squares`` (B,) of the rows of ``x`` (B, D)."""
+def _measure(
+    x: Tensor, a: Tensor, squares: Tensor, frame: functional.Frame | None, part: _RowBlock, out: Tensor
+) -> functional.NearPairs | None:
+    """The block's Euclidean distances of ``x`` (B, D), infinite to itself; returns the pairs measured by differences.
+
+    ``a`` (B, D) are the rows in ``frame``, which is None where all are the same, and ``squares`` (B,) their squares.
+    """
     torch.add(squares[part.rows, None], squares, out=out)
-    out.addmm_(x[part.rows], x.T, alpha=-2).clamp_min_(0).sqrt_()
+    out.addmm_(a[part.rows], a.T, alpha=-2)[:, part.rows].fill_diagonal_(torch.inf)
+    if frame is None:
+        return None
+    near = functional.near_pairs(out, squares[part.rows], squares)
+    out.sqrt_()
+    if frame.scale != 1:
+        out.div_(frame.scale)
+    if near is not None:
+        out[near] = functional.near_distances(x[part.rows], x, near, squared=False)
+    return near
 
 
 def _leave_out(distances: Tensor, part: _RowBlock, negative: Tensor | None) -> None:
@@ -150,7 +180,6 @@ def _leave_out(distances: Tensor, part: _RowBlock, negative: Tensor | None) -> N
         distances.masked_fill_(~negative[part.rows], torch.inf)
         return
     distances.view(-1).index_fill_(0, part.places, torch.inf)
-    distances[:, part.rows].fill_diagonal_(torch.inf)
 
 
 def _without_zeros(distances: Tensor, out: Tensor | None = None) -> Tensor:

@@ -184,3 +184,39 @@ def test_of_a_large_batch_nothing_larger_than_embeddings_and_pairs_is_kept_for_t
         row_block_loss(x, first, second, None, 1.0).backward()
     assert 0 < largest <= count * 4  # the embeddings, or the list of pairs
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("offset", [0, 300, 1e4])
+@pytest.mark.parametrize("rows", [3, 100])
+def test_neither_a_common_offset_nor_near_duplicates_turn_the_gradient(offset, rows):
+    labels = [0, 0, 1, 1, 2, 2, 3]
+    x = points(7, dim=32).detach() + offset
+    x[1] = x[0]
+    x[1, 0] += 1e-2
+    x[4] = x[2] + 1e-3 * points(1, dim=32, seed=2).detach()[0]
+    x[5] = x[3]
+    x = x.float().requires_grad_()
+    y = x.detach().double().requires_grad_()
+    found = row_block_loss(x, *both_ways(labels), None, 1.0, block=7 * rows)
+    found.backward()
+    first, second = both_ways(labels)
+    distances = torch.stack([torch.stack([safe_norm(a - b) for b in y]) for a in y])
+    negative = torch.tensor(labels)[:, None] != torch.tensor(labels)
+    hardness = (1 - distances).masked_fill(~negative, -torch.inf).logsumexp(dim=1)
+    violations = torch.logaddexp(hardness[first], hardness[second]) + distances[first, second]
+    expected = violations.clamp_min(0).square().sum() / (2 * len(first))
+    expected.backward()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert (x.grad - y.grad).norm() < 1e-4 * y.grad.norm()
+
+
+def safe_norm(difference):
+    """The length, with gradient 0 at 0."""
+    return difference.norm() if difference.any() else difference.sum() * 0
+
+
+@pytest.mark.parametrize("rows", [3, 100])
+def test_rows_that_are_all_the_same_have_a_gradient_of_zero(rows):
+    x = torch.full((7, 3), 0.3, requires_grad=True)
+    row_block_loss(x, *both_ways([0, 0, 1, 1, 2, 2, 3]), None, 1.0, block=7 * rows).backward()
+    assert x.grad.eq(0).all()
