@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from sklearn.metrics import roc_auc_score
 
-from metricforge.arrays import Array, Indices
+from metricforge.arrays import Floats32
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluators.labelled_pairs import LabelledPairs, labelled_pairs
+from metricforge.functional import check_count
 from metricforge.interfaces import Similarity
 from metricforge.report.chart_style import GRID, INK, NEGATIVE, POSITIVE, open_chart
-from metricforge.report.pair_sample import sample_pairs
 from metricforge.report.save_figure import save_figure
 
 PAIRS_AT_ONCE = 2**12
@@ -28,36 +30,46 @@ def draw_score_distributions(
     pairs: int = 20_000,
     title: str = "Scores of pairs",
 ) -> dict[str, float]:
-    """Draws the scores of random positive and negative pairs of the queries, a panel for each similarity.
+    """Draw the scores of random positive and negative pairs, a panel for each similarity.
 
-    Huang et al. (NIPS 2016) show their metric beside the Euclidean distance so in Figure 1b. Above each panel stands
-    the share of (positive, negative) couples whose positive pair has the larger score, 0.5 to 1: the area under the ROC
-    curve, in which ties count half.
+    Huang et al. (NIPS 2016, Figure 1b) compare their metric with the Euclidean distance like this. The pairs are those
+    that ``Verification`` draws: a query with a gallery image, each pair at most once. The title of a panel ends with
+    the area under the ROC curve: how often a positive pair scores above a negative one, ties counting half.
 
     Args:
-        context: holds the images and says where to compute, and the seed of the draw.
+        context: queries and gallery, the device, and the seed of the draw.
         similarities: at least one.
         path: the picture to write; its ending says the format (.png, .pdf, .svg).
-        pairs: how many of each kind are drawn.
-        title: stands above.
+        pairs: at most so many of each kind are drawn.
+        title: of the whole picture.
 
     Returns:
         The area under the ROC curve of each similarity, by its type's name.
 
     Raises:
-        ValueError: without similarities, for labels without positive or negative pairs, or an unknown ending.
+        ValueError: without similarities, for ``pairs`` below 1, without a positive or a negative pair, or for an
+            unknown ending.
     """
     if not similarities:
         raise ValueError("similarities must hold at least one, got none")
-    positive, negative = sample_pairs(context.queries.labels, pairs, context.seed)
+    check_count("pairs", pairs)
+    kinds = [labelled_pairs(context, positive=kind, limit=pairs, seed=context.seed) for kind in (True, False)]
+    positive, negative = (len(kind.queries) for kind in kinds)
+    if not positive or not negative:
+        missing = "two classes" if positive else "one class"
+        raise ValueError(
+            f"there is no pair of {missing} among {len(context.queries)} queries and {len(context.gallery)} gallery "
+            "images; check the labels"
+        )
     figure, panels = open_chart(
-        len(similarities), title, f"{pairs:,} random pairs of one class, and as many of two; ROC area in brackets"
+        len(similarities), title, f"{positive:,} pairs of one class, {negative:,} of two; ROC area in brackets"
     )
+    is_positive = np.repeat([True, False], [positive, negative])
     areas = {}
     for axes, similarity in zip(panels, similarities, strict=True):
         name = type(similarity).__name__
-        of_positive, of_negative = (_scores(context, similarity, kind) for kind in (positive, negative))
-        areas[name] = _area(of_positive, of_negative)
+        of_positive, of_negative = (_scores(context, similarity, kind) for kind in kinds)
+        areas[name] = float(roc_auc_score(is_positive, np.concatenate([of_positive, of_negative])))
         _panel(axes, of_positive, of_negative)
         is_distance = similarity.search == "l2"
         axes.set_title(
@@ -75,28 +87,21 @@ def draw_score_distributions(
 
 
 @torch.no_grad()
-def _scores(context: EvaluationContext, similarity: Similarity, pairs: Indices) -> Array:
-    """Scores (P,) of ``pairs`` (P, 2) of the context's queries."""
-    embeddings = context.queries.embeddings
+def _scores(context: EvaluationContext, similarity: Similarity, pairs: LabelledPairs) -> Floats32:
+    """Scores (P,) of ``pairs``, each computed by itself: a metric head needs no whole rows of the gallery for them."""
     similarity = context.by(similarity).similarity  # on the context's device, in evaluation mode
     parts = []
-    for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        one, other = (
-            torch.from_numpy(np.asarray(embeddings[column], dtype=np.float32)).to(context.device)
-            for column in pairs[start : start + PAIRS_AT_ONCE].T
+    for start in range(0, len(pairs.queries), PAIRS_AT_ONCE):
+        block = slice(start, start + PAIRS_AT_ONCE)
+        query, image = (
+            torch.from_numpy(np.asarray(images.embeddings[index[block]], dtype=np.float32)).to(context.device)
+            for images, index in ((context.queries, pairs.queries), (context.gallery, pairs.images))
         )  # (p, D) each
-        parts.append(similarity.score_lists(one, other[:, None])[:, 0].float().cpu().numpy())
+        parts.append(similarity.score_lists(query, image[:, None])[:, 0].float().cpu().numpy())
     return np.concatenate(parts)
 
 
-def _area(of_positive: Array, of_negative: Array) -> float:
-    """How often a positive pair's score is above a negative's, a tie as half."""
-    ordered = np.sort(of_negative)
-    below = np.searchsorted(ordered, of_positive, side="left") + np.searchsorted(ordered, of_positive, side="right")
-    return float(below.mean() / 2 / len(ordered))
-
-
-def _panel(axes: Axes, of_positive: Array, of_negative: Array) -> None:
+def _panel(axes: Axes, of_positive: Floats32, of_negative: Floats32) -> None:
     together = np.concatenate([of_positive, of_negative])
     low, high = (float(value) for value in np.percentile(together, [TAIL, 100 - TAIL]))
     if low == high:  # all scores are one
