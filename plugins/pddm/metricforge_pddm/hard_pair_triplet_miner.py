@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metricforge import MINERS, Miner, Similarity, Triplets
-from metricforge_pddm.hardest_pairs import By, Per, check_choices, hardest_pairs
+from metricforge import MINERS, Similarity, Triplets
+from metricforge_pddm.hardest_pair_miner import HardestPairMiner
 
 
 @MINERS.register_module()
-class HardPairTripletMiner(Miner):
+class HardPairTripletMiner(HardestPairMiner):
     """The triplet version of ``HardQuadrupletMiner`` (Huang et al., NIPS 2016, Table 1, PDDM+Triplet).
 
     ``(i, j) = argmin S`` over the positive pairs, then ``k = argmax S_ik`` over the negatives of the anchor i: one
@@ -31,15 +31,9 @@ class HardPairTripletMiner(Miner):
 
     yields = Triplets
 
-    def __init__(self, by: By = "score", per: Per = "batch") -> None:
-        super().__init__()
-        check_choices(by, per)
-        self.by = by
-        self.per = per
-
     @torch.no_grad()
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Triplets:
-        anchor, positive, hardest_negative, hardness = hardest_pairs(embeddings, labels, similarity, self.by, self.per)
+        anchor, positive, hardest_negative, hardness = self.hardest_pairs(embeddings, labels, similarity)
         if self.per != "anchor":
             swap = hardness[positive] > hardness[anchor]  # (T,)
             anchor, positive = torch.where(swap, positive, anchor), torch.where(swap, anchor, positive)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metricforge import MINERS, Miner, Quadruplets, Similarity
-from metricforge_pddm.hardest_pairs import By, Per, check_choices, hardest_pairs
+from metricforge import MINERS, Quadruplets, Similarity
+from metricforge_pddm.hardest_pair_miner import HardestPairMiner
 
 
 @MINERS.register_module()
-class HardQuadrupletMiner(Miner):
+class HardQuadrupletMiner(HardestPairMiner):
     """Mines hard quadruplets (i, j, k, l) of the similarity S (Huang et al., NIPS 2016, Eq. 3).
 
     ``(i, j) = argmin S`` over the positive pairs, ``k = argmax S_ik`` over the negatives of i, ``l = argmax S_jl``
@@ -32,13 +32,7 @@ class HardQuadrupletMiner(Miner):
 
     yields = Quadruplets
 
-    def __init__(self, by: By = "score", per: Per = "batch") -> None:
-        super().__init__()
-        check_choices(by, per)
-        self.by = by
-        self.per = per
-
     @torch.no_grad()
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Quadruplets:
-        anchor, positive, hardest_negative, _ = hardest_pairs(embeddings, labels, similarity, self.by, self.per)
+        anchor, positive, hardest_negative, _ = self.hardest_pairs(embeddings, labels, similarity)
         return Quadruplets(anchor, positive, hardest_negative[anchor], hardest_negative[positive])
