@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metricforge.errors import DatasetError
@@ -69,6 +69,47 @@ def read_lines(source: Path, again: str) -> list[str]:
         raise DatasetError(
             f"{source} is no text ({fault}), so it is damaged or not the file of that name; {again}"
         ) from fault
+
+
+def read_rows(
+    source: Path,
+    lines: Sequence[str],
+    *,
+    header: int,
+    columns: int,
+    expected: str,
+    is_valid: Callable[[Sequence[str]], bool],
+    key: int,
+    again: str,
+) -> list[list[str]]:
+    """Split each of ``lines`` behind the first ``header`` ones into its fields; blank lines are skipped.
+
+    Args:
+        source: the list file that they are from.
+        lines: of the whole file.
+        header: how many lines at the start are no rows.
+        columns: how many fields a line has; the last may hold spaces.
+        expected: the fields in words.
+        is_valid: whether so many fields are what is expected.
+        key: which field may not come twice.
+        again: what to unpack again.
+
+    Raises:
+        DatasetError: naming the line, for one that is not as expected or has a key that came before.
+    """
+    rows: list[list[str]] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines[header:], start=header + 1):
+        if not line.strip():
+            continue
+        fields = line.strip().split(maxsplit=columns - 1)
+        if len(fields) != columns or not is_valid(fields):
+            raise DatasetError(f"{source}, line {number}: expected {expected}, got {line!r}; {again}")
+        if fields[key] in seen:
+            raise DatasetError(f"{source}, line {number}: lists {fields[key]} a second time; {again}")
+        seen.add(fields[key])
+        rows.append(fields)
+    return rows
 
 
 def refuse_repeated(files: Sequence[str], source: Path, again: str) -> None:

@@ -14,6 +14,7 @@ from metricforge.datasets.benchmarks.benchmark_layout import (
     check_files,
     check_split,
     read_lines,
+    read_rows,
     refuse_repeated,
 )
 from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
@@ -102,17 +103,17 @@ def _absence(folder: Path, absent: list[str]) -> DatasetError:
 
 def _read_table(file: Path) -> dict[int, str]:
     """The lines ``<number> <value>`` of ``file``."""
-    table = {}
-    for position, line in enumerate(read_lines(file, _AGAIN), start=1):
-        if not line.strip():
-            continue
-        number, _, value = line.strip().partition(" ")
-        if not (number.isdecimal() and value):
-            raise DatasetError(f"{file}, line {position}: expected <number> <value>, got {line!r}")
-        if int(number) in table:
-            raise DatasetError(f"{file}, line {position}: number {number} stands a second time; {_AGAIN}")
-        table[int(number)] = value
-    return table
+    rows = read_rows(
+        file,
+        read_lines(file, _AGAIN),
+        header=0,
+        columns=2,
+        expected="<number> <value>",
+        is_valid=lambda fields: fields[0].isdecimal() and fields[0] == str(int(fields[0])),  # "03" would be 3 again
+        key=0,
+        again=_AGAIN,
+    )
+    return {int(number): value for number, value in rows}
 
 
 def _read_boxes(file: Path, images: list[int]) -> Integers32:

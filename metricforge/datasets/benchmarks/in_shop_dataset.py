@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, read_lines
+from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, read_lines, read_rows
 from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
@@ -91,20 +91,16 @@ def _read_list(source: Path) -> list[tuple[str, str, str]]:
     lines = read_lines(source, _AGAIN)
     if len(lines) < 2 or not lines[0].strip().isdecimal() or lines[1].split() != _HEADER:
         raise DatasetError(f"{source}: expected a number and then the line {' '.join(_HEADER)!r}; {_AGAIN}")
-    rows, seen = [], set()
-    for position, line in enumerate(lines[2:], start=3):
-        if not line.strip():
-            continue
-        fields = line.split()
-        if len(fields) != 3 or fields[2] not in _ROLES:
-            raise DatasetError(
-                f"{source}, line {position}: expected a path, an item and train, query or gallery, got {line!r}; "
-                f"{_AGAIN}"
-            )
-        if fields[0] in seen:
-            raise DatasetError(f"{source}, line {position}: lists {fields[0]} a second time; {_AGAIN}")
-        seen.add(fields[0])
-        rows.append((fields[0], fields[1], fields[2]))
+    rows = read_rows(
+        source,
+        lines,
+        header=2,
+        columns=3,
+        expected="a path, an item and train, query or gallery",
+        is_valid=lambda fields: fields[2] in _ROLES,
+        key=0,
+        again=_AGAIN,
+    )
     if len(rows) != int(lines[0]):
         raise DatasetError(f"{source} lists {len(rows):,} images and says {int(lines[0]):,} in line 1; {_AGAIN}")
-    return rows
+    return [(path, item, part) for path, item, part in rows]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, read_lines
+from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, read_lines, read_rows
 from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
 from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.errors import DatasetError
@@ -87,18 +87,14 @@ def _read_list(source: Path) -> tuple[list[int], list[int], list[str]]:
     lines = read_lines(source, _AGAIN)
     if not lines or lines[0].split() != _HEADER:
         raise DatasetError(f"{source}, line 1: expected {' '.join(_HEADER)!r}, got {(lines or [''])[0]!r}; {_AGAIN}")
-    products, kinds, files = [], [], []
-    seen = set()
-    for position, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
-        parts = line.split(maxsplit=3)
-        if len(parts) != 4 or not all(part.isdecimal() for part in parts[:3]):
-            raise DatasetError(f"{source}, line {position}: expected three numbers and a path, got {line!r}; {_AGAIN}")
-        if parts[3] in seen:
-            raise DatasetError(f"{source}, line {position}: lists {parts[3]} a second time; {_AGAIN}")
-        seen.add(parts[3])
-        products.append(int(parts[1]))
-        kinds.append(int(parts[2]))
-        files.append(parts[3])
-    return products, kinds, files
+    rows = read_rows(
+        source,
+        lines,
+        header=1,
+        columns=4,
+        expected="three numbers and a path",
+        is_valid=lambda fields: all(field.isdecimal() for field in fields[:3]),
+        key=3,
+        again=_AGAIN,
+    )
+    return [int(row[1]) for row in rows], [int(row[2]) for row in rows], [row[3] for row in rows]

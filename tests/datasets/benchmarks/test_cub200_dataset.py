@@ -104,7 +104,7 @@ def test_boxes_crop_where_they_are_asked_for(root):
 def test_a_second_label_of_an_image_is_refused(root):
     with (root / "image_class_labels.txt").open("a") as file:
         file.write("3 200\n")
-    with pytest.raises(DatasetError, match=r"image_class_labels\.txt, line 11: number 3 stands a second time"):
+    with pytest.raises(DatasetError, match=r"image_class_labels\.txt, line 11: lists 3 a second time"):
         CUB200Dataset(root, check_counts=False)
 
 
