@@ -154,6 +154,8 @@ def is_mmengines(name: str) -> bool:
 
 def open_folder(namespace: dict[str, Any]) -> None:
     """Begin a page: a new folder with a checkout's folders, which is the working directory and importable."""
+    from mmengine.registry import HOOKS
+
     from metricforge.registry import KINDS
 
     namespace["owner"] = owner = tempfile.TemporaryDirectory(prefix="metricforge-page-")
@@ -162,7 +164,7 @@ def open_folder(namespace: dict[str, Any]) -> None:
         (folder / name).symlink_to(ROOT / name)
     for registry in KINDS.values():
         registry.names()  # imports what registers, so that close_folder forgets nothing but the page's own
-    registered = {kind: dict(registry._module_dict) for kind, registry in KINDS.items()}
+    registered = [(registry, dict(registry.module_dict)) for registry in (*KINDS.values(), HOOKS)]
     namespace["restore"] = (Path.cwd(), list(sys.path), registered, set(sys.modules))
     os.chdir(folder)
     sys.path.insert(0, str(folder))
@@ -170,14 +172,12 @@ def open_folder(namespace: dict[str, Any]) -> None:
 
 def close_folder(namespace: dict[str, Any]) -> None:
     """End a page: what it imported, registered and wrote is gone."""
-    from metricforge.registry import KINDS
-
     directory, path, registered, modules = namespace["restore"]
     os.chdir(directory)
     sys.path[:] = path
-    for kind, registry in KINDS.items():
-        registry._module_dict.clear()
-        registry._module_dict.update(registered[kind])
+    for registry, known in registered:
+        registry.module_dict.clear()
+        registry.module_dict.update(known)
     for name in set(sys.modules) - modules:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(namespace["owner"].name):
             del sys.modules[name]
