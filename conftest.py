@@ -19,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -112,7 +114,7 @@ def run_shell(source: str, folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert run.returncode == 0, f"exit status {run.returncode} of\n{source}\n{run.stdout}"
 
@@ -147,9 +149,11 @@ def components(path: str, value: Any) -> list[tuple[str, Mapping[str, Any]]]:
 
 def is_mmengines(name: str) -> bool:
     """Whether MMEngine has an optimizer, a scheduler or a hook of that name."""
+    import mmengine.hooks
+    import mmengine.optim  # noqa: F401  (registers what torch has, too)
     from mmengine.registry import HOOKS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 
-    return any(name in registry for registry in (OPTIMIZERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, HOOKS))
+    return any(name in registry.module_dict for registry in (OPTIMIZERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, HOOKS))
 
 
 def open_folder(namespace: dict[str, Any]) -> None:
@@ -202,3 +206,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, SybilItem) and SLOW.search(item.example.document.text[: item.example.region.start]):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a slow block run what stands above it on the page and was not selected: it may build on that."""
+    if not isinstance(item, SybilItem) or item.example.path.endswith(".py"):
+        return
+    done = item.example.namespace.setdefault("done", set())
+    if item.get_closest_marker("slow"):
+        for earlier in item.example.document.examples():
+            if earlier.region.start < item.example.region.start and earlier.region.start not in done:
+                done.add(earlier.region.start)
+                with suppress(SkipTest):
+                    earlier.evaluate()
+    done.add(item.example.region.start)
