@@ -43,20 +43,21 @@ def evaluate(arguments: argparse.Namespace) -> None:
         fit_spaces=fit_spaces,
     )
     context = measured.context
-    size = f"{len(context.queries):,} queries of {context.num_classes:,} classes"
+    task = context.task
+    size = f"{len(context.queries):,} queries of {task.num_classes:,} classes"
     searched = "in their own set, without themselves" if gallery is None else f"in {len(context.gallery):,} images"
-    itself = "" if gallery is None else ", without themselves (by id)" if context.shared_ids else ", which are others"
+    itself = "" if gallery is None else ", without themselves (by id)" if task.shared_ids else ", which are others"
     console.print(
         f"{size}, {queries.embeddings.shape[1]} dimensions ({context.bytes_per_vector} bytes a vector), searched "
         f"{searched}{itself}, by {arguments.similarity} similarity",
         highlight=False,
         soft_wrap=True,
     )
-    if context.queries_without_match:
+    if task.queries_without_match:
         console.print(_left_out(context), highlight=False, markup=False, soft_wrap=True)
-    if context.clusters_found not in (None, context.num_classes):
+    if context.clusters_found not in (None, task.num_classes):
         console.print(
-            f"{arguments.clustering} found {context.clusters_found} clusters where {context.num_classes} were wanted",
+            f"{arguments.clustering} found {context.clusters_found} clusters where {task.num_classes} were wanted",
             highlight=False,
             soft_wrap=True,
         )
@@ -102,6 +103,6 @@ def _left_out(context: EvaluationContext) -> str:
     classes = [str(names[label]) if names else str(label) for label in sorted(lone)]
     listed = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
     return (
-        f"{context.queries_without_match:,} queries have no other image of their class to find and are left out of the "
-        f"retrieval scores; {len(classes):,} classes: {listed}"
+        f"{context.task.queries_without_match:,} queries have no other image of their class to find and are left "
+        f"out of the retrieval scores; {len(classes):,} classes: {listed}"
     )

@@ -1,7 +1,7 @@
 """Evaluation of an embedding set: exact search, ranks, the loop over evaluators, and what it records."""
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import evaluate
+from metricforge.evaluation.evaluate import Evaluation, evaluate, plan_evaluation, run_evaluation
 from metricforge.evaluation.results.class_scores import ClassScores, ConfusedClasses, class_scores, confused_classes
 from metricforge.evaluation.results.protocol import describe_protocol
 from metricforge.evaluation.results.query_scores import QueryScores, collect_query_scores
@@ -13,6 +13,7 @@ from metricforge.evaluation.spaces import FittingSet
 __all__ = [
     "ClassScores",
     "ConfusedClasses",
+    "Evaluation",
     "EvaluationContext",
     "FittingSet",
     "QueryScores",
@@ -22,8 +23,10 @@ __all__ = [
     "describe_protocol",
     "evaluate",
     "exact_knn",
+    "plan_evaluation",
     "query_scores_path",
     "read_query_scores",
     "read_scores",
+    "run_evaluation",
     "write_scores",
 ]

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import final
+
+import numpy as np
 
 from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
+from metricforge.evaluation.ranking.match_ranks import (
+    Depth,
+    MatchRanks,
+    is_read_from_neighbours,
+    match_ranks,
+    ranks_among_neighbours,
+)
+from metricforge.evaluation.search.retrieval_task import RetrievalTask
 from metricforge.interfaces import Evaluator
 
 
 class QueryEvaluator(Evaluator):
-    """Scores that are the mean of ``per_query`` over the queries that have a match in the gallery."""
+    """Scores that are means of ``per_query``: over queries with a match, or those that ``counted_queries`` names."""
 
     @abstractmethod
     def per_query(self, context: EvaluationContext) -> dict[str, Array]: ...
 
+    @final
     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        return {name: context.mean_over_queries(values) for name, values in context.per_query(self).items()}
+        return self.mean_scores(context, self.per_query(context))
+
+    def mean_scores(self, context: EvaluationContext, values: dict[str, Array]) -> dict[str, float]:
+        """The scores of ``values`` (Q,), which ``per_query`` gave for ``context``."""
+        counted = self.counted_queries(context)
+        return {
+            name: float(column[counted[name]].mean(dtype=np.float64))
+            if name in counted
+            else mean_over_queries(context.task, column)
+            for name, column in values.items()
+        }
 
 
 class RankEvaluator(QueryEvaluator):
@@ -39,7 +61,7 @@ class RankEvaluator(QueryEvaluator):
         return 0
 
     def per_query(self, context: EvaluationContext) -> dict[str, Array]:
-        return context.values_from_ranks(self)
+        return values_from_ranks(context, [self], self.ranks_needed(context))[0]
 
 
 class ClusterEvaluator(Evaluator):
@@ -50,3 +72,53 @@ class ClusterEvaluator(Evaluator):
 
     def protocol(self) -> dict[str, object]:
         return {"clusters": "those of `clustering`"}
+
+
+def mean_over_queries(task: RetrievalTask, values: Array) -> float:
+    """The mean of one value a query (Q,) over the queries that have a match, in float64.
+
+    Raises:
+        ValueError: if no query has one.
+    """
+    if not task.has_match.any():
+        raise ValueError(
+            f"none of the {len(task.queries)} queries has another image of its class in the gallery, so no "
+            "retrieval score is defined; check the labels, or evaluate on classes of two images and more"
+        )
+    return float(values[task.has_match].mean(dtype=np.float64))
+
+
+def neighbours_for_ranks(context: EvaluationContext, depth: Depth) -> int:
+    """How many neighbours ``values_from_ranks`` reads: 0 where ranks are counted without any."""
+    by_search = context.ranks_are_neighbours or is_read_from_neighbours(context.task, context.similarity, depth)
+    return min(depth.largest(context.task), context.gallery_size) if by_search else 0
+
+
+def values_from_ranks(
+    context: EvaluationContext, evaluators: Sequence[RankEvaluator], depth: Depth
+) -> list[dict[str, Array]]:
+    """What each of ``evaluators`` reads from the ranks of the matches (Q,), by name; these are found in one pass.
+
+    ``depth`` is how deep the ranks have to be known for all of them.
+    """
+    if neighbours := neighbours_for_ranks(context, depth):
+        return _read(ranks_among_neighbours(context.task, context.neighbours(neighbours)), evaluators)
+    with context.progress(f"ranking by {type(context.similarity).__name__}", len(context.queries)) as advance:
+        ranks = match_ranks(
+            context.task,
+            context.similarity,
+            depth,
+            device=context.device,
+            scores_at_once=context.scores_at_once,
+            on_queries=advance,
+        )
+        return _read(ranks, evaluators)
+
+
+def _read(ranks: Iterable[MatchRanks], evaluators: Sequence[RankEvaluator]) -> list[dict[str, Array]]:
+    values: list[dict[str, list[Array]]] = [{} for _ in evaluators]
+    for block in ranks:
+        for evaluator, its_values in zip(evaluators, values, strict=True):
+            for name, column in evaluator.from_ranks(block).items():
+                its_values.setdefault(name, []).append(column)
+    return [{name: np.concatenate(blocks) for name, blocks in its_values.items()} for its_values in values]

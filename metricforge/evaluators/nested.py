@@ -7,11 +7,17 @@ from collections.abc import Sequence
 
 from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import evaluate
+from metricforge.evaluation.evaluate import (
+    CompositeEvaluator,
+    EvaluationPlan,
+    EvaluatorResult,
+    plan_evaluation,
+    run_evaluation,
+)
 from metricforge.interfaces import Evaluator
 
 
-class NestedEvaluator(Evaluator):
+class NestedEvaluator(CompositeEvaluator):
     """Scores of ``evaluators`` on ``ranking(context)``; the names of their scores are led by ``name`` and a slash.
 
     Raises:
@@ -28,22 +34,16 @@ class NestedEvaluator(Evaluator):
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         """The images of ``context`` under another ranking; for the same context the same object, with what it knows."""
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        for evaluator in self.evaluators:
-            evaluator.neighbours_needed(context)  # refuses a K beyond the gallery before anything is searched
-        return 0
+    def plan(self, context: EvaluationContext) -> EvaluationPlan:
+        return plan_evaluation(context, self.evaluators)
 
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        scores = evaluate(self.ranking(context), self.evaluators)
-        return {f"{self.name}/{score}": value for score, value in scores.items()}
+    def run(self, context: EvaluationContext, plan: EvaluationPlan) -> EvaluatorResult:
+        inner = run_evaluation(self.ranking(context), plan)
+        scores = {f"{self.name}/{score}": value for score, value in inner.scores.items()}
+        return EvaluatorResult(self, context, scores, {}, inner, self.name)
 
     def per_query(self, context: EvaluationContext) -> dict[str, Array]:
-        ranking = self.ranking(context)
-        return {
-            f"{self.name}/{score}": values
-            for evaluator in self.evaluators
-            for score, values in ranking.per_query(evaluator).items()
-        }
+        return self.run(context, self.plan(context)).per_query()
 
     def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
         ranking = self.ranking(context)

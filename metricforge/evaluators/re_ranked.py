@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from dataclasses import replace
 
 import numpy as np
 
 from metricforge.arrays import Array, Floats, Indices
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import check_evaluators, evaluate
-from metricforge.evaluation.evaluator import RankEvaluator
+from metricforge.evaluation.evaluate import EvaluationPlan, EvaluatorResult, check_evaluators
 from metricforge.evaluators.mean_average_precision import MeanAveragePrecision
 from metricforge.evaluators.mrr import MRR
 from metricforge.evaluators.nested import NestedEvaluator
-from metricforge.evaluators.reranked_context import RerankedContext
+from metricforge.evaluators.reranked_context import reranked_context
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
 
@@ -63,16 +62,15 @@ class ReRanked(NestedEvaluator):
         self.similarity = similarity
         self.shortlist = shortlist
         self.agreement = tuple(agreement)
-        self._rankings: WeakKeyDictionary[EvaluationContext, RerankedContext] = WeakKeyDictionary()
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        super().neighbours_needed(context)
-        whole = [type(each).__name__ for each in self.evaluators if isinstance(each, (MeanAveragePrecision, MRR))]
-        if whole and self.shortlist < context.gallery_size:
+    def plan(self, context: EvaluationContext) -> EvaluationPlan:
+        inner = super().plan(context)
+        unlimited = [type(each).__name__ for each in self.evaluators if isinstance(each, (MeanAveragePrecision, MRR))]
+        if unlimited and self.shortlist < context.gallery_size:
             raise ValueError(
-                f"{' and '.join(whole)} read the ranking of all {context.gallery_size} images, and ReRanked orders a "
-                f"shortlist of {self.shortlist}; leave {'them' if len(whole) > 1 else 'it'} out of its evaluators, "
-                "MAPAtR and RecallAtK do with fewer ranks"
+                f"{' and '.join(unlimited)} read the ranking of all {context.gallery_size} images, and ReRanked orders "
+                f"a shortlist of {self.shortlist}; leave {'them' if len(unlimited) > 1 else 'it'} out of its "
+                "evaluators, MAPAtR and RecallAtK do with fewer ranks"
             )
         beyond = [k for k in self.agreement if k > context.gallery_size]
         if beyond:
@@ -80,25 +78,18 @@ class ReRanked(NestedEvaluator):
                 f"agreement of ReRanked must be at most {context.gallery_size}, the images that a query can find, "
                 f"got {list(self.agreement)}; leave out {beyond}"
             )
-        return max(self.agreement, default=0)
+        deepest = max(self.agreement, default=0)
+        return replace(inner, neighbours=max(1, inner.neighbours, deepest), outer_neighbours=deepest)
 
-    def ranking(self, context: EvaluationContext) -> RerankedContext:
-        if context not in self._rankings:
-            self._rankings[context] = RerankedContext(context.by(self.similarity), context, self.shortlist)
-        return self._rankings[context]
+    def ranking(self, context: EvaluationContext) -> EvaluationContext:
+        key = self.similarity, "re-ranked", self.shortlist
+        return context.related(key, lambda: reranked_context(context.by(self.similarity), context, self.shortlist))
 
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        self.neighbours_needed(context)  # refuses what cannot be had, also where nobody asked for it before
-        reranked = self.ranking(context)
-        by_rank = [each for each in self.evaluators if isinstance(each, RankEvaluator)]
-        needed = [each.neighbours_needed(reranked) for each in self.evaluators]
-        reranked.prefetch(max([1, *self.agreement, *needed, reranked.neighbours_for_ranks(by_rank)]))
-        scores = evaluate(reranked, self.evaluators) if self.evaluators else {}
-        found = {f"{self.name}/{score}": value for score, value in scores.items()}
-        return found | {name: float(shares.mean()) for name, shares in self._agreement(context).items()}
-
-    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
-        return super().per_query(context) | self._agreement(context)
+    def run(self, context: EvaluationContext, plan: EvaluationPlan) -> EvaluatorResult:
+        result = super().run(context, plan)
+        agreement = self._agreement(context)
+        means = {name: float(shares.mean()) for name, shares in agreement.items()}
+        return replace(result, scores={**result.scores, **means}, own_values=agreement)
 
     def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
         names = (f"{self.name}/agreement@{k}" for k in self.agreement)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluation.evaluate import check_evaluators
+from metricforge.evaluation.evaluate import EvaluationPlan, check_evaluators
 from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.interfaces import Clustering, Evaluator
 from metricforge.registry import EVALUATORS
@@ -44,8 +45,9 @@ class ScoresByClustering(NestedEvaluator):
         super().__init__(name, evaluators)
         self.clustering = clustering
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        return max(evaluator.neighbours_needed(context) for evaluator in self.evaluators)
+    def plan(self, context: EvaluationContext) -> EvaluationPlan:
+        inner = super().plan(context)
+        return replace(inner, outer_neighbours=inner.neighbours)  # it is the same ranking
 
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.clustered_by(self.clustering)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import check_evaluators
@@ -46,7 +47,26 @@ class ScoresInSpace(NestedEvaluator):
         super().__init__(self.space.name, evaluators)
 
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
-        return context.in_space(self.space)
+        return context.related((self.space.name, self.space.fit_on), lambda: self._transformed(context))
+
+    def _transformed(self, context: EvaluationContext) -> EvaluationContext:
+        space, similarity = self.space, context.similarity
+        weights = sum(parameter.numel() for parameter in similarity.parameters())
+        if weights:
+            raise ValueError(
+                f'space "{space.name}" needs a similarity without weights, got {type(similarity).__name__} '
+                f"with {weights} that were trained on other dimensions"
+            )
+        given = context.queries.embeddings
+        gallery = None if context.searches_itself else context.gallery.embeddings
+        queries, gallery = space.transformed(given, gallery, context.seed)
+        smaller = context.replaced(
+            queries=replace(context.queries, embeddings=queries),
+            gallery=None if gallery is None else replace(context.gallery, embeddings=gallery),
+        )
+        if similarity.search != "hamming":
+            smaller.bytes_per_vector = space.bytes_per_vector(given.shape[1], given.dtype.itemsize)
+        return smaller
 
     def counts(self, context: EvaluationContext) -> dict[str, int]:
         return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from metricforge.arrays import Array, Flags, Indices
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.evaluators.class_means import TIE, sums_of_classes, vectors_to_average
 from metricforge.evaluators.class_tree import ClassTree, read_class_tree
 from metricforge.evaluators.cutoffs import checked_ks
-from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
 QUERIES_AT_ONCE = 1024
@@ -30,7 +30,7 @@ class _Task(NamedTuple):
 
 
 @EVALUATORS.register_module()
-class ZeroShot(Evaluator):
+class ZeroShot(QueryEvaluator):
     """The share of queries of unseen classes with their class among the K nearest *estimated* means: ``zero_shot@K``.
 
     A class is seen if the gallery has images of it. The mean of a node of the tree is that of the means of the seen
@@ -59,10 +59,6 @@ class ZeroShot(Evaluator):
         self.ancestors = ancestors
         self.source = tree
         self.tree = read_class_tree(tree)
-
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        asked = _task(context).asked  # (Q,)
-        return {name: float(reached[asked].mean()) for name, reached in context.per_query(self).items()}
 
     def per_query(self, context: EvaluationContext) -> dict[str, Array]:
         task = _task(context)

@@ -20,7 +20,7 @@ from metricforge.evaluation import (
     QueryScores,
     collect_query_scores,
     describe_protocol,
-    evaluate,
+    run_evaluation,
 )
 from metricforge.evaluation.context import Progress, no_progress
 from metricforge.evaluators import ScoresInSpace
@@ -120,20 +120,20 @@ def evaluate_embeddings(
             progress=progress,
             clustering=chosen_clustering,
         )
-        found = evaluate(context, evaluators)
+        evaluation = run_evaluation(context, evaluators)
     except ValueError as fault:
         raise EmbeddingsError(str(fault)) from fault
-    protocol = describe_protocol(context, evaluators)
+    protocol = describe_protocol(evaluation)
     protocol["dataset"] = {
         "name": " searched in ".join(one.source for one in sets),
         "fingerprint": _fingerprint(sets),
     }
-    by_query = collect_query_scores(context, evaluators, queries.ids, nearest=nearest)
+    by_query = collect_query_scores(evaluation, queries.ids, nearest=nearest)
     names = [*scores, *(f"{space}/{name}" for space in spaces for name in scores)]
     space_bytes = {
         each.name: each.ranking(context).bytes_per_vector for each in evaluators if isinstance(each, ScoresInSpace)
     }
-    return Measurement({name: found[name] for name in names}, protocol, context, by_query, space_bytes)
+    return Measurement({name: evaluation.scores[name] for name in names}, protocol, context, by_query, space_bytes)
 
 
 def _evaluators(

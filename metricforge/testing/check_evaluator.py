@@ -9,6 +9,7 @@ import math
 import torch
 
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluator import mean_over_queries
 from metricforge.interfaces import Evaluator
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -89,7 +90,7 @@ def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -
                 require(mask.shape == (images,) and mask.dtype == bool, f"counted_queries of {key} must be (Q,) bool")
                 mean = float(values[mask].mean())
             else:
-                mean = context.mean_over_queries(values)
+                mean = mean_over_queries(context.task, values)
             require(math.isclose(mean, scores[key], rel_tol=1e-6, abs_tol=1e-9), f"{key} is {scores[key]}, not {mean}")
     with clause(evaluator, f"it leaves the embedding set alone ({name})"):
         same = (context.queries.embeddings == embeddings).all() and (context.queries.labels == labels).all()

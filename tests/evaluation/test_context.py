@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metricforge.evaluation import EvaluationContext, context
+from metricforge.evaluation.evaluator import mean_over_queries
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -64,8 +65,8 @@ def test_a_duplicate_of_another_class_comes_first_and_is_no_hit():
 def test_matches_leave_out_the_query_itself_and_count_those_with_none():
     experiment = EvaluationContext(embedding_set(np.eye(5), [7, 7, 7, 2, 9]), EuclideanSimilarity())
     assert experiment.matches.tolist() == [2, 2, 2, 0, 0]
-    assert experiment.queries_without_match == 2
-    assert experiment.num_classes == 3
+    assert experiment.task.queries_without_match == 2
+    assert experiment.task.num_classes == 3
 
 
 def test_matches_of_a_gallery_count_everything_in_it_and_classes_missing_there():
@@ -73,7 +74,7 @@ def test_matches_of_a_gallery_count_everything_in_it_and_classes_missing_there()
     gallery = embedding_set(np.zeros((5, 4)), [1, 1, 5, 6, 1])
     experiment = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery)
     assert experiment.matches.tolist() == [3, 1, 0, 0]
-    assert experiment.queries_without_match == 2
+    assert experiment.task.queries_without_match == 2
 
 
 def test_ids_of_queries_and_gallery_are_not_compared():
@@ -138,13 +139,13 @@ def test_the_similarity_is_copied_in_evaluation_mode_and_training_goes_on_undist
 
 def test_a_mean_leaves_out_queries_without_match():
     experiment = EvaluationContext(embedding_set(np.eye(4), [0, 0, 1, 2]), EuclideanSimilarity())
-    assert experiment.mean_over_queries(np.array([1.0, 0.5, 100.0, 100.0])) == 0.75
+    assert mean_over_queries(experiment.task, np.array([1.0, 0.5, 100.0, 100.0])) == 0.75
 
 
 def test_no_query_with_a_match_is_an_error_not_a_nan():
     experiment = EvaluationContext(embedding_set(np.eye(3), [0, 1, 2]), EuclideanSimilarity())
     with pytest.raises(ValueError, match="none of the 3 queries has another image of its class"):
-        experiment.mean_over_queries(np.zeros(3))
+        mean_over_queries(experiment.task, np.zeros(3))
 
 
 def test_bad_sets_are_refused_with_the_way_out():

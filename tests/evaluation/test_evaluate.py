@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metricforge.evaluation import EvaluationContext, context, evaluate
+from metricforge.evaluation import EvaluationContext, context, evaluate, evaluator
 from metricforge.evaluation.ranking.match_ranks import Depth
 from metricforge.evaluators import NMI, MAPAtR, RecallAtK, RPrecision
 from metricforge.interfaces import Evaluator
@@ -52,13 +52,13 @@ def test_neighbours_are_searched_once_for_the_largest_k(experiment, monkeypatch)
 
 def test_ranks_are_found_once_for_all_and_no_neighbours_are_searched(experiment, monkeypatch):
     asked = []
-    find = context.match_ranks
+    find = evaluator.match_ranks
 
-    def counting(searched, depth, advance):
+    def counting(task, similarity, depth, **options):
         asked.append(depth)
-        return find(searched, depth, advance)
+        return find(task, similarity, depth, **options)
 
-    monkeypatch.setattr(context, "match_ranks", counting)
+    monkeypatch.setattr(evaluator, "match_ranks", counting)
     monkeypatch.setattr(context, "exact_knn", None)
     scores = evaluate(experiment, [RecallAtK((1, 2)), MAPAtR(), NMI(), RPrecision(), RecallAtK((30,))])
     assert asked == [Depth(first=30, up_to_r=True)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metricforge.errors import ConfigError
-from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate, run_evaluation
 from metricforge.evaluators import (
     MRR,
     MAPAtR,
@@ -20,7 +20,7 @@ from metricforge.evaluators import (
     RPrecision,
     Verification,
 )
-from metricforge.evaluators.reranked_context import RerankedContext
+from metricforge.evaluators.reranked_context import reranked_context
 from metricforge.interfaces import Similarity
 from metricforge.registry import EVALUATORS
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
@@ -59,7 +59,7 @@ def test_a_hand_worked_shortlist_is_put_into_order_and_its_agreement_counted():
     context = EvaluationContext(EmbeddingSet(points, np.array([0, 0, 1, 1])), FirstNumber())
     # By distance: 0: 1 2 3; 1: 0 2 3; 2: 0 1 3 (0 and 1 are equally far); 3: 2 0 1 (1 and 0: 81.01, 81.81).
     # Shortlists of 2 by score: 0: {1, 2} -> 2 1; 1: {0, 2} -> 2 0; 2: {0, 1} -> 0 1 (0.5 each); 3: {2, 0} -> 0 2.
-    found = RerankedContext(context.by(EuclideanSimilarity()), context, 2).neighbours(3)
+    found = reranked_context(context.by(EuclideanSimilarity()), context, 2).neighbours(3)
     assert found.tolist() == [[2, 1, 3], [2, 0, 3], [0, 1, 3], [0, 2, 1]]
     # Exact by score: 0: 3 2 1; 1: 2 3 0 (0.5, 0.9, 1); 2: 3 0 1 (0.4, 0.5, 0.5); 3: 0 2 1.
     scores = evaluate(context, [euclidean([RecallAtK((1,))], shortlist=2, agreement=[1, 2])])
@@ -73,7 +73,7 @@ def test_a_hand_worked_shortlist_is_put_into_order_and_its_agreement_counted():
 def test_a_shortlist_of_the_whole_gallery_is_the_exact_search(images, with_gallery, shortlist):
     gallery = EmbeddingSet(images.embeddings[::-1] + 0.1, images.labels[::-1].copy()) if with_gallery else None
     context = EvaluationContext(images, FirstNumber(), gallery)
-    reranked = RerankedContext(context.by(EuclideanSimilarity()), context, shortlist)
+    reranked = reranked_context(context.by(EuclideanSimilarity()), context, shortlist)
     k = context.gallery_size
     assert (reranked.neighbours(k) == context.neighbours(k)).all()
     scores = evaluate(context, [RecallAtK((1, 2)), MAPAtR(), euclidean([RecallAtK((1, 2)), MAPAtR()], shortlist=k)])
@@ -85,7 +85,7 @@ def test_a_shortlist_of_the_whole_gallery_is_the_exact_search(images, with_galle
 @pytest.mark.parametrize("shortlist", [1, 7, 30])
 def test_a_shortlist_holds_the_nearest_by_distance_in_the_order_of_a_brute_force_sort(images, brute_force, shortlist):
     context = EvaluationContext(images, FirstNumber())
-    found = RerankedContext(context.by(EuclideanSimilarity()), context, shortlist).neighbours(40)
+    found = reranked_context(context.by(EuclideanSimilarity()), context, shortlist).neighbours(40)
     numbers = images.embeddings[:, 0].astype(np.float64)
     rankings = brute_force("euclidean", images.embeddings, images.embeddings, True)
     for query, (row, ranking) in enumerate(zip(found, rankings, strict=True)):
@@ -134,7 +134,7 @@ def test_the_values_of_queries_average_to_the_scores_and_cost_no_second_search(i
 def test_what_its_evaluators_count_is_in_the_protocol(images):
     context = EvaluationContext(images, FirstNumber())
     inner = Verification(pairs=5)
-    described = describe_protocol(context, [euclidean([inner], agreement=[])])["evaluators"][0]
+    described = describe_protocol(run_evaluation(context, [euclidean([inner], agreement=[])]))["evaluators"][0]
     assert described["counts"] == {f"Verification/{name}": count for name, count in inner.counts(context).items()}
 
 
@@ -173,15 +173,16 @@ def test_a_similarity_that_gives_nan_is_an_error_that_names_it(images):
 
 
 def test_the_protocol_says_how_the_shortlist_was_found(images):
-    protocol = describe_protocol(EvaluationContext(images, FirstNumber()), [euclidean(shortlist=9)])
+    protocol = describe_protocol(run_evaluation(EvaluationContext(images, FirstNumber()), [euclidean(shortlist=9)]))
     assert json.loads(json.dumps(protocol))["evaluators"] == [
         {
             "type": "ReRanked",
+            "scores": ["reranked/recall@1", "reranked/recall@2", "reranked/agreement@1", "reranked/agreement@10"],
             "name": "reranked",
             "shortlist": 9,
             "shortlist_similarity": "EuclideanSimilarity",
             "agreement": [1, 10],
-            "evaluators": [{"type": "RecallAtK", "ks": [1, 2]}],
+            "evaluators": [{"type": "RecallAtK", "scores": ["recall@1", "recall@2"], "ks": [1, 2]}],
         }
     ]
 
@@ -251,5 +252,5 @@ def test_a_query_that_stands_in_the_gallery_too_is_no_candidate_of_its_own():
     queries = EmbeddingSet(points[:1], np.array([0]), ids=np.array([7]))
     gallery = EmbeddingSet(points, np.array([0, 0, 1]), ids=np.array([7, 8, 9]))
     context = EvaluationContext(queries, FirstNumber(), gallery, shared_ids=True)
-    reranked = RerankedContext(context.by(EuclideanSimilarity()), context, 3)
+    reranked = reranked_context(context.by(EuclideanSimilarity()), context, 3)
     assert reranked.neighbours(2).tolist() == context.neighbours(2).tolist() == [[2, 1]]

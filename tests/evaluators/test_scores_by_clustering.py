@@ -7,7 +7,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from metricforge import EVALUATORS, Clustering
 from metricforge.clusterings import AffinityPropagation, KMeans
 from metricforge.errors import ConfigError
-from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate, run_evaluation
 from metricforge.evaluators import NMI, PairF1, RecallAtK, ScoresByClustering, ScoresInSpace
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -62,7 +62,7 @@ def test_the_protocol_tells_how_and_how_many_clusters_there_are(images):
         ScoresByClustering("more", KMeans(starts=5), [NMI()]),
     ]
     evaluate(context, evaluators)
-    own, first, more = describe_protocol(context, evaluators)["evaluators"]
+    own, first, more = describe_protocol(run_evaluation(context, evaluators))["evaluators"]
     assert own["counts"]["clusters_found"] == 5
     assert first["counts"]["NMI/clusters_found"] == 2
     assert (more["name"], more["clustering"]["starts"]) == ("more", 5)

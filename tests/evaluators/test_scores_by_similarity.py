@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metricforge.errors import ConfigError
-from metricforge.evaluation import EvaluationContext, context, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, context, describe_protocol, evaluate, evaluator, run_evaluation
 from metricforge.evaluators import NMI, MAPAtR, RecallAtK, ScoresBySimilarity
 from metricforge.registry import EVALUATORS
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
@@ -47,27 +47,30 @@ def test_its_scores_are_those_of_the_thresholded_embeddings_beside_the_float_one
 
 def test_ranks_are_found_once_for_each_similarity(images, monkeypatch):
     asked = []
-    find = context.match_ranks
+    find = evaluator.match_ranks
 
-    def counting(searched, depth, advance):
-        asked.append(type(searched.similarity).__name__)
-        return find(searched, depth, advance)
+    def counting(task, similarity, depth, **options):
+        asked.append(type(similarity).__name__)
+        return find(task, similarity, depth, **options)
 
-    monkeypatch.setattr(context, "match_ranks", counting)
+    monkeypatch.setattr(evaluator, "match_ranks", counting)
     evaluate(EvaluationContext(images, CosineSimilarity()), [RecallAtK((1,)), binary(RecallAtK((1, 4)), MAPAtR())])
     assert asked == ["CosineSimilarity", "HammingSimilarity"]
 
 
 def test_the_protocol_says_bytes_a_vector_of_both(images):
-    protocol = describe_protocol(EvaluationContext(images, CosineSimilarity()), [binary(RecallAtK((1, 2)))])
+    protocol = describe_protocol(
+        run_evaluation(EvaluationContext(images, CosineSimilarity()), [binary(RecallAtK((1, 2)))])
+    )
     protocol = json.loads(json.dumps(protocol))
     assert protocol["embedding"]["bytes_per_vector"] == 64  # 16 float32
     assert protocol["evaluators"] == [
         {
             "type": "ScoresBySimilarity",
+            "scores": ["binary/recall@1", "binary/recall@2"],
             "name": "binary",
             "similarity": "HammingSimilarity",
-            "evaluators": [{"type": "RecallAtK", "ks": [1, 2]}],
+            "evaluators": [{"type": "RecallAtK", "scores": ["recall@1", "recall@2"], "ks": [1, 2]}],
             "counts": {"bytes_per_vector": 2},
         }
     ]
@@ -75,8 +78,8 @@ def test_the_protocol_says_bytes_a_vector_of_both(images):
 
 def test_a_context_of_binary_codes_says_their_bytes(images):
     by_bits = EvaluationContext(images, HammingSimilarity())
-    assert describe_protocol(by_bits, [])["embedding"]["bytes_per_vector"] == 2
-    assert describe_protocol(by_bits, [])["similarity"]["search"] == "hamming"
+    assert describe_protocol(run_evaluation(by_bits, []))["embedding"]["bytes_per_vector"] == 2
+    assert describe_protocol(run_evaluation(by_bits, []))["similarity"]["search"] == "hamming"
 
 
 def test_too_large_a_k_is_refused_before_anything_is_searched(images, monkeypatch):

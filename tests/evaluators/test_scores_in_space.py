@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from metricforge.evaluation import EvaluationContext, FittingSet, describe_protocol, evaluate
+from metricforge.evaluation import EvaluationContext, FittingSet, describe_protocol, evaluate, run_evaluation
 from metricforge.evaluation.spaces import Space
 from metricforge.evaluators import RecallAtK, ScoresInSpace
 from metricforge.interfaces import Similarity
@@ -53,7 +53,7 @@ def test_pca_is_fitted_on_the_gallery_and_moves_queries_with_it(images, gallery)
 
 def test_all_principal_directions_change_no_distance(images):
     plain = EvaluationContext(images, EuclideanSimilarity())
-    assert (plain.in_space(Space("pca:12")).neighbours(20) == plain.neighbours(20)).all()
+    assert (in_space(plain, "pca:12").neighbours(20) == plain.neighbours(20)).all()
 
 
 def test_int8_has_at_most_255_values_a_dimension_half_a_step_away(images, gallery):
@@ -76,7 +76,9 @@ def test_a_dimension_that_is_always_zero_stays_zero_in_int8():
 @pytest.mark.parametrize(("space", "size"), [("first:5", 20), ("pca:4", 16), ("int8", 12), ("first:8+pca:4+int8", 4)])
 def test_the_protocol_says_the_space_and_its_bytes(images, space, size):
     evaluator = ScoresInSpace(space, [RecallAtK((1,))])
-    protocol = json.loads(json.dumps(describe_protocol(EvaluationContext(images, CosineSimilarity()), [evaluator])))
+    protocol = json.loads(
+        json.dumps(describe_protocol(run_evaluation(EvaluationContext(images, CosineSimilarity()), [evaluator])))
+    )
     assert protocol["embedding"]["bytes_per_vector"] == 48
     assert protocol["evaluators"][0]["space"] == space
     assert protocol["evaluators"][0]["counts"]["bytes_per_vector"] == size
@@ -84,7 +86,7 @@ def test_the_protocol_says_the_space_and_its_bytes(images, space, size):
 
 def test_half_precision_keeps_its_two_bytes_in_its_first_dimensions(images):
     halved = EmbeddingSet(images.embeddings.astype(np.float16), images.labels)
-    assert EvaluationContext(halved, CosineSimilarity()).in_space(Space("first:5")).bytes_per_vector == 10
+    assert in_space(EvaluationContext(halved, CosineSimilarity()), "first:5").bytes_per_vector == 10
 
 
 def test_values_a_query_are_named_as_the_scores(images):
@@ -133,6 +135,10 @@ def test_a_config_builds_it():
     assert [step.kind for step in EVALUATORS.build(config).space.steps] == ["pca", "int8"]
 
 
+def in_space(context, name, fit_on=None):
+    return ScoresInSpace(name, [RecallAtK((1,))], fit_on).ranking(context)
+
+
 def fitting_set(images: EmbeddingSet) -> FittingSet:
     return FittingSet(images.embeddings, "train.npz", "1a2b")
 
@@ -157,9 +163,9 @@ def test_pca_and_int8_are_fitted_on_the_other_images_that_are_given(images, gall
 
 def test_one_space_fitted_on_two_sets_is_two_spaces(images, gallery):
     context = EvaluationContext(images, CosineSimilarity())
-    on_gallery, on_others = Space("pca:4"), Space("pca:4", fitting_set(gallery))
-    assert context.in_space(on_others) is context.in_space(on_others)
-    first, second = (context.in_space(space).queries.embeddings for space in (on_gallery, on_others))
+    others = fitting_set(gallery)
+    assert in_space(context, "pca:4", others) is in_space(context, "pca:4", others)
+    first, second = (in_space(context, "pca:4", fit_on).queries.embeddings for fit_on in (None, others))
     assert not np.allclose(np.abs(first), np.abs(second), atol=0.01)
 
 
@@ -169,7 +175,7 @@ def test_the_protocol_names_what_a_space_is_fitted_on(images, gallery):
         ScoresInSpace("pca:3", [RecallAtK((1,))]),
         ScoresInSpace("pca:4", [RecallAtK((1,))], fitting_set(gallery)),
     ]
-    on_gallery, on_others = describe_protocol(context, evaluators)["evaluators"]
+    on_gallery, on_others = describe_protocol(run_evaluation(context, evaluators))["evaluators"]
     assert on_gallery["fitted_on"] == "the gallery"
     assert on_others["fitted_on"] == "50 other images, fingerprint 1a2b"
     assert on_others["fitted_on_source"] == "train.npz"
@@ -180,8 +186,8 @@ def test_a_fitting_set_of_other_dimensions_or_too_few_images_or_of_another_kind_
     narrow = EmbeddingSet(gallery.embeddings[:, :5], gallery.labels)
     few = gallery.where(np.arange(len(gallery)) < 3)
     with pytest.raises(ValueError, match=r"fitted on train\.npz, which has 5 dimensions, and the queries have 12"):
-        context.in_space(Space("pca:4", fitting_set(narrow)))
+        in_space(context, "pca:4", fitting_set(narrow))
     with pytest.raises(ValueError, match=r"PCA on the 3 images of train\.npz has at most 3"):
-        context.in_space(Space("pca:4", fitting_set(few)))
+        in_space(context, "pca:4", fitting_set(few))
     with pytest.raises(ValueError, match=r"fit_on must be a FittingSet .* --fit-space FILE"):
         ScoresInSpace("pca:4", [RecallAtK((1,))], "train.npz")

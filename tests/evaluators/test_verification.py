@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from metricforge.evaluation import EvaluationContext, describe_protocol
+from metricforge.evaluation import EvaluationContext, describe_protocol, run_evaluation
 from metricforge.evaluators import Verification
 from metricforge.evaluators.labelled_pairs import labelled_pairs
 from metricforge.interfaces import Similarity
@@ -25,7 +25,7 @@ def all_pairs(context: EvaluationContext) -> list[tuple[int, int, bool]]:
     return [
         (q, g, bool(queries.labels[q] == gallery.labels[g]))
         for q, g in places
-        if context.searches_itself or not context.shared_ids or queries.ids[q] != gallery.ids[g]
+        if context.searches_itself or not context.task.shared_ids or queries.ids[q] != gallery.ids[g]
     ]
 
 
@@ -169,7 +169,9 @@ def test_a_sample_is_seeded_and_its_size_is_reported():
         "negative_pairs": 200,
         "negative_pairs_available": 6 * 15 * 15,
     }
-    written = json.loads(json.dumps(describe_protocol(context, [Verification(pairs=200)])))["evaluators"][0]
+    protocol = describe_protocol(run_evaluation(context, [Verification(pairs=200)]))
+    written = json.loads(json.dumps(protocol))["evaluators"][0]
+    assert written.pop("scores") == ["roc_auc", "eer", "tar@far=0.01", "tar@far=0.001"]
     assert written == {"type": "Verification", "fars": [0.01, 0.001], "at_most_pairs": 200, "seed": 0, "counts": counts}
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from metricforge import EVALUATORS
 from metricforge.errors import ConfigError
-from metricforge.evaluation import EvaluationContext, collect_query_scores, evaluate
+from metricforge.evaluation import EvaluationContext, collect_query_scores, evaluate, run_evaluation
 from metricforge.evaluators import ZeroShot
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
@@ -124,7 +124,7 @@ def test_each_query_of_an_unseen_class_has_its_value_and_the_others_do_not_count
     context = EvaluationContext(mixed, EuclideanSimilarity(), gallery)
     evaluator = ZeroShot(tree, ks=(1, 2))
     scores = evaluate(context, [evaluator])
-    kept = collect_query_scores(context, [evaluator])
+    kept = collect_query_scores(run_evaluation(context, [evaluator]))
     ranks = brute_force(queries, gallery, "euclidean", nearest_only=False)
     for k in (1, 2):
         name = f"zero_shot@{k}"

@@ -13,7 +13,15 @@ from torch.utils.data import DataLoader
 from metricforge.datasets import ImageDataset
 from metricforge.engine.loops.embed_dataset import Dtype, embed_dataset
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, write_scores
+from metricforge.evaluation import (
+    Evaluation,
+    EvaluationContext,
+    collect_query_scores,
+    describe_protocol,
+    plan_evaluation,
+    run_evaluation,
+    write_scores,
+)
 from metricforge.interfaces import Evaluator
 from metricforge.large_arrays import MAPPED_ABOVE_GB
 from metricforge.models import MetricLearner
@@ -61,15 +69,16 @@ class EvaluationLoop(BaseLoop):
         """
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
-        scores, protocol, self.context = self.score(self.runner.model, final=final)
-        if self.context is not None:  # process 0
+        scores, protocol, evaluation = self.score(self.runner.model, final=final)
+        if evaluation is not None:  # process 0
+            self.context = evaluation.context
             protocol |= {
                 "checkpoint": self.runner.describe_weights(),
                 "epoch": self.runner.trained_epochs,
                 "iteration": self.runner.trained_iterations,
                 "baselines": self.runner.baseline_scores,
             }
-            queries = collect_query_scores(self.context, self._evaluators(final), nearest=final)
+            queries = collect_query_scores(evaluation, nearest=final)
             write_scores(self.runner.run_dir / "scores.json", scores, protocol, queries)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
@@ -78,17 +87,23 @@ class EvaluationLoop(BaseLoop):
 
     def score(
         self, model: MetricLearner, task: str = "embedding", *, final: bool = True
-    ) -> tuple[dict[str, float], dict[str, object], EvaluationContext | None]:
-        """The scores of ``model`` on this loop's images, the protocol they were measured by, and what was searched.
+    ) -> tuple[dict[str, float], dict[str, object], Evaluation | None]:
+        """The scores of ``model`` on this loop's images, the protocol they were measured by, and all that was found.
 
         With several processes each embeds its share of the images and process 0 searches and scores: the others learn
-        scores and protocol from it, and have searched nothing.
+        scores and protocol from it, and have found nothing.
         """
         started = time.perf_counter()
         context = self.embed(model, task)
-        evaluators = self._evaluators(final)
-        scores, protocol = self.runner.processes.from_main(lambda: self._measure(context, evaluators, model, started))
-        return scores, protocol, context
+        found: list[Evaluation] = []  # stays on process 0
+
+        def measure() -> tuple[dict[str, float], dict[str, object]]:
+            assert context is not None
+            found.append(self._evaluate(context, final))
+            return found[0].scores, self._protocol(found[0], model, started)
+
+        scores, protocol = self.runner.processes.from_main(measure)
+        return scores, protocol, found[0] if found else None
 
     @property
     def _dataset(self) -> ImageDataset:
@@ -99,16 +114,14 @@ class EvaluationLoop(BaseLoop):
     def _evaluators(self, final: bool) -> tuple[Evaluator, ...]:
         return self.evaluators + (self.final_evaluators if final else ())
 
-    def _measure(
-        self, context: EvaluationContext | None, evaluators: Sequence[Evaluator], model: MetricLearner, started: float
-    ) -> tuple[dict[str, float], dict[str, object]]:
+    def _evaluate(self, context: EvaluationContext, final: bool) -> Evaluation:
+        with said_in_words():  # a K beyond the gallery
+            plan = plan_evaluation(context, self._evaluators(final))
+        return run_evaluation(context, plan)
+
+    def _protocol(self, evaluation: Evaluation, model: MetricLearner, started: float) -> dict[str, object]:
         dataset = self._dataset
-        assert context is not None
-        with said_in_words():
-            for evaluator in evaluators:
-                evaluator.neighbours_needed(context)  # a K beyond the gallery
-        scores = evaluate(context, evaluators)
-        return scores, describe_protocol(context, evaluators) | {
+        return describe_protocol(evaluation) | {
             "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
             "preprocessing": {
                 "transform": repr(dataset.transform),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from metricforge.arrays import Array, Floats, Indices
 from metricforge.evaluation.ranking.rank_counter import BEYOND, SHALLOW, RankCounter
 from metricforge.evaluation.search.exact_knn import full_precision
 from metricforge.evaluation.search.parallel_map import parallel_map, threads_for_blocks
-
-if TYPE_CHECKING:
-    from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.search.retrieval_task import RetrievalTask
+from metricforge.interfaces import Similarity
 
 ROWS_AT_ONCE = 512
 ROWS_OF_PRODUCT = 128  # matrix libraries are quickest with a multiple of it
@@ -36,9 +35,9 @@ class Depth(NamedTuple):
         """What serves both."""
         return Depth(max(self.first, other.first), max(self.every, other.every), self.up_to_r or other.up_to_r)
 
-    def largest(self, context: EvaluationContext) -> int:
+    def largest(self, task: RetrievalTask) -> int:
         """The deepest rank of any query."""
-        return max(1, self.first, self.every, int(context.matches.max()) if self.up_to_r else 0)
+        return max(1, self.first, self.every, int(task.matches.max()) if self.up_to_r else 0)
 
 
 class MatchRanks(NamedTuple):
@@ -68,74 +67,88 @@ class MatchRanks(NamedTuple):
 
 
 def match_ranks(
-    context: EvaluationContext, depth: Depth, on_queries: Callable[[int], object] = lambda count: None
+    task: RetrievalTask,
+    similarity: Similarity,
+    depth: Depth,
+    *,
+    device: torch.device | str = "cpu",
+    scores_at_once: int = 2**25,
+    on_queries: Callable[[int], object] = lambda count: None,
 ) -> Iterator[MatchRanks]:
-    """The ranks of the right images of all queries, block by block, as deep as ``depth`` says.
+    """Yield the ranks of the matches of all queries, block by block, as deep as ``depth`` says.
 
-    Ties are by place in the gallery, and a query that stands in the gallery is left out of its own ranking. A learned
-    similarity's shallow ranks are read from its neighbours, which a symmetric one finds in half the time.
+    Ties are ranked by gallery index, and a query that is in the gallery is left out of its own ranking.
+
+    Args:
+        task: what is searched in what.
+        similarity: on ``device`` and in evaluation mode.
+        depth: which ranks are read.
+        device: where it is computed.
+        scores_at_once: at most so many scores are held in memory, but no fewer than one query's.
+        on_queries: called with the number of queries that are done, for a progress bar.
     """
-    if is_read_from_neighbours(context, depth):
-        yield from ranks_among_neighbours(context, depth)
-        return
-    with full_precision(context.device), torch.no_grad():
-        every = context.matches if depth.up_to_r else np.zeros_like(context.matches)
-        counter = RankCounter(context, depth.first, every.clip(min=depth.every))
+    device = torch.device(device)
+    with full_precision(device), torch.no_grad():
+        every = task.matches if depth.up_to_r else np.zeros_like(task.matches)
+        counter = RankCounter(task, similarity, device, depth.first, every.clip(min=depth.every))
         threads = threads_for_blocks() if counter.is_shared_by_threads else 1
 
         @torch.no_grad()  # which a thread has to say for itself
         def ranks_of_block(block: tuple[int, int]) -> MatchRanks:
-            right, above = counter.count(torch.arange(*block, device=counter.device))
-            return _by_rank(context, *block, right.row.cpu().numpy(), above.cpu().numpy())
+            matches, above = counter.count(torch.arange(*block, device=counter.device))
+            return _by_rank(task, *block, matches.row.cpu().numpy(), above.cpu().numpy())
 
-        for blocks, was_told in counter.look_ahead(list(_blocks(context, threads)), threads, on_queries):
+        most = ROWS_AT_ONCE if similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
+        most = min(most, max(1, scores_at_once // len(task.gallery) // threads))
+        for blocks, was_told in counter.look_ahead(list(_blocks(task, most)), threads, on_queries):
             for ranks in parallel_map(ranks_of_block, blocks, threads):
                 yield ranks
                 if not was_told:
                     on_queries(len(ranks.queries))
 
 
-def _blocks(context: EvaluationContext, threads: int) -> Iterator[tuple[int, int]]:
-    """Where blocks of queries begin and end, of which ``threads`` may be worked on at a time."""
-    ends = np.cumsum(context.matches)
-    most = ROWS_AT_ONCE if context.similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
-    most = min(most, max(1, context.scores_at_once // len(context.gallery) // threads))
+def _blocks(task: RetrievalTask, most: int) -> Iterator[tuple[int, int]]:
+    """Where blocks of at most so many queries, and of few matches, begin and end."""
+    ends = np.cumsum(task.matches)
     most = most // ROWS_OF_PRODUCT * ROWS_OF_PRODUCT or most
     start = 0
-    while start < len(context.queries):
-        right_before = ends[start] - context.matches[start]
-        affordable = int(np.searchsorted(ends, right_before + MATCHES_AT_ONCE, side="right"))
-        stop = min(start + most, max(start + 1, affordable), len(context.queries))
+    while start < len(task.queries):
+        matches_before = ends[start] - task.matches[start]
+        affordable = int(np.searchsorted(ends, matches_before + MATCHES_AT_ONCE, side="right"))
+        stop = min(start + most, max(start + 1, affordable), len(task.queries))
         yield start, stop
         start = stop
 
 
-def is_read_from_neighbours(context: EvaluationContext, depth: Depth) -> bool:
-    """Whether ``match_ranks`` reads the nearest neighbours, as many as ``depth`` asks for."""
-    return context.similarity.search is None and SHALLOW * depth.largest(context) <= len(context.gallery)
+def is_read_from_neighbours(task: RetrievalTask, similarity: Similarity, depth: Depth) -> bool:
+    """Whether ranks are quicker read from neighbours than counted: shallow ones of a learned similarity.
+
+    A symmetric one finds neighbours in half the time.
+    """
+    return similarity.search is None and SHALLOW * depth.largest(task) <= len(task.gallery)
 
 
-def ranks_among_neighbours(context: EvaluationContext, depth: Depth) -> Iterator[MatchRanks]:
-    """The same from the nearest neighbours, as many as ``depth`` asks for."""
-    hits = context.hits(min(depth.largest(context), context.gallery_size))  # (Q, K)
+def ranks_among_neighbours(task: RetrievalTask, neighbours: Indices) -> Iterator[MatchRanks]:
+    """Yield the ranks of those matches that are among the nearest ``neighbours`` (Q, K), block by block."""
+    hits = task.gallery.labels[neighbours] == task.queries.labels[:, None]  # (Q, K)
     for start in range(0, len(hits), ROWS_AT_ONCE):
         block = hits[start : start + ROWS_AT_ONCE]
-        row, rank = block.nonzero()
-        wrong = rank - _indices_in_runs(row)
-        missing = context.matches[start : start + len(block)] - block.sum(axis=1)
+        row, index = block.nonzero()
+        above = index - _indices_in_runs(row)
+        missing = task.matches[start : start + len(block)] - block.sum(axis=1)
         row = np.concatenate([row, np.repeat(np.arange(len(block)), missing)])
-        wrong = np.concatenate([wrong, np.full(missing.sum(), BEYOND)])
-        yield _by_rank(context, start, start + len(block), row, wrong)
+        above = np.concatenate([above, np.full(missing.sum(), BEYOND)])
+        yield _by_rank(task, start, start + len(block), row, above)
 
 
-def _by_rank(context: EvaluationContext, start: int, stop: int, row: Indices, non_matches_above: Indices) -> MatchRanks:
-    # Whoever has more wrong images before it is further away, so their order among each other need not be known.
+def _by_rank(task: RetrievalTask, start: int, stop: int, row: Indices, non_matches_above: Indices) -> MatchRanks:
+    # A match with more non-matches above it is further away, so the order of matches need not be known.
     order = np.lexsort((non_matches_above, row))
     row = row[order]
     nth = _indices_in_runs(row) + 1
-    return MatchRanks(np.arange(start, stop), context.matches[start:stop], row, nth, nth + non_matches_above[order])
+    return MatchRanks(np.arange(start, stop), task.matches[start:stop], row, nth, nth + non_matches_above[order])
 
 
 def _indices_in_runs(values: Indices) -> Indices:
-    """The place of each of ``values`` (N,), ascending, among those equal to it, from 0 on."""
+    """The index of each of ``values`` (N,), ascending, among those equal to it, from 0 on."""
     return np.arange(len(values)) - np.searchsorted(values, values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from metricforge.evaluation.ranking.prefilter_result import MatchList, Prefilter
 from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.integer_scores import HammingScores, PairwiseIntegerScores
 from metricforge.evaluation.search.parallel_map import parallel_map
+from metricforge.evaluation.search.retrieval_task import RetrievalTask
 from metricforge.evaluation.search.row_counts import columns_in_some_band, count_larger, limits
-
-if TYPE_CHECKING:
-    from metricforge.evaluation.context import EvaluationContext
+from metricforge.interfaces import Similarity
 
 BEYOND = 2**62  # wrong images before a right one that is further away than anybody asked
 SHALLOW = 8  # ranks are shallow up to this part of the gallery
@@ -44,19 +42,19 @@ class RankCounter:
         first: the nearest right image is of interest up to this rank.
         every: right images are of interest up to this rank of each query (Q,); counts of those further away are exact
             or ``BEYOND``.
-        half: whether to begin with bfloat16; None: where the processor is fast at it and that pays.
+        bfloat16: whether to begin with bfloat16; None: where the processor is fast at it and that pays.
     """
 
     def __init__(
         self,
-        context: EvaluationContext,
+        task: RetrievalTask,
+        similarity: Similarity,
+        device: torch.device,
         first: int,
         every: Indices,
-        half: bool | None = None,
+        bfloat16: bool | None = None,
     ) -> None:
-        gallery, queries = context.gallery, context.queries
-        similarity, device = context.similarity, context.device
-        own_set = None if context.searches_itself else queries.embeddings
+        gallery, queries, own_set = task.gallery, task.queries, task.query_embeddings
         self.device = device if similarity.search != "hamming" else torch.device("cpu")
         self._source: InnerProductScores | HammingScores | PairwiseIntegerScores
         if similarity.search == "hamming":
@@ -69,7 +67,7 @@ class RankCounter:
         self._first, self._every = first, torch.from_numpy(every).to(self.device)  # (Q,)
         self._labels = torch.from_numpy(gallery.labels).to(self.device)  # (G,)
         self._query_labels = torch.from_numpy(queries.labels).to(self.device)  # (Q,)
-        self._own = torch.from_numpy(context.self_index).to(self.device)  # (Q,)
+        self._own = torch.from_numpy(task.self_index).to(self.device)  # (Q,)
         self._by_class = torch.from_numpy(np.argsort(gallery.labels, kind="stable")).to(self.device)  # (G,)
         labels = self._labels[self._by_class]
         self._class_begin = torch.searchsorted(labels, self._query_labels)  # (Q,)
@@ -81,9 +79,11 @@ class RankCounter:
         self._twins = self._twins_before = torch.zeros_like(self._labels)
         if isinstance(self._source, InnerProductScores):
             self._twins, self._twins_before = _non_match_duplicates(self._source.first_duplicate, self._labels)
-            if half is None:
-                half = device.type == "cpu" and has_fast_bfloat16() and bfloat16_pays(gallery.embeddings.shape, shallow)
-            if self._source.is_moderate and half:
+            if bfloat16 is None:
+                bfloat16 = (
+                    device.type == "cpu" and has_fast_bfloat16() and bfloat16_pays(gallery.embeddings.shape, shallow)
+                )
+            if self._source.is_moderate and bfloat16:
                 self._half = Bfloat16Prefilter(self._source, self._own, first, shallow)
         if not isinstance(self._source, PairwiseIntegerScores):
             self._table = Float32Prefilter(self._source, self._own, self._size, first, shallow)

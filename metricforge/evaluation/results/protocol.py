@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
 
 import faiss
 import numpy as np
 import sklearn
 import torch
 
-from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluators.nested import NestedEvaluator
-from metricforge.interfaces import Evaluator
+from metricforge.evaluation.evaluate import Evaluation, EvaluatorResult
 
 
-def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, object]:
-    """The protocol of ``evaluate(context, evaluators)``, ready for JSON."""
+def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
+    """How the scores of ``evaluation`` were measured, ready for JSON."""
+    context = evaluation.context
+    task = context.task
     return {
         "similarity": {
             "type": type(context.similarity).__name__,
             "search": context.similarity.search or "pairwise",
             "parameters": sum(parameter.numel() for parameter in context.similarity.parameters()),
         },
-        "self_exclusion": "by id" if context.shared_ids else "none, queries and gallery are two sets",
+        "self_exclusion": "by id" if task.shared_ids else "none, queries and gallery are two sets",
         "ties": "by sample order",
-        "queries": len(context.queries),
-        "gallery": len(context.gallery),
-        "classes": context.num_classes,
-        "queries_without_match": context.queries_without_match,
+        "queries": len(task.queries),
+        "gallery": len(task.gallery),
+        "classes": task.num_classes,
+        "queries_without_match": task.queries_without_match,
         "embedding": {
-            "dimensions": context.queries.embeddings.shape[1],
-            "dtype": str(context.queries.embeddings.dtype),
+            "dimensions": task.queries.embeddings.shape[1],
+            "dtype": str(task.queries.embeddings.dtype),
             "bytes_per_vector": context.bytes_per_vector,
         },
         "clustering": context.clustering_protocol(),
-        "evaluators": [_describe_evaluator(evaluator, context) for evaluator in evaluators],
+        "evaluators": [_describe(result) for result in evaluation.results],
         "versions": {
             "metricforge": _metricforge_version(),
             "torch": torch.__version__,
@@ -46,22 +45,19 @@ def describe_protocol(context: EvaluationContext, evaluators: Sequence[Evaluator
     }
 
 
-def _describe_evaluator(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
-    description = _settings(evaluator, context)
-    if counts := evaluator.counts(context):
+def _describe(result: EvaluatorResult) -> dict[str, object]:
+    description = _settings(result)
+    if counts := result.evaluator.counts(result.context):
         description["counts"] = counts
     return description
 
 
-def _settings(evaluator: Evaluator, context: EvaluationContext) -> dict[str, object]:
+def _settings(result: EvaluatorResult) -> dict[str, object]:
     """What it is, the scores that it gave, and how; of each evaluator inside it the same."""
-    settings: dict[str, object] = {"type": type(evaluator).__name__}
-    if names := context.score_names(evaluator):
-        settings["scores"] = list(names)
-    settings |= evaluator.protocol()
-    if isinstance(evaluator, NestedEvaluator):
-        ranking = evaluator.ranking(context)
-        settings["evaluators"] = [_settings(inner, ranking) for inner in evaluator.evaluators]
+    evaluator = result.evaluator
+    settings = {"type": type(evaluator).__name__, "scores": list(result.scores), **evaluator.protocol()}
+    if result.inner is not None:
+        settings["evaluators"] = [_settings(inner) for inner in result.inner.results]
     return settings
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 
 from metricforge.arrays import Array
-from metricforge.evaluation.context import EvaluationContext
-from metricforge.evaluators.nested import NestedEvaluator
-from metricforge.interfaces import Evaluator
+from metricforge.evaluation.evaluate import Evaluation
 
 Column = Array
 
@@ -68,21 +66,20 @@ class QueryScores:
 
 
 def collect_query_scores(
-    context: EvaluationContext, evaluators: Sequence[Evaluator], ids: Column | None = None, *, nearest: bool = True
+    evaluation: Evaluation, ids: Column | None = None, *, nearest: bool = True
 ) -> QueryScores | None:
-    """The values of each query behind the scores of ``evaluate(context, evaluators)``; None if no score has any.
+    """The values of each query behind the scores of ``evaluation``; None if no score has any.
 
     Args:
-        context: where ``evaluators`` were evaluated.
-        evaluators: the same.
-        ids: what the queries are called (Q,); None: the ids they have in ``context``.
-        nearest: whether nearest images are searched where no score needed them, but never by a learned similarity,
+        evaluation: what evaluators found.
+        ids: what the queries are called (Q,); None: the ids they have in the evaluation's context.
+        nearest: whether nearest images are searched where nothing has found them, but never by a learned similarity,
             which takes long; otherwise nothing is searched.
     """
+    context = evaluation.context
     values = {
         score: column if column.dtype == bool else column.astype(np.float32)
-        for evaluator in evaluators
-        for score, column in context.per_query(evaluator).items()
+        for score, column in evaluation.per_query().items()
     }
     if not values:
         return None
@@ -91,20 +88,21 @@ def collect_query_scores(
     return QueryScores(
         ids,
         context.queries.labels,
-        context.matches > 0,
+        context.task.has_match,
         values,
-        dict(_nearest_labels(context, evaluators, search=nearest)),
+        dict(_nearest_labels(evaluation, search=nearest)),
         context.queries.class_names,
-        {name: mask for evaluator in evaluators for name, mask in evaluator.counted_queries(context).items()},
+        {name: mask for each in evaluation.results for name, mask in each.evaluator.counted_queries(context).items()},
     )
 
 
-def _nearest_labels(
-    context: EvaluationContext, evaluators: Sequence[Evaluator], name: str = "", *, search: bool
-) -> Iterator[tuple[str, Column]]:
-    if context.known_neighbours or (search and context.similarity.search is not None):
-        yield name, context.gallery.labels[context.neighbours(1)[:, 0]]
-    for evaluator in evaluators:
-        if isinstance(evaluator, NestedEvaluator):
-            inner = f"{name}/{evaluator.name}" if name else evaluator.name
-            yield from _nearest_labels(evaluator.ranking(context), evaluator.evaluators, inner, search=search)
+def _nearest_labels(evaluation: Evaluation, name: str = "", *, search: bool) -> Iterator[tuple[str, Column]]:
+    context = evaluation.context
+    if context.nearest_labels is None and search and context.similarity.search is not None:
+        context.prefetch(1)
+    if (labels := context.nearest_labels) is not None:
+        yield name, labels
+    for result in evaluation.results:
+        if result.inner is not None:
+            path = f"{name}/{result.prefix}" if name else result.prefix
+            yield from _nearest_labels(result.inner, path, search=search)

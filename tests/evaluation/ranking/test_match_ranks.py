@@ -11,7 +11,7 @@ from metricforge.evaluation import EvaluationContext
 from metricforge.evaluation.ranking import bfloat16_prefilter, bfloat16_sweep
 from metricforge.evaluation.ranking import float32_prefilter as float32_prefilter
 from metricforge.evaluation.ranking import rank_counter as rank_counter
-from metricforge.evaluation.ranking.match_ranks import Depth, match_ranks
+from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks, match_ranks
 from metricforge.evaluation.ranking.rank_counter import BEYOND, RankCounter
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
@@ -104,8 +104,12 @@ def _brute_force(context: EvaluationContext) -> list[list[int]]:
     return ranks
 
 
+def _ranks(context: EvaluationContext, depth: Depth, **options) -> list[MatchRanks]:
+    return list(match_ranks(context.task, context.similarity, depth, scores_at_once=context.scores_at_once, **options))
+
+
 def _found(context: EvaluationContext, depth: Depth) -> list[list[int]]:
-    blocks = list(match_ranks(context, depth))
+    blocks = list(_ranks(context, depth))
     assert np.concatenate([block.queries for block in blocks]).tolist() == list(range(len(context.queries)))
     for block in blocks:
         assert [len(block.rank[block.row == row]) for row in range(len(block.queries))] == block.matches.tolist()
@@ -123,7 +127,9 @@ def _assert_as_deep_as_asked(found: list[list[int]], expected: list[list[int]], 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
 def begins_in_half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     build = RankCounter.__init__
-    monkeypatch.setattr(RankCounter, "__init__", lambda self, *arguments: build(self, *arguments, half=request.param))
+    monkeypatch.setattr(
+        RankCounter, "__init__", lambda self, *arguments: build(self, *arguments, bfloat16=request.param)
+    )
     monkeypatch.setattr(bfloat16_sweep, "STRIP", 16)
     monkeypatch.setattr(bfloat16_sweep, "TILE", 48)
     monkeypatch.setattr(bfloat16_prefilter, "LEAST_SAMPLE", 20)
@@ -200,7 +206,7 @@ def test_a_processor_whose_products_break_the_bound_is_noticed(monkeypatch):
     generator = np.random.default_rng(0)
     images = EmbeddingSet(generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), np.arange(IMAGES) % 60)
     context = EvaluationContext(images, CosineSimilarity())
-    counter = RankCounter(context, 5, np.full(IMAGES, 3), half=True)
+    counter = RankCounter(context.task, context.similarity, torch.device("cpu"), 5, np.full(IMAGES, 3), bfloat16=True)
     bfloat16_queries = counter._source.bfloat16_queries
 
     def wrong(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -236,7 +242,7 @@ def test_no_bfloat16_score_is_further_off_than_its_bound():
 def test_classes_of_thousands_need_no_table_of_their_ranks(monkeypatch):
     monkeypatch.setattr("metricforge.evaluation.ranking.match_ranks.MATCHES_AT_ONCE", 2 * IMAGES)
     images = EmbeddingSet(np.random.default_rng(0).normal(size=(IMAGES, 4)).astype(np.float32), np.arange(IMAGES) % 2)
-    blocks = list(match_ranks(EvaluationContext(images, EuclideanSimilarity()), Depth(up_to_r=True)))
+    blocks = _ranks(EvaluationContext(images, EuclideanSimilarity()), Depth(up_to_r=True))
     assert max(len(block.rank) for block in blocks) <= 2 * IMAGES
 
 
@@ -288,5 +294,5 @@ def test_progress_is_told_of_every_query_once(begins_in_half):
     for similarity in (EuclideanSimilarity(), HammingSimilarity()):
         for depth in (Depth(first=3), Depth(every=10**6)):
             told: list[int] = []
-            list(match_ranks(EvaluationContext(images, similarity), depth, told.append))
+            _ranks(EvaluationContext(images, similarity), depth, on_queries=told.append)
             assert sum(told) == IMAGES

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from metricforge.evaluation import EvaluationContext, QueryScores, collect_query_scores, context, evaluate
+from metricforge.evaluation import (
+    EvaluationContext,
+    QueryScores,
+    collect_query_scores,
+    context,
+    evaluate,
+    run_evaluation,
+)
 from metricforge.evaluators import MRR, NMI, MAPAtR, RecallAtK, ReRanked, ScoresBySimilarity
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
@@ -25,8 +32,7 @@ class FirstNumber(Similarity):
 
 
 def collected(experiment, *evaluators, ids=None) -> QueryScores | None:
-    evaluate(experiment, evaluators)
-    return collect_query_scores(experiment, evaluators, ids)
+    return collect_query_scores(run_evaluation(experiment, evaluators), ids)
 
 
 def test_a_hand_worked_set_gives_each_query_its_value_and_its_nearest_class():
@@ -45,7 +51,7 @@ def test_the_means_are_the_scores_of_every_evaluator_that_averages_queries(hard_
     evaluators = [RecallAtK((1,)), MAPAtR(), MRR(), ScoresBySimilarity("l2", EuclideanSimilarity(), [MAPAtR()])]
     experiment = EvaluationContext(hard_set, CosineSimilarity())
     scores = evaluate(experiment, evaluators)
-    found = collect_query_scores(experiment, evaluators)
+    found = collect_query_scores(run_evaluation(experiment, evaluators))
     assert found.values.keys() == scores.keys()
     for name, score in scores.items():
         assert found.mean(name) == pytest.approx(score, abs=1e-6)
@@ -75,7 +81,7 @@ def test_each_ranking_has_its_own_nearest_classes_and_a_learned_one_is_not_searc
         return search(queries, gallery, similarity, *arguments, **options)
 
     monkeypatch.setattr(context, "exact_knn", search_by_fixed_ones)
-    found = collect_query_scores(experiment, evaluators)
+    found = collect_query_scores(run_evaluation(experiment, evaluators))
     assert list(found.nearest) == ["binary", "reranked"]  # the slow learned score was not asked
     assert found.nearest["binary"].tolist() == [4, 6, 4, 4]  # 0 is alone, the others tie: by sample order
     assert found.nearest["reranked"].tolist() == [4, 6, 4, 6]
@@ -84,8 +90,8 @@ def test_each_ranking_has_its_own_nearest_classes_and_a_learned_one_is_not_searc
 def test_nothing_is_searched_for_the_nearest_classes_unless_they_are_asked_for():
     experiment = EvaluationContext(EmbeddingSet(POINTS, LABELS), EuclideanSimilarity())
     evaluate(experiment, [MRR()])
-    assert collect_query_scores(experiment, [MRR()], nearest=False).nearest == {}
-    assert collect_query_scores(experiment, [MRR()]).nearest[""].tolist() == [4, 6, 4, 6]
+    assert collect_query_scores(run_evaluation(experiment, [MRR()]), nearest=False).nearest == {}
+    assert collect_query_scores(run_evaluation(experiment, [MRR()])).nearest[""].tolist() == [4, 6, 4, 6]
 
 
 def test_without_a_score_of_queries_there_is_nothing_to_keep():
