@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,7 @@ from metricforge.empty_batches import EmptyBatches
 from metricforge.functional.pair_masks import has_positive_and_negative
 from metricforge.structures import LossOutput, RowShard, Tuples
 
-if TYPE_CHECKING:
-    from metricforge.evaluation.context import EvaluationContext
+EvaluationContext = Any  # what an evaluator reads; see `Evaluator`
 
 
 class Backbone(nn.Module, ABC):
@@ -154,7 +153,14 @@ class Loss(nn.Module, ABC):
 
 
 class Evaluator(ABC):
-    """Embedding sets to named scores, such as ``{"recall@1": 0.61}``."""
+    """Embedding sets to named scores, such as ``{"recall@1": 0.61}``.
+
+    ``context`` holds the images and caches what is computed from them, for all evaluators: ``queries`` and ``gallery``
+    (``EmbeddingSet``, the same one if ``searches_itself``), ``similarity`` on ``device``, ``neighbours(k)`` (Q, k)
+    gallery indices, ``hits(k)`` (Q, k) whether these are of the query's class, ``matches`` (Q,) how many images of its
+    class a query can find in the gallery, ``gallery_size`` how many images at all, ``self_index`` (Q,) where the query
+    is in the gallery, -1 where it is not, and ``clusters()`` (Q,). Nothing in it may be changed.
+    """
 
     @abstractmethod
     def evaluate(self, context: EvaluationContext) -> dict[str, float]: ...

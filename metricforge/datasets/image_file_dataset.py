@@ -21,7 +21,7 @@ from metricforge.datasets.decoding.jpeg_file import JpegFile, turned_upright
 from metricforge.datasets.decoding.reduced_decoding import Region, decode_for
 from metricforge.datasets.decoding.regular_file import read_regular_file
 from metricforge.datasets.image_dataset import ImageDataset
-from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.datasets.string_column import StringColumn
 from metricforge.errors import DatasetError
 
 

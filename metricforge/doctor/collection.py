@@ -16,8 +16,8 @@ from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.datasets.shards.shard_dataset import part_of, reader_of
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader
+from metricforge.datasets.string_column import StringColumn
 from metricforge.datasets.tables.image_table import read_image_table
-from metricforge.datasets.tables.string_column import StringColumn
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader, is_remote
-from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.datasets.string_column import StringColumn
 from metricforge.datasets.tables.table_dataset import TableDataset
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS

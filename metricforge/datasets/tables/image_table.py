@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from metricforge.arrays import Indices
-from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.datasets.string_column import StringColumn
 from metricforge.errors import DatasetError
 
 BOX = ("left", "top", "right", "bottom")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricforge.datasets.tables import string_column as module
-from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.datasets import string_column as module
+from metricforge.datasets.string_column import StringColumn
 
 
 def repeated(column):
