@@ -15,9 +15,7 @@ from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import BACKBONES, EVALUATORS, FIRST_PARTY_TYPES, KINDS, SAMPLERS
 
-CONFIGS = sorted(
-    set((Path(__file__).parents[1] / "configs").glob("*.py")) - {Path(__file__).parents[1] / "configs/tables.py"}
-)
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
 
 def faults_of(config, **changes):

@@ -31,7 +31,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
     console = Console()
     if arguments.reduced not in (None, "glyphs") and not Path(arguments.reduced).is_dir():
         raise ConfigError([f"--reduced {arguments.reduced}: is neither glyphs nor a folder that exists"], "the command")
-    tables = read_tables(arguments.tables or core_configs() / "tables.py", arguments.reduced)
+    tables = read_tables(arguments.tables or core_configs() / "tables.yaml", arguments.reduced)
     if arguments.list or arguments.table is None:
         return _list_tables(console, tables)
     if arguments.table not in tables:

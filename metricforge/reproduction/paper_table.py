@@ -1,4 +1,4 @@
-"""A table of a paper as rows of configs and options, read from ``configs/tables.py``."""
+"""A table of a paper as rows of configs and options, read from ``configs/tables.yaml``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metricforge.config import read_config
 from metricforge.errors import ConfigError
-from metricforge.spelling import nearest
+from metricforge.reproduction.table_faults import table_faults
+from metricforge.reproduction.tables_file import read_tables_file
 
-_TABLE_KEYS = {"title", "source", "note", "config", "scores", "rows", "reduced"}
-_ROW_KEYS = {"name", "config", "options", "scores", "prefix", "paper", "note"}
 _REDUCED_SCORES = ("recall@1", "map@r", "nmi")
 
 
@@ -68,54 +66,28 @@ def read_tables(file: str | Path, reduced: str | None = None) -> dict[str, Paper
     """The tables in ``file``, by name; configs are looked for beside it.
 
     Args:
-        file: Python that sets ``tables``, as ``configs/tables.py`` does and explains.
+        file: YAML with the key ``tables``, as ``configs/tables.yaml`` has and explains.
         reduced: ``"glyphs"``, or a folder of images: the tables' reduced forms on these instead.
 
     Raises:
-        ConfigError: if the file is absent or wrong: every fault in it.
+        ConfigError: if the file is absent or no YAML, or with every fault of its tables.
     """
     file = Path(file)
-    content = read_config(file).to_dict().get("tables")
-    if not isinstance(content, Mapping):
+    content = read_tables_file(file)
+    if not isinstance(content, Mapping) or not content:
         raise ConfigError(
             ["tables: is missing; it maps a table's name to its title, source, scores and rows"], str(file)
         )
     faults: list[str] = []
     tables = {}
     for name, table in content.items():
-        found = _faults(name, table)
+        found = table_faults(str(name), table, file.parent)
         faults += found
         if not found:
             tables[name] = _paper_table(name, table, file.parent, reduced)
     if faults:
         raise ConfigError(faults, str(file))
     return tables
-
-
-def _faults(name: str, table: Any) -> list[str]:
-    if not isinstance(table, Mapping):
-        return [f"{name}: {table!r} must be a dict with the keys {', '.join(sorted(_TABLE_KEYS))}"]
-    faults = [
-        f"{name}.{key}: there is no such key;{nearest(key, sorted(_TABLE_KEYS))}" for key in table.keys() - _TABLE_KEYS
-    ]
-    faults += [
-        f"{name}.{key}: is missing" for key in ("title", "source", "scores", "rows", "reduced") if not table.get(key)
-    ]
-    for where, part in ((name, table), (f"{name}.reduced", table.get("reduced") or {})):
-        for number, row in enumerate(part.get("rows") or []):
-            path = f"{where}.rows[{number}]"
-            faults += [
-                f"{path}.{key}: there is no such key;{nearest(key, sorted(_ROW_KEYS))}"
-                for key in row.keys() - _ROW_KEYS
-            ]
-            scores, paper = row.get("scores") or table.get("scores") or [], row.get("paper")
-            if paper and len(paper) != len(scores):
-                faults.append(
-                    f"{path}.paper: has {len(paper)} figures for the {len(scores)} scores {', '.join(scores)}"
-                )
-            if not (row.get("config") or part.get("config")):
-                faults.append(f"{path}: needs a config, its own or the table's")
-    return faults
 
 
 def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str | None) -> PaperTable:

@@ -28,8 +28,8 @@ def tables(tiny_config, tmp_path):
         ],
         reduced=dict(config=dict(glyphs="tiny.py", folder="tiny.py")),
     )
-    path = tmp_path / "tables.py"
-    path.write_text(f"tables = {dict(demo=demo)!r}\n")
+    path = tmp_path / "tables.yaml"
+    path.write_text(f"tables: {dict(demo=demo)!r}\n")
     return path
 
 
