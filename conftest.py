@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from doctest import ELLIPSIS
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -195,7 +196,7 @@ pages = Sybil(
     teardown=close_folder,
 )
 docstrings = Sybil(
-    parsers=[DocTestParser(optionflags=NUMBER)],
+    parsers=[DocTestParser(optionflags=NUMBER | ELLIPSIS)],
     patterns=[f"{package}/{depth}*.py" for package in ("metricforge", "metricforge_*") for depth in ("", "*/", "*/*/")],
 )
 pytest_collect_file = (pages + docstrings).pytest()

@@ -8,7 +8,19 @@ from torch import Tensor
 
 
 class EmptyBatchWarning(UserWarning):
-    """A loss was 0 because its batch had no positive pair, no negative pair or no mined tuple."""
+    """A loss was 0 because its batch had no positive pair, no negative pair or no mined tuple.
+
+    Examples:
+        >>> import torch
+        >>> import warnings
+        >>> from metricforge import LOSSES
+        >>> loss = LOSSES.build(dict(type="TripletLoss"))
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     output = loss(torch.randn(4, 8), torch.zeros(4, dtype=torch.int64))  # one class: no negative
+        >>> output.total.item(), caught[0].category.__name__
+        (0.0, 'EmptyBatchWarning')
+    """
 
 
 class EmptyBatches:

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 
 
 class MetricForgeError(Exception):
-    """Base of every error that MetricForge raises on purpose."""
+    """Base of every error that MetricForge raises on purpose.
+
+    Examples:
+        >>> from metricforge import LOSSES
+        >>> try:
+        ...     LOSSES.get("TripletLos")
+        ... except MetricForgeError as error:
+        ...     print("TripletLoss" in str(error))
+        True
+    """
 
 
 class ConfigError(MetricForgeError, ValueError):

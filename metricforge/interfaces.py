@@ -32,6 +32,16 @@ class Backbone(nn.Module, ABC):
 
     ``evaluation_transform``, if any, are the transform configs by which its weights are evaluated, such as
     ``dict(type="CenterCrop", size=224)``; a test set of image files that has no ``transform`` takes them.
+
+    Examples:
+        >>> from torch import nn
+        >>> class MeanColour(Backbone):
+        ...     feature_dim = 3
+        ...
+        ...     def forward(self, images):
+        ...         return images.mean(dim=(2, 3))  # (B, 3)
+        >>> tuple(MeanColour()(torch.zeros(2, 3, 8, 8)).shape)
+        (2, 3)
     """
 
     feature_dim: int
@@ -50,6 +60,16 @@ class Similarity(nn.Module, ABC):
     ``"ip"`` (largest inner product), ``"hamming"`` (fewest signs that differ; it has no gradient), or None where only
     ``pairwise`` itself can tell. ``symmetric`` says that in evaluation ``pairwise(x, y)`` is ``pairwise(y, x).T`` up to
     rounding: searching a set in itself, it is then asked for each pair once.
+
+    Examples:
+        >>> class InnerProduct(Similarity):
+        ...     search = "ip"
+        ...     symmetric = True
+        ...
+        ...     def pairwise(self, x, y):
+        ...         return x @ y.T  # (N, M)
+        >>> InnerProduct()(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0], [0.0, 1.0]]))
+        tensor([[5., 2.]])
     """
 
     search: ClassVar[Literal["l2", "ip", "hamming"] | None] = None
@@ -80,6 +100,18 @@ class Miner(nn.Module, ABC):
 
     A plug-in may yield a subclass of ``Pairs``, ``Triplets`` or ``Quadruplets``; a loss that accepts these takes it.
     It may return no tuple at all, but never a positive as a negative, nor a sample as its own partner.
+
+    Examples:
+        >>> from metricforge.functional import positive_pairs
+        >>> from metricforge.structures import Pairs
+        >>> class PositivePairMiner(Miner):
+        ...     yields = Pairs
+        ...
+        ...     def forward(self, embeddings, labels, similarity):
+        ...         first, second = positive_pairs(labels)  # (P,)
+        ...         return Pairs(first, second, torch.ones_like(first, dtype=torch.bool))
+        >>> len(PositivePairMiner()(torch.randn(4, 8), torch.tensor([0, 0, 0, 1]), None))
+        3
     """
 
     yields: ClassVar[type]
@@ -101,6 +133,17 @@ class Loss(nn.Module, ABC):
     Over several processes each calls it with the embeddings and labels of the whole batch, and the total and all
     gradients must be those of one process. ``row_shards`` names the parameters, if any, of which each process holds
     other rows, in the order of the processes.
+
+    Examples:
+        >>> from metricforge.functional import pairwise_cosine, positive_mask
+        >>> class PullLoss(Loss):
+        ...     def forward(self, embeddings, labels, tuples=None, similarity=None):
+        ...         positive = positive_mask(labels)  # (B, B)
+        ...         distance = 1 - pairwise_cosine(embeddings, embeddings)  # (B, B)
+        ...         return LossOutput((distance * positive).sum() / positive.sum().clamp_min(1))
+        >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> PullLoss()(embeddings, torch.tensor([0, 1, 1])).total
+        tensor(1.)
     """
 
     row_shards: Mapping[str, RowShard] = MappingProxyType({})
@@ -160,6 +203,13 @@ class Evaluator(ABC):
     gallery indices, ``hits(k)`` (Q, k) whether these are of the query's class, ``matches`` (Q,) how many images of its
     class a query can find in the gallery, ``gallery_size`` how many images at all, ``self_index`` (Q,) where the query
     is in the gallery, -1 where it is not, and ``clusters()`` (Q,). Nothing in it may be changed.
+
+    Examples:
+        >>> class GallerySize(Evaluator):
+        ...     def evaluate(self, context):
+        ...         return {"gallery_size": float(context.gallery_size)}
+        >>> GallerySize().protocol()
+        {}
     """
 
     @abstractmethod
@@ -190,7 +240,17 @@ class Evaluator(ABC):
 
 
 class Clustering(ABC):
-    """Embeddings to clusters, such as k-means. ``steps`` is how many steps at most it takes, for a progress bar."""
+    """Embeddings to clusters, such as k-means. ``steps`` is how many steps at most it takes, for a progress bar.
+
+    Examples:
+        >>> import numpy as np
+        >>> class BySign(Clustering):
+        ...     def assign(self, embeddings, clusters, seed, on_step=lambda count: None):
+        ...         on_step(1)
+        ...         return np.minimum((embeddings[:, 0] > 0).astype(np.int64), clusters - 1)
+        >>> BySign().assign(np.array([[-1.0], [2.0]], dtype=np.float32), clusters=2, seed=0)
+        array([0, 1])
+    """
 
     steps: int = 1
 

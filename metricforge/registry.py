@@ -41,7 +41,17 @@ def _load_installed_plugins() -> None:
 
 
 class Registry(mmengine.Registry):
-    """Maps the names of one kind of component to classes; its modules are imported on the first look-up."""
+    """Maps the names of one kind of component to classes; its modules are imported on the first look-up.
+
+    Examples:
+        >>> from metricforge import LOSSES
+        >>> loss = LOSSES.build(dict(type="TripletLoss", margin=0.3))
+        >>> loss.margin
+        0.3
+        >>> LOSSES.build(dict(type="TripletLoss", margn=0.3))
+        Traceback (most recent call last):
+        metricforge.errors.ConfigError: ...
+    """
 
     load_plugins: ClassVar[Callable[[], object]] = staticmethod(_load_installed_plugins)
 

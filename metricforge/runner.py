@@ -70,6 +70,13 @@ def build_runner(
         ConfigError: everything that is wrong with the config.
         DatasetError: a data set that is not there or not whole.
         CheckpointError: a checkpoint that cannot be read, or is of another model.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     runner = build_runner("normsoftmax_glyphs", work_dir=folder, device="cpu")
+        ...     print(runner.max_epochs, runner.model.head.dim)
+        6 128
     """
     cfg, source = _read(config, overrides, seed)
     load_plugins()

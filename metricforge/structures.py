@@ -41,7 +41,14 @@ def _check_index_columns(owner: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Unordered pairs of a batch: rows ``first`` (P,) and ``second`` (P,), and whether they are of one class (P,)."""
+    """Unordered pairs of a batch: rows ``first`` (P,) and ``second`` (P,), and whether they are of one class (P,).
+
+    Examples:
+        >>> import torch
+        >>> pairs = Pairs(torch.tensor([0, 0]), torch.tensor([1, 2]), torch.tensor([True, False]))
+        >>> len(pairs)
+        2
+    """
 
     first: Tensor
     second: Tensor
@@ -56,7 +63,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Triplets:
-    """Rows of a batch (T,): ``positive`` is another image of the ``anchor``'s class, ``negative`` of another class."""
+    """Rows of a batch (T,): ``positive`` is another image of the ``anchor``'s class, ``negative`` of another class.
+
+    Examples:
+        >>> import torch
+        >>> triplets = Triplets(anchor=torch.tensor([0]), positive=torch.tensor([1]), negative=torch.tensor([2]))
+        >>> len(triplets)
+        1
+    """
 
     anchor: Tensor
     positive: Tensor
@@ -71,7 +85,14 @@ class Triplets:
 
 @dataclass(frozen=True, slots=True)
 class Quadruplets:
-    """Rows of a batch (T,): a positive pair (``anchor``, ``positive``), and a negative of each of the two."""
+    """Rows of a batch (T,): a positive pair (``anchor``, ``positive``), and a negative of each of the two.
+
+    Examples:
+        >>> import torch
+        >>> one = torch.tensor([0])
+        >>> len(Quadruplets(anchor=one, positive=one + 1, anchor_negative=one + 2, positive_negative=one + 3))
+        1
+    """
 
     anchor: Tensor
     positive: Tensor
@@ -90,7 +111,14 @@ Tuples = Pairs | Triplets | Quadruplets
 
 @dataclass(frozen=True, slots=True)
 class LossOutput:
-    """What a loss returns: ``total``, a scalar and the only thing that is differentiated, and ``parts`` to log."""
+    """What a loss returns: ``total``, a scalar and the only thing that is differentiated, and ``parts`` to log.
+
+    Examples:
+        >>> import torch
+        >>> output = LossOutput(torch.tensor(1.5), {"pull": torch.tensor(1.0), "push": torch.tensor(0.5)})
+        >>> sorted(output.parts)
+        ['pull', 'push']
+    """
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
@@ -110,7 +138,12 @@ class Role(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class RowShard:
-    """Which rows of a parameter this process holds: from number ``first`` on, of ``total`` on all processes."""
+    """Which rows of a parameter this process holds: from number ``first`` on, of ``total`` on all processes.
+
+    Examples:
+        >>> RowShard(first=250_000, total=1_000_000)  # the second of four processes
+        RowShard(first=250000, total=1000000)
+    """
 
     first: int
     total: int
@@ -125,6 +158,12 @@ class EmbeddingSet:
 
     Raises:
         ValueError: for other shapes, lengths that differ, embeddings that are not finite, or an id that stands twice.
+
+    Examples:
+        >>> import numpy as np
+        >>> images = EmbeddingSet(np.eye(3, dtype=np.float32), labels=np.array([0, 0, 1]))
+        >>> len(images.where(images.labels == 0))
+        2
     """
 
     embeddings: Array

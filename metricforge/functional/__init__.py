@@ -1,4 +1,14 @@
-"""Pure tensor maths that components and plug-ins share. Imports only torch and ``metricforge.structures``."""
+"""Pure tensor maths that components and plug-ins share. Imports only torch and ``metricforge.structures``.
+
+Examples:
+    >>> import torch
+    >>> pairwise_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[5., 0.]])
+    >>> positive_mask(torch.tensor([0, 1, 0]))
+    tensor([[False, False,  True],
+            [False, False, False],
+            [ True, False, False]])
+"""
 
 from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
 from metricforge.functional.binary_codes import check_packable, pack_bits, pairwise_hamming_distances

@@ -97,6 +97,12 @@ def evaluate_embeddings(
     Raises:
         EmbeddingsError: for an unknown score, similarity, clustering or space, a tree that cannot be read, sets of
             different kinds or dimensions, a K beyond the gallery, or no query with a match.
+
+    Examples:
+        >>> embeddings = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.2]])
+        >>> measured = evaluate_embeddings(TaggedEmbeddings(embeddings, np.array([0, 0, 1, 1])), scores=["recall@1"])
+        >>> measured.scores
+        {'recall@1': 1.0}
     """
     evaluators = _evaluators(scores, tree, spaces, fit_spaces)
     chosen_clustering = _named(clustering, CLUSTERINGS, "clustering")

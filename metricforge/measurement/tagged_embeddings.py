@@ -23,6 +23,11 @@ class TaggedEmbeddings:
     Raises:
         EmbeddingsError: for other shapes or types, lengths that differ, none at all, numbers that are not finite (it
             says how many rows and the first ids), or an id that stands twice.
+
+    Examples:
+        >>> named = TaggedEmbeddings(np.eye(2), np.array(["cat", "dog"]), ids=np.array(["a.jpg", "b.jpg"]))
+        >>> named.embeddings.shape
+        (2, 2)
     """
 
     embeddings: Array

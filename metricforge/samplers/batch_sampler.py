@@ -29,6 +29,17 @@ class BatchSampler(Sampler[list[int]], ABC):
     Raises:
         ValueError: for labels that are empty or no integers, a batch size below 1 or not whole, a negative seed, a rank
             outside the world, or a batch size that the processes cannot share evenly.
+
+    Examples:
+        >>> class InOrder(BatchSampler):
+        ...     def __len__(self):
+        ...         return len(self.labels) // self.batch_size
+        ...
+        ...     def global_batches(self, generator):
+        ...         for number in range(len(self)):
+        ...             yield np.arange(self.batch_size) + number * self.batch_size
+        >>> list(InOrder(labels=[0, 0, 1, 1], batch_size=2))
+        [[0, 1], [2, 3]]
     """
 
     def __init__(

@@ -22,6 +22,10 @@ class EmbeddingBatchSampler(BatchSampler):
     Two promises keep a run exact. How far a loader draws ahead of training depends on its workers, so what ``observe``
     brings must not change the batches of an epoch that is under way: it counts from the next epoch on. And all
     processes are told the same embeddings, from which, the seed and the epoch they must draw the same global batches.
+
+    Examples:
+        >>> sorted(EmbeddingBatchSampler.__abstractmethods__ - BatchSampler.__abstractmethods__)
+        ['load_state_dict', 'observe', 'refresh', 'refresh_is_due', 'state_dict']
     """
 
     @abstractmethod

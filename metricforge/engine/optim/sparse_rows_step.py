@@ -30,6 +30,15 @@ def step_touched_rows(optimizer: Optimizer) -> Optimizer:
 
     Returns:
         The same optimizer.
+
+    Examples:
+        >>> table = torch.nn.Parameter(torch.ones(1000, 4))
+        >>> optimizer = step_touched_rows(torch.optim.SGD([table], lr=0.1, weight_decay=0.5))
+        >>> rows = torch.nn.functional.embedding(torch.tensor([3, 7]), table, sparse=True)
+        >>> rows.sum().backward()
+        >>> optimizer.step()
+        >>> (table != 1).any(dim=1).nonzero().squeeze(1)
+        tensor([3, 7])
     """
     touched_rows = _TouchedRows()
     optimizer.register_step_pre_hook(touched_rows.take_out)
