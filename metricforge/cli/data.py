@@ -1,27 +1,13 @@
-"""``metricforge data list | prepare | check | index``: the published benchmarks, and a look through any images."""
+"""``metricforge data list | prepare | index``: the published benchmarks, and the index of shards."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from metricforge.doctor import (
-    Collection,
-    collection_of_folder,
-    collection_of_splits,
-    collection_of_table,
-    diagnose,
-    draw_contact_sheet,
-    examine,
-    print_findings,
-    write_findings,
-)
-from metricforge.errors import DatasetError
 from metricforge.preparation import BENCHMARKS, expand_shards, index_shards, prepare
 from metricforge.progress_bars import progress_bar
 
@@ -92,45 +78,3 @@ def index(arguments: argparse.Namespace) -> None:
         f'  dataset=dict(type="ShardDataset", table="{arguments.out}", split="train", transform=[...])',
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-
-
-def check(arguments: argparse.Namespace) -> None:
-    """Looks through the images, prints what was found, and writes all of it with a contact sheet."""
-    console = Console()
-    with console.status("reading what is there"):
-        collection = _collection(arguments)
-    console.print(collection.describe(), highlight=False, markup=False, soft_wrap=True)
-    with progress_bar(console, "opening every image", len(collection)) as advance:
-        workers = arguments.workers or len(os.sched_getaffinity(0))
-        found = examine(collection, workers, advance)
-    with console.status("comparing"):
-        findings = diagnose(collection, found, arguments.tiny)
-    if not findings:
-        console.print("nothing is wrong with them")
-        return
-    print_findings(console, collection, findings)
-    out = arguments.out or Path("data_check") / collection.name
-    write_findings(out / "findings.csv", collection, findings)
-    written = f"all of it is in {out / 'findings.csv'}"
-    if any(finding.shown for finding in findings):
-        draw_contact_sheet(out / "findings.png", collection, findings)
-        written += f", pictures of it in {out / 'findings.png'}"
-    console.print(f"\n{written}", highlight=False, markup=False, soft_wrap=True)
-    if any(finding.wrong for finding in findings):
-        sys.exit(1)
-
-
-def _collection(arguments: argparse.Namespace) -> Collection:
-    what = Path(arguments.what)
-    if arguments.what in BENCHMARKS and not what.exists():
-        benchmark = BENCHMARKS[arguments.what]
-        return collection_of_splits(
-            benchmark.splits(arguments.data_dir / benchmark.folder, check_counts=not arguments.unofficial)
-        )
-    if what.suffix.lower() in (".csv", ".parquet"):
-        return collection_of_table(what, arguments.root, arguments.train_fraction)
-    if what.is_dir():
-        return collection_of_folder(what, arguments.train_fraction)
-    raise DatasetError(
-        f"{what} is no folder, no .csv or .parquet file and no benchmark; those are {', '.join(sorted(BENCHMARKS))}"
-    )

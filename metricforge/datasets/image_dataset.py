@@ -42,6 +42,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         groups: one integer an image (N,), which together take every value in 0..G-1: what is above the classes, such
             as the kind of product. None: there is nothing.
         group_names: one name a group, indexed by group.
+        cameras: one integer an image (N,), which together take every value from 0 on: what took it. None: not known.
+        camera_names: one name a camera, indexed by camera.
+        notes: what is to be said of how the images were found, a line each, such as what was left out.
         transform: transform configs such as ``dict(type="CenterCrop", size=224)``, or callables, applied in this order
             to the uint8 image (3, H, W); what comes out of the last must again be uint8 (3, H', W').
 
@@ -70,6 +73,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         roles: Bytes | None = None,
         groups: Array | None = None,
         group_names: Sequence[str] = (),
+        cameras: Array | None = None,
+        camera_names: Sequence[str] = (),
+        notes: Sequence[str] = (),
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
         super().__init__()
@@ -89,6 +95,12 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         if self.groups is not None:
             assert self.groups.shape == self.labels.shape
             _check_numbering(self.groups, len(self.group_names), f"{name} {split}", "group", "group")
+        self.cameras = None if cameras is None else np.asarray(cameras, dtype=np.int64)  # (N,)
+        self.camera_names = tuple(camera_names)
+        if self.cameras is not None:
+            assert self.cameras.shape == self.labels.shape
+            _check_numbering(self.cameras, len(self.camera_names), f"{name} {split}", "camera", "camera")
+        self.notes = tuple(notes)
         self.set_transform(transform or ())
 
     def set_transform(self, transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]]) -> None:
@@ -116,7 +128,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """16 hexadecimal digits that change when the classes, the labels or the images do; transforms do not count."""
         digest = hashlib.sha256("\0".join([self.name, self.split, *self.class_names]).encode())
         digest.update(self.labels.astype("<i8").tobytes())
-        for column in (self.roles, self.groups):
+        for column in (self.roles, self.groups, self.cameras):
             if column is not None:
                 digest.update(column.tobytes())
         self._digest_images(digest)

@@ -56,6 +56,9 @@ class ImageFileDataset(ImageDataset):
         roles: Bytes | None = None,
         groups: Array | None = None,
         group_names: Sequence[str] = (),
+        cameras: Array | None = None,
+        camera_names: Sequence[str] = (),
+        notes: Sequence[str] = (),
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
         super().__init__(
@@ -66,6 +69,9 @@ class ImageFileDataset(ImageDataset):
             roles=roles,
             groups=groups,
             group_names=group_names,
+            cameras=cameras,
+            camera_names=camera_names,
+            notes=notes,
             transform=transform,
         )
         assert len(files) == len(self.labels)

@@ -12,19 +12,27 @@ import pyarrow.compute as pc
 from metricforge.arrays import Indices
 from metricforge.datasets import ImageFileDataset
 from metricforge.datasets.decoding.regular_file import read_regular_file
-from metricforge.datasets.image_folder_dataset import images_by_class
+from metricforge.datasets.folders.folder_options import FolderOptions
+from metricforge.datasets.folders.read_image_folder import read_image_folder
 from metricforge.datasets.shards.shard_dataset import part_of, reader_of
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader
 from metricforge.datasets.string_column import StringColumn
-from metricforge.datasets.tables.image_table import read_image_table
+from metricforge.datasets.tables.class_split import training_classes
+from metricforge.datasets.tables.image_table import ImageTable, read_image_table
+from metricforge.datasets.tables.left_out import LeftOut
+from metricforge.datasets.tables.split_images import SplitRequest
+from metricforge.datasets.tables.table_options import TableOptions
+
+_ANY_FOLDER, _ANY_TABLE, _ALL = FolderOptions(), TableOptions(), SplitRequest("all")
 
 
 @dataclass(frozen=True)
 class Collection:
     """Image files ``files`` (N,) below ``root``, their classes ``labels`` (N,) and their splits ``splits`` (N,).
 
-    With a ``reader``, ``files`` are parts of shards.
+    With a ``reader``, ``files`` are parts of shards. ``left_out`` is not among them, and ``notes`` say how the
+    collection was understood.
     """
 
     name: str
@@ -35,6 +43,8 @@ class Collection:
     splits: Indices
     split_names: Sequence[str]
     reader: ShardReader | None = None
+    left_out: Sequence[LeftOut] = ()
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -65,75 +75,63 @@ class Collection:
         return f"{self.name}: {len(self):,} images of {len(self.class_names):,} classes ({parts})"
 
 
-def collection_of_folder(folder: Path, train_fraction: float = 0.5) -> Collection:
-    """A folder with one sub-folder a class, or with such folders in train/, val/ and test/.
+def collection_of_folder(
+    folder: Path, options: FolderOptions = _ANY_FOLDER, request: SplitRequest = _ALL
+) -> Collection:
+    """A folder of images as ImageFolderDataset reads it.
 
-    Without those, the first ``train_fraction`` of the classes counts as train, as ImageFolderDataset splits them.
+    Without splits of its own, or where ``request`` says which classes train, classes are split as it splits them.
 
     Raises:
         DatasetError: for a folder that is no such.
     """
     folder = folder.expanduser().absolute()
-    parts = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
-    split_names = ["train", "val", "test"]
-    if "train" not in parts or len(parts) < 2:
-        by_class = images_by_class(folder)
-        boundary = round(train_fraction * len(by_class))
-        rows = [
-            (file, name, 0 if number < boundary else 2)
-            for number, (name, files) in enumerate(by_class.items())
-            for file in files
-        ]
-    else:
-        rows = [
-            (f"{part}/{file}", name, split_names.index(part))
-            for part in parts
-            for name, files in images_by_class(folder / part).items()
-            for file in files
-        ]
-    class_names = sorted({name for _, name, _ in rows})
-    number_of = {name: number for number, name in enumerate(class_names)}
-    return Collection(
-        name=folder.name,
-        root=folder,
-        files=StringColumn(file for file, _, _ in rows),
-        labels=np.array([number_of[name] for _, name, _ in rows], dtype=np.int64),
-        class_names=class_names,
-        splits=np.array([split for _, _, split in rows], dtype=np.int64),
-        split_names=split_names,
-    )
+    return _collection_of_rows(read_image_folder(folder, options), folder.name, folder, request)
 
 
-def collection_of_table(table: Path, root: str | Path | None = None, train_fraction: float = 0.5) -> Collection:
+def collection_of_table(
+    table: Path, root: str | Path | None = None, options: TableOptions = _ANY_TABLE, request: SplitRequest = _ALL
+) -> Collection:
     """The rows of a table as TableDataset reads it, or ShardDataset; paths that stand twice among them.
 
-    Without a split column, the first ``train_fraction`` of the classes counts as train.
+    Without a split column, or where ``request`` says which classes train, classes are split as TableDataset does.
 
     Raises:
         DatasetError: for a file that is no such table, or shards far away that cannot be reached.
     """
     table = table.expanduser().absolute()
-    rows = read_image_table(table, {}, unique_paths=False)
+    folder = table.parent if root is None else Path(root).expanduser().absolute()
+    rows = read_image_table(table, options, folder, unique_paths=False)
     reader = None
     if (part := ShardPart.parse(rows.paths[0])) is not None:
         reader = reader_of(table, root)
         reader.refuse_unreachable(part)
-    if rows.splits is None:
-        splits = np.where(rows.labels < round(train_fraction * len(rows.class_names)), 0, 1)
+    return _collection_of_rows(rows, table.stem, folder, request, reader)
+
+
+def _collection_of_rows(
+    rows: ImageTable, name: str, root: Path, request: SplitRequest, reader: ShardReader | None = None
+) -> Collection:
+    if rows.splits is None or request.by_classes:
+        fraction = 0.5 if request.train_fraction is None else request.train_fraction
+        for_training = training_classes(str(root), rows.class_names, fraction, request.train_classes)  # (C,)
+        splits = np.where(for_training[rows.labels], 0, 1)
         split_names = ["train", "test"]
     else:
         encoded = pc.fill_null(rows.splits, "").combine_chunks().dictionary_encode()
         splits = encoded.indices.to_numpy().astype(np.int64)
         split_names = encoded.dictionary.to_pylist()
     return Collection(
-        name=table.stem,
-        root=table.parent if root is None else Path(root).expanduser().absolute(),
+        name=name,
+        root=root,
         files=rows.paths,
         labels=rows.labels,
         class_names=rows.class_names,
         splits=splits,
         split_names=split_names,
         reader=reader,
+        left_out=rows.left_out,
+        notes=rows.notes,
     )
 
 

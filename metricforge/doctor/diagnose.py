@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from metricforge.doctor.duplicates import exact_duplicates, near_duplicates
 from metricforge.doctor.examine import Examination
 
 TINY = 32
+_NO_NAMES = frozenset(
+    ("nan", "none", "null", "n/a", "na", "nil", "?", "-", "unknown", "undefined", "unlabelled", "unlabeled")
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def diagnose(collection: Collection, found: Examination, tiny: int = TINY) -> li
         ),
         _duplicates(collection, exact, "same picture, one class", False, "a match that is no feat: keep one", _agree),
         _duplicates(collection, near, "nearly the same picture, one class", False, "an easy match in a test", _agree),
+        *_labels_alike(collection),
         _lone_classes(collection, found),
         _tiny(found, tiny),
         _finding(
@@ -148,6 +153,38 @@ def _shared_classes(collection: Collection) -> Finding:
         details.append(f"{collection.class_names[label]} is in {names}")
     advice = "a test on classes seen in training says nothing about new ones"
     return _finding("class in two splits", True, advice, groups, details)
+
+
+def _labels_alike(collection: Collection) -> list[Finding]:
+    """Classes whose names a person hardly tells apart, and names that stand for no class."""
+    kinds: dict[bool, tuple[list[tuple[int, ...]], list[str]]] = {True: ([], []), False: ([], [])}
+    alike: dict[str, list[int]] = {}
+    for label, name in enumerate(collection.class_names):
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        alike.setdefault(plain, []).append(label)
+    for labels in alike.values():
+        names = [collection.class_names[label] for label in labels]
+        if len(labels) > 1:
+            only_blanks = len({" ".join(name.split()) for name in names}) < len(names)
+            groups, details = kinds[only_blanks]
+            groups.append(tuple(_first_of(collection, label) for label in labels))
+            details.append(" and ".join(map(repr, names)))
+    missing = [label for label, name in enumerate(collection.class_names) if name.strip().casefold() in _NO_NAMES]
+    return [
+        _finding("labels that look alike", True, "one class under two names: make them one", *kinds[True]),
+        _finding("labels that differ in case or writing", False, "look: are they one class?", *kinds[False]),
+        _finding(
+            "label that says there is none",
+            False,
+            "look: is it a class? otherwise ignore_labels leaves it out",
+            [(_first_of(collection, label),) for label in missing],
+            [repr(collection.class_names[label]) for label in missing],
+        ),
+    ]
+
+
+def _first_of(collection: Collection, label: int) -> int:
+    return int(np.argmax(collection.labels == label))
 
 
 def _lone_classes(collection: Collection, found: Examination) -> Finding:

@@ -35,7 +35,7 @@ def print_findings(console: Console, collection: Collection, findings: Sequence[
 
 
 def write_findings(file: Path, collection: Collection, findings: Sequence[Finding]) -> None:
-    """Writes every case: a row an image, with a number that the images of one case share."""
+    """Write every case, a row an image, with a number that the images of one case share; then what was left out."""
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(["found", "wrong", "case", "path", "class", "split", "detail"])
@@ -44,4 +44,6 @@ def write_findings(file: Path, collection: Collection, findings: Sequence[Findin
             for i in group:
                 image = (collection.files[i], collection.class_of(i), collection.split_of(i))
                 rows.writerow([finding.kind, "yes" if finding.wrong else "no", case, *image, detail])
+    for left in collection.left_out:
+        rows.writerows([f"left out: {left.reason}", "no", "", name, "", "", ""] for name in left.names)
     write_atomically(file, table.getvalue())

@@ -161,7 +161,10 @@ class MetricRunner(Runner):
             self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")
         self.say(f"test     {self._test_dataloader.dataset.describe()}")
         train_set = None if self._train_dataloader is None else self._train_dataloader.dataset.dataset
-        for dataset in (train_set, self._test_dataloader.dataset):
+        sets = [dataset for dataset in (train_set, self._test_dataloader.dataset) if dataset is not None]
+        for note in dict.fromkeys(note for dataset in sets for note in dataset.notes):
+            self.say(f"data     {note}")
+        for dataset in sets:
             if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
                 self.say(f"cache    {dataset.cache.describe(len(dataset))}")
         where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from metricforge.atomic_write import atomic_write
-from metricforge.datasets.image_folder_dataset import SUFFIXES
+from metricforge.datasets.folders.walk_images import SUFFIXES
 from metricforge.datasets.shards.shard_part import HEADER, ShardPart
 from metricforge.datasets.shards.shard_reader import is_remote
 from metricforge.errors import DatasetError

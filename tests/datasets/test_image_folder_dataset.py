@@ -85,10 +85,11 @@ def test_a_root_without_classes_is_refused(tmp_path):
         ImageFolderDataset(tmp_path)
 
 
-def test_classes_without_images_are_named(root):
-    (root / "empty").mkdir()
-    with pytest.raises(DatasetError, match=r"1 of 6 classes have no image \(empty\)"):
-        ImageFolderDataset(root)
+def test_classes_without_images_are_left_out_and_named(root):
+    (root / "empty" / "within").mkdir(parents=True)
+    dataset = ImageFolderDataset(root, "all")
+    assert dataset.class_names == ("a", "b", "c", "d", "e")
+    assert "left out: 1 folders without an image: empty" in dataset.notes
 
 
 def test_a_split_of_one_class_is_refused(root):

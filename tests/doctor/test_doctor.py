@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from metricforge.cli.main import main
+from metricforge.datasets.tables.split_images import SplitRequest
 from metricforge.doctor import collection_of_folder, collection_of_table, diagnose, examine
 
 
@@ -62,7 +63,7 @@ def test_every_fault_is_found_where_it_was_put_and_nowhere_else(clean):
     exif[0x0112] = 6
     save(clean / "f" / "turned.jpg", picture(906), exif=exif, quality=95)
     save(clean / "g" / "alone.png", picture(907))
-    found = check(collection_of_folder(clean, train_fraction=3 / 7))
+    found = check(collection_of_folder(clean, request=SplitRequest("all", train_fraction=3 / 7)))
     assert found == {
         "cannot be read": [("a/cut.png",), ("a/text.jpg",)],
         "same picture, different classes": [("a/0.png", "b/twin.bmp"), ("b/1.png", "d/leak.png")],
@@ -130,8 +131,8 @@ def test_a_folder_with_train_and_test_is_read_as_two_splits(clean, tmp_path):
     found = check(collection_of_folder(tmp_path / "set"))
     assert found == {
         "class in two splits": [("train/c/0.png", "test/c/0.png")],
-        "same or nearly the same picture in two splits": [("train/c/0.png", "test/c/0.png")],
-        "same picture, one class": [("train/c/0.png", "test/c/0.png")],
+        "same or nearly the same picture in two splits": [("test/c/0.png", "train/c/0.png")],
+        "same picture, one class": [("test/c/0.png", "train/c/0.png")],
     }
 
 
@@ -177,4 +178,4 @@ def test_a_benchmark_is_checked_by_its_name_and_what_is_nothing_is_said(tmp_path
     assert run("sop", "--data-dir", tmp_path) == 1
     assert "Stanford Online Products was looked for in" in capsys.readouterr().err
     assert run(tmp_path / "nothing") == 1
-    assert "is no folder, no .csv or .parquet file and no benchmark" in capsys.readouterr().err
+    assert "is no folder, no table (.parquet, .csv, .tsv, .txt, .lst) and no benchmark" in capsys.readouterr().err

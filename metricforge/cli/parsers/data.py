@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from metricforge.cli.parsers.cfg_options import Overrides
 from metricforge.cli.parsers.values import fraction
 
 # what metricforge.preparation.BENCHMARKS has; that module is slow to import
@@ -87,16 +88,16 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], wh
     parser.add_argument(
         "what",
         metavar="NAME|FOLDER|TABLE",
-        help="a prepared benchmark, a folder with one sub-folder per class, or a .csv or .parquet table or shard index",
+        help="a prepared benchmark, a folder of one sub-folder per class, a table (.csv, .parquet, ...) or shard index",
     )
     parser.add_argument("--root", metavar="FOLDER", help="folder of a table's images, or of an index's shards")
     parser.add_argument(
         "--train-fraction",
         type=fraction,
-        default=0.5,
         metavar="X",
-        help="fraction of the classes used for training, if the folder or table has no splits (default: 0.5)",
+        help="fraction of the classes used for training (default: the folder's or table's own splits, otherwise 0.5)",
     )
+    parser.add_argument("--train-classes", metavar="FILE", help="the names of the training classes, one a line")
     parser.add_argument(
         "--tiny",
         type=int,
@@ -116,4 +117,26 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], wh
         metavar="FOLDER",
         help="where findings.csv and findings.png are written (default: data_check/NAME)",
     )
-    parser.set_defaults(run="metricforge.cli.data:check")
+    _add_reading(parser.add_argument_group("reading", "as the arguments of ImageFolderDataset and TableDataset"))
+    parser.set_defaults(run="metricforge.cli.data_check:check")
+
+
+def _add_reading(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--class-depth", type=int, metavar="N", help="level of the class folders: 1 for class/image, 2 for split/class"
+    )
+    group.add_argument(
+        "--pattern", metavar="REGEX", help=r"what file names say, such as (?P<label>-?\d+)_c(?P<camera>\d+)"
+    )
+    group.add_argument(
+        "--columns",
+        nargs="+",
+        action=Overrides,
+        metavar="OURS=THEIRS",
+        help="a table's names of the columns: path=Image label=Id; without a header, their numbers: path=0 label=1",
+    )
+    group.add_argument("--delimiter", metavar="MARK", help="what separates columns (default: detected)")
+    group.add_argument("--extension", metavar=".EXT", help="what a table's paths lack at their end")
+    group.add_argument("--path-template", metavar="TEXT", help="how paths are made of columns: {id[0]}/{id}.jpg")
+    group.add_argument("--drop-unlabelled", action="store_true", help="leave out rows without a label")
+    group.add_argument("--ignore-labels", nargs="+", default=[], metavar="LABEL", help="leave out these classes")

@@ -64,7 +64,7 @@ def _difference(found: tuple[int, int], official: tuple[int, int]) -> str:
 def read_lines(source: Path, again: str) -> list[str]:
     """The lines of the list file ``source``; DatasetError, with what to unpack ``again``, if it is no text."""
     try:
-        return source.read_text(encoding="utf-8").splitlines()
+        return source.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as fault:
         raise DatasetError(
             f"{source} is no text ({fault}), so it is damaged or not the file of that name; {again}"

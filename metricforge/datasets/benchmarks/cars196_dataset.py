@@ -12,8 +12,8 @@ import scipy.io
 from metricforge.arrays import Array, Integers32
 from metricforge.datasets.benchmarks.benchmark_layout import absence, check_files, check_split, refuse_repeated
 from metricforge.datasets.benchmarks.benchmark_layout import check_counts as check_split_counts
+from metricforge.datasets.folders.read_image_folder import images_by_class
 from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.image_folder_dataset import images_by_class
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
 

@@ -34,6 +34,8 @@ class ShardDataset(TableDataset):
         root: the folder or URL that the shards' names are relative to; None: the index's folder.
         split: see TableDataset, as for the arguments that follow.
         columns: what the index calls a column.
+        drop_unlabelled: leave out rows without a label.
+        ignore_labels: labels whose images are left out.
         crop: whether each image is cropped to its box.
         train_fraction: of the classes.
         train_classes: their names instead.
@@ -55,7 +57,9 @@ class ShardDataset(TableDataset):
         table: str | Path,
         root: str | Path | None = None,
         split: Literal["train", "val", "test", "all"] = "train",
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        drop_unlabelled: bool = False,
+        ignore_labels: Sequence[str] = (),
         crop: bool = False,
         train_fraction: float | None = None,
         train_classes: Sequence[str] | str | Path | None = None,
@@ -72,6 +76,8 @@ class ShardDataset(TableDataset):
             root=None if is_remote(self.reader.root) else self.reader.root,
             split=split,
             columns=columns,
+            drop_unlabelled=drop_unlabelled,
+            ignore_labels=ignore_labels,
             crop=crop,
             train_fraction=train_fraction,
             train_classes=train_classes,

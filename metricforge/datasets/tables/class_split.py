@@ -51,7 +51,7 @@ def training_classes(
                 "or give the names as a list"
             )
         source = f"train_classes ({file})"
-        train_classes = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        train_classes = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     listed = set(train_classes)
     missing = sorted(listed - set(names))
     if missing:

@@ -1,4 +1,4 @@
-"""Reads a CSV or Parquet table of images into flat arrays."""
+"""Reads a table of images into flat arrays."""
 
 from __future__ import annotations
 
@@ -9,126 +9,141 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv, parquet
 
-from metricforge.arrays import Indices
+from metricforge.arrays import Flags, Indices
 from metricforge.datasets.string_column import StringColumn
+from metricforge.datasets.tables.left_out import LeftOut, first_names
+from metricforge.datasets.tables.read_columns import read_columns
+from metricforge.datasets.tables.splits_and_roles import read_roles, read_splits
+from metricforge.datasets.tables.table_options import BOX, TableOptions
 from metricforge.errors import DatasetError
 
-BOX = ("left", "top", "right", "bottom")
-_NEEDED = ("path", "label")
-_OPTIONAL = ("split", "role", "group")
+_DEFAULT = TableOptions()
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """The columns of a table, checked only as far as every use of it needs: (N,) each, None where there is none."""
+    """The columns of a collection, checked only as far as every use of it needs: (N,) each, None where there is none.
+
+    ``splits`` holds "train", "val", "test" or what else a table says; ``roles`` "query", "gallery", "both", "junk", ""
+    or what else it says. ``left_out`` tells what is not among the rows, ``notes`` how the collection was understood.
+    """
 
     paths: StringColumn
     labels: Indices
     class_names: list[str]
-    splits: pa.ChunkedArray | None
-    roles: pa.ChunkedArray | None
-    groups: Indices | None
-    group_names: list[str]
-    boxes: dict[str, pa.ChunkedArray] | None
+    splits: pa.ChunkedArray | None = None
+    roles: pa.ChunkedArray | None = None
+    groups: Indices | None = None
+    group_names: tuple[str, ...] = ()
+    cameras: Indices | None = None
+    camera_names: tuple[str, ...] = ()
+    boxes: dict[str, pa.ChunkedArray] | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_image_table(file: Path, columns: Mapping[str, str], unique_paths: bool = True) -> ImageTable:
-    """Reads ``file``, whose columns TableDataset lists; ``columns`` gives the names it has for them.
+def read_image_table(
+    file: Path, options: TableOptions = _DEFAULT, root: Path | None = None, unique_paths: bool = True
+) -> ImageTable:
+    """Read ``file``, whose columns TableDataset lists.
 
     Args:
-        file: ending in .csv or .parquet.
-        columns: our name -> the table's.
+        file: ending in .parquet, .csv, .tsv, .txt or .lst.
+        options: where its columns are and what to make of its rows.
+        root: an absolute path below it is told relative to it; None: absolute paths stay.
         unique_paths: whether a path that stands twice is refused.
 
     Raises:
         DatasetError: for a file that is absent or no such table, a missing column or value, or a path standing twice.
-        ValueError: for ``columns`` of another name than those.
+        ValueError: for a template or pattern that cannot be read.
     """
-    known = (*_NEEDED, *_OPTIONAL, *BOX)
-    unknown = [name for name in columns if name not in known]
-    if unknown:
-        raise ValueError(f"columns must be among {', '.join(known)}, got {', '.join(unknown)}")
-    if not file.is_file():
-        raise DatasetError(
-            f"the table {file} does not exist; expected: a .csv or .parquet file with the columns path and label, and "
-            "optionally split, role, group, left, top, right, bottom"
-        )
-    called = {name: columns.get(name, name) for name in known}
-    table = _read(file, called, set(columns))
-    for name in _NEEDED:
-        if table[name].null_count:
-            row = int(np.argmax(table[name].is_null().to_numpy()))
-            count = table[name].null_count
-            raise DatasetError(f"{file}, row {row + 1}: column {called[name]!r} is empty, as it is in {count:,} rows")
+    return image_table(str(file), read_columns(file, options, root), options, unique_paths)
+
+
+def image_table(
+    where: str,
+    columns: Mapping[str, pa.ChunkedArray],
+    options: TableOptions,
+    unique_paths: bool = True,
+    notes: tuple[str, ...] = (),
+    left_out: tuple[LeftOut, ...] = (),
+) -> ImageTable:
+    """Number the classes, groups and cameras of ``columns`` (N,), which have our names; see ``read_image_table``.
+
+    ``where`` is the collection, for messages.
+    """
+    table = pa.table(dict(columns))
+    table, dropped = _labelled_rows(where, table, options)
+    table, ignored = _without_labels(where, table, options)
+    if not len(table):
+        raise DatasetError(f"{where}: no row is left; {'; '.join(each.describe() for each in (*dropped, *ignored))}")
     paths = StringColumn(table["path"])
     if unique_paths:
-        _refuse_repeats(table, paths, file)
+        _refuse_repeats(table, paths, where)
     labels, class_names = _numbered(table["label"])
-    groups = None
-    group_names: list[str] = []
-    if "group" in table.column_names:
-        if table["group"].null_count:
-            raise DatasetError(f"{file}: {table['group'].null_count:,} rows have no {called['group']!r}; fill them in")
-        groups, group_names = _numbered(table["group"])
+    numbered = {name: _numbered(table[name]) for name in ("group", "camera") if name in table.column_names}
+    splits, by_split = read_splits(table)
     return ImageTable(
         paths=paths,
         labels=labels,
         class_names=class_names,
-        splits=table["split"] if "split" in table.column_names else None,
-        roles=table["role"] if "role" in table.column_names else None,
-        groups=groups,
-        group_names=group_names,
+        splits=splits,
+        roles=read_roles(where, table, by_split),
+        groups=numbered["group"][0] if "group" in numbered else None,
+        group_names=tuple(numbered["group"][1]) if "group" in numbered else (),
+        cameras=numbered["camera"][0] if "camera" in numbered else None,
+        camera_names=tuple(numbered["camera"][1]) if "camera" in numbered else (),
         boxes={name: table[name] for name in BOX} if set(BOX) <= set(table.column_names) else None,
+        left_out=(*left_out, *dropped, *ignored),
+        notes=notes,
     )
 
 
-def _read(file: Path, called: Mapping[str, str], demanded: set[str]) -> pa.Table:
-    """The columns of ``file`` that we know, under our names, text as large strings."""
-    try:
-        if file.suffix.lower() == ".parquet":
-            present = parquet.read_schema(file).names
-        elif file.suffix.lower() == ".csv":
-            with csv.open_csv(file) as reader:
-                present = reader.schema.names
-        else:
-            raise DatasetError(f"{file} must end in .csv or .parquet")
-        absent = [called[name] for name in called if name in (*_NEEDED, *demanded) and called[name] not in present]
-        if absent:
+def _labelled_rows(where: str, table: pa.Table, options: TableOptions) -> tuple[pa.Table, list[LeftOut]]:
+    """The rows that say their class, group and camera; without ``drop_unlabelled`` all of them must."""
+    left_out = []
+    for name in ("label", "group", "camera"):
+        if name not in table.column_names:
+            continue
+        empty = is_empty(table[name])
+        if not empty.any():
+            continue
+        rows = np.flatnonzero(empty)
+        if not options.drop_unlabelled:
+            told = first_names([str(row + 1) for row in rows[:6]])
             raise DatasetError(
-                f"{file} has no column {' and no '.join(map(repr, absent))}; it has {', '.join(present)}; name those "
-                'that are called otherwise: columns=dict(path="file", label="product_id")'
+                f"{where}: {len(rows):,} of {len(table):,} rows have no {name} (rows {told}, such as "
+                f"{table['path'][int(rows[0])].as_py()}); fill them in, or leave them out: drop_unlabelled=True"
             )
-        wanted = {ours: theirs for ours, theirs in called.items() if theirs in present}
-        if file.suffix.lower() == ".parquet":
-            table = parquet.read_table(file, columns=list(wanted.values()))
-        else:
-            text = {theirs: pa.large_string() for ours, theirs in wanted.items() if ours not in BOX}
-            options = csv.ConvertOptions(include_columns=list(wanted.values()), column_types=text)
-            table = csv.read_csv(file, convert_options=options)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
-        raise DatasetError(f"{file} cannot be read as a table ({fault}); mend or replace it") from fault
-    if not len(table):
-        raise DatasetError(f"{file} has no row")
-    arrays = {ours: _plain(ours, table[theirs], file) for ours, theirs in wanted.items()}
-    return pa.table(arrays)
+        left_out.append(LeftOut(f"rows without a {name}", StringColumn(table["path"].filter(pa.array(empty)))))
+        table = table.filter(pa.array(~empty))
+    return table, left_out
 
 
-def _plain(name: str, column: pa.ChunkedArray, file: Path) -> pa.ChunkedArray:
-    """``column`` without dictionary encoding, and text of one type."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if name in BOX:
-        return column
-    if name in ("label", "group") and pa.types.is_integer(kind):
-        return column
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        also = " or whole numbers" if name in ("label", "group") else ""
-        raise DatasetError(f"{file}: column {name} must hold text{also}, it holds {kind}")
-    return column.cast(pa.large_string())
+def is_empty(column: pa.ChunkedArray) -> Flags:
+    """Whether each value (N,) is null, NaN, or text of nothing but blanks."""
+    empty = pc.is_null(column, nan_is_null=True)
+    if pa.types.is_large_string(column.type):
+        empty = pc.or_(empty, pc.equal(pc.fill_null(pc.utf8_trim_whitespace(column), ""), ""))
+    return empty.to_numpy()
+
+
+def _without_labels(where: str, table: pa.Table, options: TableOptions) -> tuple[pa.Table, list[LeftOut]]:
+    if not options.ignore_labels:
+        return table, []
+    wanted = [str(label) for label in options.ignore_labels]
+    text = table["label"].cast(pa.large_string())
+    there = set(pc.unique(text).to_pylist())
+    absent = [label for label in wanted if label not in there]
+    if absent:
+        raise DatasetError(
+            f"{where}: ignore_labels names {len(absent)} labels that no row has: {first_names(absent)}; it has "
+            f"{first_names(sorted(there)[:6])}"
+        )
+    ignored = pc.is_in(text, pa.array(wanted, pa.large_string())).to_numpy()
+    names = StringColumn(table["path"].filter(pa.array(ignored)))
+    return table.filter(pa.array(~ignored)), [LeftOut(f"images of the labels {', '.join(wanted)}", names)]
 
 
 def _numbered(column: pa.ChunkedArray) -> tuple[Indices, list[str]]:
@@ -143,13 +158,13 @@ def _numbered(column: pa.ChunkedArray) -> tuple[Indices, list[str]]:
     return rank[encoded.indices.to_numpy()], [str(value) for value in values.take(pa.array(order)).to_pylist()]
 
 
-def _refuse_repeats(table: pa.Table, paths: StringColumn, file: Path) -> None:
+def _refuse_repeats(table: pa.Table, paths: StringColumn, where: str) -> None:
     twice = paths.repeated()
     if not len(twice):
         return
     first = twice.field("values")[0].as_py()
     labels = table["label"].filter(pc.equal(table["path"], first)).to_pylist()
     raise DatasetError(
-        f"{file}: {len(twice):,} paths stand more than once, such as {first} with the labels "
+        f"{where}: {len(twice):,} paths stand more than once, such as {first} with the labels "
         f"{', '.join(map(str, labels))}; keep one row an image"
     )

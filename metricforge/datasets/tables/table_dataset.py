@@ -8,44 +8,55 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from metricforge.arrays import Array, Bytes, Flags, Indices, Integers32
 from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.tables.class_split import check_split_arguments, classes_of_split, training_classes
-from metricforge.datasets.tables.image_table import BOX, ImageTable, read_image_table
+from metricforge.datasets.tables.image_table import read_image_table
+from metricforge.datasets.tables.split_images import SplitRequest, images_of_split
+from metricforge.datasets.tables.table_options import TableOptions
 from metricforge.errors import DatasetError
 from metricforge.registry import DATASETS
-from metricforge.structures import Role
 
-_ROLES = {"query": Role.QUERY, "gallery": Role.GALLERY, "both": Role.BOTH}
 _LOOKED_AT = 100
 
 
 @DATASETS.register_module()
 class TableDataset(ImageFileDataset):
-    """The images that a CSV or Parquet table lists, one row each, in the table's order.
+    """The images that a table lists, one row each, in the table's order.
+
+    A table is a Parquet file, or a text file (.csv, .tsv, .txt, .lst) whose delimiter is found out: comma, semicolon,
+    tab, bar, or blanks in .txt and .lst. Blanks around cells and upper or lower case of the header do not count.
 
     Columns:
 
-    - ``path``: of the image, absolute or relative to ``root``;
+    - ``path``: of the image, absolute or relative to ``root``; ``./img/a.jpg`` and ``img/a.jpg`` are one file;
     - ``label``: its class; text, or whole numbers in Parquet. Classes are in the order of their labels;
-    - ``split``, optional: "train", "val" or "test", each class in one of them;
-    - ``role``, optional: "query", "gallery" or "both" (also: empty), for images that are not for training;
+    - ``split``, optional: "train", "val" or "test", each class in one of them. "training", "valid", "validation",
+      "dev" and "testing" are understood, and "query" and "gallery" as the two roles of a test, in any case;
+    - ``role``, optional: "query", "gallery", "both" (also: empty) or "junk", for images that are not for training;
+      what is junk is left out of a test;
+    - ``is_query`` and ``is_gallery``, optional: the same as two columns of true and false;
     - ``group``, optional: what is above the class, such as the kind of product;
+    - ``camera``, optional: what took the image;
     - ``left``, ``top``, ``right``, ``bottom``, optional: a box in pixels of the upright image, right and bottom
       excluded, that ``crop`` cuts out.
 
     Where there is no split column, or ``train_fraction`` or ``train_classes`` is given, classes are split as
-    ImageFolderDataset splits them. ``folds`` parts the classes for training as it does there. Paths, labels and the
-    rest are kept in flat arrays: ten million rows take seconds, and workers share them.
+    ImageFolderDataset splits them. ``folds`` parts the classes for training as it does there. Where the column says
+    train and val and no test, the val split is the test. Paths, labels and the rest are kept in flat arrays: ten
+    million rows take seconds, and workers share them.
 
     Args:
-        table: the file, ending in .csv or .parquet.
+        table: the file.
         root: what paths are relative to; None: the table's folder.
         split: "train", "val", "test" or "all".
-        columns: what the table calls a column, where it is not as above: ``dict(path="file", label="product_id")``.
+        columns: what the table calls a column, where it is not as above: ``dict(path="file", label="product_id")``;
+            of a text file without a header the numbers, from 0 on: ``dict(path=0, label=1)``.
+        delimiter: what stands between two columns of a text file; None: it is found out.
+        extension: what paths lack at their end, such as ".jpg".
+        path_template: how paths are made of columns: ``"{id[0]}/{id[1]}/{id[2]}/{id}.jpg"``, ``"{chain}/{image}"``.
+        pattern: a regular expression for what a path says, see ImageFolderDataset; only ``path`` is needed then.
+        drop_unlabelled: leave out rows without a label, group or camera, and tell how many; otherwise they are refused.
+        ignore_labels: labels whose images are left out, such as ``["new_whale"]``.
         crop: whether each image is cropped to its box.
         train_fraction: see ImageFolderDataset; None: the split column, or a half where there is none.
         train_classes: see ImageFolderDataset.
@@ -67,7 +78,13 @@ class TableDataset(ImageFileDataset):
         table: str | Path,
         root: str | Path | None = None,
         split: Literal["train", "val", "test", "all"] = "train",
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        delimiter: str | None = None,
+        extension: str | None = None,
+        path_template: str | None = None,
+        pattern: str | None = None,
+        drop_unlabelled: bool = False,
+        ignore_labels: Sequence[str] = (),
         crop: bool = False,
         train_fraction: float | None = None,
         train_classes: Sequence[str] | str | Path | None = None,
@@ -76,48 +93,37 @@ class TableDataset(ImageFileDataset):
         shared_classes: bool = False,
         transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]] | None = None,
     ) -> None:
-        check_split_arguments(split, train_fraction, folds, fold)
+        request = SplitRequest(split, train_fraction, train_classes, folds, fold, shared_classes)
+        options = TableOptions(
+            columns or {}, delimiter, extension, path_template, pattern, drop_unlabelled, ignore_labels
+        )
         file = Path(table).expanduser().absolute()
-        rows = read_image_table(file, columns or {})
-        by_column = rows.splits is not None and train_fraction is None and train_classes is None
-        if by_column:
-            chosen = _rows_by_column(rows, split, folds, fold, shared_classes, file)
-        else:
-            fraction = 0.5 if train_fraction is None else train_fraction
-            for_training = training_classes(str(file), rows.class_names, fraction, train_classes)  # (C,)
-            chosen = classes_of_split(for_training, split, folds, fold)[rows.labels]  # (N,)
-        used, labels = _renumbered(rows.labels[chosen])
-        if len(used) < 2:
-            raise DatasetError(
-                f"the {split} split of {file} has {len(used)} of its {len(rows.class_names)} classes, but retrieval "
-                f"needs at least 2; {_way_out(rows, by_column)}"
-            )
-        files = rows.paths.filter(chosen)
-        folder = file.parent if root is None else Path(root).expanduser().absolute()
-        looked_at = [files[i] for i in np.linspace(0, len(files) - 1, min(len(files), _LOOKED_AT)).astype(int).tolist()]
-        self.root = folder
+        self.root = file.parent if root is None else Path(root).expanduser().absolute()
+        images = images_of_split(read_image_table(file, options, self.root), str(file), request, crop)
+        count = min(len(images.files), _LOOKED_AT)
+        looked_at = [images.files[i] for i in np.linspace(0, len(images.files) - 1, count).astype(int).tolist()]
         missing = [name for name in looked_at if not self._is_there(name)]
         if missing:
             raise DatasetError(
                 f"{len(missing)} of {len(looked_at)} images of {file} that were looked for are not there, such as "
-                f"{folder / missing[0]}; name the folder that its paths are relative to (root), or see which are "
-                f"missing: metricforge data check {file}"
+                f"{self.root / missing[0]}; name the folder that its paths are relative to (root), say how they end "
+                '(extension=".jpg") or are made (path_template), or see which are missing: '
+                f"metricforge data check {file}"
             )
-        groups, group_names = None, []
-        if rows.groups is not None:
-            kept, groups = _renumbered(rows.groups[chosen])
-            group_names = [rows.group_names[g] for g in kept]
         super().__init__(
-            root=folder,
-            files=files,
+            root=self.root,
+            files=images.files,
             name=file.stem,
             split=split,
-            labels=labels,
-            class_names=[rows.class_names[c] for c in used],
-            boxes=_boxes(rows, chosen, file) if crop else None,
-            roles=None if rows.roles is None or split == "train" else _roles(rows.roles.filter(pa.array(chosen)), file),
-            groups=groups,
-            group_names=group_names,
+            labels=images.labels,
+            class_names=images.class_names,
+            boxes=images.boxes,
+            roles=images.roles,
+            groups=images.groups,
+            group_names=images.group_names,
+            cameras=images.cameras,
+            camera_names=images.camera_names,
+            notes=images.notes,
             transform=transform,
         )
 
@@ -129,81 +135,3 @@ class TableDataset(ImageFileDataset):
         self.files.add_to(digest)
         if self.boxes is not None:
             digest.update(self.boxes.astype("<i4").tobytes())
-
-
-def _renumbered(
-    numbers: Indices,
-) -> tuple[Indices, Indices]:
-    """The numbers that occur, and ``numbers`` (N,) as positions among those; np.unique would sort millions."""
-    occurs = np.bincount(numbers) > 0
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[numbers]
-
-
-def _rows_by_column(
-    rows: ImageTable, split: str, folds: int | None, fold: int | None, shared_classes: bool, file: Path
-) -> Flags:
-    """Whether each row (N,) is in ``split`` by the table's split column."""
-    assert rows.splits is not None
-    known = pa.array(["train", "val", "test"], type=pa.large_string())
-    number = pc.index_in(rows.splits, known)
-    if number.null_count:
-        row = int(np.argmax(number.is_null().to_numpy(zero_copy_only=False)))
-        raise DatasetError(
-            f"{file}, row {row + 1}: split {rows.splits[row].as_py()!r} must be train, val or test; leave the column "
-            "out, or give train_fraction, to split by classes"
-        )
-    part = number.to_numpy(zero_copy_only=False)  # (N,)
-    if not shared_classes:
-        _refuse_shared_classes(rows, part, file)
-    if split == "all":
-        return np.ones(len(part), dtype=bool)
-    if folds is None or split == "test":
-        return part == ("train", "val", "test").index(split)
-    if (part == 1).any():
-        raise ValueError(f'folds part the classes for training, but {file} says itself which rows are "val"')
-    for_training = np.zeros(len(rows.class_names), dtype=bool)  # (C,)
-    for_training[rows.labels[part == 0]] = True
-    return classes_of_split(for_training, split, folds, fold)[rows.labels] & (part == 0)
-
-
-def _refuse_shared_classes(rows: ImageTable, part: Array, file: Path) -> None:
-    inside = np.zeros((3, len(rows.class_names)), dtype=bool)
-    inside[part, rows.labels] = True
-    shared = np.flatnonzero(inside.sum(axis=0) > 1)
-    if len(shared):
-        named = ", ".join(rows.class_names[c] for c in shared[:5]) + (", ..." if len(shared) > 5 else "")
-        raise DatasetError(
-            f"{len(shared):,} of {len(rows.class_names):,} classes of {file} are in more than one split ({named}); a "
-            "test on classes seen in training says nothing about new ones: move their rows, split by train_fraction, "
-            "or set shared_classes=True"
-        )
-
-
-def _roles(column: pa.ChunkedArray, file: Path) -> Bytes:
-    empty = pc.fill_null(pc.equal(column, ""), True)
-    number = pc.index_in(pc.if_else(empty, "both", column), pa.array([*_ROLES], type=pa.large_string()))
-    if number.null_count:
-        wrong = pc.drop_null(pc.unique(column.filter(number.is_null()))).to_pylist()[:3]
-        raise DatasetError(f"{file}: role must be query, gallery, both or empty, got {wrong}")
-    return np.array([*_ROLES.values()], dtype=np.uint8)[number.to_numpy(zero_copy_only=False)]
-
-
-def _boxes(rows: ImageTable, chosen: Flags, file: Path) -> Integers32:
-    if rows.boxes is None:
-        raise DatasetError(f"{file} has no columns {', '.join(BOX)} to crop to; set crop=False, or name them (columns)")
-    return np.stack([_box_side(side.filter(pa.array(chosen)), name, file) for name, side in rows.boxes.items()], axis=1)
-
-
-def _box_side(column: pa.ChunkedArray, name: str, file: Path) -> Integers32:
-    if column.null_count:
-        raise DatasetError(f"{file}: {column.null_count:,} rows have no {name}; fill them in, or set crop=False")
-    try:
-        return pc.round(column.cast(pa.float64())).cast(pa.int32()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
-        raise DatasetError(f"{file}: column {name} must hold numbers of pixels ({fault})") from fault
-
-
-def _way_out(rows: ImageTable, by_column: bool) -> str:
-    if by_column:
-        return "say in its split column which rows those are, or split by classes with train_fraction"
-    return "list more classes, or change train_fraction, train_classes or folds"
