@@ -79,7 +79,7 @@ def diagnose(collection: Collection, found: Examination, tiny: int = TINY) -> li
             "keep one row an image",
             lambda c, g: True,
         ),
-        _duplicates(collection, exact, "same picture, one class", False, "a match that is no feat: keep one", _agree),
+        _duplicates(collection, exact, "same picture, one class", False, "a trivial match: keep one", _agree),
         _duplicates(collection, near, "nearly the same picture, one class", False, "an easy match in a test", _agree),
         *_labels_alike(collection),
         _lone_classes(collection, found),

@@ -1,6 +1,6 @@
-"""What turns mmengine's Runner into a trainer that can be killed, resumed and trusted.
+"""Train on mmengine's Runner, with safer defaults: a run can be killed, resumed and trusted.
 
-Each module closes some of its traps and says which.
+Each module says which of the Runner's defaults it replaces, and why.
 """
 
 from metricforge.engine.optim.autocast_optim_wrapper import AutocastOptimWrapper

@@ -1,4 +1,4 @@
-"""mmengine's Runner with its traps closed: quiet, safe and exact about checkpoints, on the device it is told."""
+"""mmengine's Runner with safer defaults: quiet, exact about checkpoints, on the device it is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of which each process holds some rows: whole in checkpoints, so any number of processes loads them."""
+"""Sharded parameters: each process holds some rows; checkpoints hold all, so any number of processes loads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metricforge.structures import RowShard
 
 
 def find_row_shards(model: nn.Module) -> dict[str, RowShard]:
-    """The parameters of ``model``, by name, that a module of it says (``row_shards``) to be sharded."""
+    """Find the parameters of ``model``, by name, that its modules list in ``row_shards`` as sharded."""
     return {
         f"{prefix}.{name}" if prefix else name: shard
         for prefix, module in model.named_modules()
@@ -23,7 +23,7 @@ def find_row_shards(model: nn.Module) -> dict[str, RowShard]:
 
 
 def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer, processes: Processes) -> None:
-    """Puts the rows of all processes in the place of this one's, in ``checkpoint`` of process 0.
+    """Replace this process's rows by those of all processes, in ``checkpoint`` of process 0.
 
     All processes call it. One parameter, or one value of its optimizer state, after the other goes to the host of
     process 0: no device ever holds more than its own rows.
@@ -42,9 +42,9 @@ def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimize
 
 
 def take_own_rows(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None = None) -> None:
-    """Puts this process's rows in the place of whole parameters, in a ``checkpoint`` that was read.
+    """Replace complete parameters by this process's rows, in a ``checkpoint`` that was read.
 
-    One that is not of the size that the model's shard is of stays as it is: whoever loads it says that it does not fit.
+    A parameter of another size than the model's stays as it is: whoever loads it says that it does not fit.
     """
     for entries, key, shard, shape in _sharded_entries(checkpoint, model, optimizer):
         whole = entries[key]
@@ -57,7 +57,7 @@ Entry = tuple[MutableMapping[Any, Any], Any, RowShard, torch.Size]
 
 
 def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None) -> Iterator[Entry]:
-    """Each tensor of ``checkpoint`` that belongs to a sharded parameter: where it stands, and the parameter's shape."""
+    """Each tensor of ``checkpoint`` that belongs to a sharded parameter: where it is, and the parameter's shape."""
     shards = find_row_shards(model)
     if not shards:
         return

@@ -1,4 +1,4 @@
-"""Optimizer steps that cost what the rows with a gradient cost, not what the whole table costs."""
+"""Optimizer steps of sparse rows: their cost is that of the rows with a gradient, not of the whole parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.optim import LBFGS, Optimizer, Rprop
 
 
 def step_touched_rows(optimizer: Optimizer) -> Optimizer:
-    """Lets ``optimizer`` step parameters that have a sparse gradient, such as ``embedding(..., sparse=True)`` gives.
+    """Let ``optimizer`` step parameters that have a sparse gradient, such as ``embedding(..., sparse=True)`` gives.
 
     torch's optimizers refuse sparse gradients, or forbid weight decay with them. With this, a step of a parameter
     (C, ...) whose gradient names R rows is the optimizer's own dense step of those R rows, in time and memory for R:
@@ -24,7 +24,7 @@ def step_touched_rows(optimizer: Optimizer) -> Optimizer:
       whole parameter, as in ``torch.optim.SparseAdam``.
     - ``optimizer.state_dict()`` has the form of dense training: a momentum (C, ...) for a parameter (C, ...).
 
-    With every row in every gradient that is dense training. Parameters with dense gradients are stepped as ever.
+    With every row in every gradient that is dense training. Parameters with dense gradients are stepped as usual.
     Meant for optimizers that treat each weight by itself; one whose state starts elsewhere than at zero (Rprop) or
     which calls the model again (LBFGS, any ``step(closure)``) is refused when it meets a sparse gradient.
 
@@ -40,56 +40,56 @@ def step_touched_rows(optimizer: Optimizer) -> Optimizer:
         >>> (table != 1).any(dim=1).nonzero().squeeze(1)
         tensor([3, 7])
     """
-    touched_rows = _TouchedRows()
-    optimizer.register_step_pre_hook(touched_rows.take_out)
-    optimizer.register_step_post_hook(touched_rows.put_back)
+    sparse_rows = _SparseRows()
+    optimizer.register_step_pre_hook(sparse_rows.take_out)
+    optimizer.register_step_post_hook(sparse_rows.put_back)
     return optimizer
 
 
 @dataclass
 class _TakenOut:
-    """For the time of one step, ``rows`` (R, ...) stand in ``group`` at ``place`` for ``table`` (C, ...)."""
+    """During one step, ``rows`` (R, ...) replace ``parameter`` (C, ...) at ``index`` of ``group``."""
 
     group: dict[str, Any]
-    place: int
-    table: nn.Parameter
+    index: int
+    parameter: nn.Parameter
     rows: nn.Parameter
-    touched: Tensor  # (R,)
+    row_indices: Tensor  # (R,)
     state: dict[str, Any]
 
 
-class _TouchedRows:
+class _SparseRows:
     def __init__(self) -> None:
         self._taken_out: list[_TakenOut] = []
 
     @torch.no_grad()
     def take_out(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         for group in optimizer.param_groups:
-            for place, table in enumerate(group["params"]):
-                if table.grad is None or not table.grad.is_sparse:
+            for index, parameter in enumerate(group["params"]):
+                if parameter.grad is None or not parameter.grad.is_sparse:
                     continue
                 if isinstance(optimizer, (Rprop, LBFGS)) or len(args) > 1 or kwargs.get("closure") is not None:
                     raise ValueError(
                         f"optimizer {type(optimizer).__name__} cannot step rows of a sparse gradient: its state does "
                         "not start at zero, or its step calls the model again; take SGD, Adam or AdamW, without closure"
                     )
-                gradient = table.grad.coalesce()
-                touched = gradient.indices()[0]  # (R,)
-                rows = nn.Parameter(table.index_select(0, touched))  # (R, ...)
+                gradient = parameter.grad.coalesce()
+                row_indices = gradient.indices()[0]  # (R,)
+                rows = nn.Parameter(parameter.index_select(0, row_indices))  # (R, ...)
                 rows.grad = gradient.values()  # (R, ...)
-                state = optimizer.state.pop(table, {})
+                state = optimizer.state.pop(parameter, {})
                 optimizer.state[rows] = {
-                    key: value.index_select(0, touched) if _has_shape(value, table) else value
+                    key: value.index_select(0, row_indices) if _has_shape(value, parameter) else value
                     for key, value in state.items()
                 }
-                group["params"][place] = rows
-                self._taken_out.append(_TakenOut(group, place, table, rows, touched, state))
+                group["params"][index] = rows
+                self._taken_out.append(_TakenOut(group, index, parameter, rows, row_indices, state))
 
     @torch.no_grad()
     def put_back(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         taken_out, self._taken_out = self._taken_out, []
         for one in taken_out:
-            one.table.index_copy_(0, one.touched, one.rows)
+            one.parameter.index_copy_(0, one.row_indices, one.rows)
             for key, value in optimizer.state.pop(one.rows, {}).items():
                 if not _has_shape(value, one.rows):
                     if isinstance(value, Tensor) and value.numel() != 1:
@@ -101,11 +101,11 @@ class _TouchedRows:
                     one.state[key] = value
                     continue
                 if key not in one.state:
-                    one.state[key] = torch.zeros_like(one.table, dtype=value.dtype)
-                one.state[key].index_copy_(0, one.touched, value)
+                    one.state[key] = torch.zeros_like(one.parameter, dtype=value.dtype)
+                one.state[key].index_copy_(0, one.row_indices, value)
             if one.state:
-                optimizer.state[one.table] = one.state
-            one.group["params"][one.place] = one.table
+                optimizer.state[one.parameter] = one.state
+            one.group["params"][one.index] = one.parameter
 
 
 def _has_shape(value: object, parameter: Tensor) -> bool:

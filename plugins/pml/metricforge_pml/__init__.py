@@ -1,6 +1,6 @@
 """The losses, miners, distances and reducers of pytorch-metric-learning as ``pml.<Name>``; importing registers them.
 
-The adapters are classes of the modules ``losses``, ``miners`` and ``similarities``, one for each class over there.
+The modules ``losses``, ``miners`` and ``similarities`` hold the adapters, one for each adapted class.
 """
 
 from metricforge_pml import losses, miners, similarities

@@ -24,7 +24,7 @@ def register_adapter(
 
     Args:
         registry: where it is registered.
-        name: of the new class, that of the class over there.
+        name: of the new class, that of the adapted class.
         base: the adapter that does the calling.
         pml_class: the class of pytorch-metric-learning.
         module: the module that holds the new class under its name.

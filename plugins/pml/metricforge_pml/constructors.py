@@ -17,7 +17,7 @@ from torch import nn
 
 PREFIX = "pml."
 
-# Over there the embedding's size has three names; here it is ``dim``, which the framework knows.
+# pytorch-metric-learning has three names for the embedding's size; here it is ``dim``, which the framework fills in.
 DIM_NAMES = ("embedding_size", "descriptors_dim", "l")
 
 # What a class sets itself when it calls its base class, so that nobody else can.
@@ -42,7 +42,7 @@ PART_CLASSES = {
 
 
 def pml_arguments(pml_class: type) -> dict[str, Parameter]:
-    """The arguments of ``pml_class`` by their names over there, keyword-only.
+    """The arguments of ``pml_class`` by their names in pytorch-metric-learning, keyword-only.
 
     Its own and those of the bases that it passes ``**kwargs`` to, without those that it sets itself.
     """
@@ -89,7 +89,7 @@ def construct(pml_class: type, arguments: Mapping[str, Any]) -> Any:
                 )
     try:
         return pml_class(**given)
-    except Exception as error:  # over there a wrong argument is an assert, a ValueError or a bare Exception
+    except Exception as error:  # it refuses arguments by assert, ValueError or Exception
         raise ValueError(
             f"{PREFIX}{pml_class.__name__} refuses these arguments ({', '.join(given) or 'none'}): "
             f"{str(error) or type(error).__name__}"

@@ -14,8 +14,8 @@ IndexTuple = tuple[Tensor, ...]
 def to_index_tuple(tuples: Tuples | None) -> IndexTuple | None:
     """``tuples`` as columns of rows; None stays None.
 
-    ``DirectedPairs`` keep their direction. Plain ``Pairs`` have none, so each is given in both, as over there
-    every pair of a batch is where there is no miner.
+    ``DirectedPairs`` keep their direction. Plain ``Pairs`` have none, so each is given in both, as
+    pytorch-metric-learning does with every pair of a batch where there is no miner.
     """
     assert not isinstance(tuples, Quadruplets), "no adapter accepts them"
     if isinstance(tuples, Triplets):

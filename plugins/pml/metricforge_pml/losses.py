@@ -20,7 +20,7 @@ from metricforge_pml.loss_adapters.pml_smooth_ap_loss import PMLSmoothAPLoss
 from metricforge_pml.loss_adapters.pml_vic_reg_loss import PMLVICRegLoss
 from metricforge_pml.pml_loss import PMLLoss
 
-ABSTRACT = "it is a base class over there, with nothing to compute; take one of its subclasses"
+ABSTRACT = "it is abstract in pytorch-metric-learning, with nothing to compute; take one of its subclasses"
 LEFT_OUT = {
     "BaseLossWrapper": ABSTRACT,
     "BaseMetricLossFunction": ABSTRACT,
@@ -47,7 +47,7 @@ REPAIRED: dict[str, type] = {
     "HistogramLoss": BoundedHistogramLoss,
     "TupletMarginLoss": BoundedTupletMarginLoss,
 }
-# They raise over there where tuples are given.
+# They raise where tuples are given.
 WITHOUT_TUPLES = ("P2SGradLoss", "PNPLoss", "RankedListLoss")
 
 for _name, _class in public_classes(pml_losses).items():

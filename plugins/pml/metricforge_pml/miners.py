@@ -11,7 +11,7 @@ from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.loss_adapters.pml_packaged_triplets import PMLPackagedTriplets
 from metricforge_pml.pml_miner import PMLMiner
 
-LEFT_OUT = {"BaseMiner": "it is a base class over there, with nothing to mine; take one of its subclasses"}
+LEFT_OUT = {"BaseMiner": "it is abstract in pytorch-metric-learning, with nothing to mine; take one of its subclasses"}
 SPECIAL: dict[str, type[PMLMiner]] = {"EmbeddingsAlreadyPackagedAsTriplets": PMLPackagedTriplets}
 OF_TRIPLETS = (
     "AngularMiner",

@@ -60,7 +60,7 @@ class PMLLoss(Loss):
         )
 
     def total(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
-        """The loss, a scalar, of ``embeddings`` (B, D) that are at least float32; ``indices`` as over there."""
+        """The loss, a scalar, of ``embeddings`` (B, D) that are at least float32; ``indices`` as it calls them."""
         no_tuples = indices is not None and not any(map(len, indices))
         if (
             len(labels) == 0

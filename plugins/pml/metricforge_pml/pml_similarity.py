@@ -18,7 +18,7 @@ class PMLSimilarity(Similarity):
     """A distance of pytorch-metric-learning, ``wrapped``, as a similarity: what grows with the distance is negated.
 
     The index that finds the same neighbours is "l2" for a Euclidean distance and "ip" for a dot product, of embeddings
-    normalised as it normalises them (over there, by default). Others, and a dot product to another power than 1, are
+    normalised as it normalises them (which is its default). Others, and a dot product to another power than 1, are
     searched pair by pair.
 
     Raises:
@@ -31,7 +31,7 @@ class PMLSimilarity(Similarity):
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
         self.wrapped = construct(self.pml_class, arguments)
-        # over there it is the arguments that decide, not the class
+        # the arguments decide, not the class
         if isinstance(self.wrapped, LpDistance) and self.wrapped.p == 2 and self.wrapped.power > 0:
             vars(self)["search"] = "l2"
         elif isinstance(self.wrapped, DotProductSimilarity) and self.wrapped.power == 1:

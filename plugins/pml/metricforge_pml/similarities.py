@@ -10,7 +10,7 @@ from metricforge_pml.constructors import PREFIX
 from metricforge_pml.pml_similarity import PMLSimilarity
 
 LEFT_OUT = {
-    "BaseDistance": "it is a base class over there, with nothing to compute; take one of its subclasses",
+    "BaseDistance": "it is abstract in pytorch-metric-learning, with nothing to compute; take one of its subclasses",
     "BatchedDistance": "it hands blocks of distances to a function, to no model; take the distance that it wraps",
 }
 

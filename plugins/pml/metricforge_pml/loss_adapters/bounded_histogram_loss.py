@@ -10,8 +10,8 @@ from torch import Tensor
 class BoundedHistogramLoss(HistogramLoss):
     """HistogramLoss where a cosine of 1 is put a millionth below, and one that rounding brought below -1 is put back.
 
-    Over there (2.9) the first falls behind the last bin and the second before the first: an error on the CPU, a dead
-    process on a GPU.
+    In pytorch-metric-learning 2.9 the first falls behind the last bin and the second before the first: an error on the
+    CPU, a dead process on a GPU.
     """
 
     def compute_density(self, distances: Tensor) -> Tensor:

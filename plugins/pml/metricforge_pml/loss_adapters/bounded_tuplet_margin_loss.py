@@ -11,11 +11,11 @@ from torch import Tensor
 class BoundedTupletMarginLoss(TupletMarginLoss):
     """TupletMarginLoss with the cosines of positive pairs at most a millionth below 1, and as far above -1.
 
-    Over there (2.9) the arc cosine of a duplicate is NaN, or has an infinite gradient.
+    In pytorch-metric-learning 2.9 the arc cosine of a duplicate is NaN, or has an infinite gradient.
     """
 
     def _compute_loss(self, pos_pairs: Any, neg_pairs: Any, indices_tuple: Any) -> Any:
-        if isinstance(pos_pairs, Tensor):  # over there an empty list stands for no pairs
+        if isinstance(pos_pairs, Tensor):  # pytorch-metric-learning passes an empty list for no pairs
             pos_pairs = pos_pairs.clamp(-1 + 1e-6, 1 - 1e-6)
         return super()._compute_loss(pos_pairs, neg_pairs, indices_tuple)
 

@@ -53,7 +53,7 @@ class PMLCrossBatchMemory(PMLLoss):
         return super().call(embeddings, labels, indices)
 
     def get_extra_state(self) -> Tensor:
-        """Where the next embedding is written, and whether the memory is full: no buffers over there."""
+        """Where the next embedding is written, and whether the memory is full: plain attributes there, no buffers."""
         return torch.tensor([self.wrapped.queue_idx, int(self.wrapped.has_been_filled)])
 
     def set_extra_state(self, state: Any) -> None:

@@ -15,7 +15,7 @@ class PMLDynamicSoftMarginLoss(PMLLoss):
     """A loss that keeps a histogram over the batches, here as a buffer: a resumed run goes on with it.
 
     It is cut off from the graph after each batch, without which the second step cannot be differentiated (2.9), and has
-    two bins more, which stay empty but for differences in the last bin: over there these are an error, and duplicate
+    two bins more, which stay empty but for differences in the last bin: without them these are an error, and duplicate
     embeddings make such.
     """
 

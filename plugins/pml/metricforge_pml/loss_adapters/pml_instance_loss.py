@@ -12,8 +12,8 @@ from metricforge_pml.pml_loss import PMLLoss
 class PMLInstanceLoss(PMLLoss):
     """A loss that tells every sample of the batch from all others, whatever its label.
 
-    Over there (2.9) a sample of the batch's class number c is to be like row c of the batch, whose image that is by
-    chance only. With a class for each row, in the order of the rows, which it is given here, that is the sample itself.
+    In pytorch-metric-learning 2.9 a sample of the batch's class number c is to be like row c of the batch, which is its
+    own image by chance only. Here each row is a class, in the order of the rows, so that row c is the sample itself.
     """
 
     accepts = ()

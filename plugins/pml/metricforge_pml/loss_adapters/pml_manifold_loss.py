@@ -9,7 +9,7 @@ from metricforge_pml.pml_loss import PMLLoss
 
 
 class PMLManifoldLoss(PMLLoss):
-    """A loss without labels: over there each sample is given one of the ``K`` proxies at random, at every step.
+    """A loss without labels: pytorch-metric-learning assigns each sample one of ``K`` proxies at random, every step.
 
     Raises:
         ValueError: as ``PMLLoss``, and for a batch of fewer samples than proxies.

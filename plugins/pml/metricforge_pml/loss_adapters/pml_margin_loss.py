@@ -10,7 +10,7 @@ from metricforge_pml.pml_loss import PMLLoss
 class PMLMarginLoss(PMLLoss):
     """A loss with one boundary ``beta`` for all, or with ``beta_per_class`` one for each class.
 
-    Over there ``num_classes`` alone makes them one for each class; here the framework always fills it in.
+    In pytorch-metric-learning ``num_classes`` alone makes them one for each class; here it is always filled in.
     """
 
     def __init__(self, beta_per_class: bool = False, num_classes: int | None = None, **arguments: Any) -> None:

@@ -14,7 +14,7 @@ class PMLProxyLoss(PMLLoss):
     """A loss that compares samples with proxies, so that a batch of one class is as good as any other.
 
     Tuples only weigh the samples, by how often each is in them. Where a miner found none, the loss is zero here, while
-    over there all samples weigh the same then.
+    in pytorch-metric-learning all samples then weigh the same.
 
     Raises:
         ValueError: as ``PMLLoss``, and for a label outside 0..num_classes-1. That is checked on the CPU only: reading

@@ -14,13 +14,13 @@ from metricforge_pml.parts.pml_part import register_part, register_pml_part
 from metricforge_pml.parts.registries import REDUCERS
 
 LEFT_OUT = {
-    "BaseReducer": "it is a base class over there, with nothing to compute; take one of its subclasses",
+    "BaseReducer": "it is abstract in pytorch-metric-learning, with nothing to compute; take one of its subclasses",
     "DoNothingReducer": "it leaves a loss without a value to differentiate; take pml.MeanReducer or another",
 }
 
 
 def _class_weighted_reducer(arguments: Mapping[str, Any]) -> Any:
-    """Over there ``weights`` (C,) are a tensor, which no config can hold: here a list will do."""
+    """Take ``weights`` (C,) as a list: pytorch-metric-learning wants a tensor, which no config can hold."""
     weights = torch.as_tensor(arguments["weights"])
     return construct(pml_reducers.ClassWeightedReducer, {**arguments, "weights": weights})
 

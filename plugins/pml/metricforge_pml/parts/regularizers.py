@@ -9,7 +9,9 @@ from metricforge_pml.constructors import PREFIX
 from metricforge_pml.parts.pml_part import register_pml_part
 from metricforge_pml.parts.registries import REGULARIZERS
 
-LEFT_OUT = {"BaseRegularizer": "it is a base class over there, with nothing to compute; take one of its subclasses"}
+LEFT_OUT = {
+    "BaseRegularizer": "it is abstract in pytorch-metric-learning, with nothing to compute; take one of its subclasses"
+}
 
 for _name, _class in public_classes(pml_regularizers).items():
     if _name in LEFT_OUT:
