@@ -67,6 +67,10 @@ class CheckpointError(MetricForgeError):
     """A checkpoint that is absent, truncated, unsafe or of another model."""
 
 
+class RunFolderError(MetricForgeError):
+    """A run's folder that another training is using."""
+
+
 class MainProcessError(MetricForgeError):
     """Process 0 of several failed, and said so itself; this process cannot go on without it."""
 

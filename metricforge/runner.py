@@ -26,7 +26,9 @@ from metricforge.engine.loading.data_loading import build_test_loader, build_tra
 from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
+from metricforge.engine.records.run_lock import RunLock
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
@@ -57,8 +59,9 @@ def build_runner(
     Args:
         config: a config file, or its content.
         overrides: values to replace, ``{"model.loss.margin": 0.5}``.
-        work_dir: the run's folder. By default ``runs/<config's name>`` for training, numbered where that holds a run
-            already, and the checkpoint's folder for evaluation.
+        work_dir: the run's folder. By default ``runs/<config's name>`` for training, numbered where that is taken
+            already. An evaluation writes into ``evaluations/<checkpoint>-<n>`` beside the checkpoint, or into
+            ``work_dir``, where no run and no other evaluation may be.
         resume: go on from the newest checkpoint in ``work_dir``.
         checkpoint: evaluate these weights, which ``.model`` then has; no training set is needed.
         seed: replaces the config's.
@@ -70,6 +73,7 @@ def build_runner(
         ConfigError: everything that is wrong with the config.
         DatasetError: a data set that is not there or not whole.
         CheckpointError: a checkpoint that cannot be read, or is of another model.
+        RunFolderError: a folder that another training is using.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -96,7 +100,46 @@ def build_runner(
     test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
     _check(cfg, source, train=weights is None, num_classes=num_classes)
 
-    run_dir = processes.from_main(lambda: _choose_run_dir(source, work_dir, weights, resume))
+    folder = None if work_dir is None else Path(work_dir)
+    lock = None
+    if weights is None:
+        lock = _take_run_folder(source, folder, resume, processes)
+    elif folder is not None:
+        check_evaluation_folder(folder)
+    try:
+        return _build(
+            cfg,
+            train_set=train_set,
+            test_set=test_set,
+            num_classes=num_classes,
+            lock=lock,
+            folder=folder,
+            device=where,
+            console=(console or Console()) if processes.is_main else Console(quiet=True),
+            resume=resume,
+            weights=weights,
+        )
+    except BaseException:
+        if lock is not None and processes.is_main:
+            give_back_run_folder(lock)
+        raise
+
+
+def _build(
+    cfg: Config,
+    *,
+    train_set: ImageDataset | None,
+    test_set: ImageDataset,
+    num_classes: int,
+    lock: RunLock | None,
+    folder: Path | None,
+    device: torch.device,
+    console: Console,
+    resume: bool,
+    weights: Path | None,
+) -> MetricRunner:
+    """The runner of a checked config and its data sets, which trains into the folder of ``lock``."""
+    processes = Processes.current()
     run_seed = int(cfg.get("seed", 0))
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
@@ -111,12 +154,12 @@ def build_runner(
             sampler,
             seed=run_seed,
             num_workers=cfg.train_dataloader.get("num_workers", 0),
-            device=where,
+            device=device,
             skip_unreadable=cfg.train_dataloader.get("unreadable", "error") == "skip",
         )
         if isinstance(sampler, EmbeddingBatchSampler):
             seen = _read_as(test_set, train_set, cfg.test_dataloader)
-            hooks.append(EmbeddingBankHook(sampler, _as_tested(seen, cfg.test_dataloader, where, processes)))
+            hooks.append(EmbeddingBankHook(sampler, _as_tested(seen, cfg.test_dataloader, device, processes)))
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     with warnings.catch_warnings():
         # mmengine's own deprecations are nothing that a user of ours can act on
@@ -125,13 +168,14 @@ def build_runner(
         runner = MetricRunner(
             cfg=cfg,
             model=model,
-            run_dir=run_dir,
-            device=where,
-            console=(console or Console()) if processes.is_main else Console(quiet=True),
+            lock=lock,
+            run_dir=folder if lock is None else lock.folder,
+            device=device,
+            console=console,
             seed=run_seed,
             num_classes=num_classes,
             train_loader=train_loader,
-            test_loader=_as_tested(test_set, cfg.test_dataloader, where, processes),
+            test_loader=_as_tested(test_set, cfg.test_dataloader, device, processes),
             evaluators=_build_evaluators(cfg, "evaluators", model),
             final_evaluators=_build_evaluators(cfg, "final_evaluators", model),
             hooks=hooks,
@@ -246,21 +290,14 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-def _choose_run_dir(source: str, work_dir: str | Path | None, weights: Path | None, resume: bool) -> Path:
-    """Where a run's files go; a folder that holds another run is never written over."""
-    if work_dir is not None:
-        folder = Path(work_dir)
-        if weights is None and not resume and checkpoint_files(folder):
-            raise ConfigError(
-                [f"--work-dir {folder}: holds another run's checkpoints; --resume goes on with it, or name another"],
-                "the command",
-            )
-        return folder
-    if weights is not None:
-        return weights.parent
-    base = Path("runs") / (Path(source).stem if source != "the config" else "run")
-    taken = [base] if base.exists() else []
-    taken += sorted(base.parent.glob(f"{base.name}-*"), key=lambda p: int(p.name.rpartition("-")[2])) if taken else []
-    if resume:
-        return taken[-1] if taken else base
-    return base if not taken else base.with_name(f"{base.name}-{len(taken) + 1}")
+def _take_run_folder(source: str, work_dir: Path | None, resume: bool, processes: Processes) -> RunLock:
+    """The folder that a training writes into; process 0 alone holds its lock."""
+    name = Path(source).stem if source != "the config" else "run"
+    taken: list[RunLock] = []
+
+    def take() -> Path:
+        taken.append(take_run_folder(name, work_dir, resume=resume))
+        return taken[0].folder
+
+    folder = processes.from_main(take)
+    return taken[0] if taken else RunLock(folder)

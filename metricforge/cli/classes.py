@@ -22,7 +22,8 @@ def classes(arguments: argparse.Namespace) -> None:
     if queries is None:
         raise ComparisonError(
             f"{run}: has no {query_scores_path(read.path).name}, so nothing is known of its single classes; "
-            "evaluate again: `metricforge test CONFIG CHECKPOINT`, or `metricforge evaluate FILE --json FILE` with a "
+            "evaluate again with `metricforge test CONFIG CHECKPOINT` and name the folder that it prints, or "
+            "`metricforge evaluate FILE --json FILE` with a "
             "score that is a mean over queries, such as recall@1"
         )
     score = arguments.score or next(name for name in read.scores if name in queries.values)
@@ -37,7 +38,8 @@ def classes(arguments: argparse.Namespace) -> None:
     else:
         console.print(
             f"which classes are confused is not known: no nearest images were searched by the ranking of {score}: it "
-            "is a learned one, or training went on; `metricforge test CONFIG CHECKPOINT` searches them by any other",
+            "is a learned one, or training went on; `metricforge test CONFIG CHECKPOINT` searches them by any other "
+            "and prints the folder to name here",
             highlight=False,
             soft_wrap=True,
         )

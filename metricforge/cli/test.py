@@ -14,7 +14,7 @@ PICTURED_QUERIES = 6
 
 
 def test(arguments: argparse.Namespace) -> None:
-    """Evaluates the checkpoint as training's validation does, to the last digit, and writes ``scores.json``."""
+    """Evaluates the checkpoint as training's validation does, to the last digit, and writes its scores beside."""
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
     with console.status("looking at the config, the data and the checkpoint"):
         runner = build_runner(
@@ -31,7 +31,9 @@ def test(arguments: argparse.Namespace) -> None:
     if not runner.processes.is_main:
         return
     print_scores(console, {str(arguments.checkpoint): scores})
-    console.print(f"\nwritten to {runner.run_dir / 'scores.json'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nwritten to {runner.evaluation_dir / 'scores.json'}", highlight=False, markup=False, soft_wrap=True
+    )
     if arguments.picture:
         context, dataset = runner.test_loop.context, runner.test_dataloader.dataset
         queries = pick_queries(context, PICTURED_QUERIES, seed=runner.seed)
@@ -43,4 +45,4 @@ def test(arguments: argparse.Namespace) -> None:
             title=dataset.describe(),
             gallery_images=lambda place: dataset.load(int(context.gallery.ids[place])),
         )
-        console.print(f"drawn into {arguments.picture}", highlight=False, soft_wrap=True)
+        console.print(f"drawn into {arguments.picture}", highlight=False, markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path, read_query_scores, read_scores
 from metricforge.spelling import nearest
 
-SCORES_FILE = "scores.json"
+SCORES_FILE, EVALUATIONS = "scores.json", "evaluations"
 # What a query contributes is kept in float32, and a mean of such numbers is no nearer to that of doubles.
 ROUNDING = 1e-6
 
@@ -26,7 +26,9 @@ class RunScores:
 
 
 def read_run(run: Path | str) -> RunScores:
-    """The scores of ``run``: the folder of a run, or a ``scores.json`` by any name.
+    """The scores of ``run``: the folder of a run or of an evaluation, or a ``scores.json`` by any name.
+
+    Those of a run's folder are what its training recorded; what a test of it found lies below ``evaluations``.
 
     Raises:
         ComparisonError: if there is no such run, it has no scores yet, or its files are none of ours or not of the same
@@ -42,9 +44,14 @@ def read_run(run: Path | str) -> RunScores:
         )
     path = run / SCORES_FILE if run.is_dir() else run
     if not path.exists():
+        evaluations = sorted(str(file.parent) for file in run.glob(f"{EVALUATIONS}/*/{SCORES_FILE}"))
+        way_out = (
+            f"its evaluations are {', '.join(evaluations)}"
+            if evaluations
+            else f"`metricforge test CONFIG CHECKPOINT` writes one below {run / EVALUATIONS} at any time"
+        )
         raise ComparisonError(
-            f"{run}: has no {SCORES_FILE} yet; a run writes it after its first validation, and "
-            "`metricforge test CONFIG CHECKPOINT` at any time"
+            f"{run}: has no {SCORES_FILE} of its own, which training writes after its first validation; {way_out}"
         )
     try:
         scores, protocol = read_scores(path)

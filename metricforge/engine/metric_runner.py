@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from metricforge.atomic_write import write_atomically
 from metricforge.datasets import ImageFileDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
@@ -34,6 +38,8 @@ from metricforge.engine.records.checkpoints import (
 )
 from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
+from metricforge.engine.records.run_folder import take_evaluation_folder
+from metricforge.engine.records.run_lock import RunLock
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
@@ -48,7 +54,8 @@ class MetricRunner(Runner):
     Args:
         cfg: the checked config, dumped into the run's folder and into every checkpoint.
         model: what is trained or evaluated.
-        run_dir: the run's folder.
+        lock: of the run's folder, which ``train`` holds; None: only evaluation.
+        run_dir: the run's folder. An evaluation gets it for itself, or None: a new one below the checkpoint's.
         device: where the model goes.
         console: what a person reads.
         seed: everything random follows from it.
@@ -70,7 +77,8 @@ class MetricRunner(Runner):
         *,
         cfg: Config,
         model: MetricLearner,
-        run_dir: Path,
+        lock: RunLock | None,
+        run_dir: Path | None,
         device: torch.device,
         console: Console,
         seed: int,
@@ -86,26 +94,30 @@ class MetricRunner(Runner):
         self.device = device
         self.processes = Processes.current()
         self.console = console
-        self.run_dir = run_dir
+        self._lock = lock
+        self.trains_now = False
+        self._evaluation_dir = run_dir if weights is not None else None
+        # nothing is written beside a checkpoint before there is something to keep
+        self._scratch = mkdtemp(prefix="metricforge-") if weights is not None else None
+        if self._scratch is not None:
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self.run_dir = run_dir if run_dir is not None else (weights or Path()).parent
         self.num_classes = num_classes
         self.evaluators = evaluators
         self.final_evaluators = final_evaluators
         self.losses = LossLedger()
-        self.history = History(run_dir, writes=self.processes.is_main)
+        self.history = History(self.run_dir, writes=self.processes.is_main)
         self.last_scores: dict[str, float] = {}
         self.best_score: float | None = None
         self.baseline_scores: dict[str, dict[str, float]] = {}
         self._weights_file = weights
         self._weights_iteration: int | None = None
         self._trained = {"epoch": 0, "iteration": 0}
-        if self.processes.is_main:
-            for leftover in run_dir.glob(".*.tmp"):  # a checkpoint that a killed run never finished
-                leftover.unlink()
         training = train_loader is not None
         model.eval()  # whoever takes it embeds with it; the training loop alone puts it into training mode
         super().__init__(
             model=model,
-            work_dir=str(run_dir),
+            work_dir=self._scratch or str(self.run_dir),
             train_dataloader=train_loader,
             train_cfg=dict(cfg.train_cfg) if training else None,
             optim_wrapper=cfg.get("optim_wrapper") if training else None,
@@ -119,13 +131,57 @@ class MetricRunner(Runner):
             # those that stay are the ones whose work is not done better by ours
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
             custom_hooks=list(hooks),
-            visualizer=cfg.get("visualizer", dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])),
+            visualizer=_visualizer(cfg) if training else dict(type="Visualizer"),
             resume=resume,
             randomness=dict(seed=seed),
             # two runs started in the same second would share their message hub
-            experiment_name=f"{run_dir.name}_{time.time_ns()}",
+            experiment_name=f"{self.run_dir.name}_{time.time_ns()}",
             cfg=cfg,
         )
+
+    def train(self) -> torch.nn.Module:
+        """Trains to the end; no other training gets the run's folder meanwhile. ``trains_now`` is then True.
+
+        Raises:
+            RunFolderError: if another one has it.
+        """
+        with ExitStack() as held:
+            if self._lock is not None and self.processes.is_main:
+                held.enter_context(self._lock.in_use())
+            self.trains_now = True
+            try:
+                return super().train()
+            finally:
+                self.trains_now = False
+
+    def scores_dir(self) -> Path:
+        """Where the scores of the evaluation at hand go; only process 0 asks.
+
+        Those of a training go into its folder. A test gets a folder of its own, with its config, and changes nothing
+        that a training recorded.
+        """
+        if self.trains_now:
+            return self.run_dir
+        folder = self._evaluation_dir
+        if folder is None or (folder / "scores.json").exists():
+            folder = take_evaluation_folder(self._weights_file or self.run_dir / f"iter_{self.trained_iterations}.pth")
+        self._evaluation_dir = folder
+        self._write_config(folder)
+        return folder
+
+    @property
+    def evaluation_dir(self) -> Path:
+        """The folder of the last evaluation."""
+        return self.run_dir if self._evaluation_dir is None else self._evaluation_dir
+
+    def dump_config(self) -> None:
+        """Writes the config into the run's folder; an evaluation writes it beside its scores."""
+        if self._scratch is None and self.processes.is_main:
+            self._write_config(self.run_dir)
+
+    def _write_config(self, folder: Path) -> None:
+        name = Path(self.cfg.filename).name if self.cfg.filename else "config.py"
+        write_atomically(folder / name, self.cfg.dump())
 
     # ------------------------------------------------------------------ what a person sees
 
@@ -168,7 +224,8 @@ class MetricRunner(Runner):
             if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
                 self.say(f"cache    {dataset.cache.describe(len(dataset))}")
         where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"
-        self.say(f"run      {self.run_dir}, seed {self.seed}, on {where}\n")
+        what = f"weights  {self._weights_file}" if self._train_dataloader is None else f"run      {self.run_dir}"
+        self.say(f"{what}, seed {self.seed}, on {where}\n")
 
     # ------------------------------------------------------------------ what is built differently
 
@@ -329,6 +386,10 @@ class MetricRunner(Runner):
             f"resumed from {path.name}: epoch {meta['iteration'] // batches + 1}, "
             f"iteration {meta['iteration'] % batches} of {batches}"
         )
+
+
+def _visualizer(cfg: Config) -> dict[str, Any]:
+    return cfg.get("visualizer") or dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
 
 
 def load_weights(model: MetricLearner, checkpoint: dict[str, Any], path: Path) -> None:

@@ -54,7 +54,7 @@ class CheckpointHook(Hook):
             self._save(runner, runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        if not self.save_best or not metrics:
+        if not (runner.trains_now and self.save_best and metrics):
             return
         if self.save_best not in metrics:
             raise ValueError(

@@ -62,8 +62,9 @@ class ConsoleHook(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         self._line = f"{self._line or 'validation'}  {headline(metrics or {})}"
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in (metrics or {}).items()))
-        runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
-        runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {})
+        if runner.trains_now:  # a validation by itself is no part of the run
+            runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
+            runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {})
         self._flush(runner)
 
     def after_train(self, runner: Any) -> None:

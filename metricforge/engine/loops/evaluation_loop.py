@@ -29,7 +29,7 @@ from metricforge.structures import EmbeddingSet, Role
 
 
 class EvaluationLoop(BaseLoop):
-    """One evaluation of the runner's model on ``dataloader``; its scores go to ``scores.json`` in the run's folder.
+    """One evaluation of the runner's model on ``dataloader``, whose scores go to the runner's ``scores_dir``.
 
     Args:
         runner: the runner this loop belongs to.
@@ -79,7 +79,7 @@ class EvaluationLoop(BaseLoop):
                 "baselines": self.runner.baseline_scores,
             }
             queries = collect_query_scores(evaluation, nearest=final)
-            write_scores(self.runner.run_dir / "scores.json", scores, protocol, queries)
+            write_scores(self.runner.scores_dir() / "scores.json", scores, protocol, queries)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
         self.runner.call_hook(f"after_{self.mode}")

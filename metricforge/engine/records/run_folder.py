@@ -1,0 +1,145 @@
+"""Which folder a run or an evaluation gets: none that another one has, and none chosen twice at the same moment."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from metricforge.engine.records.checkpoints import checkpoint_files
+from metricforge.engine.records.run_lock import LOCK_FILE, RunLock
+from metricforge.errors import CheckpointError, ConfigError
+
+RUNS, EVALUATIONS = Path("runs"), "evaluations"
+# What a training writes through a temporary file beside it; whatever else lies in its folder belongs to others.
+_WRITTEN = r"iter_[0-9]+\.pth|best\.pth|history\.jsonl|scores\.json|scores\.queries\.npz|unreadable_images\.txt|.+\.py"
+_LEFTOVER = re.compile(rf"\.({_WRITTEN})(\..*)?\.tmp|\.(scores\.json|scores\.queries\.npz)\.[0-9]+")
+
+
+def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> RunLock:
+    """The folder that a training writes into, locked, with what dead runs left unfinished in it removed.
+
+    Args:
+        name: of the config; without a ``work_dir`` the folder is ``runs/<name>``, or ``runs/<name>-<number>`` where
+            that is taken; a resume takes the one with the largest number.
+        work_dir: the folder to take.
+        resume: go on with the run that is there.
+
+    Raises:
+        RunFolderError: if another training is using it.
+        ConfigError: if it holds another run and ``resume`` is False, or cannot be written.
+        CheckpointError: if there is nothing to resume.
+    """
+    made = False
+    try:
+        if work_dir is not None:
+            folder = Path(work_dir)
+            if not resume:
+                made = not folder.exists()
+                folder.mkdir(parents=True, exist_ok=True)
+        elif resume:
+            folder = _newest(RUNS / name)
+        else:
+            folder, made = _new_folder(RUNS, name), True
+        if resume and not folder.is_dir():
+            raise CheckpointError(
+                f"cannot resume {folder}: it is no folder and holds no checkpoint; train without --resume"
+            )
+        lock = RunLock(folder)
+        lock.acquire()
+    except OSError as error:
+        raise ConfigError([f"--work-dir {work_dir or RUNS}: cannot be written ({error})"], "the command") from error
+    found = [] if resume else _records(folder)
+    if found:
+        lock.release()
+        raise ConfigError(
+            [f"--work-dir {folder}: holds another run's {found[0]}; --resume goes on with it, or name another"],
+            "the command",
+        )
+    lock.made_folder = made
+    for file in folder.iterdir():
+        if _LEFTOVER.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+    return lock
+
+
+def give_back_run_folder(lock: RunLock) -> None:
+    """Release a folder whose run could not begin, and remove it if it was made for that and nothing is in it."""
+    lock.release()
+    if lock.made_folder:
+        with suppress(OSError):
+            (lock.folder / LOCK_FILE).unlink(missing_ok=True)
+            lock.folder.rmdir()
+
+
+def take_evaluation_folder(checkpoint: Path) -> Path:
+    """A new folder ``evaluations/<checkpoint>-<n>`` beside ``checkpoint``, with the smallest n that is free.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    parent = checkpoint.parent / EVALUATIONS
+    for number in count(1):
+        folder = parent / f"{checkpoint.stem}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(
+                [f"{parent}: cannot be written ({error}); name another folder: --work-dir"], "the command"
+            ) from error
+        return folder
+    raise AssertionError("some number is free")
+
+
+def check_evaluation_folder(folder: Path) -> None:
+    """Refuse to evaluate into a ``folder`` that holds the records of a run or of another evaluation.
+
+    Raises:
+        ConfigError: names one of them.
+    """
+    found = _records(folder)
+    if found:
+        raise ConfigError(
+            [
+                f"--work-dir {folder}: holds the {found[0]} of a run or an evaluation, which another evaluation does "
+                f"not change; name another folder, or leave it out: then it is numbered below {EVALUATIONS}/ beside "
+                "the checkpoint"
+            ],
+            "the command",
+        )
+
+
+def _records(folder: Path) -> list[str]:
+    """What a run or an evaluation has left in ``folder``."""
+    found = ["checkpoints"] if checkpoint_files(folder) else []
+    return found + [name for name in ("best.pth", "scores.json") if (folder / name).exists()]
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Make ``<name>`` in ``parent``, or ``<name>-<number>`` above all that are there."""
+    parent.mkdir(parents=True, exist_ok=True)
+    numbers = _numbers(parent, name)
+    for number in count(max(numbers) + 1 if numbers else 1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):  # chosen by another at this moment
+            folder.mkdir()
+            return folder
+    raise AssertionError("some number is free")
+
+
+def _newest(base: Path) -> Path:
+    numbers = _numbers(base.parent, base.name)
+    number = max(numbers) if numbers else 1
+    return base if number == 1 else base.with_name(f"{base.name}-{number}")
+
+
+def _numbers(parent: Path, name: str) -> list[int]:
+    """The numbers of those in ``parent`` that are called ``<name>``, which is number 1, or ``<name>-<number>``."""
+    if not parent.is_dir():
+        return []
+    pattern = re.compile(re.escape(name) + r"(?:-([1-9][0-9]{0,8}))?")
+    found = (pattern.fullmatch(path.name) for path in parent.iterdir())
+    return [int(match[1] or 1) for match in found if match]
