@@ -254,6 +254,14 @@ class Clustering(ABC):
 
     steps: int = 1
 
+    @property
+    def ignores_offset(self) -> bool:
+        """Whether moving all embeddings by the same vector changes no cluster, but for rounding.
+
+        Then it is called with embeddings less their mean where they are nearly the same.
+        """
+        return False
+
     @abstractmethod
     def assign(
         self,

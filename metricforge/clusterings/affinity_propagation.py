@@ -14,6 +14,7 @@ from sklearn.metrics import euclidean_distances
 
 from metricforge.arrays import Floats, Floats32, Indices
 from metricforge.clusterings.message_passing import find_exemplars
+from metricforge.common_offset import without_offset
 from metricforge.functional import check_at_least
 from metricforge.interfaces import Clustering
 from metricforge.registry import CLUSTERINGS
@@ -72,6 +73,10 @@ class AffinityPropagation(Clustering):
         self.damping = damping
         self.steps = tries
 
+    @property
+    def ignores_offset(self) -> bool:
+        return True
+
     def assign(
         self,
         embeddings: Floats32,
@@ -87,7 +92,7 @@ class AffinityPropagation(Clustering):
                 f"AffinityPropagation compares all pairs of at most {MOST_IMAGES:,} images, got {count:,}, for which "
                 f"that takes {40 * count**2 / 1e9:.0f} GB; set neighbours, such as neighbours=100"
             )
-        embeddings = embeddings - embeddings.mean(axis=0)  # keeps float32 sharp
+        embeddings = without_offset(embeddings, embeddings.mean(axis=0, dtype=np.float64))  # keeps float32 sharp
         graph = self._few_pairs(embeddings, seed) if self.neighbours else self._all_pairs(embeddings, seed)
         if not np.isfinite(graph.shortest):  # all images are the same
             return np.zeros(count, dtype=np.int64)

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 from metricforge.arrays import Floats32, Indices
+from metricforge.common_offset import common_offset, without_offset
 from metricforge.functional import check_at_least
 from metricforge.interfaces import Clustering
 from metricforge.registry import CLUSTERINGS
@@ -34,6 +35,10 @@ class KMeans(Clustering):
         self.starts = starts
         self.spherical = spherical
 
+    @property
+    def ignores_offset(self) -> bool:
+        return not self.spherical
+
     def assign(
         self,
         embeddings: Floats32,
@@ -43,7 +48,8 @@ class KMeans(Clustering):
     ) -> Indices:
         if not 1 <= clusters <= len(embeddings):
             raise ValueError(f"clusters ({clusters}) must be in 1..{len(embeddings)}, the number of embeddings")
-        embeddings = np.ascontiguousarray(embeddings)
+        offset = common_offset(embeddings) if self.ignores_offset else None
+        embeddings = np.ascontiguousarray(embeddings) if offset is None else without_offset(embeddings, offset)
         if self.spherical:
             embeddings = embeddings.copy()
             faiss.normalize_L2(embeddings)

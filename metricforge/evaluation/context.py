@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from metricforge.arrays import Flags, Indices
+from metricforge.arrays import Flags, Floats32, Indices
+from metricforge.common_offset import common_offset
+from metricforge.evaluation.embedding_spread import EmbeddingSpread, embedding_spread
 from metricforge.evaluation.search.exact_knn import exact_knn
-from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
+from metricforge.evaluation.search.prepared_embeddings import is_prepared, prepared_embeddings
 from metricforge.evaluation.search.retrieval_task import RetrievalTask
 from metricforge.interfaces import Clustering, Similarity
 from metricforge.registry import CLUSTERINGS
@@ -153,15 +156,34 @@ class EvaluationContext:
         """Remember the class (Q,) of each query's nearest image, for ``nearest_labels``."""
         self._neighbours.nearest_labels = labels
 
+    @cached_property
+    def spread(self) -> EmbeddingSpread:
+        """How much of the space the queries' embeddings take."""
+        return embedding_spread(self.queries.embeddings)
+
+    def warn_of_collapse(self) -> None:
+        """Warn with ``CollapsedEmbeddingsWarning`` where what is compared is nearly all the same, or on one line."""
+        if len(self.queries) > 1 and self.similarity.search != "hamming":  # signs need no spread
+            self.spread.warn_of_collapse(self.queries.embeddings.shape[1])
+
     def clusters(self) -> Indices:
         """The cluster (Q,) of each query by ``clustering``, asked once for as many as the queries have classes."""
         if self._clusters is None:
-            embeddings = prepared_embeddings(self.queries.embeddings, self.similarity, self.device)  # (Q, D)
-            rows = embeddings.cpu().numpy()
+            rows = self._rows_to_cluster()  # (Q, D)
             rows.flags.writeable = False  # they may be those of the queries themselves
             with self.progress(f"clustering by {type(self.clustering).__name__}", self.clustering.steps) as advance:
                 self._clusters = self.clustering.assign(rows, self.task.num_classes, self.seed, advance)
         return self._clusters
+
+    def _rows_to_cluster(self) -> Floats32:
+        given, similarity = self.queries.embeddings, self.similarity
+        rows: Floats32 = prepared_embeddings(given, similarity, self.device).cpu().numpy()  # (Q, D)
+        was_rounded = not is_prepared(given, similarity)
+        offset = common_offset(rows) if was_rounded and self.clustering.ignores_offset else None
+        if offset is not None:  # nearly the same: what tells them apart is rounded by itself
+            centre = torch.from_numpy(offset).to(self.device)  # (D,)
+            rows = prepared_embeddings(given, similarity, self.device, centre).cpu().numpy()
+        return rows
 
     @property
     def clusters_found(self) -> int | None:

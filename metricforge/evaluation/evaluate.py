@@ -108,10 +108,13 @@ def check_evaluators(evaluators: object) -> None:
 def evaluate(context: EvaluationContext, evaluators: Sequence[Evaluator]) -> dict[str, float]:
     """The scores of all ``evaluators``, by name, in their order; neighbours and ranks are found once for all of them.
 
+    Embeddings that are nearly all the same, or nearly on one line, are warned of (``CollapsedEmbeddingsWarning``).
+
     Raises:
         ValueError: without evaluators, for one that needs more neighbours than there are, or two of one score name.
     """
     check_evaluators(evaluators)
+    context.warn_of_collapse()
     return run_evaluation(context, evaluators).scores
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from metricforge.arrays import Array
+from metricforge.common_offset import common_offset, without_offset
 from metricforge.large_arrays import array_beside, row_blocks
 
 ROWS_AT_ONCE = 8192
@@ -117,6 +118,10 @@ class Space:
                 f"{where} has at most {len(fitted)}; take fewer"
             )
         solver = "covariance_eigh" if len(fitted) >= fitted.shape[1] else "full"
+        offset = common_offset(fitted)  # what PCA subtracts too, but not before float32 has lost the rest beside it
+        if offset is not None:
+            pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(without_offset(fitted, offset))
+            return lambda rows: _blockwise(without_offset(rows, offset), pca.transform)
         floats = fitted if fitted.dtype == np.float32 else _blockwise(fitted, lambda block: block)
         pca = PCA(step.dimensions, svd_solver=solver, random_state=seed).fit(floats)
         return lambda rows: _blockwise(rows, pca.transform)

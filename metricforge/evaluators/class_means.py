@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from metricforge.arrays import Array, Indices
-from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE
+from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, prepared_rows
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import row_blocks
 
-TIE = 1e-9  # similarities to means that are nearer to each other are taken for equal
+TIE = 1e-13  # similarities to means that are nearer to each other, of their size, are taken for equal: rounding's work
 
 
 def vectors_to_average(embeddings: Array, similarity: Similarity, device: torch.device) -> Tensor:
@@ -19,10 +18,9 @@ def vectors_to_average(embeddings: Array, similarity: Similarity, device: torch.
 
     In float64, but for a similarity with weights, which takes float32; so call it for one block after another.
     """
-    has_weights = any(True for _ in similarity.parameters())
-    dtype = torch.float32 if has_weights or device.type == "mps" else torch.float64
-    rows = torch.from_numpy(np.array(embeddings, dtype=np.float32)).to(device)
-    prepared = similarity.prepare(rows).float().to(dtype)  # (N, D')
+    prepared = prepared_rows(embeddings, similarity, device)  # (N, D')
+    if device.type != "mps" and not any(True for _ in similarity.parameters()):
+        prepared = prepared.double()
     return 2 * prepared - 1 if similarity.search == "hamming" else prepared  # a bit's sign: a mean of 0 is a tie
 
 

@@ -26,7 +26,7 @@ class NearestClassMean(QueryEvaluator):
     mean of its images as the similarity prepares them (unit vectors for cosine; the majority of each bit for Hamming),
     and a query is compared with the means by the same similarity. A query that stands in the gallery is left out of its
     own class's mean, or that mean would have seen the answer. Queries without a match in the gallery are left out.
-    Similarities within 1e-9 of each other tie, and the smaller label goes first.
+    Similarities within 1e-13 of each other (of their size, above 1) tie, and the smaller label goes first.
 
     Args:
         ks: the values of K; one that is beyond the number of classes is reached by every query.
@@ -64,11 +64,12 @@ def _rank_of_own_class(context: EvaluationContext) -> Indices:
         own = own_class[block]  # (b,)
         others = (sums[own] - in_gallery[block] * query) / (counts[own] - in_gallery[block])  # (b, D')
         reached = similarity.pairwise(query, others).diagonal()[:, None]  # (b, 1)
+        tie = TIE * reached.abs().clamp_min(1)  # (b, 1)
         before = torch.zeros(len(query), dtype=torch.int64, device=device)  # (b,)
         for first in range(0, len(means), MEANS_AT_ONCE):
             scores = similarity.pairwise(query, means[first : first + MEANS_AT_ONCE])  # (b, c)
             number = torch.arange(first, first + scores.shape[1], device=device)  # (c,)
-            nearer = (scores > reached + TIE) | ((scores >= reached - TIE) & (number < own[:, None]))
+            nearer = (scores > reached + tie) | ((scores >= reached - tie) & (number < own[:, None]))
             before += (nearer & (number != own[:, None])).sum(dim=1)
         rank[answerable[block]] = 1 + before.cpu().numpy()
     return rank

@@ -9,7 +9,7 @@ from metricforge.arrays import Floats
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.search.hamming_knn import packed_embeddings
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
-from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
+from metricforge.evaluation.search.prepared_embeddings import prepared_rows
 from metricforge.evaluators.labelled_pairs import LabelledPairs
 
 CODES_AT_ONCE = 2**17
@@ -43,11 +43,10 @@ def pair_scores(context: EvaluationContext, pairs: LabelledPairs) -> Floats:
                 table = rows.rough(start, stop)[0].double().cpu().numpy()  # (b, G)
                 scores[block] = table[pairs.queries[block] - start, pairs.images[block]]
         return scores
-    images = prepared_embeddings(gallery, similarity, device)  # (G, D)
-    searched = images if queries is None else prepared_embeddings(queries, similarity, device)  # (Q, D)
-    for block in _blocks(len(scores), max(1, NUMBERS_AT_ONCE // images.shape[1])):
-        query = searched[torch.from_numpy(pairs.queries[block]).to(device)].double()  # (p, D)
-        image = images[torch.from_numpy(pairs.images[block]).to(device)].double()  # (p, D)
+    searched = gallery if queries is None else queries  # (Q, D)
+    for block in _blocks(len(scores), max(1, NUMBERS_AT_ONCE // gallery.shape[1])):
+        query = prepared_rows(searched[pairs.queries[block]], similarity, device).double()  # (p, D)
+        image = prepared_rows(gallery[pairs.images[block]], similarity, device).double()  # (p, D)
         terms = (query - image).square().neg() if similarity.search == "l2" else query * image
         scores[block] = terms.sum(dim=1).cpu().numpy()
     return scores

@@ -97,8 +97,9 @@ class ZeroShot(QueryEvaluator):
             queries = vectors_to_average(context.queries.embeddings[asked[block]], similarity, device)  # (b, D')
             scores = similarity.pairwise(queries, means)  # (b, U)
             reached = scores.gather(1, own[block, None])  # (b, 1)
+            tie = TIE * reached.abs().clamp_min(1)  # (b, 1)
             before = number < own[block, None]
-            nearer = (scores > reached + TIE) | ((scores >= reached - TIE) & before)  # (b, U)
+            nearer = (scores > reached + tie) | ((scores >= reached - tie) & before)  # (b, U)
             ranks.append(1 + nearer.sum(dim=1))
         return torch.cat(ranks).cpu().numpy()
 

@@ -126,6 +126,7 @@ def evaluate_embeddings(
             progress=progress,
             clustering=chosen_clustering,
         )
+        context.warn_of_collapse()
         evaluation = run_evaluation(context, evaluators)
     except ValueError as fault:
         raise EmbeddingsError(str(fault)) from fault

@@ -117,6 +117,7 @@ class EvaluationLoop(BaseLoop):
     def _evaluate(self, context: EvaluationContext, final: bool) -> Evaluation:
         with said_in_words():  # a K beyond the gallery
             plan = plan_evaluation(context, self._evaluators(final))
+        context.warn_of_collapse()
         return run_evaluation(context, plan)
 
     def _protocol(self, evaluation: Evaluation, model: MetricLearner, started: float) -> dict[str, object]:

@@ -33,6 +33,7 @@ def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
             "dtype": str(task.queries.embeddings.dtype),
             "bytes_per_vector": context.bytes_per_vector,
         },
+        "embedding_spread": {name: _four_digits(value) for name, value in context.spread._asdict().items()},
         "clustering": context.clustering_protocol(),
         "evaluators": [_describe(result) for result in evaluation.results],
         "versions": {
@@ -43,6 +44,11 @@ def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
             "scikit-learn": sklearn.__version__,
         },
     }
+
+
+def _four_digits(value: float) -> float:
+    """``value`` to four digits."""
+    return float(f"{value:.4g}")
 
 
 def _describe(result: EvaluatorResult) -> dict[str, object]:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from metricforge.arrays import Array
+from metricforge.common_offset import SMALL
 from metricforge.evaluation.search.blas import products
 from metricforge.evaluation.search.duplicate_rows import first_duplicates
-from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, prepared_embeddings
+from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, is_prepared, prepared_embeddings
 from metricforge.interfaces import Similarity
 
+UNIT_LENGTH = 1e-5  # that lengths of normalised rows may differ from 1 by
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 DOUBLE_ROUNDOFF = 2.0**-53
 PAIR_NUMBERS_AT_ONCE = 2**17  # doubles that one step of the exact comparison holds: they stay in a cache
@@ -35,7 +37,7 @@ class InnerProductScores:
     ``rough`` and ``double`` are one matrix product, in float32 and float64, each with a bound on its error; so is that
     of ``bfloat16_queries`` and ``bfloat16_images``. ``exact`` compares in float64, pair by pair, so that it depends
     neither on the block nor on the position of the pair: identical images score identically. All work on what
-    ``prepare`` returns, in float32.
+    ``prepare`` returns, rounded to float32; where these rows are nearly the same, their mean is taken from them first.
 
     Args:
         queries: (Q, D), or None to search the gallery with itself.
@@ -56,6 +58,13 @@ class InnerProductScores:
         self._search: Literal["l2", "ip"] = similarity.search
         self._gallery = prepared_embeddings(gallery, similarity, device)  # (G, D)
         self._queries = self._gallery if queries is None else prepared_embeddings(queries, similarity, device)  # (Q, D)
+        centre = self._shared_centre(queries, gallery, similarity)
+        if centre is not None:
+            self._search = "l2"  # which ranks unit vectors as their products do
+            self._gallery = prepared_embeddings(gallery, similarity, device, centre)
+            self._queries = self._gallery
+            if queries is not None:
+                self._queries = prepared_embeddings(queries, similarity, device, centre)
         # Moving the origin changes no ranking, and where all embeddings are nearly the same it keeps float32 sharp.
         self._centre = self._gallery.mean(dim=0)  # (D,)
         self._longest = _longest(self._gallery, self._centre)
@@ -74,6 +83,24 @@ class InnerProductScores:
             )
         # Far from the ends of float32's range no product is lost to underflow.
         self.is_moderate = max(longest_query, self._longest) < 1e12 and self._longest > 1e-12
+
+    def _shared_centre(self, queries: Array | None, gallery: Array, similarity: Similarity) -> Tensor | None:
+        """What to take (D',), in float64, from all rows before they are rounded to float32, or None for nothing.
+
+        Rows that are nearly the same keep their digits only then. Nothing is gained where the embeddings are float32
+        and compared as they are, and nothing may be moved where products of rows of other lengths than 1 rank.
+        """
+        if all(is_prepared(rows, similarity) for rows in (queries, gallery) if rows is not None):
+            return None
+        centre = self._gallery.mean(dim=0, dtype=torch.float64)  # (D',)
+        apart = length = 0.0
+        unit = True
+        for block in self._gallery.split(ROWS_AT_ONCE):  # type: ignore[no-untyped-call]
+            lengths = block.norm(dim=1)  # (g,)
+            unit = unit and bool((lengths - 1).abs().max() < UNIT_LENGTH)
+            length += float(lengths.sum())
+            apart += float((block - centre.float()).norm(dim=1).sum())
+        return centre if apart < SMALL * length and (unit or self._search == "l2") else None
 
     def rough(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Scores (b, G) in float32 of queries ``start:stop``, larger = nearer, and the slack of each query (b,).

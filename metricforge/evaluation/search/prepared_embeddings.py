@@ -13,29 +13,31 @@ from metricforge.interfaces import Similarity
 from metricforge.large_arrays import array_beside, row_blocks
 
 ROWS_AT_ONCE = 8192
+LONGEST = 1.8e19  # the square of what is longer is beyond float32
 SHORTEST = 1e-12  # what is shorter is not normalised but to 0
 
 
 @torch.no_grad()
-def prepared_embeddings(embeddings: Array, similarity: Similarity, device: torch.device) -> Tensor:
+def prepared_embeddings(
+    embeddings: Array, similarity: Similarity, device: torch.device, centre: Tensor | None = None
+) -> Tensor:
     """``similarity.prepare`` of ``embeddings`` (N, D) of any float type, as one float32 tensor (N, D') on ``device``.
 
-    It is only to be read: where nothing has to be changed it is the embeddings' own memory. Otherwise it is converted
-    block by block, and lies in a temporary file where it is large and the device is the CPU.
+    It is only to be read: where nothing has to be changed it is the embeddings' own memory. Otherwise it is prepared
+    block by block, in float64 where the similarity has no weights, less ``centre`` (D',) in float64, and only then
+    rounded to float32. It lies in a temporary file where it is large and the device is the CPU.
 
     Raises:
         ValueError: for embeddings of which float32 cannot tell the direction, where that is what is compared.
     """
-    if device.type == "cpu" and _is_prepared(embeddings, similarity):
+    if centre is None and device.type == "cpu" and is_prepared(embeddings, similarity):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor does anybody write to it
             return torch.from_numpy(embeddings)
     prepared: Tensor | None = None
     for place, block in row_blocks(embeddings, ROWS_AT_ONCE):
-        given = torch.from_numpy(np.array(block, dtype=np.float32)).to(device)  # (rows, D)
-        if similarity.search == "ip":
-            _check_lengths(given)
-        rows = similarity.prepare(given).float()  # (rows, D')
+        rows = prepared_rows(block, similarity, device)  # (rows, D')
+        rows = (rows if centre is None else rows - centre.to(rows.dtype)).float()
         if prepared is None:
             shape = (len(embeddings), rows.shape[1])
             if device.type == "cpu":
@@ -47,9 +49,24 @@ def prepared_embeddings(embeddings: Array, similarity: Similarity, device: torch
     return prepared
 
 
+@torch.no_grad()
+def prepared_rows(embeddings: Array, similarity: Similarity, device: torch.device) -> Tensor:
+    """``similarity.prepare`` of a block of ``embeddings`` (N, D), in float64; in float32 where it has weights.
+
+    Raises:
+        ValueError: for embeddings of which float32 cannot tell the direction, where that is what is compared.
+    """
+    has_weights = any(True for _ in similarity.parameters()) or any(True for _ in similarity.buffers())
+    in_float32 = has_weights or similarity.search == "hamming" or device.type == "mps"
+    rows = torch.from_numpy(np.array(embeddings, dtype=np.float32 if in_float32 else np.float64)).to(device)  # (N, D)
+    if similarity.search == "ip":
+        _check_lengths(rows)
+    return similarity.prepare(rows)
+
+
 def _check_lengths(rows: Tensor) -> None:
     lengths = rows.norm(dim=1)  # (rows,)
-    unclear = ~lengths.isfinite() | ((lengths < SHORTEST) & (rows != 0).any(dim=1))
+    unclear = ~(lengths < LONGEST) | ((lengths < SHORTEST) & (rows != 0).any(dim=1))
     if unclear.any():
         largest = float(rows[unclear][0].abs().max())
         raise ValueError(
@@ -58,7 +75,7 @@ def _check_lengths(rows: Tensor) -> None:
         )
 
 
-def _is_prepared(embeddings: Array, similarity: Similarity) -> bool:
+def is_prepared(embeddings: Array, similarity: Similarity) -> bool:
     """Whether ``embeddings`` are in memory what ``prepare`` would make of them."""
     in_rows = embeddings.flags.c_contiguous and embeddings.flags.aligned
     return type(similarity).prepare is Similarity.prepare and embeddings.dtype == np.float32 and in_rows
