@@ -1,4 +1,4 @@
-"""What is looked through: files, each with a class and a split, right or wrong as they are."""
+"""The files to check, each with a class and a split, as they are."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def collection_of_folder(
     Without splits of its own, or where ``request`` says which classes train, classes are split as it splits them.
 
     Raises:
-        DatasetError: for a folder that is no such.
+        DatasetError: for a folder of another layout.
     """
     folder = folder.expanduser().absolute()
     return _collection_of_rows(read_image_folder(folder, options), folder.name, folder, request)
@@ -92,12 +92,12 @@ def collection_of_folder(
 def collection_of_table(
     table: Path, root: str | Path | None = None, options: TableOptions = _ANY_TABLE, request: SplitRequest = _ALL
 ) -> Collection:
-    """The rows of a table as TableDataset reads it, or ShardDataset; paths that stand twice among them.
+    """The rows of a table as TableDataset reads it, or ShardDataset; including paths that are listed twice.
 
     Without a split column, or where ``request`` says which classes train, classes are split as TableDataset does.
 
     Raises:
-        DatasetError: for a file that is no such table, or shards far away that cannot be reached.
+        DatasetError: for a file that is no such table, or remote shards that cannot be reached.
     """
     table = table.expanduser().absolute()
     folder = table.parent if root is None else Path(root).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""A picture of what was found, for eyes to judge."""
+"""A contact sheet of what was found."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ WRONG, NOTE, INK, FAINT = "#d1343f", "#b7791f", "#22262e", "#7b8494"
 
 
 def draw_contact_sheet(file: Path, collection: Collection, findings: Sequence[Finding]) -> None:
-    """Draws up to two rows of cases of each kind, each image with its class and split below, into ``file`` (PNG).
+    """Draw up to two rows of cases of each kind, each image with its class and split below, into ``file`` (PNG).
 
     Args:
-        file: written over.
-        collection: what was looked through.
-        findings: from ``diagnose``; those that a picture says nothing of are left out.
+        file: overwritten.
+        collection: what was checked.
+        findings: from ``diagnose``; those that no picture can show are left out.
     """
     shown = [finding for finding in findings if finding.shown]
     layouts = [_layout(finding) for finding in shown]
@@ -106,5 +106,5 @@ def _cell(
 
 
 def _shortened(text: str) -> str:
-    """``text`` with its middle left out where it is too long: names that are mixed up tend to differ at their end."""
+    """``text`` without its middle where it is too long: names that are confused tend to differ at their end."""
     return text if len(text) <= LINE else f"{text[: LINE // 2]}…{text[-(LINE // 2) :]}"

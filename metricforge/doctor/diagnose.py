@@ -1,4 +1,4 @@
-"""From what was seen of each image to what is wrong with the collection."""
+"""Find what is wrong with a collection from what was recorded of each image."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _NO_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble, and every place where it is.
+    """One kind of problem, and every case of it.
 
     Args:
-        kind: what it is, in a few words.
-        wrong: whether it is an error that training or a score suffers from; otherwise something to know.
+        kind: a short name.
+        wrong: whether it harms training or scores; otherwise it is only worth knowing.
         advice: what to do about it, or what the readers do.
-        groups: the images of each case, by index.
-        details: what is to be said of each case.
-        shown: whether a picture of it says something.
+        groups: indices of the images of each case.
+        details: a remark on each case.
+        shown: whether the contact sheet shows it.
     """
 
     kind: str
@@ -40,11 +40,11 @@ class Finding:
 
 
 def diagnose(collection: Collection, found: Examination, tiny: int = TINY) -> list[Finding]:
-    """Everything that was found, what is wrong first; kinds of which there is no case are left out.
+    """Everything that was found, errors first; kinds without a case are left out.
 
     Args:
-        collection: what was looked through.
-        found: what was seen of its images.
+        collection: what was checked.
+        found: what was recorded of its images.
         tiny: an image is tiny if its shorter side has fewer pixels.
     """
     exact, near = exact_duplicates(found), near_duplicates(found)

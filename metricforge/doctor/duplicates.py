@@ -1,4 +1,4 @@
-"""Pictures that are there twice: pixel for pixel, or nearly."""
+"""Exact and near duplicates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUERIES_AT_ONCE = 16_384
 
 
 def exact_duplicates(found: Examination) -> list[tuple[int, ...]]:
-    """Groups of two and more images with the same pixels, each in index order, by their first."""
+    """Groups of two or more images with the same pixels, each in index order, sorted by their first."""
     readable = np.setdiff1d(np.arange(len(found.digests)), np.fromiter(found.errors, dtype=np.int64))
     _, group, counts = np.unique(found.digests[readable], return_inverse=True, return_counts=True)
     group = group.reshape(-1)
@@ -26,7 +26,7 @@ def exact_duplicates(found: Examination) -> list[tuple[int, ...]]:
 
 
 def near_duplicates(found: Examination) -> list[tuple[int, int]]:
-    """Pairs of images whose pixels differ and whose look hardly does; of images with the same pixels, the first.
+    """Pairs of near duplicates, whose pixels differ; of images with the same pixels only the first counts.
 
     Their perceptual hashes differ in at most 8 of 64 bits and their thumbnails correlate by at least 0.98. All pairs
     are compared, by faiss: time grows with the square of their number.

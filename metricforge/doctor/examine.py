@@ -1,4 +1,4 @@
-"""Opens every image, in parallel, and remembers little of each."""
+"""Open every image, in parallel, and record little of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SAME_FORMAT = {"MPO": "JPEG"}  # several JPEGs in one file, as some cameras wri
 
 @dataclass(frozen=True)
 class Examination:
-    """What was seen of each of N images.
+    """What was recorded of each of N images.
 
     Args:
         errors: index -> why the image cannot be read.
@@ -39,7 +39,7 @@ class Examination:
         hashes: perceptual hashes (N, 8) uint8, 64 bits that hardly change when a picture is scaled or compressed.
         thumbnails: grey (N, 256) uint8.
         oddities: index -> what is odd about its file, such as "CMYK".
-        extensions: index -> the format that it has in spite of its extension.
+        extensions: index -> the actual format, where the extension says another.
     """
 
     errors: dict[int, str]
@@ -62,7 +62,7 @@ class _Seen(NamedTuple):
 
 
 def examine(collection: Collection, workers: int, on_images: Callable[[int], object] = lambda n: None) -> Examination:
-    """Opens every image of ``collection`` in ``workers`` threads; ``on_images`` hears of each, for a progress bar."""
+    """Open every image of ``collection`` in ``workers`` threads; ``on_images`` gets counts, for a progress bar."""
     count = len(collection)
     digests = np.zeros(count, dtype="V16")
     found = Examination(
@@ -74,7 +74,7 @@ def examine(collection: Collection, workers: int, on_images: Callable[[int], obj
         oddities={},
         extensions={},
     )
-    # Decoding and hashing release the interpreter's lock, and threads need not import torch again, each by itself.
+    # Decoding and hashing release the interpreter's lock, and threads, unlike processes, need not import torch again.
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")
         for start in range(0, count, AT_ONCE):

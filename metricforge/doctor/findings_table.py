@@ -1,4 +1,4 @@
-"""What was found, as a table for people and as a file for programs."""
+"""Findings as a table in the terminal and as a CSV file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = 3
 
 
 def print_findings(console: Console, collection: Collection, findings: Sequence[Finding]) -> None:
-    """Prints a row a kind with its number of cases, then some cases of each."""
+    """Print a row for each kind with its number of cases, then some cases of each."""
     table = Table("found", "cases", "what to do, or what is done")
     for finding in findings:
         colour = "red" if finding.wrong else "yellow"

@@ -1,4 +1,4 @@
-"""What is known about each benchmark: its archives, where they were published, and what reads them."""
+"""The benchmarks: their archives, where they are published, and the reader of each."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Benchmark:
     """A published data set.
 
     Args:
-        name: what the command calls it.
-        title: what its authors call it.
-        images: how many it has.
-        gigabytes: what its archives take, roughly.
-        archives: what is to be had.
-        top: the folder inside the unpacked archives that a reader takes as its root; "" for all of it.
-        folder: what that is called below the data folder.
+        name: in commands.
+        title: its official name.
+        images: their number.
+        gigabytes: the approximate size of its archives.
+        archives: all files that it is published in.
+        top: the folder inside the unpacked archives that is the reader's root; "" for all of it.
+        folder: its name below the data folder.
         dataset: the reader's type.
         config: a config that trains on it.
         home: the page of its authors, with the terms of use.
@@ -50,7 +50,7 @@ class Benchmark:
         """The train and the test split that ``root`` holds.
 
         Raises:
-            DatasetError: if it is not whole.
+            DatasetError: if it is incomplete.
         """
         cfg = dict(type=self.dataset, root=str(root), check_counts=check_counts)
         return [DATASETS.build(cfg | {"split": split}) for split in ("train", "test")]
@@ -132,7 +132,7 @@ BENCHMARKS = {
             title="In-Shop",
             images=52712,
             gigabytes=1.3,
-            # Its authors give it out by hand, to those who accept their terms.
+            # Its authors send it to those who accept their terms.
             archives=(Archive("img.zip", (), None), Archive("list_eval_partition.txt", (), None)),
             top="",
             folder="inshop",

@@ -1,4 +1,4 @@
-"""Downloads an archive: mirror after mirror, going on where it was cut off, with its checksum compared."""
+"""Download an archive: try one mirror after another, resume partial downloads, verify the checksum."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ RETRIES = 3
 
 
 def fetch_archive(archive: Archive, folder: Path, console: Console, retries: int = RETRIES) -> Path:
-    """Downloads ``archive`` into ``folder`` unless it is there, and returns the file, whose checksum is right.
+    """Download ``archive`` into ``folder`` unless it is there, and return the file, whose checksum is verified.
 
-    What was downloaded of it before, by a run that was cut off, is not downloaded again.
+    An interrupted download is resumed.
 
     Args:
-        archive: with at least one address.
-        folder: made if need be.
+        archive: with at least one URL.
+        folder: created if it does not exist.
         console: shows the progress.
-        retries: after a network failure, on the same mirror.
+        retries: after a network failure, of the same mirror.
 
     Raises:
-        DatasetError: if no mirror gives the file; it says why of each, and what to do.
+        DatasetError: if no mirror has the file, with the reason for each and what to do.
     """
     assert archive.urls
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,11 +47,11 @@ def fetch_archive(archive: Archive, folder: Path, console: Console, retries: int
             return file
         reasons.append(f"{url}: {reason}")
         if url != archive.urls[-1]:
-            console.print(f"{url} did not give it; asking the next", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{url} failed; trying the next mirror", highlight=False, markup=False, soft_wrap=True)
     raise DatasetError(
         f"{archive.name} could not be downloaded:\n"
         + "".join(f"  - {reason}\n" for reason in reasons)
-        + f"what did arrive is kept in {folder}; the same command goes on from there. If you have the file: "
+        + f"the partial download is kept in {folder}; the same command resumes it. If you have the file: "
         f"--from {archive.name}"
     )
 
@@ -75,8 +75,8 @@ def _download(url: str, archive: Archive, file: Path, console: Console, retries:
     except OSError as fault:
         if fault.errno == errno.ENOSPC:
             raise DatasetError(
-                f"the disk of {file.parent} is full; make room, or name another disk: --data-dir FOLDER. What did "
-                "arrive is kept, and the same command goes on from there"
+                f"the disk of {file.parent} is full; free some space, or name another disk: --data-dir FOLDER. "
+                "The partial download is kept, and the same command resumes it"
             ) from fault
         # requests' errors are OSErrors too
         return _first_line(fault)
@@ -84,7 +84,7 @@ def _download(url: str, archive: Archive, file: Path, console: Console, retries:
         return _first_line(fault)
     if archive.md5 not in (None, digest.hexdigest()):
         file.unlink()
-        return f"gave another file than the official one (MD5 {digest.hexdigest()}, not {archive.md5}); removed"
+        return f"sent a file that is not the official one (MD5 {digest.hexdigest()}, not {archive.md5}); removed"
     return None
 
 

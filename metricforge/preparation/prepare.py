@@ -1,4 +1,4 @@
-"""A benchmark from its archives to a folder that is whole."""
+"""Prepare a benchmark: from its archives to a complete folder."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ def prepare(
     unofficial: bool = False,
     console: Console,
 ) -> list[ImageFileDataset]:
-    """Makes ``data_dir / benchmark.folder`` and returns its train and test split; where it is already, checks it.
+    """Make ``data_dir / benchmark.folder`` and return its train and test split; check it if it is already there.
 
-    Archives are unpacked into a hidden folder beside, read with the benchmark's reader, and only then renamed, so that
-    a folder of the benchmark's name is a whole one. Whatever fails leaves nothing behind but downloads.
+    Archives are unpacked into a hidden folder beside it, read with the benchmark's reader, and only then renamed, so
+    that a folder of the benchmark's name is always complete. A failure leaves nothing behind but downloads.
 
     Args:
-        benchmark: which one.
-        data_dir: made if need be.
-        sources: files at hand to unpack; those archives that none of them is called like are downloaded, unless
-            ``unofficial``.
+        benchmark: what to prepare.
+        data_dir: created if it does not exist.
+        sources: local files to unpack; an archive whose name is not among them is downloaded, unless ``unofficial``.
         unofficial: take ``sources`` as they are: neither checksums nor the numbers of images must be official.
         console: shows the progress.
 
     Raises:
         DatasetError: for a source that is absent or not the official file, an archive that cannot be downloaded or
-            unpacked, a disk that is full or cannot be written, contents that are not the benchmark's, or a folder there
-            that is not whole.
+            unpacked, a disk that is full or cannot be written, contents that are not the benchmark's, or an existing
+            folder that is incomplete.
     """
     target = data_dir / benchmark.folder
     if target.exists():
@@ -85,8 +84,8 @@ def _check_existing(benchmark: Benchmark, target: Path, unofficial: bool) -> lis
         return benchmark.splits(target, not unofficial)
     except DatasetError as fault:
         raise DatasetError(
-            f"{target} is there already and not whole; move it away or remove it, and prepare {benchmark.name} again.\n"
-            f"  {fault}"
+            f"{target} already exists and is incomplete; remove it or move it away, then prepare {benchmark.name} "
+            f"again.\n  {fault}"
         ) from fault
 
 
@@ -113,7 +112,7 @@ def _check_sources(benchmark: Benchmark, sources: Sequence[Path], unofficial: bo
 def _gather(
     benchmark: Benchmark, data_dir: Path, sources: Sequence[Path], unofficial: bool, console: Console
 ) -> list[Path]:
-    """All archives, at hand or downloaded."""
+    """All archives, local or downloaded."""
     if unofficial and sources:
         return list(sources)
     at_hand = {source.name: source for source in sources}
@@ -121,7 +120,7 @@ def _gather(
     if lacking:
         options = " ".join(f"--from {archive.name}" for archive in benchmark.archives)
         raise DatasetError(
-            f"{benchmark.title} is given out by its authors only: get {' and '.join(a.name for a in lacking)} from "
+            f"{benchmark.title} is distributed by its authors only: get {' and '.join(a.name for a in lacking)} from "
             f"{benchmark.home} and then\n  metricforge data prepare {benchmark.name} {options}"
         )
     return [
@@ -135,7 +134,7 @@ def _fetched(archive: Archive, data_dir: Path) -> bool:
 
 
 def _check_room(archives: Sequence[Path], data_dir: Path) -> None:
-    needed = sum(archive.stat().st_size for archive in archives)  # pictures hardly shrink when they are packed
+    needed = sum(archive.stat().st_size for archive in archives)  # images are already compressed
     if shutil.disk_usage(data_dir).free < needed:
         raise DatasetError(_full(data_dir, f" to unpack {needed / 1e9:.1f} GB"))
 
@@ -147,8 +146,8 @@ def _unwritable(data_dir: Path, fault: OSError) -> str:
 def _full(data_dir: Path, task: str = "") -> str:
     free = shutil.disk_usage(data_dir).free / 1e9
     return (
-        f"the disk of {data_dir} is too full{task} ({free:.1f} GB are free); make room, or name another disk: "
-        "--data-dir FOLDER. Nothing was left behind but whole downloads"
+        f"the disk of {data_dir} is too full{task} ({free:.1f} GB are free); free some space, or name another disk: "
+        "--data-dir FOLDER. Nothing was left behind but complete downloads"
     )
 
 
@@ -159,4 +158,4 @@ def _read(benchmark: Benchmark, root: Path, unofficial: bool, archives: Sequence
     try:
         benchmark.splits(root, not unofficial)
     except DatasetError as fault:
-        raise DatasetError(f"{named} is not the whole {benchmark.title}; nothing was kept.\n  {fault}") from fault
+        raise DatasetError(f"{named} is not the complete {benchmark.title}; nothing was kept.\n  {fault}") from fault

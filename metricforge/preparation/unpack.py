@@ -1,4 +1,4 @@
-"""Unpacks an archive into a folder, and never outside of it."""
+"""Unpack an archive into a folder, never outside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BLOCK = 2**20
 
 
 def unpack(archive: Path, folder: Path, console: Console) -> None:
-    """Unpacks a tar (of any compression) or zip ``archive`` into ``folder``; any other file is copied there.
+    """Unpack a tar (of any compression) or zip ``archive`` into ``folder``; copy any other file there.
 
     Raises:
-        DatasetError: for an archive that is damaged, encrypted, or would write outside of ``folder``.
+        DatasetError: for an archive that is damaged, encrypted, or would write outside ``folder``.
         OSError: if the disk is full.
     """
     try:
@@ -66,7 +66,7 @@ def _unpack_tar(archive: Path, folder: Path, console: Console) -> None:
         assert unpacked is not None
         for member in tar:
             tar.extract(member, folder, filter="data")
-        while unpacked.read(_BLOCK):  # the checksum of the whole stands behind what tarfile reads
+        while unpacked.read(_BLOCK):  # the checksum follows what tarfile reads
             pass
 
 

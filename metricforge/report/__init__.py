@@ -1,4 +1,4 @@
-"""Pictures and tables of what a model finds."""
+"""Charts, pictures and tables of results."""
 
 from metricforge.report.class_file import write_class_csv, write_class_json
 from metricforge.report.class_table import print_confused_classes, print_worst_classes

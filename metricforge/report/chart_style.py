@@ -1,4 +1,4 @@
-"""How charts look: white, few lines, colours that colour-blind readers can tell apart."""
+"""The look of charts: white, few lines, colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DOTS_PER_INCH = 180
 
 
 def line_look(number: int) -> tuple[str, str]:
-    """Colour and dashes of series ``number``: the colours come round again with other dashes."""
+    """Colour and dashes of series ``number``: colours repeat with other dashes."""
     return SERIES[number % len(SERIES)], DASHES[number // len(SERIES) % len(DASHES)]
 
 
 def open_chart(panels: int, title: str, subtitle: str, *, footer: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A figure of ``panels`` axes side by side under a title; ``footer`` inches stay free at the bottom."""
+    """A figure of ``panels`` axes in a row under a title; ``footer`` inches stay free at the bottom."""
     width, height = 1.0 + 4.4 * panels, 4.2 + footer
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)

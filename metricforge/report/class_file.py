@@ -1,4 +1,4 @@
-"""The scores of all classes as a file that other tools read."""
+"""The scores of all classes as a CSV or JSON file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from metricforge.evaluation import QueryScores, class_scores, confused_classes
 
 
 def write_class_csv(path: Path, queries: QueryScores) -> None:
-    """Writes a row for each class, in the order of labels: name, label, queries, those without a match, every score.
+    """Write a row for each class, in the order of labels: name, label, queries, those without a match, every score.
 
-    A class of which no query has a match has empty cells for its scores.
+    The scores of a class without a query that has a match are empty.
     """
     rows = _rows(queries)
     table = io.StringIO(newline="")
@@ -26,7 +26,7 @@ def write_class_csv(path: Path, queries: QueryScores) -> None:
 
 
 def write_class_json(path: Path, queries: QueryScores) -> None:
-    """Writes all classes as ``write_class_csv``, and for every ranking all pairs of classes that are confused."""
+    """Write all classes as ``write_class_csv`` does, and all pairs of confused classes for each ranking."""
     content = {
         "classes": _rows(queries),
         "confused": {

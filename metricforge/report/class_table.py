@@ -1,4 +1,4 @@
-"""The worst classes of an evaluation, and those that are taken for each other, in the terminal."""
+"""The worst classes and the most confused pairs of classes of an evaluation, in the terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from metricforge.evaluation import QueryScores, class_scores, confused_classes
 
 
 def print_worst_classes(console: Console, queries: QueryScores, score: str, count: int) -> None:
-    """Prints the ``count`` classes of the smallest ``score``, in per cent, with the class each is most often taken for.
+    """Print the ``count`` classes with the lowest ``score``, in per cent, and the class that each is confused with.
 
-    That class is the one of most of the nearest images that are wrong, by the ranking that gave the score.
+    This is the class of most of its nearest non-matches, by the ranking that gave the score.
     """
     scores = class_scores(queries)
     order = scores.worst(score)
@@ -46,10 +46,10 @@ def print_worst_classes(console: Console, queries: QueryScores, score: str, coun
 
 
 def print_confused_classes(console: Console, queries: QueryScores, ranking: str, count: int) -> None:
-    """Prints the ``count`` pairs of classes most often taken for each other, with how many queries of each.
+    """Print the ``count`` most confused pairs of classes, with the number of queries of each.
 
     Raises:
-        ValueError: for a ranking whose nearest images are not known.
+        ValueError: for a ranking whose nearest images were not recorded.
     """
     pairs = confused_classes(queries, ranking)
     scores = class_scores(queries)

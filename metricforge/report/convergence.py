@@ -1,4 +1,4 @@
-"""A picture of how runs converge: loss and score, read from the runs' own histories."""
+"""A chart of how runs converge: loss and score, read from their histories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metricforge.report.save_figure import save_figure
 from metricforge.spelling import nearest
 
 History = Sequence[Mapping[str, Any]]
-SMOOTHED_OVER = 40  # a curve's mean runs over one part in so many of its readings
+SMOOTHED_OVER = 40  # the window of the running mean is this fraction of all readings
 
 
 def draw_convergence(
@@ -27,17 +27,17 @@ def draw_convergence(
     scores: Sequence[str] | None = None,
     title: str = "Convergence",
 ) -> dict[str, str]:
-    """Draws the loss of ``runs`` over their iterations and one of their scores over their epochs.
+    """Draw the loss of ``runs`` over their iterations and one of their scores over their epochs.
 
-    The loss is drawn as it was read, faint, and its running mean above it. Losses of different kinds share an axis, but
-    their heights do not compare.
+    The loss is drawn faintly as it was read, with its running mean on top. Losses of different kinds share an axis,
+    but their values are not comparable.
 
     Args:
         runs: folders of runs, at least one; each is named after its folder.
         path: the picture to write; its ending says the format (.png, .pdf, .svg).
-        scores: which one, such as ``["map@r"]``; of several, each run's is the first that it has. None: of those that
-            all runs have the one of the most validations.
-        title: stands above.
+        scores: which score, such as ``["map@r"]``; of several, the first that a run has. None: of those that all runs
+            have, the one with the most validations.
+        title: of the whole picture.
 
     Returns:
         The score that was drawn of each run, by the run's name.
@@ -119,7 +119,7 @@ def _choose_scores(histories: Mapping[str, History], wanted: Sequence[str] | Non
     common = [score for score in next(iter(by_run.values())) if all(score in scores for scores in by_run.values())]
     if not common:
         listed = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in by_run.items())
-        raise MetricForgeError(f"the runs have no score in common, so name one of each by --score ({listed})")
+        raise MetricForgeError(f"the runs have no score in common, so name one for each with --score ({listed})")
     most = max(common, key=lambda score: min(scores[score] for scores in by_run.values()))
     return dict.fromkeys(by_run, most)
 

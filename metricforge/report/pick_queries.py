@@ -1,4 +1,4 @@
-"""Which queries a picture of retrieval results shows."""
+"""Choose the queries that a picture of retrieval results shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metricforge.evaluation.context import EvaluationContext
 def pick_queries(context: EvaluationContext, count: int, seed: int = 0) -> list[int]:
     """``count`` random queries, successes first: half whose nearest image is of their class, half where it is not.
 
-    Where there are too few of one kind, the other fills up. Queries without a match in the gallery are never picked.
+    Too few of one kind are filled up with the other. Queries without a match in the gallery are never picked.
 
     Raises:
         ValueError: unless 1 <= ``count`` <= the number of queries with a match.

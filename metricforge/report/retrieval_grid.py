@@ -1,4 +1,4 @@
-"""A picture of queries and what was found for them."""
+"""A picture of queries and their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def draw_retrieval_grid(
     title: str = "Nearest neighbours",
     gallery_images: Callable[[int], Image.Image] | None = None,
 ) -> None:
-    """Draws a row for each query: its image, then its nearest neighbours, framed green if right and red if wrong.
+    """Draw a row for each query: its image, then its nearest neighbours, matches framed green and non-matches red.
 
     Args:
-        images: from a query's position to its picture, such as a data set's ``load``.
-        context: knows the neighbours.
-        queries: positions of the queries to draw, as ``pick_queries`` gives them.
+        images: maps the index of a query to its image, such as a data set's ``load``.
+        context: gives the neighbours.
+        queries: indices of the queries to draw, as ``pick_queries`` returns them.
         path: the picture to write; its ending says the format (.png, .pdf, .svg).
-        neighbours: how many to draw a query, nearest first.
-        title: stands above.
-        gallery_images: from a gallery position to its picture; needed where the context has a gallery of its own.
+        neighbours: how many to draw for each query, nearest first.
+        title: of the whole picture.
+        gallery_images: maps a gallery index to its image; needed where the context has a gallery of its own.
 
     Raises:
-        ValueError: without queries, for a position that is none, more neighbours than the gallery has, or missing
-            ``gallery_images``; or a file ending that is no picture's.
+        ValueError: without queries, for an index out of range, more neighbours than the gallery has, or missing
+            ``gallery_images``; or an unknown file ending.
     """
     outside = [query for query in queries if not 0 <= query < len(context.queries)]
     if not queries or outside:

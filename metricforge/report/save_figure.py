@@ -1,4 +1,4 @@
-"""A figure to a file that is at any moment the old one or the whole new one."""
+"""Write a figure to a file, completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from metricforge.atomic_write import atomic_write
 
 
 def picture_formats() -> list[str]:
-    """The endings that a picture's file may have, without the dot."""
+    """The file endings that a picture may have, without the dot."""
     return sorted(FigureCanvasAgg.get_supported_filetypes())
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:
-    """Writes ``figure`` in the format that the ending of ``path`` says, making its folder.
+    """Write ``figure`` in the format that the ending of ``path`` says; missing folders are created.
 
     Raises:
         ValueError: for an ending that matplotlib does not write.

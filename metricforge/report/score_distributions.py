@@ -1,4 +1,4 @@
-"""A picture of how far apart a similarity keeps pairs of one class and pairs of two."""
+"""A chart of how well a similarity separates pairs of one class from pairs of two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metricforge.report.save_figure import save_figure
 
 PAIRS_AT_ONCE = 2**12
 BINS = 70
-TAIL = 0.1  # per cent of the pairs at either end that a histogram leaves out, so that one outlier does not squeeze it
+TAIL = 0.1  # per cent of the pairs left out at either end of a histogram, so that one outlier does not squeeze it
 
 
 def draw_score_distributions(
@@ -104,7 +104,7 @@ def _scores(context: EvaluationContext, similarity: Similarity, pairs: LabelledP
 def _panel(axes: Axes, of_positive: Floats32, of_negative: Floats32) -> None:
     together = np.concatenate([of_positive, of_negative])
     low, high = (float(value) for value in np.percentile(together, [TAIL, 100 - TAIL]))
-    if low == high:  # all scores are one
+    if low == high:  # all scores are equal
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1).tolist()
     for scores, colour, name in (
@@ -115,6 +115,6 @@ def _panel(axes: Axes, of_positive: Floats32, of_negative: Floats32) -> None:
         axes.hist(scores, histtype="stepfilled", alpha=0.35, label=name, **drawn)
         axes.hist(scores, histtype="step", linewidth=1.4, **drawn)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
-    margin = 0.02 * (high - low)  # so that the outermost bars do not lean on the frame
+    margin = 0.02 * (high - low)  # so that the outermost bars do not touch the frame
     axes.set_xlim(low - margin, high + margin)
     axes.margins(y=0.12)

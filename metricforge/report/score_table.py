@@ -1,4 +1,4 @@
-"""Scores side by side in the terminal."""
+"""Scores of models, compared in the terminal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-SMALLER_IS_BETTER = frozenset({"eer"})  # by its last part: binary/eer is one too
+SMALLER_IS_BETTER = frozenset({"eer"})  # by its last part, so binary/eer as well
 
 
 def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], title: str | None = None) -> None:
-    """Prints a table of scores in percent, a column for each model, with the best of each row in bold.
+    """Print a table of scores in per cent, a column for each model, with the best of each row in bold.
 
     Args:
-        console: where to.
+        console: to print on.
         models: from a name (``"raw pixels"``) to its scores in 0..1, larger = better except for ``eer``; a missing one
             is a dash.
-        title: stands above.
+        title: of the table.
 
     Raises:
         ValueError: without models.

@@ -1,4 +1,4 @@
-"""What every batch sampler promises: the same batches for the same seed and epoch, shared out over the processes."""
+"""The base of batch samplers: the same batches for the same seed and epoch, divided among the processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class BatchSampler(Sampler[list[int]], ABC):
     """Yields lists of image indices, one list a batch, for ``DataLoader(batch_sampler=...)``.
 
     All processes draw the same global batches of ``batch_size`` images, and each takes its own ``batch_size /
-    world_size`` of every one. What is drawn depends on the arguments and the epoch alone, so a run that is taken up
-    again sees what it would have seen. (One that chooses by embeddings as well is an ``EmbeddingBatchSampler``.)
+    world_size`` of every one. What is drawn depends on the arguments and the epoch alone, so a resumed run sees
+    what it would have seen. (One that chooses by embeddings as well is an ``EmbeddingBatchSampler``.)
 
     Args:
         labels: the class of each image (N,), integers.
@@ -76,7 +76,7 @@ class BatchSampler(Sampler[list[int]], ABC):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Says which epoch (from 0) the next ``iter()`` is for."""
+        """Set the epoch (from 0) that the next ``iter()`` is for."""
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self.epoch = epoch

@@ -1,4 +1,4 @@
-"""Batches of so many classes with so many images each."""
+"""Batches of a fixed number of classes with a fixed number of images each."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from metricforge.samplers.shuffled_stream import ShuffledStream
 class ClassBalancedBatchSampler(BatchSampler):
     """``classes_per_batch`` different classes in a batch, with ``samples_per_class`` images of each, class by class.
 
-    Within an epoch no class comes a second time before all others came once, and no image before all others of its
-    class did. The images of a class in one batch are different, unless the class has fewer than ``samples_per_class``:
+    Within an epoch no class is repeated before all others were drawn, and no image before all others of its class
+    were. The images of a class in one batch are different, unless the class has fewer than ``samples_per_class``:
     then each of them is there, and some are repeated. With several processes each gets whole classes.
 
-    ``independent_classes`` and ``replacement`` give up the first and the second of these promises, for comparison with
-    works that draw so: every batch then draws its classes, or every place in it its image, whatever came before.
+    ``independent_classes`` and ``replacement`` drop the first and the second of these guarantees, for comparison with
+    works that sample this way: each batch then draws its classes, or each image is drawn, independently.
 
     Args:
         labels: the class of each image (N,), any integers.

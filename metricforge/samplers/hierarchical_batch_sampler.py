@@ -15,10 +15,10 @@ from metricforge.samplers.shuffled_stream import ShuffledStream
 
 @SAMPLERS.register_module()
 class HierarchicalBatchSampler(BatchSampler):
-    """Draws groups, then classes of each, then images of each class; a batch is ordered by group and by class.
+    """Draw groups, then classes of each, then images of each class; a batch is ordered by group and by class.
 
-    Classes of one group are alike, so its negatives are hard ones. Within an epoch no group comes a second time before
-    all others came once, no class before all others of its group did, and no image before all others of its class and
+    Classes of one group are alike, so its negatives are hard ones. Within an epoch no group is repeated before all
+    others were drawn, no class before all others of its group were, and no image before all others of its class and
     group. Where a group has fewer classes than asked for, or a class fewer images, each is there and some are repeated.
     A class whose images are in several groups belongs, with those images, to each of them. With several processes each
     gets whole groups.
@@ -110,6 +110,6 @@ class HierarchicalBatchSampler(BatchSampler):
                 for c, count in zip(chosen.tolist(), times.tolist(), strict=True):
                     if c not in images:
                         images[c] = ShuffledStream(self._images_of_class[c], generator)
-                    # taken at once, so that a class which stands twice gives other images as long as it has them
+                    # taken together, so that a class drawn twice gives different images while it has them
                     drawn.append(images[c].take(self.samples_per_class * count))
             yield np.concatenate(drawn)

@@ -1,4 +1,4 @@
-"""Batches of shuffled images, whatever their class."""
+"""Batches of shuffled images, regardless of class."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from metricforge.samplers.batch_sampler import BatchSampler
 
 @SAMPLERS.register_module()
 class RandomBatchSampler(BatchSampler):
-    """Every image once an epoch, in another order each time.
+    """Every image once per epoch, in a new order each time.
 
     Args:
         labels: the class of each image (N,); only their number counts.
         batch_size: images in a global batch, over all processes.
-        drop_last: whether the images that do not fill a batch are left out of the epoch. If not, they make up a smaller
-            last batch; where the processes could not share it evenly, the epoch's first images join it.
+        drop_last: whether the images that do not fill a batch are left out of the epoch. If not, they form a smaller
+            last batch, completed by the epoch's first images where the processes could not share it evenly.
         seed: see BatchSampler, as for the arguments that follow.
 
     Raises:

@@ -8,10 +8,9 @@ from metricforge.arrays import Indices
 
 
 class ShuffledStream:
-    """Hands out ``items`` (n,) in random order, each once before any comes again, and then in another order, endlessly.
+    """Yield ``items`` (n,) endlessly in random order, each once before any is repeated, then in a new order.
 
-    What one ``take`` returns has no item twice; where more are taken than there are, it has each
-    about as often as any other.
+    One ``take`` returns no item twice; if it asks for more than there are, each is returned about equally often.
     """
 
     def __init__(self, items: Indices, generator: np.random.Generator) -> None:
@@ -27,7 +26,7 @@ class ShuffledStream:
             fresh = self._generator.permutation(self._items)
             lacking = count - len(taken)
             if len(taken) > 0:
-                # Items of this very take go to the end of the new order, or it could have them twice and lack others.
+                # Items of this take go to the end of the new order: otherwise it could repeat them and miss others.
                 times_taken = (fresh[:, None] == taken).sum(axis=1)  # (n,)
                 fresh = fresh[np.argsort(times_taken, kind="stable")]
             taken = np.concatenate([taken, fresh[:lacking]])

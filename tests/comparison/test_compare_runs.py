@@ -174,7 +174,7 @@ def test_runs_are_named_by_what_tells_them_apart(tmp_path):
     runs = [left_by(tmp_path / "x" / "run", FIRST), left_by(tmp_path / "y" / "run", FIRST)]
     write_scores(tmp_path / "y" / "mine.json", {"nmi": 0.5}, PROTOCOL)
     assert compare_runs([*runs, tmp_path / "y" / "mine.json"]).runs == ("x/run", "y/run", "y/mine")
-    with pytest.raises(MetricForgeError, match="stands there twice"):
+    with pytest.raises(MetricForgeError, match="a folder is named twice"):
         compare_runs([runs[0], runs[0] / "scores.json"])
 
 

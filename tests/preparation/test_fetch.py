@@ -68,7 +68,7 @@ def test_a_whole_file_is_downloaded_once(server, tmp_path):
 
 def test_a_download_that_is_cut_off_is_an_error_and_the_next_one_goes_on_from_there(server, tmp_path):
     server.cut = 1_000_000
-    with pytest.raises(DatasetError, match=r"(?s)set\.tgz could not be downloaded.*goes on.*--from set\.tgz"):
+    with pytest.raises(DatasetError, match=r"(?s)set\.tgz could not be downloaded.*resumes it.*--from set\.tgz"):
         fetch_archive(archive(server, "set"), tmp_path, QUIET, retries=0)
     assert not (tmp_path / "set.tgz").exists()
     server.cut = len(CONTENT)
@@ -84,7 +84,10 @@ def test_a_wrong_file_is_removed_and_the_next_mirror_is_asked(server, tmp_path):
 
 
 def test_a_wrong_checksum_everywhere_is_an_error_that_says_why_of_each_mirror(server, tmp_path):
-    with pytest.raises(DatasetError, match=r"(?s)/gone: HTTPError: 404.*/other: gave another file .*MD5 \w{32}, not"):
+    with pytest.raises(
+        DatasetError,
+        match=r"(?s)/gone: HTTPError: 404.*/other: sent a file that is not the official one .MD5 \w{32}, not",
+    ):
         fetch_archive(archive(server, "gone", "other"), tmp_path, QUIET, retries=0)
     assert list(tmp_path.iterdir()) == []
 
@@ -105,5 +108,5 @@ def test_a_full_disk_is_said_and_no_other_mirror_is_asked(server, tmp_path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(gdown, "download", full)
-    with pytest.raises(DatasetError, match=r"the disk of .* is full; make room, or name another disk"):
+    with pytest.raises(DatasetError, match=r"the disk of .* is full; free some space, or name another disk"):
         fetch_archive(archive(server, "set", "other"), tmp_path, QUIET)

@@ -110,7 +110,9 @@ def test_each_benchmark_goes_by_the_command_from_its_archives_to_a_trained_and_t
 
 def test_a_part_is_refused_unless_it_is_said_to_be_one(archives, tmp_path):
     benchmark = replace(BENCHMARKS["sop"], archives=(replace(BENCHMARKS["sop"].archives[0], md5=None),))
-    with pytest.raises(DatasetError, match=r"is not the whole Stanford Online Products; nothing was kept\.\n.*59,551"):
+    with pytest.raises(
+        DatasetError, match=r"is not the complete Stanford Online Products; nothing was kept\.\n.*59,551"
+    ):
         prepare(benchmark, tmp_path / "data", archives("sop"), console=QUIET)
     assert visible(tmp_path / "data") == []
 
@@ -139,7 +141,9 @@ def test_a_missing_list_file_leaves_nothing_behind(make_benchmark, tmp_path):
 def test_a_folder_that_is_there_and_not_whole_is_never_taken_for_complete(make_benchmark, tmp_path):
     root = make_benchmark("sop", tmp_path / "data" / "Stanford_Online_Products")
     (root / "Ebay_test.txt").unlink()
-    with pytest.raises(DatasetError, match=r"(?s)is there already and not whole; move it away.*lacks Ebay_test\.txt"):
+    with pytest.raises(
+        DatasetError, match=r"(?s)already exists and is incomplete; remove it or move it away.*lacks Ebay_test\.txt"
+    ):
         prepare(BENCHMARKS["sop"], tmp_path / "data", unofficial=True, console=QUIET)
     assert (root / "Ebay_train.txt").exists()
 
@@ -263,7 +267,7 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing_behind(archives, tm
             return copy(*arguments)
 
         monkeypatch.setattr(module, "copyfileobj", fill_up)
-    with pytest.raises(DatasetError, match=r"the disk of .* is too full .* make room, or name another disk"):
+    with pytest.raises(DatasetError, match=r"the disk of .* is too full .* free some space, or name another disk"):
         prepare(BENCHMARKS[name], tmp_path / "data", sources, unofficial=True, console=QUIET)
     assert visible(tmp_path / "data") == []
 

@@ -71,7 +71,7 @@ def test_twelve_runs_have_twelve_looks(tmp_path):
     [
         (dict(scores=["recal@1"]), r'--score: a has no score "recal@1"; did you mean "recall@1"\?'),
         (dict(extra="empty"), "holds no history.jsonl, so it is not the folder of a run"),
-        (dict(extra="a"), "one folder stands there twice"),
+        (dict(extra="a"), "a folder is named twice"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_with_the_way_out(tmp_path, arguments, message):
@@ -86,6 +86,6 @@ def test_runs_without_a_validation_or_a_common_score_are_refused(tmp_path):
     with pytest.raises(MetricForgeError, match="a: has no validation in its history yet"):
         draw_convergence([run(tmp_path / "a", validations=0)], tmp_path / "c.png")
     with pytest.raises(
-        MetricForgeError, match=r"the runs have no score in common, so name one of each by --score \(b: x; c: y\)"
+        MetricForgeError, match=r"the runs have no score in common, so name one for each with --score \(b: x; c: y\)"
     ):
         draw_convergence([run(tmp_path / "b", ("x",)), run(tmp_path / "c", ("y",))], tmp_path / "c.png")
