@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
-.PHONY: setup demo test test-slow fuzz check docs bench clean
+.PHONY: setup demo test test-slow fuzz coverage check docs bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test       set up, run the test suite, the same every time (under 10 minutes on 2 cores)"
 	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments"
 	@echo "make fuzz       try the properties that the suite states on inputs drawn at random, 500 each"
+	@echo "make coverage   which lines the test suite reaches; htmlcov/index.html shows them"
 	@echo "make check      style, types and the architecture's rules"
 	@echo "make docs       build the documentation into site/, and fail on a broken link; open site/index.html"
 	@echo "make bench      measure losses, training loop, data pipeline and evaluation against peers; of losses: make bench BENCH=--help"
@@ -38,6 +39,9 @@ test-slow: setup
 fuzz: setup
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis $(FUZZ)
 
+coverage: setup
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-report=html
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,4 +62,4 @@ bench: setup
 	$(BIN)/python benchmarks/data.py
 
 clean:
-	rm -rf $(VENV) build dist site .cache docs/reference/commands.md docs/reference/components.md *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .cache htmlcov .coverage docs/reference/commands.md docs/reference/components.md *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

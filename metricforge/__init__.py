@@ -1,4 +1,4 @@
-"""Train, measure, explain and serve embeddings that map similar images to nearby vectors.
+"""Train neural networks that map similar images to nearby embeddings, measure how well they do it, and put them to use.
 
 Each public name is imported on first use (PEP 562), so that ``import metricforge`` and ``metricforge --help`` load
 neither torch nor scikit-learn nor mmengine.

@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog="metricforge",
-        description="Train, measure, explain and serve embeddings that map similar images to nearby vectors.",
+        description="Train neural networks that map similar images to nearby embeddings, "
+        "measure how well they do it, and put them to use.",
         epilog="metricforge COMMAND --help describes a command.",
     )
     if sys.version_info >= (3, 14):
