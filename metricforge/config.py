@@ -50,6 +50,14 @@ TOP_LEVEL = {
     "visualizer": "mmengine's visualizer, for TensorBoard and others",
     "seed": "an integer that every random number follows from",
 }
+A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
+SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("model", "train_dataloader", "test_dataloader", "optim_wrapper", "train_cfg", "test_cfg"), A_DICT),
+    **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "visualizer"), A_DICT),
+    **dict.fromkeys(("evaluators", "final_evaluators", "custom_hooks"), A_LIST),
+    "param_scheduler": ((list, tuple, Mapping), "a list"),
+    "data_root": ((str, Path), """a folder's path, in quotes if it is a number: data_root='"2020"'"""),
+}
 REQUIRED = ("model", "test_dataloader", "evaluators")
 REQUIRED_TO_TRAIN = ("train_dataloader", "optim_wrapper", "train_cfg")
 
@@ -99,7 +107,14 @@ def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
 
 
 def complete_config(config: Config) -> None:
-    """Writes out what a config may leave to others: ``data_root`` for both data sets, the backbone of a baseline."""
+    """Write out what a config may leave to others: ``data_root`` for both data sets, the backbone of a baseline.
+
+    Raises:
+        ConfigError: if a top-level key holds something else than a dict, a list or a path, whichever it needs.
+    """
+    faults = _shape_faults(config)
+    if faults:
+        raise ConfigError(faults, config.filename or "the config")
     for loader in ("train_dataloader", "test_dataloader"):
         if config.get("data_root") and isinstance(config.get(loader), Mapping) and config[loader].get("dataset"):
             config[loader].dataset.root = config.data_root
@@ -142,6 +157,22 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
         faults += _test_cfg_faults(config["test_cfg"])
     if train:
         faults += _training_faults(config)
+    return faults
+
+
+def _shape_faults(config: Mapping[str, Any]) -> list[str]:
+    """Top-level keys that hold something else than what the other checks look into."""
+    faults = []
+    for key, (kinds, what) in SHAPES.items():
+        value = config.get(key)
+        if value is not None and not isinstance(value, kinds):
+            faults.append(f"{key}: {value!r} must be {what}; it holds {TOP_LEVEL[key]}")
+    imports = config.get("custom_imports")
+    if isinstance(imports, Mapping):
+        known = ["imports", "allow_failed_imports"]
+        faults += [
+            f"custom_imports.{key}: there is no such key;{nearest(key, known)}" for key in imports if key not in known
+        ]
     return faults
 
 

@@ -33,10 +33,7 @@ def copy_config(name: str, folder: Path, *, overwrite: bool = False) -> tuple[Pa
     ]
     if differing and not overwrite:
         raise ConfigError(
-            [
-                f"{path}: is there already, and differs; use --out FOLDER, or --force to overwrite it"
-                for path in differing
-            ],
+            [f"{path}: exists and differs; use --out FOLDER, or --force to overwrite it" for path in differing],
             f"the copy of {name}",
         )
     written = []
@@ -51,14 +48,15 @@ def copy_config(name: str, folder: Path, *, overwrite: bool = False) -> tuple[Pa
 
 def _with_bases(file: Path, root: Path) -> dict[Path, bytes]:
     """The content of ``file`` and of its bases, by path relative to ``root``."""
-    if not file.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(
-            [f"{file}: is a base outside the config's folder {root}, and would be copied outside; copy it by hand"]
-        )
-    contents = {file.resolve().relative_to(root.resolve()): file.read_bytes()}
-    for base, path in bases_of(file):
-        if "::" not in base and path.resolve().relative_to(root.resolve()) not in contents:
-            contents |= _with_bases(path, root)
+    contents: dict[Path, bytes] = {}
+    pending = [file.resolve()]
+    while pending:
+        path = pending.pop()
+        if not path.is_relative_to(root.resolve()):
+            raise ConfigError([f"{path}: is a base outside the config's folder {root}; copy it by hand"], str(file))
+        if path.relative_to(root.resolve()) not in contents:
+            contents[path.relative_to(root.resolve())] = path.read_bytes()
+            pending += [each.resolve() for base, each in bases_of(path) if "::" not in base]
     return contents
 
 

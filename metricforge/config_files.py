@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +39,7 @@ class InstalledConfig:
     @property
     def purpose(self) -> str:
         """The first line of the comment or docstring that it opens with, but for the line that launches it."""
-        for line in self.file.read_text(encoding="utf-8").splitlines():
+        for line in self.file.read_text(encoding="utf-8", errors="replace").splitlines():
             text = line.strip("#\"' ")
             if text and not text.startswith(("metricforge train", "python")):
                 return text if line.startswith(("#", '"', "'")) else ""
@@ -49,8 +50,9 @@ def installed_configs() -> list[InstalledConfig]:
     """Every config that can be trained, those of the core first and then those of each installed plug-in, by name."""
     found = [InstalledConfig(file.stem, file) for file in _configs_in(core_configs())]
     for package in _plugin_packages():
-        folder = _package_folder(package) / "configs"
-        found += [InstalledConfig(f"{package}::{file.stem}", file) for file in _configs_in(folder)]
+        folder = _package_folder(package)
+        if folder is not None:
+            found += [InstalledConfig(f"{package}::{file.stem}", file) for file in _configs_in(folder / "configs")]
     return found
 
 
@@ -88,8 +90,9 @@ def find_config(name: str | Path) -> Path:
     if here.is_file() or installed is not None:
         return installed or here
     beside = sorted(str(file) for file in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
-    guess = _nearest(text, [*beside, *known])
-    raise ConfigError([f"there is no such file, and no installed config of this name;{guess}"], text)
+    near_file = get_close_matches(text, beside, n=1)
+    guess = f' did you mean "{near_file[0]}"?' if near_file else _nearest(path.stem, list(known))
+    raise ConfigError([f"there is no such file, and no installed config of this name;{guess}"], text or '""')
 
 
 def find_packaged_config(reference: str) -> Path:
@@ -99,17 +102,20 @@ def find_packaged_config(reference: str) -> Path:
         ConfigError: if the package is not installed, or has no such file.
     """
     package, _, path = reference.partition("::")
-    folder = _package_folder(package, reference)
+    folder = _package_folder(package)
+    if folder is None:
+        known = [CORE, *_plugin_packages()]
+        raise ConfigError(
+            [f"{reference}: there is no installed package {package};{_nearest(package, known)}"], reference
+        )
     wanted = path if path.endswith((SUFFIX, ".yaml", ".yml", ".json")) else f"{path}{SUFFIX}"
     folders = [core_configs()] if package == CORE else [folder / "configs", folder]
     for candidate in (each / wanted for each in folders):
         if candidate.is_file():
             return candidate
-    holds = next((each for each in folders if each.is_dir()), folder)
-    known = sorted(f"{package}::{file.relative_to(holds).as_posix()}" for file in holds.rglob(f"*{SUFFIX}"))
-    raise ConfigError(
-        [f"{reference}: {package} has no such config;{_nearest(f'{package}::{wanted}', known)}"], reference
-    )
+    known = sorted(f"{package}::{file.relative_to(folders[0]).as_posix()}" for file in folders[0].rglob(f"*{SUFFIX}"))
+    guess = _nearest(f"{package}::{wanted}", known)
+    raise ConfigError([f"{reference}: {package} has no such config;{guess}"], reference)
 
 
 def find_base(base: object, file: str | Path) -> Path:
@@ -135,13 +141,26 @@ def find_base(base: object, file: str | Path) -> Path:
 
 
 def bases_of(file: Path) -> Iterator[tuple[str, Path]]:
-    """What the config ``file`` names in its ``_base_``, and the files."""
+    """What the config ``file`` names in its ``_base_``, and the files.
+
+    Raises:
+        ConfigError: if it is not Python, computes its ``_base_``, or names what is not there.
+    """
+    try:
+        yield from ((base, find_base(base, file)) for base in _named_bases(file))
+    except (SyntaxError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError([f"{BASE_KEY}: cannot be read without running the config: {error}"], str(file)) from error
+
+
+def _named_bases(file: Path) -> list[str]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == BASE_KEY for t in node.targets):
             named = ast.literal_eval(node.value)
-            for base in named if isinstance(named, (list, tuple)) else [named]:
-                yield base, find_base(base, file)
+            return list(named) if isinstance(named, (list, tuple)) else [named]
+    return []
 
 
 def _configs_in(folder: Path) -> list[Path]:
@@ -151,7 +170,7 @@ def _configs_in(folder: Path) -> list[Path]:
 
 
 def _trains(file: Path) -> bool:
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8", errors="replace")
     return any(line.startswith((f"{BASE_KEY} =", "model =")) for line in text.splitlines())
 
 
@@ -159,20 +178,11 @@ def _plugin_packages() -> list[str]:
     return sorted({entry.value.partition(":")[0].partition(".")[0] for entry in entry_points(group=PLUGIN_GROUP)})
 
 
-def _package_folder(package: str, reference: str = "") -> Path:
+def _package_folder(package: str) -> Path | None:
+    """Where ``package`` is installed; None if it is not, or is a module without a folder of its own."""
     spec = find_spec(package) if package.isidentifier() else None
     places = list(spec.submodule_search_locations or []) if spec else []
-    if places:
-        return Path(places[0])
-    if spec and spec.origin:  # a plug-in of a single module: its folder belongs to others too
-        return Path(spec.origin).with_suffix("")
-    raise ConfigError(
-        [
-            f"{reference or package}: the package {package} is not installed;"
-            f"{_nearest(package, [CORE, *_plugin_packages()])} `pip install` it, or copy the file"
-        ],
-        reference or package,
-    )
+    return Path(places[0]) if places else None
 
 
 def _nearest(name: str, known: list[str]) -> str:

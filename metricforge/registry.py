@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import mmengine
 
+from metricforge.argument_types import misfit, plain_annotations
 from metricforge.errors import ConfigError, UnknownTypeError
 from metricforge.spelling import nearest
 
@@ -222,9 +223,11 @@ def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] 
     )
     for constructor in constructors:
         parameters = [p for p in inspect.signature(constructor).parameters.values() if p.name != "self"]
+        hints = plain_annotations(constructor)
         positional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
         for parameter in parameters:
             if parameter.kind not in positional:
+                parameter = parameter.replace(annotation=hints.get(parameter.name, Any))
                 accepted.setdefault(parameter.name, parameter.replace(default=None) if passed_on else parameter)
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             return accepted
@@ -243,6 +246,8 @@ def argument_faults(
     for name in cfg:
         if name != "type" and name not in accepted:
             faults.append(f"{_join(path, name)}: {cfg['type']} has no such argument;{nearest(name, list(accepted))}")
+        elif name != "type" and (allowed := misfit(cfg[name], accepted[name])):
+            faults.append(f"{_join(path, name)}: {cfg[name]!r} must be {allowed}")
     for name, parameter in accepted.items():
         if parameter.default is inspect.Parameter.empty and name not in cfg and name not in derived:
             faults.append(f"{_join(path, name)}: {cfg['type']} needs this argument and has no default for it")

@@ -292,7 +292,7 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 
 def _take_run_folder(source: str, work_dir: Path | None, resume: bool, processes: Processes) -> RunLock:
     """The folder that a training writes into; process 0 alone holds its lock."""
-    name = Path(source).stem if source != "the config" else "run"
+    name = Path(source.rpartition("::")[2]).stem if source != "the config" else "run"
     taken: list[RunLock] = []
 
     def take() -> Path:

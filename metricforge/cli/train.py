@@ -31,7 +31,10 @@ def train(arguments: argparse.Namespace) -> None:
     if not runner.processes.is_main:
         return
     console.print()
-    rows = {**runner.baseline_scores, f"trained, {runner.trained_epochs} epochs": runner.last_scores}
+    rows = {
+        **runner.baseline_scores,
+        f"trained, {runner.trained_epochs} epoch{'s' if runner.trained_epochs != 1 else ''}": runner.last_scores,
+    }
     if runner.last_scores:
         print_scores(console, rows)
     folder = runner.run_dir
