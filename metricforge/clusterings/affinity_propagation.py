@@ -44,7 +44,9 @@ class AffinityPropagation(Clustering):
     between two, then bisected, on a logarithmic scale, until there are as many or ``tries`` are used up; then the
     nearest number that was met is kept, of about equally near ones (to a twentieth of what was asked for) one whose
     messages settled within 200 iterations. Messages of a preference far from all similarities swing and may give more
-    clusters than a larger one did: it is taken for too small.
+    clusters than a larger one did: it is taken for too small. Identical images, whose messages would swing for ever,
+    are one that weighs as much as all of them; so there are never more clusters than different images, and
+    ``scores.json`` says how many there are where that is not what was wanted.
 
     By default all pairs are compared, by scikit-learn, which takes 40 N^2 bytes. With ``neighbours`` an image chooses
     its exemplar among so many nearest neighbours only, in memory and time that grow with N ``neighbours``. No cluster
@@ -107,7 +109,9 @@ class AffinityPropagation(Clustering):
         }
 
     def _all_pairs(self, embeddings: Floats32, seed: int) -> _Graph:
-        similarities = -euclidean_distances(embeddings.astype(np.float64), squared=True)  # (N, N)
+        rows, number, counts = _distinct(embeddings)
+        distances = euclidean_distances(rows.astype(np.float64), squared=True)  # (U, U)
+        similarities = -distances * counts[:, None]  # what all that are the same pay for an exemplar
 
         def cluster(preference: float) -> tuple[Indices, bool]:
             with warnings.catch_warnings():
@@ -121,21 +125,34 @@ class AffinityPropagation(Clustering):
                     random_state=seed,
                     return_n_iter=True,
                 )
-            return assigned, iterations < ITERATIONS
+            return assigned[number], iterations < ITERATIONS
 
-        return _Graph(cluster, *_shortest_and_typical(-similarities))
+        return _Graph(cluster, *_shortest_and_typical(distances))
 
     def _few_pairs(self, embeddings: Floats32, seed: int) -> _Graph:
         assert self.neighbours is not None
-        candidates, distances = _nearest_candidates(embeddings, min(self.neighbours, len(embeddings) - 1))  # (N, L)
+        rows, number, counts = _distinct(embeddings)
+        candidates, distances = _nearest_candidates(rows, min(self.neighbours, len(rows) - 1))  # (U, L)
 
         def cluster(preference: float) -> tuple[Indices, bool]:
-            similarities = -distances
+            similarities = -distances * counts[:, None]
             similarities[:, 0] = preference
             exemplars, settled = find_exemplars(similarities, candidates, self.damping, ITERATIONS, PATIENCE, seed)
-            return _assign_to_exemplars(embeddings, np.flatnonzero(exemplars)), settled
+            return _assign_to_exemplars(rows, counts, np.flatnonzero(exemplars))[number], settled
 
         return _Graph(cluster, *_shortest_and_typical(distances))
+
+
+def _distinct(embeddings: Floats32) -> tuple[Floats32, Indices, Indices]:
+    """The rows (U, D) that differ, in order of their first, which of them each row (N,) is, and how many are (U,).
+
+    Rows that are the same might as well be each other's exemplar, so that their messages swing and never settle.
+    """
+    _, first, number, counts = np.unique(embeddings, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first)  # (U,)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return embeddings[first[order]], place[number.reshape(-1)], counts[order]
 
 
 def _shortest_and_typical(distances: Floats) -> tuple[float, float]:
@@ -188,19 +205,22 @@ def _nearest_candidates(embeddings: Floats32, neighbours: int) -> tuple[Indices,
     return candidates, np.concatenate([np.zeros((count, 1)), distances], axis=1)
 
 
-def _assign_to_exemplars(embeddings: Floats32, exemplars: Indices) -> Indices:
-    """The cluster (N,) of each image: its nearest exemplar, once each has moved to the centre of its cluster."""
+def _assign_to_exemplars(embeddings: Floats32, counts: Indices, exemplars: Indices) -> Indices:
+    """The cluster (N,) of each of ``embeddings``, which stand for ``counts`` (N,) images.
+
+    That is its nearest exemplar, once each has moved to the centre of its cluster.
+    """
     if not len(exemplars):
         return np.full(len(embeddings), -1)
     assigned = _nearest_exemplar(embeddings, exemplars)  # (N,)
     # The member of the least sum of squared distances to its cluster is the one nearest to the cluster's mean.
-    sizes = np.bincount(assigned, minlength=len(exemplars))
+    sizes = np.bincount(assigned, counts, minlength=len(exemplars))
     means = np.zeros((len(exemplars), embeddings.shape[1]))
-    np.add.at(means, assigned, embeddings)
+    np.add.at(means, assigned, embeddings * counts[:, None])
     means /= sizes[:, None]
     off_centre = np.square(embeddings - means[assigned]).sum(axis=1)  # (N,)
     by_cluster = np.lexsort((off_centre, assigned))
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    first = np.searchsorted(assigned[by_cluster], np.arange(len(exemplars)))
     return _nearest_exemplar(embeddings, by_cluster[first])
 
 

@@ -68,7 +68,10 @@ class ClusterEvaluator(Evaluator):
     """Scores of ``context.clusters()``."""
 
     def counts(self, context: EvaluationContext) -> dict[str, int]:
-        return {} if context.clusters_found is None else {"clusters_found": context.clusters_found}
+        found, wanted = context.clusters_found, context.task.num_classes
+        if found is None:
+            return {}
+        return {"clusters_found": found} if found == wanted else {"clusters_found": found, "clusters_wanted": wanted}
 
     def protocol(self) -> dict[str, object]:
         return {"clusters": "those of `clustering`"}

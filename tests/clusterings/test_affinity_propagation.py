@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.cluster import affinity_propagation
@@ -48,7 +50,9 @@ def test_messages_among_all_images_find_scikit_learn_s_exemplars(preference):
     exemplars, settled = find_exemplars(own, candidates, 0.7, 200, 15, seed=0)
     assert settled
     # scikit-learn moves each exemplar to the middle of its cluster afterwards
-    moved = module._assign_to_exemplars(embeddings - embeddings.mean(axis=0), np.flatnonzero(exemplars))
+    moved = module._assign_to_exemplars(
+        embeddings - embeddings.mean(axis=0), np.ones(len(embeddings), int), np.flatnonzero(exemplars)
+    )
     theirs = similarities[:, centres].argmax(axis=1)
     assert exemplars.sum() == len(centres)
     assert adjusted_rand_score(theirs, moved) == pytest.approx(1.0)
@@ -142,3 +146,55 @@ def test_an_argument_out_of_range_is_refused(argument, value):
 def test_its_protocol_says_who_could_be_an_exemplar():
     assert AffinityPropagation().protocol()["candidates"] == "all images"
     assert AffinityPropagation(30).protocol()["candidates"] == "30 nearest neighbours"
+
+
+def _sets_with_a_quarter_identical(sets: int):
+    for seed in range(sets):
+        generator = np.random.default_rng(seed)
+        count, clusters, dim = (int(generator.integers(*limits)) for limits in ((60, 160), (3, 25), (2, 32)))
+        rows = generator.normal(size=(count, dim))
+        if seed % 2:
+            rows = 2 * generator.normal(size=(clusters, dim))[generator.integers(0, clusters, count)] + rows / 2
+        same = generator.permutation(count)[: count // 4]
+        rows[same] = rows[same[0]] if seed % 4 < 2 else rows[generator.integers(0, count, len(same))]
+        yield rows.astype(np.float32), clusters
+
+
+def _nearest_number_of_scikit_learn(rows: np.ndarray, clusters: int) -> int:
+    """The number nearest to ``clusters`` that it gives at damping 0.9, of 25 bisected preferences."""
+    similarities = -euclidean_distances(rows.astype(np.float64), squared=True)
+    low, high = 1e-3, 100 * len(rows) * -similarities.min()
+    numbers = []
+    for _ in range(25):
+        middle = (low * high) ** 0.5
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exemplars, _ = affinity_propagation(similarities, preference=-middle, damping=0.9, random_state=0)
+        numbers.append(len(exemplars))
+        low, high = (middle, high) if len(exemplars) > clusters else (low, middle)
+    return min(numbers, key=lambda number: abs(number - clusters))
+
+
+def _miss_at_most(sets: int) -> None:
+    for rows, clusters in _sets_with_a_quarter_identical(sets):
+        found = len(np.unique(AffinityPropagation().assign(rows, clusters, seed=0)))
+        if abs(found - clusters) > 1:
+            theirs = _nearest_number_of_scikit_learn(rows, clusters)
+            assert abs(found - clusters) <= max(1, abs(theirs - clusters)), (clusters, found, theirs)
+
+
+def test_identical_images_do_not_keep_it_from_the_number_of_clusters_that_is_wanted():
+    _miss_at_most(12)
+
+
+@pytest.mark.slow
+def test_on_200_sets_with_identical_images_it_comes_as_near_as_scikit_learn_at_damping_09():
+    _miss_at_most(200)
+
+
+@pytest.mark.parametrize("neighbours", [None, 10])
+def test_there_are_never_more_clusters_than_different_images(neighbours):
+    rows = np.repeat(np.random.default_rng(0).normal(size=(5, 4)), 8, axis=0).astype(np.float32)
+    assigned = AffinityPropagation(neighbours=neighbours).assign(rows, 20, seed=0)
+    assert len(np.unique(assigned)) <= 5
+    assert all(len(np.unique(assigned[8 * one : 8 * one + 8])) == 1 for one in range(5))
