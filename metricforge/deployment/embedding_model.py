@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from metricforge.arrays import Floats32
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import MetricForgeError
@@ -23,7 +24,6 @@ from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
 from metricforge.registry import TRANSFORMS
 
-Embeddings = np.ndarray[Any, np.dtype[np.float32]]
 READING_THREADS = 4
 BAR_FROM_BATCHES = 4  # a progress bar is shown from so many batches on
 
@@ -38,7 +38,7 @@ class ClassGuess(NamedTuple):
 class EmbeddingModel:
     """A trained model in evaluation mode; ``metricforge.load_model`` makes one.
 
-    It may be called from several threads at once. Embeddings are float32 and, for the same images in batches of
+    It may be called from several threads at once. Floats32 are float32 and, for the same images in batches of
     ``description.batch_size``, those of evaluation to the last bit; another batch size changes at most the last bits
     (of embeddings of length 1 by less than 1e-5).
 
@@ -48,6 +48,8 @@ class EmbeddingModel:
         device: where it runs.
         source: where it came from, for messages.
         record: what is known of its making (scores, protocol, data set), for a model card; may be empty.
+
+    ``transform`` is the preprocessing, built.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class EmbeddingModel:
         self.device = device
         self.source = source
         self.record = record or {}
-        self._transform: list[Callable[[Any], Any]] = [
+        self.transform: list[Callable[[Any], Any]] = [
             TRANSFORMS.build(dict(step), path=f"preprocessing[{number}]")
             for number, step in enumerate(description.preprocessing)
         ]
@@ -95,8 +97,8 @@ class EmbeddingModel:
         *,
         batch_size: int | None = None,
         progress: bool | None = None,
-    ) -> Embeddings:
-        """Embeddings (N, D) float32 of ``images``, in their order; one image gives (1, D).
+    ) -> Floats32:
+        """Floats32 (N, D) float32 of ``images``, in their order; one image gives (1, D).
 
         Args:
             images: one image or an iterable of them: paths, URLs (through fsspec), encoded files as bytes, Pillow
@@ -124,8 +126,8 @@ class EmbeddingModel:
                 advance(len(block))
         return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=np.float32)
 
-    def embed_batches(self, images: Iterator[ImageLike], batch_size: int) -> Iterator[Embeddings]:
-        """Embeddings of one batch after the other, the next being read meanwhile; ``images`` is never held whole."""
+    def embed_batches(self, images: Iterator[ImageLike], batch_size: int) -> Iterator[Floats32]:
+        """Floats32 of one batch after the other, the next being read meanwhile; ``images`` is never held whole."""
         with ThreadPoolExecutor(READING_THREADS) as readers:
             done = 0
 
@@ -134,7 +136,7 @@ class EmbeddingModel:
                 batch = list(islice(images, batch_size))
                 if not batch:
                     return []
-                given = GivenImages(batch, self._transform, first=done)
+                given = GivenImages(batch, self.transform, first=done)
                 given.reduced_decoding = self.description.decode == "fast"
                 done += len(batch)
                 return [readers.submit(given.__getitem__, number) for number in range(len(batch))]
@@ -151,8 +153,8 @@ class EmbeddingModel:
                 pending = following
 
     @torch.inference_mode()
-    def embed_pixels(self, images: list[Tensor]) -> Embeddings:
-        """Embeddings (B, D) of prepared uint8 images (3, H, W); those of one size are embedded together."""
+    def embed_pixels(self, images: list[Tensor]) -> Floats32:
+        """Floats32 (B, D) of prepared uint8 images (3, H, W); those of one size are embedded together."""
         found = np.empty((len(images), self.dim), dtype=np.float32)
         by_size: dict[torch.Size, list[int]] = {}
         for number, image in enumerate(images):
@@ -163,7 +165,7 @@ class EmbeddingModel:
         return found
 
     @torch.inference_mode()
-    def similarity(self, a: Any, b: Any) -> Embeddings:
+    def similarity(self, a: Any, b: Any) -> Floats32:
         """How alike each of ``a`` is to each of ``b`` (N, M), by the model's own similarity: larger = more alike.
 
         Args:
@@ -171,7 +173,7 @@ class EmbeddingModel:
             b: the same, M of them.
         """
         rows, columns = (torch.from_numpy(self._embedded(each)).to(self.device) for each in (a, b))
-        scores: Embeddings = self.learner.similarity.pairwise(rows, columns).float().cpu().numpy()
+        scores: Floats32 = self.learner.similarity.pairwise(rows, columns).float().cpu().numpy()
         return scores
 
     @torch.inference_mode()
@@ -210,7 +212,7 @@ class EmbeddingModel:
         logits: Tensor = self.learner.loss.predict(embeddings)  # type: ignore[operator, union-attr]
         return logits
 
-    def _embedded(self, given: Any) -> Embeddings:
+    def _embedded(self, given: Any) -> Floats32:
         if isinstance(given, np.ndarray) and given.dtype.kind == "f":
             if given.ndim != 2 or given.shape[1] != self.dim:
                 raise ValueError(f"embeddings must be (N, {self.dim}), got shape {given.shape}")

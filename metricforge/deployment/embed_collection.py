@@ -1,0 +1,193 @@
+"""A collection to Parquet parts of embeddings: killed at any moment and started again, it goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from metricforge.arrays import Floats32
+from metricforge.deployment.embedding_model import EmbeddingModel
+from metricforge.deployment.embedding_parts import Origin, finished_parts, part_path, read_origin, write_part
+from metricforge.deployment.given_images import GivenImages
+from metricforge.deployment.image_collection import ImageCollection
+from metricforge.engine.distributed.processes import Processes
+from metricforge.errors import DatasetError, UnreadableImageError
+
+PART_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class EmbeddedCollection:
+    """What is in a folder of parts now.
+
+    Args:
+        origin: what made them.
+        embedded: images with an embedding, those of earlier starts too.
+        taken_up: images that were there before this start.
+        unreadable: path and fault of each image that could not be read.
+    """
+
+    origin: Origin
+    embedded: int
+    taken_up: int
+    unreadable: list[tuple[str, str]]
+
+
+def embed_collection(
+    model: EmbeddingModel,
+    collection: ImageCollection,
+    folder: Path,
+    *,
+    precision: str = "float32",
+    batch_size: int | None = None,
+    num_workers: int = 0,
+    part_rows: int = PART_ROWS,
+    strict: bool = False,
+    on_images: Callable[[int], object] = lambda count: None,
+    processes: Processes | None = None,
+) -> EmbeddedCollection:
+    """Writes the embeddings of ``collection`` into ``folder``, a part of ``part_rows`` images after the other.
+
+    No more than a part is held in memory. Parts that are there are kept, so that a second start finishes what a first
+    one began; of several processes each makes every W-th part.
+
+    Args:
+        model: embeds the images.
+        collection: the images.
+        folder: of the parts; made where it is missing.
+        precision: what ``model`` computes in, for the record.
+        batch_size: images at once; None: as many as in evaluation, which gives its very embeddings.
+        num_workers: processes that read images; 0 reads them between the batches.
+        part_rows: images a part.
+        strict: whether an image that cannot be read is an error; else it is left out and told.
+        on_images: called with the number of images that are done, those that were found done first.
+        processes: who shares the work; None: this process alone.
+
+    Raises:
+        EmbeddingsError: if ``folder`` holds embeddings of another model, of other images or in other parts.
+        UnreadableImageError: with ``strict``, for the first image that cannot be read.
+    """
+    processes = Processes() if processes is None else processes
+    origin = Origin(
+        model=model.hash,
+        dim=model.dim,
+        similarity=model.description.architecture["similarity"]["type"],
+        precision=precision,
+        source=_digest(collection),
+        rows=len(collection),
+        part_rows=part_rows,
+    )
+    done = finished_parts(folder, origin)
+    taken_up = sum(len(origin.rows_of(number)) for number in done)
+    on_images(taken_up)
+    # by its number, so that processes that do not see the same parts done share them all the same
+    waiting = [number for number in range(processes.rank, origin.parts, processes.world_size) if number not in done]
+    for number, rows in _embedded_parts(model, collection, origin, waiting, batch_size, num_workers, strict):
+        folder.mkdir(parents=True, exist_ok=True)
+        read = np.array([index for index, _ in rows.vectors], dtype=np.int64)  # (n,)
+        vectors = (
+            np.stack([vector for _, vector in rows.vectors]) if len(read) else np.empty((0, model.dim), np.float32)
+        )
+        write_part(folder, number, origin, read, collection.table.take(pa.array(read)), vectors, rows.unreadable)
+        on_images(len(read) + len(rows.unreadable))
+    return _summary(folder, origin, taken_up)
+
+
+@dataclass
+class _Rows:
+    """Part of a part: what came of the images that were read so far."""
+
+    vectors: list[tuple[int, Floats32]]
+    unreadable: list[tuple[str, str]]
+
+
+def _embedded_parts(
+    model: EmbeddingModel,
+    collection: ImageCollection,
+    origin: Origin,
+    waiting: Sequence[int],
+    batch_size: int | None,
+    num_workers: int,
+    strict: bool,
+) -> Iterator[tuple[int, _Rows]]:
+    """Each of the parts ``waiting``, when it is embedded; images of the next are read meanwhile."""
+    size = batch_size or model.description.batch_size
+    batches, part_of_batch = [], []
+    for number in waiting:
+        indices = origin.rows_of(number)
+        cut = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+        batches += cut
+        part_of_batch += [number] * len(cut)
+    loader: DataLoader[Any] = DataLoader(
+        _ReadImages(collection, model),
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_collated,
+        pin_memory=model.device.type == "cuda",
+        worker_init_fn=_one_thread,
+    )
+    rows = _Rows([], [])
+    for place, (read, images, faults) in enumerate(loader):
+        if strict and faults:
+            raise UnreadableImageError(faults[0][1])
+        rows.unreadable += faults
+        rows.vectors += zip(read, model.embed_pixels(images), strict=True)
+        if place + 1 == len(batches) or part_of_batch[place + 1] != part_of_batch[place]:
+            yield part_of_batch[place], rows
+            rows = _Rows([], [])
+
+
+class _ReadImages(Dataset[tuple[int, Tensor | None, tuple[str, str] | None]]):
+    """Images of a collection as the model takes them, or what is wrong with them."""
+
+    def __init__(self, collection: ImageCollection, model: EmbeddingModel) -> None:
+        self._collection = collection
+        self._transform = model.transform
+        self._fast = model.description.decode == "fast"
+
+    def __len__(self) -> int:
+        return len(self._collection)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor | None, tuple[str, str] | None]:
+        try:
+            given = GivenImages([self._collection.image(index)], self._transform)
+            given.reduced_decoding = self._fast
+            return index, given[0]["image"], None
+        except DatasetError as fault:  # also what tells of a tar shard that is absent or was changed
+            told = str(fault).split("; ")[0].replace("images[0] (bytes)", self._collection.location(index))
+            return index, None, (self._collection.location(index), told)
+
+
+def _collated(items: Sequence[tuple[int, Tensor | None, tuple[str, str] | None]]) -> tuple[list[int], Any, list[Any]]:
+    read = [(index, image) for index, image, _ in items if image is not None]
+    return [index for index, _ in read], [image for _, image in read], [fault for *_, fault in items if fault]
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _digest(collection: ImageCollection) -> str:
+    digest = hashlib.sha256()
+    collection.paths.add_to(digest)
+    if collection.labels is not None:
+        digest.update("\0".join(map(str, collection.labels.to_pylist())).encode())
+    return digest.hexdigest()[:16]
+
+
+def _summary(folder: Path, origin: Origin, taken_up: int) -> EmbeddedCollection:
+    unreadable = []
+    done = finished_parts(folder, origin)
+    for number in sorted(done):
+        unreadable += read_origin(part_path(folder, number))[1]
+    images = sum(len(origin.rows_of(number)) for number in done)
+    return EmbeddedCollection(origin, images - len(unreadable), taken_up, unreadable)

@@ -1,0 +1,154 @@
+"""Embeddings of a collection as Parquet parts, each of which knows what made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from metricforge.arrays import Floats32, Indices
+from metricforge.atomic_write import atomic_write
+from metricforge.errors import EmbeddingsError
+
+KEY = b"metricforge"
+PATTERN = "part-*.parquet"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a part; parts of one folder must agree in it.
+
+    Args:
+        model: ``EmbeddingModel.hash``.
+        dim: D.
+        similarity: by what the vectors are compared, such as "CosineSimilarity".
+        precision: how they were computed, such as "float32" or "bfloat16".
+        source: the digest of the collection's paths, in their order.
+        rows: images of the collection, N.
+        part_rows: images that a part is of, but for the last.
+    """
+
+    model: str
+    dim: int
+    similarity: str
+    precision: str
+    source: str
+    rows: int
+    part_rows: int
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are when all is done."""
+        return -(-self.rows // self.part_rows)
+
+    def rows_of(self, number: int) -> range:
+        """The positions in the collection of the images of part ``number``."""
+        return range(number * self.part_rows, min(self.rows, (number + 1) * self.part_rows))
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Where part ``number`` lies."""
+    return folder / f"part-{number:06d}.parquet"
+
+
+def write_part(
+    folder: Path,
+    number: int,
+    origin: Origin,
+    ids: Indices,
+    columns: pa.Table,
+    vectors: Floats32,
+    unreadable: Sequence[tuple[str, str]],
+) -> None:
+    """Writes one part, whole or not at all.
+
+    Args:
+        folder: of all parts.
+        number: which part.
+        origin: what made it.
+        ids: the positions (n,) in the collection of the images that could be read.
+        columns: what is known of each (n rows), ``path`` and maybe ``label``.
+        vectors: their embeddings (n, D).
+        unreadable: path and fault of each image of the part that could not be read.
+    """
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    table = pa.table({"id": pa.array(ids), **{name: columns[name] for name in columns.column_names}, "vector": lists})
+    told = json.dumps({**asdict(origin), "unreadable": list(unreadable)})
+    with atomic_write(part_path(folder, number)) as file:
+        parquet.write_table(table.replace_schema_metadata({KEY: told.encode()}), file)
+
+
+def read_origin(path: Path) -> tuple[Origin, list[tuple[str, str]]]:
+    """What made the part at ``path``, and which images of it could not be read.
+
+    Raises:
+        EmbeddingsError: if it is no part.
+    """
+    try:
+        told = json.loads((parquet.read_schema(path).metadata or {})[KEY])
+        unreadable = [(str(image), str(fault)) for image, fault in told.pop("unreadable")]
+        return Origin(**told), unreadable
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as fault:
+        raise EmbeddingsError(
+            f"{path}: is no part that `metricforge embed` wrote ({type(fault).__name__}); remove it and embed again"
+        ) from fault
+
+
+def finished_parts(folder: Path, origin: Origin) -> set[int]:
+    """The numbers of the parts in ``folder`` that are whole.
+
+    Raises:
+        EmbeddingsError: if one of them was made otherwise: by another model, of other images, in other parts.
+    """
+    done = set()
+    for path in sorted(folder.glob(PATTERN)):
+        found, _ = read_origin(path)
+        differences = [
+            f"{name} {getattr(found, name)!r} and not {value!r}"
+            for name, value in asdict(origin).items()
+            if getattr(found, name) != value
+        ]
+        if differences:
+            raise EmbeddingsError(
+                f"{folder} holds embeddings of another kind: {path.name} has {', '.join(differences)}; "
+                "name another --out, or remove the folder"
+            )
+        done.add(int(path.stem.removeprefix("part-")))
+    return done
+
+
+def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The parts of ``folder``, one table after the other, in the order of the collection.
+
+    Raises:
+        EmbeddingsError: if there is none, one is missing, or they do not belong together.
+    """
+    paths = sorted(folder.glob(PATTERN))
+    if not paths:
+        raise EmbeddingsError(
+            f"{folder} holds no embeddings; `metricforge embed MODEL SOURCE --out {folder}` writes them"
+        )
+    origin, _ = read_origin(paths[0])
+    done = finished_parts(folder, origin)
+    missing = sorted(set(range(origin.parts)) - done)
+    if missing:
+        raise EmbeddingsError(
+            f"{folder}: {len(missing):,} of {origin.parts:,} parts are missing (part {missing[0]} first); "
+            "start the command that embeds again, and it goes on"
+        )
+    for path in paths:
+        yield parquet.read_table(path, columns=None if columns is None else list(columns))
+
+
+def vectors_of(table: pa.Table) -> Floats32:
+    """The vectors (n, D) of a part."""
+    lists = table["vector"].combine_chunks()
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    flat = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(len(table), lists.type.list_size)

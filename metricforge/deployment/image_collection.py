@@ -1,0 +1,133 @@
+"""A collection of images to embed: a folder, a table, tar shards or a list, with what is known of each image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, parquet
+
+from metricforge.datasets.image_folder_dataset import SUFFIXES
+from metricforge.datasets.shards.shard_part import ShardPart
+from metricforge.datasets.shards.shard_reader import ShardReader, is_remote
+from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.errors import DatasetError
+
+TABLES = (".csv", ".tsv", ".parquet")
+EXPECTED = (
+    "expected: a folder of images, a table with a column path (.csv, .tsv, .parquet; also an index that "
+    "`metricforge data index SHARDS` wrote), or - for one path a line on the standard input"
+)
+
+
+class ImageCollection:
+    """Images by position, each with its path and, where they are known, a label and further columns.
+
+    Args:
+        source: where they come from, for messages.
+        root: what relative paths are relative to, a folder or a URL.
+        paths: of the images (N,): files, parts of tar shards, or URLs.
+        table: further columns (N rows), ``label`` among them where there are labels.
+    """
+
+    def __init__(self, source: str, root: str, paths: StringColumn, table: pa.Table) -> None:
+        if not len(paths):
+            raise DatasetError(f"{source} has no image; {EXPECTED}")
+        self.source = source
+        self.root = root
+        self.paths = paths
+        self.table = table
+        self._reader = ShardReader(root)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def labels(self) -> pa.ChunkedArray | None:
+        """The label of each image (N,) as it stands in the source; None without labels."""
+        return self.table["label"] if "label" in self.table.column_names else None
+
+    def location(self, index: int) -> str:
+        """Where image ``index`` lies: a path that can be opened from any folder, a URL, or a part of a tar shard."""
+        path = self.paths[index]
+        if is_remote(path) or ShardPart.parse(path) is not None:
+            return path
+        return f"{self.root}/{path}" if is_remote(self.root) else os.path.join(self.root, path)  # noqa: PTH118
+
+    def image(self, index: int) -> str | bytes:
+        """Image ``index`` as ``EmbeddingModel.embed`` takes it."""
+        part = ShardPart.parse(self.paths[index])
+        return self.location(index) if part is None else self._reader.read(part)
+
+
+def open_collection(source: str | Path, *, glob: str | None = None, lines: Iterable[str] = ()) -> ImageCollection:
+    """The images that ``source`` names, in an order that is the same at each call.
+
+    Args:
+        source: a folder (images at any depth; the first folder below it is an image's label, if all lie in one), a
+            table with a column ``path`` relative to the table's folder and any others, or "-".
+        glob: takes only the images of a folder whose path below it matches, such as "2024/*.jpg".
+        lines: for "-", the paths or URLs, one a line.
+
+    Raises:
+        DatasetError: if there is nothing of that kind, or no image in it.
+    """
+    path = Path(source).expanduser()
+    if str(source) == "-":
+        if glob is not None:
+            raise DatasetError("--glob chooses among the images of a folder, and - is a list; leave one of them out")
+        return _of_paths("the standard input", str(Path.cwd()), [line.rstrip("\n") for line in lines if line.strip()])
+    if path.is_dir():
+        return _of_folder(path.absolute(), glob)
+    if path.is_file() and path.suffix.lower() in TABLES:
+        if glob is not None:
+            raise DatasetError(f"--glob {glob} chooses among the images of a folder, and {source} is a table")
+        return _of_table(path.absolute())
+    state = "is no folder and no table" if path.exists() else "does not exist"
+    raise DatasetError(f"{source} {state}; {EXPECTED}")
+
+
+def _of_paths(source: str, root: str, paths: list[str]) -> ImageCollection:
+    return ImageCollection(source, root, StringColumn(paths), pa.table({"path": paths}))
+
+
+def _of_folder(folder: Path, glob: str | None) -> ImageCollection:
+    paths = sorted(_images_below(folder))
+    if glob is not None:
+        found = [path for path in paths if PurePosixPath(path).match(glob)]
+        if not found:
+            raise DatasetError(f"none of the {len(paths):,} images in {folder} matches --glob {glob}")
+        paths = found
+    columns = {"path": pa.array(paths, type=pa.large_string())}
+    if paths and all("/" in path for path in paths):
+        columns["label"] = pa.array([path.partition("/")[0] for path in paths], type=pa.large_string())
+    return ImageCollection(str(folder), str(folder), StringColumn(columns["path"]), pa.table(columns))
+
+
+def _images_below(folder: Path) -> Iterable[str]:
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = os.path.relpath(parent, folder)
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield name if below == "." else f"{below}/{name}".replace(os.sep, "/")
+
+
+def _of_table(file: Path) -> ImageCollection:
+    try:
+        if file.suffix.lower() == ".parquet":
+            table = parquet.read_table(file)
+        else:
+            delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+            table = csv.read_csv(file, parse_options=csv.ParseOptions(delimiter=delimiter))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
+        raise DatasetError(f"{file} cannot be read as a table ({fault}); mend or replace it") from fault
+    if "path" not in table.column_names:
+        raise DatasetError(f"{file} has no column path; it has {', '.join(table.column_names)}; {EXPECTED}")
+    empty = pc.sum(pc.equal(pc.fill_null(table["path"].cast(pa.large_string()), ""), "")).as_py()
+    if empty:
+        raise DatasetError(f"{file}: {empty:,} rows have no path; fill them in or remove them")
+    return ImageCollection(str(file), str(file.parent), StringColumn(table["path"]), table)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from metricforge.deployment.image_collection import open_collection
+from metricforge.errors import DatasetError
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"picture")
+
+
+def test_a_folder_of_classes_has_labels(tmp_path):
+    _touch(tmp_path, "b/2.jpg", "a/x/1.PNG", "a/.hidden.png", ".git/a.png", "a/notes.txt")
+    images = open_collection(tmp_path)
+    assert list(images.paths) == ["a/x/1.PNG", "b/2.jpg"]
+    assert images.labels is not None
+    assert images.labels.to_pylist() == ["a", "b"]
+    assert images.location(0) == str(tmp_path / "a/x/1.PNG")
+
+
+def test_a_flat_folder_has_none(tmp_path):
+    _touch(tmp_path, "2.jpg", "1.jpg", "more/3.jpg")
+    images = open_collection(tmp_path)
+    assert list(images.paths) == ["1.jpg", "2.jpg", "more/3.jpg"]
+    assert images.labels is None
+
+
+def test_a_glob_chooses(tmp_path):
+    _touch(tmp_path, "2024/1.jpg", "2024/2.png", "2025/3.jpg")
+    assert list(open_collection(tmp_path, glob="2024/*.jpg").paths) == ["2024/1.jpg"]
+    with pytest.raises(DatasetError, match=r"none of the 3 images .* matches --glob \*\.gif"):
+        open_collection(tmp_path, glob="*.gif")
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet"])
+def test_a_table_keeps_its_columns(tmp_path, name):
+    columns = {"path": ["a.jpg", "b, c.jpg"], "label": ["x", "y"], "price": [1.5, 2.0]}
+    if name.endswith("parquet"):
+        parquet.write_table(pa.table(columns), tmp_path / name)
+    else:
+        mark = "\t" if name.endswith("tsv") else ","
+        rows = [mark.join(columns), mark.join(["a.jpg", "x", "1.5"]), mark.join(['"b, c.jpg"', "y", "2.0"])]
+        (tmp_path / name).write_text("\n".join(rows) + "\n")
+    images = open_collection(tmp_path / name)
+    assert images.table.to_pydict() == columns
+    assert images.location(1) == str(tmp_path / "b, c.jpg")
+
+
+def test_a_part_of_a_tar_shard_is_read_out_of_it(tmp_path):
+    _touch(tmp_path, "cat/1.jpg")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        shard.add(tmp_path / "cat/1.jpg", "cat/1.jpg")
+    with tarfile.open(tmp_path / "shard.tar") as shard:
+        offset = shard.getmember("cat/1.jpg").offset_data
+    (tmp_path / "index.csv").write_text(f"path,label\nshard.tar@{offset}+7/cat/1.jpg,cat\n")
+    assert open_collection(tmp_path / "index.csv").image(0) == b"picture"
+
+
+def test_a_list_has_one_path_a_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = open_collection("-", lines=["a.jpg\n", "\n", "/b c.jpg\n", "s3://bucket/d.jpg"])
+    assert [images.location(n) for n in range(3)] == [str(tmp_path / "a.jpg"), "/b c.jpg", "s3://bucket/d.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("file\na.jpg\n", "has no column path"), ("path\n", "has no image"), ("path,x\na,1\n,2\n", "1 rows have no path")],
+)
+def test_a_table_that_is_none_is_told(tmp_path, content, told):
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(DatasetError, match=told):
+        open_collection(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("source", ["absent", "file.txt", "empty"])
+def test_what_is_no_source_is_told(tmp_path, source):
+    (tmp_path / "file.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="expected: a folder of images, a table"):
+        open_collection(tmp_path / source)
