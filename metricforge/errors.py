@@ -71,6 +71,18 @@ class RunFolderError(MetricForgeError):
     """A run's folder that another training is using."""
 
 
+class IndexFileError(MetricForgeError):
+    """An index that is absent, damaged or of another format."""
+
+
+class IndexBusyError(MetricForgeError):
+    """An index that somebody else is changing."""
+
+
+class FilterError(MetricForgeError, ValueError):
+    """A filter that is no condition over the columns of an index."""
+
+
 class MainProcessError(MetricForgeError):
     """Process 0 of several failed, and said so itself; this process cannot go on without it."""
 

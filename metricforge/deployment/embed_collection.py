@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from pyarrow import csv
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from metricforge.arrays import Floats32
+from metricforge.atomic_write import atomic_write
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.embedding_parts import Origin, finished_parts, part_path, read_origin, write_part
 from metricforge.deployment.given_images import GivenImages
@@ -99,7 +101,27 @@ def embed_collection(
         )
         write_part(folder, number, origin, read, collection.table.take(pa.array(read)), vectors, rows.unreadable)
         on_images(len(read) + len(rows.unreadable))
-    return _summary(folder, origin, taken_up)
+    processes.wait()
+    summary = _summary(folder, origin, taken_up)
+    if summary.unreadable and processes.is_main:
+        table = pa.table(
+            {name: [row[place] for row in summary.unreadable] for place, name in enumerate(("path", "fault"))}
+        )
+        with atomic_write(unreadable_path(folder)) as file:
+            csv.write_csv(table, file)
+    return summary
+
+
+def unreadable_path(folder: Path) -> Path:
+    """Where the images that could not be read are listed, if there are any."""
+    return folder / "unreadable.csv"
+
+
+def first_images(collection: ImageCollection, model: EmbeddingModel, count: int) -> list[Tensor]:
+    """Those of the first ``count`` images that can be read, as ``model.embed_pixels`` takes them."""
+    read = _ReadImages(collection, model)
+    images = (read[index][1] for index in range(min(count, len(collection))))
+    return [image for image in images if image is not None]
 
 
 @dataclass

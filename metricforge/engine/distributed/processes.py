@@ -43,6 +43,11 @@ class Processes:
         """Whether there is any other."""
         return self.world_size > 1
 
+    def wait(self) -> None:
+        """Returns when every process is here."""
+        if dist.is_available() and dist.is_initialized():
+            dist.barrier()
+
     def from_main(self, compute: Callable[[], Result]) -> Result:
         """What ``compute`` gives on process 0, on every process; only process 0 calls it.
 

@@ -1,0 +1,84 @@
+"""``metricforge embed``: a collection of images to files of embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+from rich.console import Console
+
+from metricforge.cli.next_command import next_command
+from metricforge.cli.parsers.embed import PRECISIONS
+from metricforge.deployment import load_model
+from metricforge.deployment.embed_collection import EmbeddedCollection, embed_collection, first_images, unreadable_path
+from metricforge.deployment.embedding_model import EmbeddingModel
+from metricforge.deployment.image_collection import ImageCollection, open_collection
+from metricforge.deployment.single_file import write_single_file
+from metricforge.engine.distributed.processes import Processes, join_processes
+from metricforge.engine.records.progress_bars import progress_bar
+
+SHOWN = 5
+
+
+def embed(arguments: argparse.Namespace) -> None:
+    """Embed what the command line says, and say what came of it."""
+    device = join_processes(arguments.device)
+    processes = Processes.current()
+    console = Console() if processes.is_main else Console(quiet=True)
+    collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
+    model = load_model(arguments.model, device=device)
+    _say(console, f"model    {model}")
+    _say(console, f"images   {len(collection):,} in {collection.source}")
+    computing, precision = _accelerated(model, collection, arguments, console)
+    with progress_bar(console, "embedding", len(collection)) as advance:
+        found = embed_collection(
+            computing,
+            collection,
+            arguments.out,
+            precision=precision,
+            batch_size=arguments.batch_size,
+            num_workers=arguments.workers,
+            strict=arguments.strict,
+            on_images=advance,
+            processes=processes,
+        )
+    if processes.is_main:
+        _report(console, arguments, found)
+
+
+def _accelerated(
+    model: EmbeddingModel, collection: ImageCollection, arguments: argparse.Namespace, console: Console
+) -> tuple[EmbeddingModel, str]:
+    """The model as the options have it compute, and what its vectors are computed in."""
+    precision = PRECISIONS[arguments.precision]
+    if precision == "float32" and not arguments.channels_last and not arguments.compile:
+        return model, precision
+    fast = model.accelerated(
+        precision=precision,  # type: ignore[arg-type]
+        channels_last=arguments.channels_last,
+        compiled=arguments.compile,
+    )
+    first = first_images(collection, model, arguments.batch_size or model.description.batch_size)
+    if first:
+        difference = np.abs(fast.embed_pixels(first) - model.embed_pixels(first)).max()
+        _say(console, f"options  change a number of the first {len(first)} vectors by at most {difference:.2g}")
+    return fast, precision
+
+
+def _report(console: Console, arguments: argparse.Namespace, found: EmbeddedCollection) -> None:
+    before = f", {found.taken_up:,} of them by an earlier start" if found.taken_up else ""
+    _say(console, f"\n{found.embedded:,} embeddings of {found.origin.dim} numbers in {arguments.out}{before}")
+    if found.unreadable:
+        _say(console, f"{len(found.unreadable):,} images could not be read and have none:")
+        for _, fault in found.unreadable[:SHOWN]:
+            _say(console, f"  {fault}")
+        if len(found.unreadable) > SHOWN:
+            _say(console, f"  ... all of them: {unreadable_path(arguments.out)}")
+    if arguments.format != "parquet":
+        _say(console, f"in one file: {write_single_file(arguments.out, arguments.format)}")
+    _say(console, f"score them: {next_command('evaluate', arguments.out)}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

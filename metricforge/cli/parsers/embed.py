@@ -1,0 +1,51 @@
+"""The arguments of ``metricforge embed``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from metricforge.cli.parsers.values import at_least_1
+
+# what metricforge.deployment.embedding_model.PRECISIONS says; that module is slow to import
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    add_model_and_source(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help="write the embeddings there; a second start continues"
+    )
+    parser.add_argument(
+        "--format",
+        choices=["parquet", "npy", "npz"],
+        default="parquet",
+        help="parquet: one file for every 4,096 images; npy or npz: these, and all of them in one file as well "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--batch-size", type=at_least_1, metavar="N", help="images at once (default: as in evaluation)")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+    )
+    parser.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
+    parser.add_argument(
+        "--precision", choices=list(PRECISIONS), default="fp32", help="compute in it (default: %(default)s)"
+    )
+    parser.add_argument("--compile", action="store_true", help="compile the backbone, which takes a minute at first")
+    parser.add_argument("--channels-last", action="store_true", help="store the channels of a pixel side by side")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+
+def add_model_and_source(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL and what says which images, as every command takes them that embeds a collection."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=Path, help="a run's folder, a checkpoint or a bundle (see metricforge export)"
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of images, a table with a column path (.csv, .tsv, .parquet), an index of tar shards (see "
+        "metricforge data index), or - for one path a line on standard input",
+    )
+    parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match, such as '*.jpg'")

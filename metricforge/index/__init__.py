@@ -1,0 +1,7 @@
+"""An index on the disk: find the images of a collection that are most like a given one."""
+
+from metricforge.index.build import build_index
+from metricforge.index.hit import Hit
+from metricforge.index.search_index import SearchIndex
+
+__all__ = ["Hit", "SearchIndex", "build_index"]

@@ -1,0 +1,39 @@
+"""What a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An image that was found.
+
+    Args:
+        id: its id in the index, which it keeps.
+        score: the model's similarity to the query: larger = more alike.
+        path: where the image lies, as it was added.
+        label: as it stands in the source; None without labels.
+        probability: that it is of the query's class, in 0..1; None before ``metricforge index calibrate``.
+        metadata: the other columns of the table that it was added from.
+    """
+
+    id: int
+    score: float
+    path: str
+    label: Any = None
+    probability: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON's types; what JSON has no type for, such as a date, as text."""
+        values = asdict(self)
+        values["metadata"] = {key: _plain(value) for key, value in self.metadata.items()}
+        values["label"] = _plain(self.label)
+        return values
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

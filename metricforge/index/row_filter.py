@@ -1,0 +1,38 @@
+"""Which rows a filter such as ``label in ('shoe', 'boot') and price < 50`` lets pass, by DuckDB."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from metricforge.arrays import Flags
+from metricforge.errors import FilterError
+
+_ROW = "__row"
+_SETTINGS = {"enable_external_access": "false", "autoinstall_known_extensions": "false", "lock_configuration": "true"}
+
+
+def matching_rows(table: pa.Table, condition: str) -> Flags:
+    """Which rows (n,) of ``table`` fulfil ``condition``, an SQL expression over its columns; NULL counts as not.
+
+    The expression reads nothing but ``table``: no file, no network, no setting.
+
+    Raises:
+        FilterError: if it is no such expression; it names the columns that there are.
+    """
+    rows = table.append_column(_ROW, pa.array(np.arange(len(table))))
+    try:
+        with duckdb.connect(":memory:", config=dict(_SETTINGS)) as connection:
+            chosen = connection.from_arrow(rows).filter(duckdb.SQLExpression(condition))
+            found = chosen.select(_ROW).fetchnumpy()[_ROW]
+    except duckdb.Error as fault:
+        columns = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
+        told = str(fault).split("\n\n")[0].strip()
+        raise FilterError(
+            f"--filter {condition!r}: {told}; write an SQL condition over the columns {columns}, "
+            "such as \"label in ('shoe', 'boot') and price < 50\""
+        ) from fault
+    flags = np.zeros(len(table), dtype=bool)
+    flags[np.asarray(found, dtype=np.int64)] = True
+    return flags

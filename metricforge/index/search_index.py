@@ -1,0 +1,231 @@
+"""``SearchIndex``: find the images of a collection that are most like a given one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from metricforge.arrays import Floats32
+from metricforge.deployment import EmbeddingModel, load_model
+from metricforge.deployment.image_collection import ImageCollection, open_collection
+from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
+from metricforge.index.hit import Hit
+from metricforge.index.manifest import NAME, Manifest
+from metricforge.index.snapshot import Snapshot
+from metricforge.index.writing import add_images, compact, remove_images
+
+READ_AGAIN = 5  # times that a state is read which changes while it is read
+
+
+class SearchIndex:
+    """An index on the disk, with the model that made it; ``metricforge.load_index`` opens one.
+
+    Searches see every change that was finished when they began, also those of other processes, and never half of one.
+    They may run in several threads at once. Of those who change an index one works at a time.
+
+    Args:
+        path: the index's folder.
+        model: embeds what is searched with; None loads the one within the index when it is first needed.
+
+    Raises:
+        IndexFileError: if there is no index, or it is damaged.
+        EmbeddingsError: if ``model`` is another than the index was built with.
+    """
+
+    def __init__(self, path: str | Path, model: EmbeddingModel | None = None) -> None:
+        self.path = Path(path)
+        self._loading = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._snapshot: Snapshot = self._read()
+        self._model = model
+        if model is not None:
+            self._refuse_other(model.hash)
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The model that the vectors come from."""
+        with self._loading:
+            wanted = self._snapshot.manifest
+            if self._model is None or self._model.hash != wanted.model_hash:
+                self._model = load_model(self.path / wanted.model)
+                self._refuse_other(self._model.hash)
+        return self._model
+
+    def _refuse_other(self, model_hash: str) -> None:
+        wanted = self._snapshot.manifest.model_hash
+        if model_hash != wanted:
+            raise EmbeddingsError(
+                f"{self.path} was built with the model {wanted}, this one is {model_hash}: their vectors cannot be "
+                "compared; search with its own model, or take the index to the other: metricforge index migrate"
+            )
+
+    @property
+    def manifest(self) -> Manifest:
+        """The state that the next search sees."""
+        return self.snapshot().manifest
+
+    def snapshot(self) -> Snapshot:
+        """The present state; whoever keeps it goes on to see it."""
+        if self._stamp_of_now() != self._stamp:
+            with self._loading:
+                if self._stamp_of_now() != self._stamp:
+                    self._snapshot = self._read()
+        return self._snapshot
+
+    def _stamp_of_now(self) -> tuple[int, int] | None:
+        try:
+            state = (self.path / NAME).stat()
+        except FileNotFoundError:
+            return None
+        return state.st_mtime_ns, state.st_ino
+
+    def _read(self) -> Snapshot:
+        known = {segment.name: segment for segment in self._snapshot.segments} if self._stamp else {}
+        for attempt in range(READ_AGAIN):
+            stamp = self._stamp_of_now()
+            manifest = Manifest.read(self.path)
+            try:
+                snapshot = Snapshot(self.path, manifest, known)
+            except (OSError, pa.ArrowInvalid, ValueError) as fault:
+                # a writer may have cleared away what this state named
+                if attempt + 1 < READ_AGAIN and self._stamp_of_now() != stamp:
+                    continue
+                raise IndexFileError(f"{self.path}: is damaged ({fault}); build the index again") from fault
+            self._stamp = stamp
+            return snapshot
+        raise IndexFileError(f"{self.path}: changes faster than it can be read")
+
+    def __len__(self) -> int:
+        return len(self.snapshot())
+
+    def search(
+        self,
+        images: Any,
+        k: int = 10,
+        filter: str | None = None,
+        *,
+        exact: bool = False,
+    ) -> list[list[Hit]]:
+        """The ``k`` images most like each of ``images``, the best first.
+
+        Args:
+            images: as ``EmbeddingModel.embed`` takes them (one, or many), or embeddings (N, D) that it gave.
+            k: how many, at least 1; fewer come where there are fewer.
+            filter: an SQL condition over the columns, such as ``"label in ('shoe', 'boot') and price < 50"``.
+            exact: compare every vector, whatever the index's kind.
+
+        Returns:
+            One list for each image, also for a single one.
+
+        Raises:
+            ValueError: for a ``k`` below 1 or embeddings of another size.
+            FilterError: for a filter that cannot be understood.
+            UnreadableImageError: for an image that cannot be decoded.
+        """
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+        model = self.model
+        vectors = self._vectors(images, model)
+        snapshot = self.snapshot()
+        found = snapshot.search(vectors, model.learner.similarity, k, snapshot.allowed(filter), exact=exact)
+        return [snapshot.hits(each) for each in found]
+
+    def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> list[Hit]:  # noqa: A002
+        """The ``k`` images most like image ``image`` of the index, without itself.
+
+        Raises:
+            EmbeddingsError: if there is no such image.
+        """
+        vector = self.vector(image)
+        return [hit for hit in self.search(vector[None], k + 1, filter)[0] if hit.id != image][:k]
+
+    def vector(self, image: int) -> Floats32:
+        """The embedding (D,) of image ``image`` of the index.
+
+        Raises:
+            EmbeddingsError: if there is no such image.
+        """
+        snapshot = self.snapshot()
+        place = snapshot.place_of(image)
+        if place is None:
+            raise EmbeddingsError(f"{self.path} has no image with the id {image}")
+        return np.array(snapshot.segments[place[0]].vectors[place[1]])
+
+    def _vectors(self, images: Any, model: EmbeddingModel) -> Floats32:
+        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+            if images.ndim != 2 or images.shape[1] != model.dim:
+                raise ValueError(f"embeddings must be (N, {model.dim}), got shape {images.shape}")
+            return np.ascontiguousarray(images, dtype=np.float32)
+        return model.embed(images)
+
+    # ------------------------------------------------------------------ changes
+
+    def add(self, source: Any) -> list[int]:
+        """Adds images, or replaces those whose path is in the index already, and gives their ids.
+
+        Args:
+            source: an ``ImageCollection``, a folder, a table or a list of paths, as ``metricforge embed`` takes them.
+
+        Raises:
+            DatasetError: if there is no image.
+            UnreadableImageError: for an image that cannot be decoded; nothing is added then.
+            IndexBusyError: if somebody else changes the index.
+        """
+        collection = _collection(source)
+        with self._writing() as snapshot:
+            return add_images(snapshot, self.model, collection)
+
+    def remove(
+        self,
+        ids: Iterable[int] = (),
+        paths: Iterable[str] = (),
+        filter: str | None = None,  # noqa: A002
+    ) -> int:
+        """Removes the images with these ids, these paths and those that ``filter`` fits, and gives their number.
+
+        Raises:
+            EmbeddingsError: for an id or a path that is not there; nothing is removed then.
+            FilterError: for a filter that cannot be understood.
+            IndexBusyError: if somebody else changes the index.
+        """
+        with self._writing() as snapshot:
+            return remove_images(snapshot, list(ids), list(paths), filter)
+
+    def compact(self) -> None:
+        """Makes one segment of all, without what was removed, which makes searching quicker.
+
+        Raises:
+            IndexBusyError: if somebody else changes the index.
+        """
+        with self._writing() as snapshot:
+            compact(snapshot, self.model.learner.similarity)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Snapshot]:
+        """The present state, which nobody else changes meanwhile.
+
+        Raises:
+            IndexBusyError: if somebody else changes the index now.
+        """
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield self.snapshot()
+        except Timeout as fault:
+            raise IndexBusyError(
+                f"{self.path}: another process is changing the index; searching goes on meanwhile, try again later"
+            ) from fault
+
+
+def _collection(source: Any) -> ImageCollection:
+    if isinstance(source, ImageCollection):
+        return source
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return open_collection("-", lines=[str(each) for each in source])
+    return open_collection(source)

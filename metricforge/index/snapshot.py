@@ -1,0 +1,183 @@
+"""One state of an index, which a search reads from beginning to end while others change the index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from metricforge.arrays import Flags, Floats32, Indices
+from metricforge.errors import IndexFileError
+from metricforge.index.hit import Hit
+from metricforge.index.kinds import space_of
+from metricforge.index.manifest import Manifest
+from metricforge.index.row_filter import matching_rows
+from metricforge.index.segment import FOLDER, Segment, prepared
+from metricforge.interfaces import Similarity
+
+SPARE = 32  # candidates beyond k that are put into order by the exact similarity
+SHORTLIST = 100  # the same for a learned similarity, which no structure knows
+NUMBERS_AT_ONCE = 2**22
+KNOWN = ("id", "path", "label")
+
+
+class Found(NamedTuple):
+    """The rows found for one query, the best first.
+
+    Args:
+        scores: the model's similarity (k,).
+        segments: in which segment each is (k,).
+        rows: and in which row of it (k,).
+    """
+
+    scores: Floats32
+    segments: Indices
+    rows: Indices
+
+
+class Snapshot:
+    """The segments that one manifest names, and which of their rows are gone.
+
+    Args:
+        index: the index's folder.
+        manifest: its state.
+        known: segments that are open already, by name.
+    """
+
+    def __init__(self, index: Path, manifest: Manifest, known: Mapping[str, Segment]) -> None:
+        self.index = index
+        self.manifest = manifest
+        self.segments = [
+            known[name] if name in known else Segment(index / FOLDER / name, manifest.kind)
+            for name in manifest.segments
+        ]
+        self.alive = _alive(index, manifest, self.segments)
+
+    def __len__(self) -> int:
+        return sum(len(segment) if alive is None else int(alive.sum()) for segment, alive in self._parts())
+
+    def _parts(self) -> list[tuple[Segment, Flags | None]]:
+        return list(zip(self.segments, self.alive, strict=True))
+
+    def allowed(self, condition: str | None) -> list[Flags | None]:
+        """Which rows of each segment may be found: those that are there and fulfil ``condition``; None: all.
+
+        Raises:
+            FilterError: for a condition that cannot be understood.
+        """
+        if condition is None:
+            return list(self.alive)
+        flags: list[Flags | None] = []
+        for segment, alive in self._parts():
+            chosen = matching_rows(segment.table, condition)
+            flags.append(chosen if alive is None else chosen & alive)
+        return flags
+
+    def search(
+        self,
+        queries: Floats32,
+        similarity: Similarity,
+        k: int,
+        allowed: Sequence[Flags | None],
+        *,
+        exact: bool = False,
+    ) -> list[Found]:
+        """The ``k`` nearest of each of ``queries`` (Q, D), scored and put into order by ``similarity``, ties by id.
+
+        Args:
+            queries: embeddings as the model gives them.
+            similarity: the model's.
+            k: how many; fewer come where there are fewer.
+            allowed: from ``allowed``.
+            exact: compare every vector instead of searching a structure.
+        """
+        space = space_of(similarity)
+        effort = int(self.manifest.settings.get("effort", 0))
+        wanted = k + (SHORTLIST if similarity.search is None else SPARE)
+        searched = prepared(similarity, queries)  # (Q, D')
+        best = [Found(np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)) for _ in queries]
+        for number, (segment, flags) in enumerate(zip(self.segments, allowed, strict=True)):
+            if not len(segment):
+                continue
+            found = segment.candidates(searched, wanted, space, flags, effort, exact)  # (Q, c)
+            for query, rows in enumerate(found):
+                rows = rows[rows >= 0]
+                scores = _scores(similarity, queries[query], segment, rows)
+                best[query] = _joined(best[query], Found(scores, np.full(len(rows), number), rows), self.segments, k)
+        return best
+
+    def hits(self, found: Found, probability: Any = None) -> list[Hit]:
+        """What is known of the images ``found``."""
+        hits = []
+        for score, number, row in zip(*found, strict=True):
+            values = self.segments[number].table.slice(int(row), 1).to_pylist()[0]
+            hits.append(
+                Hit(
+                    id=values["id"],
+                    score=float(score),
+                    path=values["path"],
+                    label=values.get("label"),
+                    probability=None if probability is None else float(probability(score)),
+                    metadata={key: value for key, value in values.items() if key not in KNOWN},
+                )
+            )
+        return hits
+
+    def place_of(self, image: int) -> tuple[int, int] | None:
+        """Segment and row of the image whose id is ``image``; None if it is not there."""
+        for number, (segment, alive) in enumerate(self._parts()):
+            rows = np.flatnonzero(segment.ids == image)
+            rows = rows if alive is None else rows[alive[rows]]
+            if len(rows):
+                return number, int(rows[0])
+        return None
+
+    def table(self) -> pa.Table:
+        """What is known of every image that is there."""
+        parts = [
+            segment.table if alive is None else segment.table.filter(pa.array(alive))
+            for segment, alive in self._parts()
+        ]
+        return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+
+
+def _scores(similarity: Similarity, query: Floats32, segment: Segment, rows: Indices) -> Floats32:
+    """The similarity of ``query`` (D,) and the vectors in ``rows`` (c,), a few at a time."""
+    scores = np.empty(len(rows), dtype=np.float32)
+    step = max(1, NUMBERS_AT_ONCE // max(1, len(query)))
+    for start in range(0, len(rows), step):
+        block = torch.tensor(segment.vectors[rows[start : start + step]])  # (b, D)
+        with torch.inference_mode():
+            scores[start : start + step] = similarity.pairwise(torch.from_numpy(query)[None], block)[0].numpy()
+    return scores
+
+
+def _joined(one: Found, other: Found, segments: Sequence[Segment], k: int) -> Found:
+    """The best ``k`` of both, ties by id."""
+    scores = np.concatenate([one.scores, other.scores])
+    numbers, rows = np.concatenate([one.segments, other.segments]), np.concatenate([one.rows, other.rows])
+    ids = np.array([segments[number].ids[row] for number, row in zip(numbers, rows, strict=True)], dtype=np.int64)
+    order = np.lexsort((ids, -scores))[:k]
+    return Found(scores[order], numbers[order], rows[order])
+
+
+def _alive(index: Path, manifest: Manifest, segments: Sequence[Segment]) -> list[Flags | None]:
+    if manifest.deleted is None:
+        return [None] * len(segments)
+    try:
+        with np.load(index / manifest.deleted) as gone:
+            rows = {name: gone[name] for name in gone.files}
+    except (OSError, ValueError) as fault:
+        raise IndexFileError(f"{index / manifest.deleted}: cannot be read ({fault}); build the index again") from fault
+    flags: list[Flags | None] = []
+    for segment in segments:
+        alive = None
+        if segment.name in rows:
+            alive = np.ones(len(segment), dtype=bool)
+            alive[rows[segment.name]] = False
+        flags.append(alive)
+    return flags

@@ -1,0 +1,198 @@
+"""Changes of an index: each writes new files beside the old ones, and then one manifest that names them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from metricforge.arrays import Floats32, Indices
+from metricforge.atomic_write import atomic_write
+from metricforge.deployment import EmbeddingModel
+from metricforge.deployment.image_collection import ImageCollection
+from metricforge.errors import EmbeddingsError
+from metricforge.index.kinds import SMALL
+from metricforge.index.row_filter import matching_rows
+from metricforge.index.segment import FOLDER, Segment, write_segment
+from metricforge.index.snapshot import Snapshot
+from metricforge.interfaces import Similarity
+
+SHOWN = 5
+ROWS_AT_ONCE = 2**14
+
+
+def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageCollection) -> list[int]:
+    """Adds the images of ``collection``; one whose path is there already is replaced, and keeps its id.
+
+    Raises:
+        UnreadableImageError: for an image that cannot be decoded; nothing is added then.
+        EmbeddingsError: for a path that stands twice, or a column whose type differs from the one there.
+    """
+    paths = [collection.location(number) for number in range(len(collection))]
+    _refuse_repeats(paths)
+    known = _places(snapshot, paths)
+    next_id = snapshot.manifest.next_id
+    ids = []
+    for path in paths:
+        if path in known:
+            ids.append(known[path][2])
+        else:
+            ids.append(next_id)
+            next_id += 1
+    vectors = model.embed(collection.image(number) for number in range(len(collection)))
+    table = index_table(collection.table, ids, paths)
+    _refuse_other_types(snapshot, table)
+    # a few vectors are compared one by one as quickly; compacting builds a structure of all
+    name = write_segment(snapshot.index, [vectors], table, "flat", model.learner.similarity)
+    gone = _gone(snapshot)
+    for number, row, _ in known.values():
+        gone[snapshot.segments[number].name] = np.append(gone[snapshot.segments[number].name], row)
+    _commit(snapshot, segments=(*snapshot.manifest.segments, name), gone=gone, next_id=next_id)
+    return ids
+
+
+def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], condition: str | None) -> int:
+    """Removes what is named by id, by path or by a filter, and gives the number of images that are gone now.
+
+    Raises:
+        EmbeddingsError: for an id or a path that is not there; nothing is removed then.
+    """
+    gone = _gone(snapshot)
+    before = sum(map(len, gone.values()))
+    absent: list[str] = []
+    for image in ids:
+        place = snapshot.place_of(image)
+        if place is None:
+            absent.append(f"the id {image}")
+        else:
+            name = snapshot.segments[place[0]].name
+            gone[name] = np.append(gone[name], place[1])
+    wanted = [str(Path(path).absolute()) if "://" not in path else path for path in paths]
+    known = _places(snapshot, wanted)
+    for path in wanted:
+        if path not in known:
+            absent.append(path)
+        else:
+            name = snapshot.segments[known[path][0]].name
+            gone[name] = np.append(gone[name], known[path][1])
+    if absent:
+        listed = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
+        raise EmbeddingsError(f"{snapshot.index} has no image with {listed}; nothing was removed")
+    if condition is not None:
+        for segment in snapshot.segments:
+            rows = np.flatnonzero(matching_rows(segment.table, condition))
+            gone[segment.name] = np.append(gone[segment.name], rows)
+    gone = {name: np.unique(rows) for name, rows in gone.items()}
+    removed = sum(map(len, gone.values())) - before
+    if removed:
+        _commit(snapshot, gone=gone)
+    return removed
+
+
+def compact(snapshot: Snapshot, similarity: Similarity) -> None:
+    """Makes one segment of all that is there."""
+    table = snapshot.table()
+    kind = snapshot.manifest.kind if len(table) > SMALL or snapshot.manifest.kind == "binary" else "flat"
+    segments: tuple[str, ...] = ()
+    if len(table):
+        segments = (write_segment(snapshot.index, _blocks(snapshot), table, kind, similarity),)
+    _commit(snapshot, segments=segments, gone={})
+
+
+def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str]) -> pa.Table:
+    """The table of a segment: ``id``, ``path`` where each image lies, and the other columns (n rows)."""
+    rest = {name: columns[name] for name in columns.column_names if name not in ("id", "path", "vector")}
+    return pa.table({"id": pa.array(ids, pa.int64()), "path": pa.array(paths, pa.large_string()), **rest})
+
+
+def _blocks(snapshot: Snapshot) -> Iterator[Floats32]:
+    for segment, alive in zip(snapshot.segments, snapshot.alive, strict=True):
+        for start in range(0, len(segment), ROWS_AT_ONCE):
+            block = np.asarray(segment.vectors[start : start + ROWS_AT_ONCE])
+            yield block if alive is None else block[alive[start : start + ROWS_AT_ONCE]]
+
+
+def _gone(snapshot: Snapshot) -> dict[str, Indices]:
+    """The rows of each segment that are gone already."""
+    return {
+        segment.name: np.empty(0, np.int64) if alive is None else np.flatnonzero(~alive)
+        for segment, alive in zip(snapshot.segments, snapshot.alive, strict=True)
+    }
+
+
+def _places(snapshot: Snapshot, paths: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """Segment, row and id of those of ``paths`` that are there."""
+    wanted = pa.array(list(dict.fromkeys(paths)), pa.large_string())
+    found = {}
+    for number, (segment, alive) in enumerate(zip(snapshot.segments, snapshot.alive, strict=True)):
+        rows = np.flatnonzero(_is_in(segment, wanted))
+        for row in rows if alive is None else rows[alive[rows]]:
+            found[segment.table["path"][int(row)].as_py()] = number, int(row), int(segment.ids[row])
+    return found
+
+
+def _is_in(segment: Segment, paths: pa.Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    flags = pa.compute.is_in(segment.table["path"].cast(pa.large_string()), value_set=paths)
+    return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _commit(
+    snapshot: Snapshot,
+    *,
+    segments: tuple[str, ...] | None = None,
+    gone: Mapping[str, Indices],
+    next_id: int | None = None,
+) -> None:
+    """Makes the next state, and clears away what neither it nor the one before names."""
+    manifest = snapshot.manifest
+    generation = manifest.generation + 1
+    gone = {name: rows for name, rows in gone.items() if len(rows)}
+    deleted = None
+    if gone:
+        deleted = f"deleted-{generation}.npz"
+        with atomic_write(snapshot.index / deleted) as file:
+            np.savez(file, **gone)  # type: ignore[arg-type]
+    following = replace(
+        manifest,
+        generation=generation,
+        segments=manifest.segments if segments is None else segments,
+        deleted=deleted,
+        next_id=manifest.next_id if next_id is None else next_id,
+    )
+    following.write(snapshot.index)
+    _clear_away(snapshot.index, {*manifest.segments, *following.segments}, {manifest.deleted, deleted})
+
+
+def _clear_away(index: Path, segments: set[str], files: set[str | None]) -> None:
+    """Removes what writers that were killed, and states of long ago, have left."""
+    for folder in (index / FOLDER).iterdir():
+        if folder.name not in segments:
+            shutil.rmtree(folder, ignore_errors=True)
+    for file in index.glob("deleted-*.npz"):
+        if file.name not in files:
+            file.unlink(missing_ok=True)
+
+
+def _refuse_repeats(paths: Sequence[str]) -> None:
+    seen: set[str] = set()
+    twice = [path for path in paths if path in seen or seen.add(path)]  # type: ignore[func-returns-value]
+    if twice:
+        raise EmbeddingsError(f"{len(twice):,} images are named more than once, such as {twice[0]}; name each once")
+
+
+def _refuse_other_types(snapshot: Snapshot, table: pa.Table) -> None:
+    """Raises EmbeddingsError for a column that cannot stand under those of the same name."""
+    for segment in snapshot.segments:
+        for field in segment.table.schema:
+            if field.name in table.column_names and not field.type.equals(table.schema.field(field.name).type):
+                try:
+                    pa.concat_tables([segment.table.slice(0, 0), table.slice(0, 0)], promote_options="permissive")
+                except (pa.ArrowTypeError, pa.ArrowInvalid) as fault:
+                    raise EmbeddingsError(
+                        f"column {field.name} is {table.schema.field(field.name).type} here and {field.type} in "
+                        f"{snapshot.index}; convert it ({fault})"
+                    ) from fault
