@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metricforge import functional
+    from metricforge.deployment import EmbeddingModel, load_model
     from metricforge.empty_batches import EmptyBatchWarning
     from metricforge.engine.optim.sparse_rows_step import step_touched_rows
     from metricforge.errors import MetricForgeError
+    from metricforge.index import Hit, SearchIndex, load_index
     from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
     from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings
     from metricforge.plugins import load_plugins
@@ -51,9 +53,11 @@ __all__ = [
     "BatchSampler",
     "Clustering",
     "EmbeddingBatchSampler",
+    "EmbeddingModel",
     "EmbeddingSet",
     "EmptyBatchWarning",
     "Evaluator",
+    "Hit",
     "Loss",
     "LossOutput",
     "MetricForgeError",
@@ -62,6 +66,7 @@ __all__ = [
     "Quadruplets",
     "Registry",
     "RowShard",
+    "SearchIndex",
     "Similarity",
     "TaggedEmbeddings",
     "Triplets",
@@ -69,15 +74,19 @@ __all__ = [
     "build_runner",
     "evaluate_embeddings",
     "functional",
+    "load_index",
+    "load_model",
     "load_plugins",
     "step_touched_rows",
 ]
 
 # Where each name is defined; type checkers read the imports above, and a test compares the two.
 _DEFINED_IN = {
+    "deployment": ["EmbeddingModel", "load_model"],
     "empty_batches": ["EmptyBatchWarning"],
     "engine.optim.sparse_rows_step": ["step_touched_rows"],
     "errors": ["MetricForgeError"],
+    "index": ["Hit", "SearchIndex", "load_index"],
     "interfaces": ["Backbone", "Clustering", "Evaluator", "Loss", "Miner", "Similarity"],
     "measurement": ["TaggedEmbeddings", "evaluate_embeddings"],
     "plugins": ["load_plugins"],

@@ -16,7 +16,7 @@ from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.deployment.single_file import write_single_file
 from metricforge.engine.distributed.processes import Processes, join_processes
-from metricforge.engine.records.progress_bars import progress_bar
+from metricforge.progress_bars import progress_bar
 
 SHOWN = 5
 
@@ -45,6 +45,8 @@ def embed(arguments: argparse.Namespace) -> None:
         )
     if processes.is_main:
         _report(console, arguments, found)
+        if collection.labels is not None:
+            _say(console, f"score them: {next_command('evaluate', arguments.out)}")
 
 
 def _accelerated(
@@ -77,7 +79,6 @@ def _report(console: Console, arguments: argparse.Namespace, found: EmbeddedColl
             _say(console, f"  ... all of them: {unreadable_path(arguments.out)}")
     if arguments.format != "parquet":
         _say(console, f"in one file: {write_single_file(arguments.out, arguments.format)}")
-    _say(console, f"score them: {next_command('evaluate', arguments.out)}")
 
 
 def _say(console: Console, text: str) -> None:

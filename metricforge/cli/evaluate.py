@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
 from metricforge.clusterings import AffinityPropagation
+from metricforge.deployment.single_file import read_tagged_embeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.interfaces import Clustering
-from metricforge.measurement import Measurement, evaluate_embeddings, read_embedding_file
+from metricforge.measurement import Measurement, TaggedEmbeddings, evaluate_embeddings, read_embedding_file
 from metricforge.progress_bars import progress_bar
 from metricforge.report import print_confused_classes, print_scores, print_worst_classes
 
@@ -25,9 +27,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     console = Console()
     spaces = [name.strip() for name in arguments.space.split(",") if name.strip()]
     with console.status("reading"):
-        queries = read_embedding_file(arguments.embeddings)
-        gallery = None if arguments.gallery is None else read_embedding_file(arguments.gallery)
-        fit_spaces = None if arguments.fit_space is None else read_embedding_file(arguments.fit_space)
+        queries = _read(arguments.embeddings)
+        gallery = None if arguments.gallery is None else _read(arguments.gallery)
+        fit_spaces = None if arguments.fit_space is None else _read(arguments.fit_space)
     measured = evaluate_embeddings(
         queries,
         gallery,
@@ -70,6 +72,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.json:
         write_scores(arguments.json, measured.scores, measured.protocol, measured.queries)
         console.print(f"written to {arguments.json}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _read(path: Path) -> TaggedEmbeddings:
+    return read_tagged_embeddings(path) if path.is_dir() else read_embedding_file(path)
 
 
 def _print_classes(console: Console, measured: Measurement, count: int) -> None:

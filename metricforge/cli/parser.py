@@ -13,6 +13,7 @@ from metricforge import __version__
 COMMANDS = {
     "train": "train an embedding and evaluate it",
     "test": "evaluate a checkpoint",
+    "embed": "embed a collection of images into files",
     "evaluate": "score embeddings made by any tool",
     "compare": "compare the scores of runs, with confidence intervals",
     "classes": "list a run's worst classes, and those it confuses",

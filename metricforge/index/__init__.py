@@ -2,6 +2,6 @@
 
 from metricforge.index.build import build_index
 from metricforge.index.hit import Hit
-from metricforge.index.search_index import SearchIndex
+from metricforge.index.search_index import SearchIndex, load_index
 
-__all__ = ["Hit", "SearchIndex", "build_index"]
+__all__ = ["Hit", "SearchIndex", "build_index", "load_index"]

@@ -109,7 +109,7 @@ class SearchIndex:
         self,
         images: Any,
         k: int = 10,
-        filter: str | None = None,
+        filter: str | None = None,  # noqa: A002
         *,
         exact: bool = False,
     ) -> list[list[Hit]]:
@@ -221,6 +221,20 @@ class SearchIndex:
             raise IndexBusyError(
                 f"{self.path}: another process is changing the index; searching goes on meanwhile, try again later"
             ) from fault
+
+
+def load_index(index: str | Path, model: EmbeddingModel | None = None) -> SearchIndex:
+    """Opens the index in the folder ``index``, which ``metricforge index MODEL SOURCE --out INDEX`` built.
+
+    Args:
+        index: its folder.
+        model: embeds what is searched with; None: the one within the index.
+
+    Raises:
+        IndexFileError: if there is no index, or it is damaged.
+        EmbeddingsError: if ``model`` is another than the index was built with.
+    """
+    return SearchIndex(index, model)
 
 
 def _collection(source: Any) -> ImageCollection:

@@ -75,6 +75,7 @@ def test_every_command_leads_to_a_function():
 LINES = {
     "train": ["train", "a.py"],
     "test": ["test", "a.py", "a.pth"],
+    "embed": ["embed", "run", "photos", "--out", "out"],
     "evaluate": ["evaluate", "a.npz"],
     "compare": ["compare", "a", "b"],
     "classes": ["classes", "a"],

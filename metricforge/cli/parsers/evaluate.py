@@ -14,7 +14,10 @@ DEFAULT_SCORES = "recall@1,map@r,r_precision,nmi"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
     parser.add_argument(
-        "embeddings", metavar="FILE", type=Path, help=".npz or .parquet with embeddings (N, D), labels, and ids if any"
+        "embeddings",
+        metavar="FILE",
+        type=Path,
+        help=".npz or .parquet with embeddings (N, D), labels, and ids if any; or what metricforge embed wrote",
     )
     parser.add_argument(
         "--gallery", metavar="FILE", type=Path, help="search these embeddings (default: the other rows of FILE)"
