@@ -13,7 +13,7 @@ from pyarrow import csv, parquet
 from metricforge.datasets.image_folder_dataset import SUFFIXES
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader, is_remote
-from metricforge.datasets.tables.string_column import StringColumn
+from metricforge.datasets.string_column import StringColumn
 from metricforge.errors import DatasetError
 
 TABLES = (".csv", ".tsv", ".parquet")
