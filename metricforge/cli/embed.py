@@ -30,6 +30,8 @@ def embed(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model, device=device)
     _say(console, f"model    {model}")
     _say(console, f"images   {len(collection):,} in {collection.source}")
+    for left in collection.left_out:
+        _say(console, f"         {left.describe()}")
     computing, precision = _accelerated(model, collection, arguments, console)
     with progress_bar(console, "embedding", len(collection)) as advance:
         found = embed_collection(

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv, parquet
+from pyarrow import parquet
 
-from metricforge.datasets.image_folder_dataset import SUFFIXES
+from metricforge.datasets.folders.walk_images import walk_images
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader, is_remote
 from metricforge.datasets.string_column import StringColumn
+from metricforge.datasets.tables.image_table import is_empty
+from metricforge.datasets.tables.left_out import LeftOut
+from metricforge.datasets.tables.text_table import open_text_table
 from metricforge.errors import DatasetError
 
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
 EXPECTED = (
-    "expected: a folder of images, a table with a column path (.csv, .tsv, .parquet; also an index that "
+    "expected: a folder of images, a table with a column path (.csv, .tsv, .txt, .parquet; also an index that "
     "`metricforge data index SHARDS` wrote), or - for one path a line on the standard input"
 )
 
@@ -31,15 +34,19 @@ class ImageCollection:
         root: what relative paths are relative to, a folder or a URL.
         paths: of the images (N,): files, parts of tar shards, or URLs.
         table: further columns (N rows), ``label`` among them where there are labels.
+        left_out: what lies there and is not taken, for messages.
     """
 
-    def __init__(self, source: str, root: str, paths: StringColumn, table: pa.Table) -> None:
+    def __init__(
+        self, source: str, root: str, paths: StringColumn, table: pa.Table, left_out: Sequence[LeftOut] = ()
+    ) -> None:
         if not len(paths):
             raise DatasetError(f"{source} has no image; {EXPECTED}")
         self.source = source
         self.root = root
         self.paths = paths
         self.table = table
+        self.left_out = tuple(left_out)
         self._reader = ShardReader(root)
 
     def __len__(self) -> int:
@@ -95,7 +102,8 @@ def _of_paths(source: str, root: str, paths: list[str]) -> ImageCollection:
 
 
 def _of_folder(folder: Path, glob: str | None) -> ImageCollection:
-    paths = sorted(_images_below(folder))
+    walked = walk_images(folder)
+    paths = walked.files
     if glob is not None:
         found = [path for path in paths if PurePosixPath(path).match(glob)]
         if not found:
@@ -104,30 +112,40 @@ def _of_folder(folder: Path, glob: str | None) -> ImageCollection:
     columns = {"path": pa.array(paths, type=pa.large_string())}
     if paths and all("/" in path for path in paths):
         columns["label"] = pa.array([path.partition("/")[0] for path in paths], type=pa.large_string())
-    return ImageCollection(str(folder), str(folder), StringColumn(columns["path"]), pa.table(columns))
-
-
-def _images_below(folder: Path) -> Iterable[str]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(parent, folder)
-        for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield name if below == "." else f"{below}/{name}".replace(os.sep, "/")
+    left_out = () if glob else walked.left_out
+    return ImageCollection(str(folder), str(folder), StringColumn(columns["path"]), pa.table(columns), left_out)
 
 
 def _of_table(file: Path) -> ImageCollection:
     try:
-        if file.suffix.lower() == ".parquet":
-            table = parquet.read_table(file)
-        else:
-            delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-            table = csv.read_csv(file, parse_options=csv.ParseOptions(delimiter=delimiter))
+        table = parquet.read_table(file) if file.suffix.lower() == ".parquet" else _text_table(file)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
         raise DatasetError(f"{file} cannot be read as a table ({fault}); mend or replace it") from fault
     if "path" not in table.column_names:
         raise DatasetError(f"{file} has no column path; it has {', '.join(table.column_names)}; {EXPECTED}")
-    empty = pc.sum(pc.equal(pc.fill_null(table["path"].cast(pa.large_string()), ""), "")).as_py()
+    empty = int(is_empty(table["path"].cast(pa.large_string())).sum())
     if empty:
         raise DatasetError(f"{file}: {empty:,} rows have no path; fill them in or remove them")
     return ImageCollection(str(file), str(file.parent), StringColumn(table["path"]), table)
+
+
+def _text_table(file: Path) -> pa.Table:
+    """All columns of ``file``, those that hold numbers alone as numbers."""
+    text = open_text_table(file, None, True, ["path"])
+    twice = [name for name in text.header if text.header.count(name) > 1]
+    if twice:
+        raise DatasetError(f"{file} has {text.header.count(twice[0])} columns called {twice[0]!r}; rename one of them")
+    table = text.read(range(text.width))
+    columns = {name: table[str(number)] for number, name in enumerate(text.header)}
+    return pa.table({name: column if name == "path" else _typed(column) for name, column in columns.items()})
+
+
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """``column`` of text as numbers, if all of it but the empty cells are some; empty ones are null then."""
+    filled = pc.if_else(pa.chunked_array([pa.array(is_empty(column))]), pa.scalar(None, pa.large_string()), column)
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return filled.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return column

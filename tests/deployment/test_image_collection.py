@@ -80,9 +80,9 @@ def test_a_table_that_is_none_is_told(tmp_path, content, told):
         open_collection(tmp_path / "table.csv")
 
 
-@pytest.mark.parametrize("source", ["absent", "file.txt", "empty"])
+@pytest.mark.parametrize("source", ["absent", "file.doc", "empty"])
 def test_what_is_no_source_is_told(tmp_path, source):
-    (tmp_path / "file.txt").write_text("")
+    (tmp_path / "file.doc").write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="expected: a folder of images, a table"):
         open_collection(tmp_path / source)

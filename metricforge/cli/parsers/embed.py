@@ -45,7 +45,7 @@ def add_model_and_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder of images, a table with a column path (.csv, .tsv, .parquet), an index of tar shards (see "
+        help="a folder of images, a table with a column path (.csv, .tsv, .txt, .parquet), an index of tar shards (see "
         "metricforge data index), or - for one path a line on standard input",
     )
     parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match, such as '*.jpg'")
