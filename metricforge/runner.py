@@ -9,12 +9,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from metricforge.arrays import Indices
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset, ImageFileDataset
 from metricforge.engine.distributed.processes import Processes, join_processes
@@ -30,11 +32,15 @@ from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.errors import ConfigError
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.evaluate import plan_evaluation
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import DATASETS, EVALUATORS, SAMPLERS
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
+from metricforge.similarities import EuclideanSimilarity
+from metricforge.structures import EmbeddingSet, Role
 
 
 def build_runner(
@@ -141,14 +147,18 @@ def _build(
     """The runner of a checked config and its data sets, which trains into the folder of ``lock``."""
     processes = Processes.current()
     run_seed = int(cfg.get("seed", 0))
+    sampler = None
+    if train_set is not None:
+        sampler = _build_sampler(cfg.train_dataloader, train_set, run_seed, processes)
+    _check_evaluators(cfg, test_set)  # before weights are read, and long before the first evaluation
+
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
     _take_backbone_s_transform(cfg.test_dataloader.dataset, test_set, model)
     _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
     train_loader = None
-    if train_set is not None:
-        sampler = _build_sampler(cfg.train_dataloader, train_set, run_seed, processes)
+    if train_set is not None and sampler is not None:
         train_loader = build_train_loader(
             train_set,
             sampler,
@@ -223,6 +233,36 @@ def _build_sampler(loader: Mapping[str, Any], train_set: ImageDataset, seed: int
         world_size=processes.world_size,
     )
     return sampler
+
+
+def _check_evaluators(cfg: Config, test_set: ImageDataset) -> None:
+    """Raise ConfigError for evaluators that cannot score these test images, such as with a K beyond their number.
+
+    What a head without ``dim`` makes is known only when the model is built; then the first evaluation finds out.
+    """
+    dim = (cfg.model.get("head") or {}).get("dim")
+    if not isinstance(dim, int):
+        return
+    everything = np.arange(len(test_set))
+    queries, gallery = _unembedded(test_set, everything), None
+    if test_set.roles is not None:
+        queries, gallery = (
+            _unembedded(test_set, everything[(test_set.roles & role) != 0]) for role in (Role.QUERY, Role.GALLERY)
+        )
+    context = EvaluationContext(queries, EuclideanSimilarity(), gallery, shared_ids=True)
+    for key in ("evaluators", "final_evaluators"):
+        for number, each in enumerate(cfg.get(key) or []):
+            path = f"{key}[{number}]"
+            evaluator = EVALUATORS.build(each, path=path, dim=dim)
+            try:
+                plan_evaluation(context, [evaluator])
+            except ValueError as fault:
+                raise ConfigError([f"{path}: {fault}"]) from fault
+
+
+def _unembedded(images: ImageDataset, chosen: Indices) -> EmbeddingSet:
+    """The ``chosen`` of ``images`` without embeddings, for what depends on their number and classes alone."""
+    return EmbeddingSet(np.broadcast_to(np.float32(0), (len(chosen), 8)), images.labels[chosen], chosen)
 
 
 def _read_as(test_set: ImageDataset, train_set: ImageDataset, loader: Mapping[str, Any]) -> ImageDataset:

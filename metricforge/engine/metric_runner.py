@@ -218,7 +218,10 @@ class MetricRunner(Runner):
         self.say(f"test     {self._test_dataloader.dataset.describe()}")
         train_set = None if self._train_dataloader is None else self._train_dataloader.dataset.dataset
         sets = [dataset for dataset in (train_set, self._test_dataloader.dataset) if dataset is not None]
-        for note in dict.fromkeys(note for dataset in sets for note in dataset.notes):
+        notes = [note for dataset in sets for note in dataset.notes]
+        if self._train_dataloader is not None:
+            notes += self._train_dataloader.batch_sampler.sampler.notes
+        for note in dict.fromkeys(notes):
             self.say(f"data     {note}")
         for dataset in sets:
             if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:

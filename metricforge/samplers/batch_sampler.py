@@ -42,6 +42,8 @@ class BatchSampler(Sampler[list[int]], ABC):
         [[0, 1], [2, 3]]
     """
 
+    notes: tuple[str, ...] = ()  # what is to be said of how batches are drawn, a line each
+
     def __init__(
         self,
         labels: Sequence[int] | Array,

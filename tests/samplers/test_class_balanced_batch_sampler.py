@@ -200,3 +200,24 @@ def test_drawn_anew_they_are_still_seeded_varied_by_epoch_and_shared_out(options
     assert batches(epoch=1, **options) != batches(epoch=0, **options)
     shares = [batches(rank=r, world_size=2, **options) for r in range(2)]
     assert [a + b for a, b in zip(*shares, strict=True)] == batches(**options)
+
+
+def test_fewer_classes_are_all_taken_and_told_where_that_is_asked_for():
+    labels = np.repeat(np.arange(6), 20)
+    with pytest.raises(ValueError, match='or fewer_classes="all"'):
+        ClassBalancedBatchSampler(labels, 16, 4)
+    sampler = ClassBalancedBatchSampler(labels, 16, 4, fewer_classes="all")
+    batch = labels[next(iter(sampler))]
+    assert np.bincount(batch).tolist() == [10] * 6
+    assert sampler.notes == (
+        "there are 6 classes to train on, so batches have 6 classes with 10 images each instead of 16 with 4",
+    )
+    few = ClassBalancedBatchSampler(np.repeat(np.arange(3), 5), 16, 4, fewer_classes="all")
+    assert (few.classes_per_batch, few.samples_per_class) == (3, 5), "an image is not repeated to fill a batch"
+    assert (
+        ClassBalancedBatchSampler(np.repeat(np.arange(5), 9), 8, 2, fewer_classes="all", world_size=2).batch_size == 16
+    )
+    enough = ClassBalancedBatchSampler(np.repeat(np.arange(16), 4), 16, 4, fewer_classes="all")
+    assert (enough.classes_per_batch, enough.samples_per_class, enough.notes) == (16, 4, ())
+    with pytest.raises(ValueError, match='fewer_classes must be "error" or "all", got \'take\''):
+        ClassBalancedBatchSampler(labels, 4, 4, fewer_classes="take")

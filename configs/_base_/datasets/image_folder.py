@@ -9,7 +9,7 @@ train_dataloader = dict(
             dict(type="RandomHorizontalFlip"),
         ],
     ),
-    sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=16, samples_per_class=4),
+    sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=16, samples_per_class=4, fewer_classes="all"),
     num_workers=2,
 )
 test_dataloader = dict(
