@@ -57,11 +57,11 @@ class DistanceWeightedTripletMiner(Miner):
             return Triplets(anchor, positive, anchor)
         unit = l2_normalize(embeddings)  # (B, D)
         weights = self._log_weights(unit, negatives).softmax(dim=1)  # (B, B)
-        # multinomial wants a sum above zero, of the rows too that no anchor asks for.
+        # multinomial needs a sum above zero, also in rows that no anchor uses.
         weights = weights.masked_fill(~negatives.any(dim=1)[:, None], 1)
         per_anchor = positives.sum(dim=1)  # (B,)
         drawn = torch.multinomial(weights, int(per_anchor.max()), replacement=True)  # (B, most positives of a row)
-        # A row's positives stand together in ``anchor``: the place among them says which draw is whose.
+        # A row's positives are adjacent in ``anchor``: the position among them is the number of the draw.
         firsts = torch.searchsorted(anchor, anchor)  # (P,)
         negative = drawn[anchor, torch.arange(len(anchor), device=anchor.device) - firsts]  # (P,)
         return Triplets(anchor, positive, negative)

@@ -17,7 +17,7 @@ from metricforge.structures import Pairs
 class HardPairMiner(Miner):
     """Each sample with its least alike positive and with its most alike negative, by the similarity.
 
-    At most 2B pairs, ``first < second`` and in row order; one that two samples choose is there once.
+    At most 2B pairs, ``first < second`` and in row order; a pair that two samples choose is listed once.
 
     Raises:
         ValueError: for a batch of the wrong shapes or types.

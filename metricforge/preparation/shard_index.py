@@ -110,7 +110,7 @@ def index_shards(
         with atomic_write(out) as file:
             parquet.write_table(table, file)
     except OSError as fault:
-        raise DatasetError(f"--out {out} cannot be written ({fault}); make room, or name another place") from fault
+        raise DatasetError(f"--out {out} cannot be written ({fault}); free some space, or name another file") from fault
     return IndexedShards(len(paths), len(set(labels)), left_out)
 
 

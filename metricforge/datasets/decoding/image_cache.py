@@ -89,8 +89,8 @@ class ImageCache:
                 file.write(image.permute(1, 2, 0).contiguous().numpy().data)
         except OSError as fault:
             raise DatasetError(
-                f"cache: {path} cannot be written ({fault.strerror}); make room, name another folder, or leave cache "
-                "out"
+                f"cache: {path} cannot be written ({fault.strerror}); free some space, name another folder, or leave "
+                "cache out"
             ) from fault
 
     def prepare(self, images: int) -> None:
@@ -110,7 +110,7 @@ class ImageCache:
         if lacking > free:
             raise DatasetError(
                 f"cache: {self.folder} lacks {lacking / 1e9:,.1f} GB for all {images:,} images, and its disk has "
-                f"{free / 1e9:,.1f} GB free; make room, name another folder, or leave cache out"
+                f"{free / 1e9:,.1f} GB free; free some space, name another folder, or leave cache out"
             )
 
     def describe(self, images: int) -> str:

@@ -1,4 +1,4 @@
-"""Random positive pairs with the images of other classes that lie nearest to them."""
+"""Batches of random positive pairs and the nearest images of other classes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Indices = NDArray[np.int64]
 class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
     """Batches with difficult neighbours (Song et al., CVPR 2016, section 4): positive pairs, negatives of both ends.
 
-    A batch has ``pairs_per_batch`` positive pairs, uniform among all of the data set that share no image; then each of
-    the two ends of each pair adds its nearest image of another class that is not in the batch yet, first every end one,
-    then every end a second, up to ``neighbours_per_image``. So no image stands twice in a batch, which has
+    A batch has ``pairs_per_batch`` positive pairs, uniform among all of the data set that share no image; then each end
+    of each pair adds its nearest image of another class that is not in the batch yet: one for each end, then a second
+    for each, up to ``neighbours_per_image``. No image is repeated in a batch, which has
     ``2 pairs_per_batch (1 + neighbours_per_image)`` of them, each pair followed by its neighbours. Nearness is the
     Euclidean distance between embeddings in a bank of the whole training set, searched exactly.
 
-    The bank is filled in evaluation mode at the start of every ``refresh_interval``-th epoch; between, each batch that
-    was trained replaces its images' embeddings by those the loss saw (augmented, in training mode). All batches of an
-    epoch are drawn at its start, from the bank as it is then: loaders fetch ahead of training, and what they fetch must
-    not depend on how far. Where that is too stale, make epochs shorter by ``batches_per_epoch``. A checkpoint holds the
-    bank and the epoch's batches, so a resumed run goes on bit for bit.
+    The bank is filled in evaluation mode at the start of every ``refresh_interval``-th epoch; in between, each
+    training batch replaces its images' embeddings by those the loss saw (augmented, in training mode). All batches of
+    an epoch are drawn at its start: loaders fetch ahead of training, and what they fetch must not depend on how far.
+    Where the bank becomes too stale, shorten epochs with ``batches_per_epoch``. A checkpoint holds the bank and the
+    epoch's batches, so a resumed run continues bit for bit.
 
     The paper leaves open how many pairs and neighbours a batch has, how pairs are drawn, and how old the embeddings are
     by which neighbours are found; the authors' released code has no such batches.
@@ -98,7 +98,7 @@ class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
                 f"image that {len(self.labels)} images of {len(self._sizes)} classes have; take fewer"
             )
         others = len(self.labels) - int(self._sizes[self._sizes > 1].max())
-        # the pair itself is of its own class, so all the rest of the batch may stand before the neighbour looked for
+        # the pair is of one class, so all the rest of the batch may be nearer than the neighbour sought
         if others < self.batch_size - 2:
             raise ValueError(
                 f"a batch of {self.batch_size} images (2 * pairs_per_batch * (1 + neighbours_per_image)) needs "

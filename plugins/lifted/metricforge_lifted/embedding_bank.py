@@ -1,4 +1,4 @@
-"""Where every training image lay when the network last saw it, and who is near whom."""
+"""The latest embedding of every training image, searched for the nearest images of other classes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class EmbeddingBank:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was put into it yet."""
+        """Whether it holds no embeddings yet."""
         return self._rows is None
 
     def replace(self, embeddings: Tensor) -> None:
-        """Takes ``embeddings`` (N, D) in place of all that it holds.
+        """Replace everything it holds by ``embeddings`` (N, D).
 
         Raises:
             ValueError: unless there is one finite row for each image.
@@ -49,7 +49,7 @@ class EmbeddingBank:
         self._rows, self._unread = rows, []
 
     def update(self, indices: Tensor, embeddings: Tensor) -> None:
-        """Takes ``embeddings`` (B, D) of the images ``indices`` (B,); they stay on their device until they are read.
+        """Store ``embeddings`` (B, D) of the images ``indices`` (B,); they stay on their device until they are read.
 
         Raises:
             ValueError: for images that the data set does not have, or embeddings of another size; and, when the bank
@@ -58,7 +58,7 @@ class EmbeddingBank:
         rows = self._filled()
         if embeddings.shape != (len(indices), rows.shape[1]):
             raise ValueError(
-                f"the bank holds embeddings of {rows.shape[1]} dimensions and was told of {len(indices)} images, "
+                f"the bank holds embeddings of {rows.shape[1]} dimensions and was given {len(indices)} indices, "
                 f"got {tuple(embeddings.shape)}; only the model that filled the bank can update it"
             )
         if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(rows)):
@@ -69,7 +69,7 @@ class EmbeddingBank:
         self._unread.append((indices.clone(), embeddings.detach().float().clone()))
 
     def rows(self) -> NDArray[np.float32]:
-        """All embeddings (N, D), the newest of each image."""
+        """All embeddings (N, D), the latest of each image."""
         rows = self._filled()
         for indices, embeddings in self._unread:
             here, new = indices.cpu().numpy(), embeddings.cpu().numpy()
@@ -79,7 +79,7 @@ class EmbeddingBank:
         return rows
 
     def nearest_of_other_classes(self, images: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """The ``count`` nearest images of other classes (n, count) of each of ``images`` (n,), nearest first.
+        """Find the ``count`` nearest images of other classes (n, count) of each of ``images`` (n,), nearest first.
 
         The result is exactly that of a loop which computes each squared distance in float64, adding up one dimension
         after another, and sorts by it; ties, which are distances that are equal in this arithmetic, go to the smaller
@@ -96,8 +96,8 @@ class EmbeddingBank:
         index.add(centred.rows)
         found = np.empty((len(images), count), dtype=np.int64)
         undecided: list[int] = []
-        # An image's own class is all that can come before others: with so many more, there are nearly always enough.
-        # Images of classes alike in size share a block, so that one huge class does not make every search as wide.
+        # Only an image's own class can crowd out others, so this many candidates nearly always suffice. Images of
+        # classes of similar size share a block, so that one huge class does not widen every search.
         enough = np.minimum(self._own_class_size[images] + count + _SPARE, len(rows))  # (n,)
         remaining = np.argsort(enough, kind="stable")
         while len(remaining):

@@ -1,4 +1,4 @@
-"""Every positive pair of a batch, with the negative pairs that touch it."""
+"""Every positive pair of a batch, with the negative pairs that share an image with it."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ class PairListBatchSampler(BatchSampler):
     """The batches of the code released with Song et al. (CVPR 2016), which the paper does not describe.
 
     All positive pairs of the data set and about as many random negative pairs are listed and shuffled once. A batch is
-    the next ``pairs_per_batch`` pairs of that list, each pair's two images side by side; from its end the list begins
-    again in the same order. An epoch is no more than a stretch of it, and the next epoch goes on behind it. A loss sees
-    the images alone, so it may use all pairs among the ``2 pairs_per_batch`` of them.
+    the next ``pairs_per_batch`` pairs of that list, the two images of a pair next to each other; at its end the list
+    starts again in the same order. An epoch is a stretch of the list, and the next epoch continues behind it. A loss
+    sees only images, so it may use all pairs among the ``2 pairs_per_batch`` of them.
 
-    Pairs of a batch may share an image, which then stands in the batch twice. The list takes 8 bytes of memory a pair.
+    Pairs of a batch may share an image, which is then in the batch twice. The list takes 8 bytes of memory per pair.
 
     What the released code leaves to chance is fixed here: negative pairs are drawn evenly and independently, so that
     one may be listed twice.

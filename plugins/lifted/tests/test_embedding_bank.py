@@ -123,8 +123,8 @@ def test_an_embedding_for_each_image_of_the_data_set_is_demanded():
 @pytest.mark.parametrize(
     ("indices", "embeddings", "message"),
     [
-        ([0, 1], torch.zeros(2, 3), r"2 dimensions and was told of 2 images, got \(2, 3\)"),
-        ([0, 1], torch.zeros(1, 2), r"told of 2 images, got \(1, 2\)"),
+        ([0, 1], torch.zeros(2, 3), r"2 dimensions and was given 2 indices, got \(2, 3\)"),
+        ([0, 1], torch.zeros(1, 2), r"given 2 indices, got \(1, 2\)"),
         ([0, 3], torch.zeros(2, 2), r"must be in 0\.\.2, .* got 0\.\.3"),
         ([-1], torch.zeros(1, 2), r"must be in 0\.\.2, .* got -1\.\.-1"),
     ],

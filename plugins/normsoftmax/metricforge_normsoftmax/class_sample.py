@@ -1,4 +1,4 @@
-"""Which classes a training step sees."""
+"""Sample the classes of a training step."""
 
 from __future__ import annotations
 

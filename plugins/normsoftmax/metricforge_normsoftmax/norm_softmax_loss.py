@@ -34,7 +34,7 @@ class NormSoftmaxLoss(Loss):
 
     With ``shard`` and W processes (``torchrun``), process r holds the proxies r*C/W..(r+1)*C/W-1 alone, with their
     optimizer state, and logits of them alone: values, gradients and draws are those of one process, whatever W is, and
-    so are the checkpoints, which have all proxies. A run may be taken up by another number of processes. Optimizers
+    so are the checkpoints, which have all proxies. Another number of processes may resume the run. Optimizers
     must treat each weight by itself, and ``clip_grad`` by norm is refused: no process knows the norm.
 
     Labels are 0..C-1. Without ``class_ratio`` they are checked on the CPU only, because reading them on a GPU would

@@ -141,7 +141,9 @@ def test_what_cannot_be_written_leaves_nothing_half_made(make, tmp_path, monkeyp
     dataset = make(SQUASH)
     dataset.cache_in(tmp_path / "kept")
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(DatasetError, match=r"cannot be written \(No space left on device\); make room, name another"):
+    with pytest.raises(
+        DatasetError, match=r"cannot be written \(No space left on device\); free some space, name another"
+    ):
         dataset[0]
     assert [file.name for file in dataset.cache.folder.rglob("*") if file.is_file()] == ["transform.txt"]
 
