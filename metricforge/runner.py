@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from copy import copy
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.engine.records.config_changes import settings_of
+from metricforge.engine.records.resume_point import find_resume_point, run_settings
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.errors import ConfigError
@@ -49,6 +52,7 @@ def build_runner(
     overrides: Mapping[str, Any] | None = None,
     work_dir: str | Path | None = None,
     resume: bool = False,
+    allow_changes: bool = False,
     checkpoint: str | Path | None = None,
     seed: int | None = None,
     device: str | torch.device | None = None,
@@ -69,6 +73,8 @@ def build_runner(
             already. An evaluation writes into ``evaluations/<checkpoint>-<n>`` beside the checkpoint, or into
             ``work_dir``, where no run and no other evaluation may be.
         resume: go on from the newest checkpoint in ``work_dir``.
+        allow_changes: resume even where the config differs in more than epochs, evaluators, logging and workers; the
+            changes take effect and stand in the run's history.
         checkpoint: evaluate these weights, which ``.model`` then has; no training set is needed.
         seed: replaces the config's.
         device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one. Under ``torchrun``, "cuda" is a GPU
@@ -106,6 +112,10 @@ def build_runner(
     test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
     _check(cfg, source, train=weights is None, num_classes=num_classes)
 
+    if allow_changes and not resume:
+        raise ConfigError(
+            ["--allow-changes: is for a run that --resume takes up; add it, or leave this out"], "the command"
+        )
     folder = None if work_dir is None else Path(work_dir)
     lock = None
     if weights is None:
@@ -123,6 +133,7 @@ def build_runner(
             device=where,
             console=(console or Console()) if processes.is_main else Console(quiet=True),
             resume=resume,
+            allow_changes=allow_changes,
             weights=weights,
         )
     except BaseException:
@@ -142,6 +153,7 @@ def _build(
     device: torch.device,
     console: Console,
     resume: bool,
+    allow_changes: bool,
     weights: Path | None,
 ) -> MetricRunner:
     """The runner of a checked config and its data sets, which trains into the folder of ``lock``."""
@@ -171,6 +183,15 @@ def _build(
             seen = _read_as(test_set, train_set, cfg.test_dataloader)
             hooks.append(EmbeddingBankHook(sampler, _as_tested(seen, cfg.test_dataloader, device, processes)))
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
+    point, settings = None, None
+    if lock is not None:
+        assert train_set is not None
+        assert train_loader is not None
+        images = train_set.fingerprint(), test_set.fingerprint()
+        settings = run_settings(settings_of(cfg.to_dict()), *images, len(train_loader))
+        if resume:  # before the run's own config is written over
+            find = partial(find_resume_point, lock.folder, settings, allow_changes=allow_changes)
+            point = processes.from_main(find)
     with warnings.catch_warnings():
         # mmengine's own deprecations are nothing that a user of ours can act on
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="mmengine")
@@ -189,7 +210,8 @@ def _build(
             evaluators=_build_evaluators(cfg, "evaluators", model),
             final_evaluators=_build_evaluators(cfg, "final_evaluators", model),
             hooks=hooks,
-            resume=resume,
+            resume=point,
+            settings=settings,
             weights=weights,
         )
     if weights is not None:

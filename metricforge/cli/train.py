@@ -22,6 +22,7 @@ def train(arguments: argparse.Namespace) -> None:
             overrides=arguments.cfg_options,
             work_dir=arguments.work_dir,
             resume=arguments.resume,
+            allow_changes=arguments.allow_changes,
             seed=arguments.seed,
             device=arguments.device,
             console=console,

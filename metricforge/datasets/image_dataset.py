@@ -125,8 +125,11 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         return f"image {index} of {self.name} {self.split}"
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when the classes, the labels or the images do; transforms do not count."""
-        digest = hashlib.sha256("\0".join([self.name, self.split, *self.class_names]).encode())
+        """16 hexadecimal digits that change when the classes, the labels or the images do.
+
+        Transforms do not count, nor does what the collection and its folder are called.
+        """
+        digest = hashlib.sha256("\0".join([self.split, *self.class_names]).encode())
         digest.update(self.labels.astype("<i8").tobytes())
         for column in (self.roles, self.groups, self.cameras):
             if column is not None:

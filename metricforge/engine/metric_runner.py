@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -27,17 +27,19 @@ from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.records.checkpoints import (
     FORMAT,
-    check_state_of_run,
     checkpoint_files,
     file_hash,
     load_checkpoint,
     save_checkpoint,
 )
+from metricforge.engine.records.config_changes import Changes, changes_scores, describe_changes
 from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
+from metricforge.engine.records.resume_point import ResumePoint
 from metricforge.engine.records.run_folder import take_evaluation_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.errors import CheckpointError, ConfigError
@@ -65,7 +67,8 @@ class MetricRunner(Runner):
         evaluators: what is scored.
         hooks: further hooks, the checkpoint's and the console's among them.
         final_evaluators: what only the last validation of training scores besides, and a test.
-        resume: take up the newest checkpoint in ``run_dir`` that loads.
+        resume: the checkpoint to take up, and what has changed since; None: train from the start.
+        settings: what makes this run this run, for checkpoints; only of a training.
         weights: a checkpoint whose weights are evaluated.
     """
 
@@ -88,13 +91,17 @@ class MetricRunner(Runner):
         evaluators: Sequence[Evaluator],
         hooks: Sequence[Hook],
         final_evaluators: Sequence[Evaluator] = (),
-        resume: bool = False,
+        resume: ResumePoint | None = None,
+        settings: Mapping[str, Any] | None = None,
         weights: Path | None = None,
     ) -> None:
         self.device = device
         self.processes = Processes.current()
         self.console = console
         self._lock = lock
+        self._resume_point = resume
+        self._settings = settings
+        self.changes: Changes = {}
         self.trains_now = False
         self._evaluation_dir = run_dir if weights is not None else None
         # nothing is written beside a checkpoint before there is something to keep
@@ -132,7 +139,7 @@ class MetricRunner(Runner):
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
             custom_hooks=list(hooks),
             visualizer=_visualizer(cfg) if training else dict(type="Visualizer"),
-            resume=resume,
+            resume=resume is not None,
             randomness=dict(seed=seed),
             # two runs started in the same second would share their message hub
             experiment_name=f"{self.run_dir.name}_{time.time_ns()}",
@@ -305,7 +312,7 @@ class MetricRunner(Runner):
                 "class_names": list(self.train_dataloader.dataset.dataset.class_names),
                 "best_score": self.best_score,
                 "baselines": self.baseline_scores,
-                "dataset": self.train_dataloader.dataset.dataset.fingerprint(),
+                "settings": self._settings,
                 "config": self.cfg.pretty_text,
                 "metricforge": version("metricforge"),
                 "torch": torch.__version__,
@@ -330,7 +337,8 @@ class MetricRunner(Runner):
             return
         self._has_loaded = True
         if self._resume:
-            self._restore(self.processes.from_main(self._newest_checkpoint))
+            assert self._resume_point is not None
+            self._restore(self._resume_point)
         elif self._weights_file is not None:
             checkpoint = load_checkpoint(self._weights_file)
             take_own_rows(checkpoint, self.model)
@@ -343,48 +351,39 @@ class MetricRunner(Runner):
         """The file name of the newest periodic checkpoint."""
         return checkpoint_files(self.run_dir)[0].name
 
-    def _newest_checkpoint(self) -> Path:
-        """The newest checkpoint that loads; each newer one that does not is named."""
-        files = checkpoint_files(self.run_dir)
-        for path in files:
-            try:
-                check_state_of_run(load_checkpoint(path), path)
-            except CheckpointError as error:
-                self.say(f"cannot resume from {error}; falling back to the checkpoint before it")
-                continue
-            return path
-        tried = f"none of its {len(files)} checkpoints loads" if files else "it holds no checkpoint"
-        raise CheckpointError(
-            f"cannot resume {self.run_dir}: {tried}; train without --resume, or name another --work-dir"
-        )
-
-    def _restore(self, path: Path) -> None:
+    def _restore(self, point: ResumePoint) -> None:
+        path = point.path
+        for note in point.notes:
+            self.say(note)
         checkpoint = load_checkpoint(path)
         meta = checkpoint["meta"]
         batches = len(self.train_dataloader)
-        for what, here in (
-            ("seed", self.seed),
-            ("batches_per_epoch", batches),
-            ("dataset", self.train_dataloader.dataset.dataset.fingerprint()),
-        ):
-            if meta[what] != here:
-                raise CheckpointError(
-                    f"{path}: was trained with {what} {meta[what]!r}, this run has {here!r}; "
-                    "only the same run can be resumed, anything else is a new one (another --work-dir)"
-                )
         take_own_rows(checkpoint, self.model, self.optim_wrapper.optimizer)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_weights(self.model, checkpoint, path)
-        self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
-        for scheduler, state in zip(self.param_schedulers or [], checkpoint["param_schedulers"], strict=True):
-            scheduler.load_state_dict(state)
+        if changes_optimizer(point.changes):
+            schedulers, done = self.param_schedulers or [], meta["iteration"]
+            told = take_up_changed(
+                self.optim_wrapper, schedulers, checkpoint["optimizer"], point.changes, done, batches
+            )
+            if told:
+                self.say(told)
+        else:
+            self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+            for scheduler, state in zip(self.param_schedulers or [], checkpoint["param_schedulers"], strict=True):
+                scheduler.load_state_dict(state)
         for name, parameter in self.model.named_parameters():
             if name in checkpoint.get("gradients", {}):
                 parameter.grad = checkpoint["gradients"][name].to(parameter.device)
-        self.best_score = meta["best_score"]
-        self.baseline_scores = meta["baselines"]
+        if not changes_scores(point.changes):  # else neither would compare with what is scored from now on
+            self.best_score = meta["best_score"]
+            changed = {name.split(".")[1] for name in point.changes if name.startswith("baselines.")}
+            self.baseline_scores = {name: its for name, its in meta["baselines"].items() if name not in changed}
+        self.changes = point.changes
         self._weights_file, self._weights_iteration = path, meta["iteration"]
         self.train_loop.set_position(meta["iteration"])
+        for line in describe_changes(point.changes):
+            self.say(f"changed  {line}")
         self.say(
             f"resumed from {path.name}: epoch {meta['iteration'] // batches + 1}, "
             f"iteration {meta['iteration'] % batches} of {batches}"

@@ -219,7 +219,7 @@ def test_resuming_nothing_is_an_error_not_a_fresh_start(tiny_config, tmp_path):
 
 def test_resuming_with_another_seed_is_an_error(tiny_config, tmp_path):
     train(tiny_config, tmp_path)
-    with pytest.raises(CheckpointError, match="seed 3, this run has 4"):
+    with pytest.raises(CheckpointError, match="seed: 3 -> 4"):
         train(tiny_config, tmp_path, resume=True, seed=4)
 
 

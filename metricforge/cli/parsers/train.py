@@ -12,3 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_run_arguments(parser, "the run's folder (default: runs/NAME, numbered if that exists)")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in the run's folder")
+    parser.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="resume with another config than before: the changes take effect and are noted in the run's history",
+    )

@@ -45,12 +45,19 @@ class CheckpointHook(Hook):
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         done = runner.iter + 1
-        if self.interval_iterations and done % self.interval_iterations == 0:
+        # at the end of an epoch its schedule has yet to move on: after_train_epoch saves that
+        if self._is_due(done) and done % len(runner.train_dataloader):
             self._save(runner, done)
 
     def after_train_epoch(self, runner: Any) -> None:
         done = runner.epoch + 1
-        if done % self.interval == 0 or done == runner.max_epochs or runner.train_loop.stop_training:
+        ends = done == runner.max_epochs or runner.train_loop.stop_training
+        if done % self.interval == 0 or ends or self._is_due(runner.iter):
+            self._save(runner, runner.iter)
+
+    def after_train(self, runner: Any) -> None:
+        # early stopping may end a run between two intervals
+        if runner.iter and not runner.processes.from_main((runner.run_dir / f"iter_{runner.iter}.pth").exists):
             self._save(runner, runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -63,6 +70,9 @@ class CheckpointHook(Hook):
         if runner.best_score is None or metrics[self.save_best] > runner.best_score:
             runner.best_score = metrics[self.save_best]
             runner.write_checkpoint("best.pth", runner.iter)
+
+    def _is_due(self, iteration: int) -> bool:
+        return self.interval_iterations is not None and iteration % self.interval_iterations == 0
 
     def _save(self, runner: Any, iteration: int) -> None:
         runner.write_checkpoint(f"iter_{iteration}.pth", iteration)

@@ -33,9 +33,12 @@ class ConsoleHook(Hook):
         self._started = 0.0
         self._losses: dict[str, list[float]] = {}
         self._line = ""
+        self._rates: list[float] = []
 
     def before_train(self, runner: Any) -> None:
         runner.history.start(runner.iter)
+        if runner.changes:
+            runner.history.add_changes(runner.iter, runner.iter / len(runner.train_dataloader), runner.changes)
 
     def before_train_epoch(self, runner: Any) -> None:
         self._flush(runner)
@@ -48,11 +51,12 @@ class ConsoleHook(Hook):
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         self._advance(1)
+        self._rates = runner.optim_wrapper.get_lr()["lr"]  # those of this update: the schedule goes on after it
         if (runner.iter + 1) % runner.train_loop.log_interval == 0:
-            self._read(runner)
+            self._read(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Any) -> None:
-        self._read(runner)
+        self._read(runner, runner.iter)
         self._bar.close()
         seconds = time.perf_counter() - self._started
         means = "  ".join(f"{name} {sum(v) / len(v):.4f}" for name, v in self._losses.items() if name == "loss")
@@ -80,17 +84,18 @@ class ConsoleHook(Hook):
     def after_run(self, runner: Any) -> None:
         self._bar.close()
 
-    def _read(self, runner: Any) -> None:
+    def _read(self, runner: Any, done: int) -> None:
+        """Reads the losses of the updates since the last reading, ``done`` updates into the run."""
         means = runner.losses.read()
         for name, value in means.items():
             self._losses.setdefault(name, []).append(value)
         if means:
-            learning_rates = runner.optim_wrapper.get_lr()["lr"]
-            done = runner.iter + 1
-            runner.visualizer.add_scalars(means | {"lr": max(learning_rates)}, step=done)
-            runner.history.add_losses(done, done / len(runner.train_dataloader), max(learning_rates), means)
+            several = len(self._rates) > 1
+            rates = {f"lr/{number}" if several else "lr": rate for number, rate in enumerate(self._rates)}
+            runner.visualizer.add_scalars(means | rates, step=done)
+            runner.history.add_losses(done, done / len(runner.train_dataloader), self._rates, means)
             shown = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
-            runner.logger.info(f"iteration {done}  lr {max(learning_rates):.3g}  {shown}")
+            runner.logger.info(f"iteration {done}  lr {' '.join(f'{rate:.3g}' for rate in self._rates)}  {shown}")
 
     def _flush(self, runner: Any) -> None:
         if self._line:

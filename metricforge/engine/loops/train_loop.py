@@ -105,10 +105,13 @@ class ResumableTrainLoop(BaseLoop):
         return self.runner.model
 
     def _validate(self) -> None:
-        due = self.val_interval and (self._epoch % self.val_interval == 0 or self._epoch == self.max_epochs)
+        ends = self._epoch == self.max_epochs or self.stop_training
+        due = self.val_interval and (self._epoch % self.val_interval == 0 or ends)
         if due and self.runner.val_loop is not None:
             self.settle()
-            self.runner.val_loop.run(final=self._epoch == self.max_epochs or self.stop_training)
+            self.runner.val_loop.run(final=ends)
+            if self.stop_training and not ends:  # because of what was found: this was the last one
+                self.runner.val_loop.run(final=True)
 
     def _run_epoch(self) -> None:
         model = self.runner.model
@@ -128,7 +131,8 @@ class ResumableTrainLoop(BaseLoop):
             self.runner.call_hook("after_train_epoch")
         finally:
             model.eval()
-        self._epoch += 1
+        if self._iter == (self._epoch + 1) * len(self.dataloader):  # a hook may stop within an epoch
+            self._epoch += 1
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
         if self.processes.several:

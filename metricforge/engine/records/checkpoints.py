@@ -90,7 +90,7 @@ def check_state_of_run(checkpoint: Mapping[str, Any], path: Path) -> None:
         "meta.seed": int,
         "meta.num_classes": int,
         "meta.baselines": dict,
-        "meta.dataset": str,
+        "meta.settings": dict,
     }
     for name, kind in wanted.items():
         part, _, key = name.rpartition(".")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metricforge.atomic_write import write_atomically
+from metricforge.engine.records.config_changes import Changes
 
 FILE_NAME = "history.jsonl"
 
@@ -15,8 +16,10 @@ FILE_NAME = "history.jsonl"
 class History:
     """``history.jsonl`` in a run's folder: a line for each reading of the losses and for each validation.
 
-    ``{"iteration": 20, "epoch": 0.5, "lr": 0.001, "losses": {"loss": 1.3}}`` has the means of the iterations since the
-    line before, ``{"iteration": 40, "epoch": 1.0, "scores": {"recall@1": 0.6}}`` what a validation found.
+    ``{"iteration": 20, "epoch": 0.5, "lr": [0.001, 0.01], "losses": {"loss": 1.3}}`` has the learning rate of each
+    parameter group and the means of the iterations since the line before, ``{"iteration": 40, "epoch": 1.0, "scores":
+    {"recall@1": 0.6}}`` what a validation found, ``{"iteration": 40, "epoch": 1.0, "changes": {"train_cfg.max_epochs":
+    [3, 5]}}`` the old and the new value of each setting that was changed when the run was resumed there.
 
     Args:
         folder: the run's.
@@ -37,17 +40,23 @@ class History:
         kept = [
             line
             for line in read_history(self._path.parent)
-            if line["iteration"] < iteration or (line["iteration"] == iteration and "losses" in line)
+            if line["iteration"] < iteration or (line["iteration"] == iteration and "scores" not in line)
         ]
         write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def add_losses(self, iteration: int, epoch: float, lr: float, losses: Mapping[str, float]) -> None:
+    def add_losses(self, iteration: int, epoch: float, lr: Sequence[float], losses: Mapping[str, float]) -> None:
         """Appends the mean ``losses`` of the iterations up to ``iteration``."""
-        self._append({"iteration": iteration, "epoch": epoch, "lr": lr, "losses": dict(losses)})
+        self._append({"iteration": iteration, "epoch": epoch, "lr": list(lr), "losses": dict(losses)})
 
     def add_scores(self, iteration: int, epoch: float, scores: Mapping[str, float]) -> None:
         """Appends what a validation after ``iteration`` updates found."""
         self._append({"iteration": iteration, "epoch": epoch, "scores": dict(scores)})
+
+    def add_changes(self, iteration: int, epoch: float, changes: Changes) -> None:
+        """Appends what was ``changes`` when the run was taken up after ``iteration`` updates: old and new values."""
+        self._append(
+            {"iteration": iteration, "epoch": epoch, "changes": {n: list(pair) for n, pair in changes.items()}}
+        )
 
     def _append(self, line: Mapping[str, Any]) -> None:
         if not self._writes:

@@ -9,7 +9,7 @@ def filled(folder):
     history = History(folder)
     history.start(0)
     for iteration in (10, 20, 30, 40):
-        history.add_losses(iteration, iteration / 20, 0.1, {"loss": 1 / iteration})
+        history.add_losses(iteration, iteration / 20, [0.1, 0.2], {"loss": 1 / iteration})
         if iteration % 20 == 0:
             history.add_scores(iteration, iteration / 20, {"recall@1": iteration / 100})
     return history
@@ -18,7 +18,7 @@ def filled(folder):
 def test_each_line_of_the_file_is_json_of_its_own(tmp_path):
     filled(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert lines[0] == {"iteration": 10, "epoch": 0.5, "lr": 0.1, "losses": {"loss": 0.1}}
+    assert lines[0] == {"iteration": 10, "epoch": 0.5, "lr": [0.1, 0.2], "losses": {"loss": 0.1}}
     assert lines[2] == {"iteration": 20, "epoch": 1.0, "scores": {"recall@1": 0.2}}
     assert read_history(tmp_path) == lines
 
