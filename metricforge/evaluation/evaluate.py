@@ -85,8 +85,8 @@ class CompositeEvaluator(Evaluator):
         """What the evaluators inside need; raises ValueError for what ``context`` cannot tell."""
 
     @abstractmethod
-    def run(self, context: EvaluationContext, plan: EvaluationPlan) -> EvaluatorResult:
-        """Search as ``plan``, made for ``context``, says, and give what was found."""
+    def run(self, context: EvaluationContext, plan: EvaluationPlan, *, nearest: bool = False) -> EvaluatorResult:
+        """Search as ``plan``, made for ``context``, says, and give what was found; see ``run_evaluation``."""
 
     @final
     def neighbours_needed(self, context: EvaluationContext) -> int:
@@ -137,12 +137,15 @@ def plan_evaluation(context: EvaluationContext, evaluators: Sequence[Evaluator])
     return EvaluationPlan(tuple(evaluators), neighbours, depth, tuple(inner))
 
 
-def run_evaluation(context: EvaluationContext, evaluators: Sequence[Evaluator] | EvaluationPlan) -> Evaluation:
+def run_evaluation(
+    context: EvaluationContext, evaluators: Sequence[Evaluator] | EvaluationPlan, *, nearest: bool = False
+) -> Evaluation:
     """Search what ``evaluators`` need, and ask each for its scores.
 
     Args:
         context: where to search.
         evaluators: what is scored, or the plan of it, made for ``context`` or another ranking of its task.
+        nearest: whether a search for ranks also notes the class of each query's nearest image, for per-query results.
 
     Raises:
         ValueError: for two evaluators of one score name, or a score that these images do not define.
@@ -152,7 +155,7 @@ def run_evaluation(context: EvaluationContext, evaluators: Sequence[Evaluator] |
     needed = max(plan.neighbours, neighbours_for_ranks(context, plan.depth) if by_rank else 0)
     if needed:
         context.prefetch(needed)
-    rank_values = iter(values_from_ranks(context, by_rank, plan.depth) if by_rank else ())
+    rank_values = iter(values_from_ranks(context, by_rank, plan.depth, nearest=nearest) if by_rank else ())
     results: list[EvaluatorResult] = []
     origin: dict[str, str] = {}
     for evaluator, inner in zip(plan.evaluators, plan.inner, strict=True):
@@ -161,7 +164,7 @@ def run_evaluation(context: EvaluationContext, evaluators: Sequence[Evaluator] |
             result = EvaluatorResult(evaluator, context, evaluator.mean_scores(context, values), values)
         elif isinstance(evaluator, CompositeEvaluator):
             assert inner is not None
-            result = evaluator.run(context, inner)
+            result = evaluator.run(context, inner, nearest=nearest)
         else:
             its_scores = {name: float(value) for name, value in evaluator.evaluate(context).items()}
             result = EvaluatorResult(evaluator, context, its_scores)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import final
 
 import numpy as np
 
-from metricforge.arrays import Array
+from metricforge.arrays import Array, Indices
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.ranking.match_ranks import (
     Depth,
@@ -98,11 +98,12 @@ def neighbours_for_ranks(context: EvaluationContext, depth: Depth) -> int:
 
 
 def values_from_ranks(
-    context: EvaluationContext, evaluators: Sequence[RankEvaluator], depth: Depth
+    context: EvaluationContext, evaluators: Sequence[RankEvaluator], depth: Depth, *, nearest: bool = False
 ) -> list[dict[str, Array]]:
     """What each of ``evaluators`` reads from the ranks of the matches (Q,), by name; these are found in one pass.
 
-    ``depth`` is how deep the ranks have to be known for all of them.
+    ``depth`` is how deep the ranks have to be known for all of them. With ``nearest`` the context learns the class of
+    each query's nearest image in the same pass.
     """
     if neighbours := neighbours_for_ranks(context, depth):
         return _read(ranks_among_neighbours(context.task, context.neighbours(neighbours)), evaluators)
@@ -111,11 +112,23 @@ def values_from_ranks(
             context.task,
             context.similarity,
             depth,
+            nearest=nearest,
             device=context.device,
             scores_at_once=context.scores_at_once,
             on_queries=advance,
         )
-        return _read(ranks, evaluators)
+        labels: list[Indices] = []
+        values = _read(_noting_nearest(ranks, labels), evaluators)
+    if nearest:
+        context.keep_nearest_labels(np.concatenate(labels))
+    return values
+
+
+def _noting_nearest(ranks: Iterable[MatchRanks], labels: list[Indices]) -> Iterator[MatchRanks]:
+    for block in ranks:
+        if block.nearest_label is not None:
+            labels.append(block.nearest_label)
+        yield block
 
 
 def _read(ranks: Iterable[MatchRanks], evaluators: Sequence[RankEvaluator]) -> list[dict[str, Array]]:

@@ -37,8 +37,8 @@ class NestedEvaluator(CompositeEvaluator):
     def plan(self, context: EvaluationContext) -> EvaluationPlan:
         return plan_evaluation(context, self.evaluators)
 
-    def run(self, context: EvaluationContext, plan: EvaluationPlan) -> EvaluatorResult:
-        inner = run_evaluation(self.ranking(context), plan)
+    def run(self, context: EvaluationContext, plan: EvaluationPlan, *, nearest: bool = False) -> EvaluatorResult:
+        inner = run_evaluation(self.ranking(context), plan, nearest=nearest)
         scores = {f"{self.name}/{score}": value for score, value in inner.scores.items()}
         return EvaluatorResult(self, context, scores, {}, inner, self.name)
 

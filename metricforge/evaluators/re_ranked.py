@@ -85,8 +85,8 @@ class ReRanked(NestedEvaluator):
         key = self.similarity, "re-ranked", self.shortlist
         return context.related(key, lambda: reranked_context(context.by(self.similarity), context, self.shortlist))
 
-    def run(self, context: EvaluationContext, plan: EvaluationPlan) -> EvaluatorResult:
-        result = super().run(context, plan)
+    def run(self, context: EvaluationContext, plan: EvaluationPlan, *, nearest: bool = False) -> EvaluatorResult:
+        result = super().run(context, plan, nearest=nearest)
         agreement = self._agreement(context)
         means = {name: float(shares.mean()) for name, shares in agreement.items()}
         return replace(result, scores={**result.scores, **means}, own_values=agreement)

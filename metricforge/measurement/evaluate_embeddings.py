@@ -91,7 +91,7 @@ def evaluate_embeddings(
         tree: for ``zero_shot@K``: a CSV file with the columns ``child`` and ``parent``, or "wordnet".
         spaces: smaller spaces to score in besides, such as ``["pca:64", "first:64+int8"]``; scores are then named
             ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
-        nearest: whether ``queries`` tells the class of each query's nearest image too, which is one more search.
+        nearest: whether ``queries`` tells the class of each query's nearest image too.
         fit_spaces: what ``spaces`` are fitted on, such as the training set; None: the gallery, or the one set.
 
     Raises:
@@ -127,7 +127,7 @@ def evaluate_embeddings(
             clustering=chosen_clustering,
         )
         context.warn_of_collapse()
-        evaluation = run_evaluation(context, evaluators)
+        evaluation = run_evaluation(context, evaluators, nearest=nearest)
     except ValueError as fault:
         raise EmbeddingsError(str(fault)) from fault
     protocol = describe_protocol(evaluation)

@@ -118,7 +118,7 @@ class EvaluationLoop(BaseLoop):
         with said_in_words():  # a K beyond the gallery
             plan = plan_evaluation(context, self._evaluators(final))
         context.warn_of_collapse()
-        return run_evaluation(context, plan)
+        return run_evaluation(context, plan, nearest=final)
 
     def _protocol(self, evaluation: Evaluation, model: MetricLearner, started: float) -> dict[str, object]:
         dataset = self._dataset

@@ -13,7 +13,7 @@ from torch import Tensor
 from metricforge.arrays import Flags, Integers32
 from metricforge.evaluation.ranking.bfloat16_sweep import LOWEST, Banded, Bands, sweep
 from metricforge.evaluation.ranking.candidates import ANY_FLOAT
-from metricforge.evaluation.ranking.prefilter_result import MatchList, PrefilterResult
+from metricforge.evaluation.ranking.prefilter_result import MatchList, NearestCandidates, PrefilterResult
 from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.sortable_bits import (
     largest_bfloat16_bits,
@@ -52,8 +52,11 @@ class Bfloat16Prefilter:
         every: right images are of interest up to this rank of each query (Q,).
     """
 
-    def __init__(self, source: InnerProductScores, own: Tensor, first: int, every: Tensor) -> None:
+    def __init__(
+        self, source: InnerProductScores, own: Tensor, first: int, every: Tensor, *, nearest: bool = False
+    ) -> None:
         self._source, self._own, self._first, self._every = source, own, first, every
+        self._seeks_nearest = nearest
         images = source.bfloat16_images
         self._size = len(images)
         self._step = max(1, self._size // _sample_size(self._size, every))
@@ -121,7 +124,8 @@ class Bfloat16Prefilter:
 
         symmetric = self._source.bfloat16_is_symmetric and stop - start == self._size
         self._begin, self._found = start, None  # frees what was found before
-        self._found = sweep(queries_of, self._source.bfloat16_images, bands, symmetric, threads, on_queries)
+        error = self._error[some] if self._seeks_nearest else None
+        self._found = sweep(queries_of, self._source.bfloat16_images, bands, symmetric, threads, on_queries, error)
         return True
 
     def nearest(self, queries: Tensor, right: MatchList) -> PrefilterResult:
@@ -150,7 +154,32 @@ class Bfloat16Prefilter:
         value = self._source.single_pairs(queries[row], image)  # (N,)
         score = scores.score[wanted]  # (p,)
         error = (2 * self._source.single_pairs_error(queries)).float()[whose]  # twice: the right one's and the other's
-        return PrefilterResult(wanted, score - error, score + error, beyond, row, image, value, ANY_FLOAT, deep)
+        return PrefilterResult(
+            wanted,
+            score - error,
+            score + error,
+            beyond,
+            row,
+            image,
+            value,
+            ANY_FLOAT,
+            deep,
+            lambda asked: self._nearest_candidates(queries, asked),
+        )
+
+    def _nearest_candidates(self, queries: Tensor, asked: Tensor) -> NearestCandidates:
+        """Which images the last sweep and float32 leave open to be the nearest of ``queries[asked]`` (r,)."""
+        assert self._found is not None
+        assert self._found.nearest is not None
+        start, stop = int(queries[0]) - self._begin, int(queries[-1]) + 1 - self._begin
+        nth = torch.full((len(queries),), -1).index_copy(0, asked, torch.arange(len(asked)))  # (b,)
+        row, image = self._found.nearest.of(start, stop)
+        row, image = nth[row][nth[row] >= 0], image[nth[row] >= 0]  # (N,)
+        value = self._source.single_pairs(queries[asked[row]], image)
+        best = torch.full((len(asked),), -math.inf).scatter_reduce(0, row, value, reduce="amax")  # (r,)
+        may_be = value >= (best - (2 * self._source.single_pairs_error(queries[asked])).float())[row]
+        unclear = torch.from_numpy(self._found.nearest.unclear[start:stop])[asked] | best.isinf()
+        return NearestCandidates(row[may_be], image[may_be], unclear)
 
     def _match_scores(self, queries: Tensor, right: MatchList) -> _MatchScores:
         score = self._source.single_pairs(queries[right.row], right.image)  # (P,)

@@ -20,6 +20,7 @@ from metricforge.evaluation.search.sortable_bits import (
     Bfloat16Bits,
     largest_bfloat16_bits,
     least_bfloat16_bits,
+    scores_of_bfloat16_bits,
     sortable_bfloat16_bits,
 )
 from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffers
@@ -27,6 +28,8 @@ from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffer
 STRIP = 512  # queries that a thread looks at together
 TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
 LOWEST = np.iinfo(np.int16).min
+LOWEST_SCORE = sortable_bfloat16_bits(torch.tensor([-torch.inf]).bfloat16())[0]
+MOST_CANDIDATES = 2**10  # images of a query that may be its nearest; where there are more, whole rows are compared
 
 
 class Bands(NamedTuple):
@@ -78,22 +81,39 @@ class Kept:
 class Banded(NamedTuple):
     """What was found: how many images are above the ceiling (Q,), for which queries too many would be kept (Q,).
 
-    ``keys`` are, for each tile of queries, arrays of those of what is kept, with places in the tile.
+    ``keys`` are, for each tile of queries, arrays of those of what is kept, with indices in the tile. ``nearest`` says
+    which images may be the nearest, if that was asked.
     """
 
     above: Indices
     too_many: Flags
     keys: list[list[Indices]]
+    nearest: Nearest | None
 
     def kept(self, start: int, stop: int) -> Kept:
         """What is kept for queries ``start:stop``."""
-        found = []
-        for tile in range(start // TILE, (stop - 1) // TILE + 1):
-            keys = np.concatenate([np.empty(0, dtype=np.int64), *self.keys[tile]])
-            keys += (tile * TILE - start) << 48
-            keys = keys[(keys >= 0) & (keys < (stop - start) << 48)]
-            found.append(keys[~self.too_many[start + (keys >> 48)]])
-        return Kept(np.concatenate(found))
+        keys = _keys_of(self.keys, start, stop)
+        return Kept(keys[~self.too_many[start + (keys >> 48)]])
+
+
+class Nearest(NamedTuple):
+    """Images that may be the nearest of their queries, by tile of queries: ``keys`` as those of what is kept.
+
+    An image may be the nearest if its score reaches ``least`` (Q,). Of queries that are ``unclear`` (Q,) some may be
+    missing.
+    """
+
+    keys: list[list[Indices]]
+    least: Bfloat16Bits
+    unclear: Flags
+
+    def of(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Row and image (N,) for queries ``start:stop`` that are not unclear."""
+        keys = _keys_of(self.keys, start, stop)
+        keys = keys[~self.unclear[start + (keys >> 48)]]
+        query = keys >> 48
+        may_be = (keys >> 32 & 0xFFFF) + LOWEST >= self.least[start + query]
+        return torch.from_numpy(query[may_be]), torch.from_numpy(keys[may_be] & 0xFFFFFFFF)
 
 
 class _Strip(NamedTuple):
@@ -104,6 +124,9 @@ class _Strip(NamedTuple):
     above: Indices  # (rows,)
     above_behind: Indices  # (Q - stop,), or (0,)
     keys: list[tuple[int, Indices]]
+    best: Bfloat16Bits  # (rows,) the largest score of the strip's queries
+    best_behind: Bfloat16Bits  # (Q - stop,), or (0,)
+    nearest: list[tuple[int, Indices]]
 
 
 def sweep(
@@ -113,6 +136,7 @@ def sweep(
     symmetric: bool,
     threads: int,
     on_queries: Callable[[int], object],
+    nearest_error: Tensor | None = None,
 ) -> Banded:
     """Compares all scores, products of queries and ``images``, with ``bands``.
 
@@ -124,11 +148,15 @@ def sweep(
             of the scores is computed then.
         threads: strips of queries looked at side by side.
         on_queries: told how many queries a strip had when it is through.
+        nearest_error: what a query's scores may be wrong by before they are rounded (Q,), to look for the images that
+            may be its nearest; None: do not.
     """
     count = len(bands.own)
-    look = _Look(queries_of, images, bands, symmetric)
+    look = _Look(queries_of, images, bands, symmetric, nearest_error)
     above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
     keys: list[list[Indices]] = [[] for _ in range(0, count, TILE)]
+    nearest: list[list[Indices]] = [[] for _ in range(0, count, TILE)]
+    candidates = np.zeros_like(kept)
     most = bands.most.numpy()
     for strip in parallel_map(look.at_strip, range(0, count, STRIP), threads):
         above[strip.start : strip.stop] += strip.above
@@ -136,15 +164,26 @@ def sweep(
         for tile, found in strip.keys:
             keys[tile].append(found)
             kept[tile * TILE : (tile + 1) * TILE] += np.bincount(found >> 48, minlength=TILE)
+        for tile, found in strip.nearest:
+            nearest[tile].append(found)
+            candidates[tile * TILE : (tile + 1) * TILE] += np.bincount(found >> 48, minlength=TILE)
         look.keep_no_more(kept[:count] > most)
+        look.note_best(strip, candidates[:count] > MOST_CANDIDATES)
         on_queries(strip.stop - strip.start)
-    return Banded(above, kept[:count] > most, keys)
+    return Banded(above, kept[:count] > most, keys, look.nearest(nearest))
 
 
 class _Look:
     """Looks at a strip of queries; threads share it."""
 
-    def __init__(self, queries_of: Callable[[int, int], Tensor], images: Tensor, bands: Bands, symmetric: bool) -> None:
+    def __init__(
+        self,
+        queries_of: Callable[[int, int], Tensor],
+        images: Tensor,
+        bands: Bands,
+        symmetric: bool,
+        nearest_error: Tensor | None,
+    ) -> None:
         self._queries_of, self._images, self._own = queries_of, images, bands.own.numpy()
         self._is_symmetric = symmetric
         self._ceiling = largest_bfloat16_bits(bands.ceiling)
@@ -152,6 +191,9 @@ class _Look:
             least_bfloat16_bits(bands.floor), self._ceiling + 1
         )  # where it is above, nothing is kept
         self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are, all others below
+        self._error = None if nearest_error is None else nearest_error.numpy().astype(np.float32)
+        self._best = np.full(len(self._own), LOWEST_SCORE)  # (Q,) the largest score so far
+        self._unclear = np.zeros(len(self._own), dtype=bool)
         self._room = ThreadLocalBuffers()
 
     @torch.no_grad()  # which a thread has to say for itself
@@ -166,20 +208,73 @@ class _Look:
         above_behind = np.zeros(len(self._images) - stop if self._is_symmetric else 0, dtype=np.int64)
         own_tile, place_in_tile = divmod(start, TILE)
         own_keys, keys = [], []
+        best, best_behind = self._best[start:stop].copy(), self._best[stop : stop + len(above_behind)].copy()
+        own_nearest: list[Indices] = [np.empty(0, dtype=np.int64)]
+        nearest: list[tuple[int, Indices]] = []
         for begin, end in tiles:
             bits = self._bits(queries, start, begin, end)
             larger, row, column = self._compare(bits, self._ceiling[start:stop, None], self._floor[start:stop, None])
             above += np.add.reduce(larger, axis=1, dtype=np.uint16)
             own_keys.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
+            if self._error is not None:
+                row, column = self._nearest(bits, best, start, stop)
+                own_nearest.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
             if self._is_symmetric and begin >= stop:
                 larger, row, column = self._compare(bits, self._ceiling[begin:end], self._floor[begin:end])
                 above_behind[begin - stop : end - stop] = np.add.reduce(larger, axis=0, dtype=np.uint16)
                 keys.append((begin // TILE, _keys(column + begin % TILE, row + start, bits[row, column])))
-        return _Strip(start, stop, above, above_behind, [(own_tile, np.concatenate(own_keys)), *keys])
+                if self._error is not None:
+                    behind = slice(begin - stop, end - stop)
+                    column, row = self._nearest(bits.T, best_behind[behind], begin, end)
+                    nearest.append((begin // TILE, _keys(column + begin % TILE, row + start, bits[row, column])))
+        return _Strip(
+            start,
+            stop,
+            above,
+            above_behind,
+            [(own_tile, np.concatenate(own_keys)), *keys],
+            best,
+            best_behind,
+            [(own_tile, np.concatenate(own_nearest)), *nearest],
+        )
 
     def keep_no_more(self, full: Flags) -> None:
         """From now on keeps nothing of the queries that are ``full`` (Q,)."""
         self._floor[full] = self._ceiling[full] + 1
+
+    def note_best(self, strip: _Strip, full: Flags) -> None:
+        """Remember the largest scores of a strip, and look for no more candidates of queries that are ``full`` (Q,)."""
+        if self._error is None:
+            return
+        behind = slice(strip.stop, strip.stop + len(strip.best_behind))
+        for part, best in ((slice(strip.start, strip.stop), strip.best), (behind, strip.best_behind)):
+            self._best[part] = np.maximum(self._best[part], best)
+        self._unclear |= full
+
+    def nearest(self, keys: list[list[Indices]]) -> Nearest | None:
+        """What ``keys`` by tile tell of the nearest images, now that all scores have been seen."""
+        if self._error is None:
+            return None
+        least = self._least(self._best, 0, len(self._best))
+        # In order are only positive numbers where their bits were left as they are.
+        unclear = self._unclear | (least <= 0) if self._is_positive else self._unclear
+        return Nearest(keys, least, unclear)
+
+    def _nearest(self, bits: Bfloat16Bits, best: Bfloat16Bits, start: int, stop: int) -> tuple[Indices, Indices]:
+        """Where ``bits`` (n, m) of queries ``start:stop`` may be their largest; updates ``best`` (n,)."""
+        largest = bits.max(axis=1)
+        np.maximum(best, largest, out=best)
+        least = self._least(best, start, stop)
+        rows = np.flatnonzero((largest >= least) & ~self._unclear[start:stop])
+        nth, column = np.nonzero(bits[rows] >= least[rows, None])
+        return rows[nth], column
+
+    def _least(self, best: Bfloat16Bits, start: int, stop: int) -> Bfloat16Bits:
+        """The least score (n,) of an image that may be nearer than that of the ``best`` one, both wrong by an error."""
+        assert self._error is not None
+        scores, error = scores_of_bfloat16_bits(best), torch.from_numpy(self._error[start:stop])
+        least = scores - scores.abs() / 2**6 - 2 * error * (1 + 1 / 2**6)
+        return least_bfloat16_bits(torch.where(scores.isinf(), scores, least))
 
     def _tiles(self, first: int) -> list[tuple[int, int]]:
         """Where the tiles of the images from ``first`` on begin and end."""
@@ -212,3 +307,13 @@ class _Look:
 def _keys(query: Indices, image: Indices | int, bits: Bfloat16Bits) -> Indices:
     """From the highest bit on the query's place in 15 bits, the score in 16, the image in 32: in order of them."""
     return query << 48 | (bits.astype(np.int64) - LOWEST) << 32 | image
+
+
+def _keys_of(by_tile: list[list[Indices]], start: int, stop: int) -> Indices:
+    """The keys (N,) of queries ``start:stop``, with indices counted from ``start`` on."""
+    found = []
+    for tile in range(start // TILE, (stop - 1) // TILE + 1):
+        keys = np.concatenate([np.empty(0, dtype=np.int64), *by_tile[tile]])
+        keys += (tile * TILE - start) << 48
+        found.append(keys[(keys >= 0) & (keys < (stop - start) << 48)])
+    return np.concatenate(found)

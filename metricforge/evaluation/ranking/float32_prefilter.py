@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.ranking.candidates import ANY_FLOAT
-from metricforge.evaluation.ranking.prefilter_result import MatchList, PrefilterResult
+from metricforge.evaluation.ranking.prefilter_result import MatchList, NearestCandidates, PrefilterResult
 from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.integer_scores import HammingScores
 from metricforge.evaluation.search.row_counts import indices_of, indices_within, larger_in_rows, limits
@@ -15,6 +15,7 @@ from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffer
 CHUNK = 64  # columns of which the largest score is looked at first
 CROWDED = 8  # a row of which more than this part of the chunks count is looked at as a whole
 ELEMENTS_AT_ONCE = 2**22
+MOST_CANDIDATES = 2**12  # images of a query that may be its nearest; where there are more, whole rows are compared
 
 
 class Float32Prefilter:
@@ -76,7 +77,16 @@ class Float32Prefilter:
         keep = ~deep[of_row]
         chosen = (wanted & ~deep[row]).nonzero()[:, 0]  # (p,)
         return PrefilterResult(
-            chosen, low[chosen], high[chosen], beyond, of_row[keep], column[keep], value[keep], span, deep
+            chosen,
+            low[chosen],
+            high[chosen],
+            beyond,
+            of_row[keep],
+            column[keep],
+            value[keep],
+            span,
+            deep,
+            lambda asked: _nearest_candidates(table, maxima, error, chunk, asked),
         )
 
     def _scores(self, queries: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -127,3 +137,15 @@ class Float32Prefilter:
             found.append((row[~larger], column[~larger], value[~larger]))
         row, column, value = (torch.cat(part) for part in zip(*found, strict=True))
         return (row, column, value), beyond
+
+
+def _nearest_candidates(table: Tensor, maxima: Tensor, error: Tensor, chunk: int, asked: Tensor) -> NearestCandidates:
+    """Which columns of ``table`` (b, W) may be the nearest of its rows ``asked`` (r,), by chunks' ``maxima``."""
+    least = maxima[asked].amax(dim=1) - error[asked]  # (r,)
+    hits = maxima[asked] >= least[:, None]  # (r, chunks)
+    unclear = hits.sum(dim=1) * chunk > max(MOST_CANDIDATES, chunk)
+    hits[unclear] = False
+    hit_row, hit_chunk = hits.nonzero(as_tuple=True)  # (h,) each
+    inside = table.unflatten(1, (-1, chunk))[asked[hit_row], hit_chunk]  # type: ignore[no-untyped-call]  # (h, chunk)
+    nth, offset = (inside >= least[hit_row, None]).nonzero(as_tuple=True)
+    return NearestCandidates(hit_row[nth], hit_chunk[nth] * chunk + offset, unclear)

@@ -1,4 +1,4 @@
-"""The ranks of the right images, which is all that most retrieval scores read."""
+"""The ranks of the matches, which is all that most retrieval scores read."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MATCHES_AT_ONCE = 2**20
 
 
 class Depth(NamedTuple):
-    """Which ranks a score reads: the first right image's up to ``first``, those of all right images up to ``every``.
+    """Which ranks a score reads: the first match's up to ``first``, those of all matches up to ``every``.
 
-    With ``up_to_r`` also those of all right images up to R, how many of them the query has in the gallery.
+    With ``up_to_r`` also those of all matches up to R, how many of them the query has in the gallery.
     """
 
     first: int = 0
@@ -41,11 +41,12 @@ class Depth(NamedTuple):
 
 
 class MatchRanks(NamedTuple):
-    """Ranks of right images for a block of consecutive queries.
+    """Ranks of the matches of a block of consecutive queries.
 
-    ``queries`` (b,) are the queries' places and ``matches`` (b,) how many right images each has; ``row`` (P,) is the
-    place in the block that each right image belongs to, ascending, ``nth`` (P,) counts the right images of a query from
-    1 on, by rank, and ``rank`` (P,) is where they stand, from 1 on: above 2**62 for those further away than was asked.
+    ``queries`` (b,) are the queries' indices and ``matches`` (b,) how many matches each has; ``row`` (P,) is the row of
+    the block that each match belongs to, ascending, ``nth`` (P,) counts the matches of a query from 1 on, by rank, and
+    ``rank`` (P,) are their ranks, from 1 on: above 2**62 for those further away than was asked. ``nearest_label`` (b,)
+    is the class of each query's nearest image, None unless it was asked.
     """
 
     queries: Indices
@@ -53,16 +54,17 @@ class MatchRanks(NamedTuple):
     row: Indices
     nth: Indices
     rank: Indices
+    nearest_label: Indices | None = None
 
     @property
     def first(self) -> Indices:
-        """The rank of the first right image of each query (b,); above 2**62 for those without one."""
+        """The rank of the first match of each query (b,); above 2**62 for those without one."""
         first = np.full(len(self.queries), 2 * BEYOND - 1)
         first[self.row[self.nth == 1]] = self.rank[self.nth == 1]
         return first
 
     def sum_by_query(self, values: Array) -> Floats:
-        """The sums (b,) over the right images of each query of ``values`` (P,)."""
+        """The sums (b,) over the matches of each query of ``values`` (P,)."""
         return np.bincount(self.row, values, minlength=len(self.queries)).astype(np.float64)
 
 
@@ -71,6 +73,7 @@ def match_ranks(
     similarity: Similarity,
     depth: Depth,
     *,
+    nearest: bool = False,
     device: torch.device | str = "cpu",
     scores_at_once: int = 2**25,
     on_queries: Callable[[int], object] = lambda count: None,
@@ -83,6 +86,7 @@ def match_ranks(
         task: what is searched in what.
         similarity: on ``device`` and in evaluation mode.
         depth: which ranks are read.
+        nearest: whether to tell the class of each query's nearest image as well.
         device: where it is computed.
         scores_at_once: at most so many scores are held in memory, but no fewer than one query's.
         on_queries: called with the number of queries that are done, for a progress bar.
@@ -90,13 +94,14 @@ def match_ranks(
     device = torch.device(device)
     with full_precision(device), torch.no_grad():
         every = task.matches if depth.up_to_r else np.zeros_like(task.matches)
-        counter = RankCounter(task, similarity, device, depth.first, every.clip(min=depth.every))
+        counter = RankCounter(task, similarity, device, depth.first, every.clip(min=depth.every), nearest)
         threads = threads_for_blocks() if counter.is_shared_by_threads else 1
 
         @torch.no_grad()  # which a thread has to say for itself
         def ranks_of_block(block: tuple[int, int]) -> MatchRanks:
-            matches, above = counter.count(torch.arange(*block, device=counter.device))
-            return _by_rank(task, *block, matches.row.cpu().numpy(), above.cpu().numpy())
+            counts = counter.count(torch.arange(*block, device=counter.device))
+            labels = None if counts.nearest_label is None else counts.nearest_label.cpu().numpy()
+            return _by_rank(task, *block, counts.matches.row.cpu().numpy(), counts.above.cpu().numpy(), labels)
 
         most = ROWS_AT_ONCE if similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
         most = min(most, max(1, scores_at_once // len(task.gallery) // threads))
@@ -141,12 +146,20 @@ def ranks_among_neighbours(task: RetrievalTask, neighbours: Indices) -> Iterator
         yield _by_rank(task, start, start + len(block), row, above)
 
 
-def _by_rank(task: RetrievalTask, start: int, stop: int, row: Indices, non_matches_above: Indices) -> MatchRanks:
+def _by_rank(
+    task: RetrievalTask,
+    start: int,
+    stop: int,
+    row: Indices,
+    non_matches_above: Indices,
+    nearest_label: Indices | None = None,
+) -> MatchRanks:
     # A match with more non-matches above it is further away, so the order of matches need not be known.
     order = np.lexsort((non_matches_above, row))
     row = row[order]
     nth = _indices_in_runs(row) + 1
-    return MatchRanks(np.arange(start, stop), task.matches[start:stop], row, nth, nth + non_matches_above[order])
+    rank = nth + non_matches_above[order]
+    return MatchRanks(np.arange(start, stop), task.matches[start:stop], row, nth, rank, nearest_label)
 
 
 def _indices_in_runs(values: Indices) -> Indices:

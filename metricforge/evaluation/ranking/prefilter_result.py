@@ -1,27 +1,40 @@
-"""What a search says of the images nearest to a block of queries."""
+"""What a prefilter says about the images nearest to a block of queries."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
 
 class MatchList(NamedTuple):
-    """Right images of some queries: whose (P,), rows of the block, ascending; and which gallery image (P,)."""
+    """Matches of some queries: ``row`` (P,) of the block, ascending, and ``image`` (P,), the gallery index."""
 
     row: Tensor
     image: Tensor
 
 
-class PrefilterResult(NamedTuple):
-    """Which right images may be of interest, and which gallery images may be ranked before them.
+class NearestCandidates(NamedTuple):
+    """Images that may be the nearest of the rows asked for: ``row`` (N,) of these rows and ``image`` (N,).
 
-    ``beyond`` (b,) images are surely before all right ones of a query. Of the right images ``wanted`` (p,), places
-    among them, others with a score below ``low`` (p,) are surely behind, above ``high`` (p,) surely before; those of
-    all that are neither behind nor beyond are ``image`` (N,), right ones among them, for query ``row`` (N,), with
-    ``value`` (N,), of which those of a query differ by less than ``span`` places of their sorted order. Nothing is said
-    of queries that are ``deep`` (b,): too many are.
+    Rows that are ``unclear`` (r,) have too many, and none here.
+    """
+
+    row: Tensor
+    image: Tensor
+    unclear: Tensor
+
+
+class PrefilterResult(NamedTuple):
+    """Which matches may be of interest, and which gallery images may be ranked above them.
+
+    ``beyond`` (b,) images are surely above all matches of a query. Of the matches ``wanted`` (p,), indices into the
+    list of them, images with a score below ``low`` (p,) are surely ranked below, above ``high`` (p,) surely above; all
+    others that are not beyond are ``image`` (N,), matches among them, for query ``row`` (N,), with ``value`` (N,), of
+    which those of a query differ by less than ``span`` steps of their sorted order. Nothing is said about queries that
+    are ``deep`` (b,): too many images are of interest. ``nearest_candidates`` tells, for rows (r,) of the block that
+    are not deep, which images may be their nearest; ask before the next block is looked at.
     """
 
     wanted: Tensor
@@ -33,3 +46,4 @@ class PrefilterResult(NamedTuple):
     value: Tensor
     span: int
     deep: Tensor
+    nearest_candidates: Callable[[Tensor], NearestCandidates]

@@ -88,3 +88,47 @@ def test_a_query_that_would_keep_too_many_keeps_none_and_is_named(symmetric):
     kept = found.kept(0, COUNT)
     begin, _, row_end = kept.between(torch.arange(COUNT), -everything, everything)
     assert torch.equal(row_end - begin, torch.where(torch.arange(COUNT) % 4 == 1, 0, COUNT - 1))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(("spare", "is_too_many"), [(0, False), (-1, True)])
+def test_a_query_may_keep_as_many_as_it_is_allowed_and_not_one_more(symmetric, spare, is_too_many):
+    images = _rows("positive")
+    everything = torch.full((COUNT,), 200.0)
+    bands = Bands(-everything, everything, torch.arange(COUNT), torch.full((COUNT,), COUNT - 1 + spare))
+    found = sweep(lambda start, stop: images[start:stop], images, bands, symmetric, 1, lambda count: None)
+    assert (found.too_many == is_too_many).all()
+    begin, _, row_end = found.kept(5, 40).between(torch.arange(35), -everything[:35], everything[:35])
+    assert ((row_end - begin) == (0 if is_too_many else COUNT - 1)).all()
+
+
+@pytest.mark.parametrize("sign", ["positive", "any"])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_image_that_may_be_the_nearest_is_named(sign, symmetric, threads):
+    images = _rows(sign)
+    scores = (images.double() @ images.double().T).numpy()
+    np.fill_diagonal(scores, -np.inf)
+    bands = _bands(scores, np.arange(COUNT))
+    error = torch.full((COUNT,), 1.5)
+    look = (lambda start, stop: images[start:stop], images, bands, symmetric, threads, lambda count: None)
+    assert sweep(*look).nearest is None
+    nearest = sweep(*look, error).nearest
+    for start, stop in ((0, COUNT), (9, 33)):
+        row, image = nearest.of(start, stop)
+        for query in range(start, stop):
+            if not nearest.unclear[query]:
+                possible = np.flatnonzero(scores[query] >= scores[query].max() - 3)
+                assert set(possible.tolist()) <= set(image[row == query - start].tolist())
+    assert not nearest.unclear.all()
+
+
+def test_a_query_with_too_many_candidates_for_its_nearest_is_unclear(monkeypatch):
+    monkeypatch.setattr(bfloat16_sweep, "MOST_CANDIDATES", 30)
+    images = torch.ones(COUNT, DIMENSIONS).bfloat16()
+    everything = torch.full((COUNT,), 200.0)
+    bands = Bands(everything, everything, torch.arange(COUNT), torch.full((COUNT,), COUNT))
+    look = (lambda start, stop: images[start:stop], images, bands, True, 1, lambda count: None)
+    nearest = sweep(*look, torch.zeros(COUNT)).nearest
+    assert nearest.unclear.all()
+    assert len(nearest.of(0, COUNT)[0]) == 0

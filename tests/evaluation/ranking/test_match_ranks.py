@@ -12,7 +12,8 @@ from metricforge.evaluation.ranking import bfloat16_prefilter, bfloat16_sweep
 from metricforge.evaluation.ranking import float32_prefilter as float32_prefilter
 from metricforge.evaluation.ranking import rank_counter as rank_counter
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks, match_ranks
-from metricforge.evaluation.ranking.rank_counter import BEYOND, RankCounter
+from metricforge.evaluation.ranking.rank_counter import RankCounter
+from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
@@ -135,7 +136,7 @@ def _assert_as_deep_as_asked(found: list[list[int]], expected: list[list[int]], 
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
-def begins_in_half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+def begins_in_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     build = RankCounter.__init__
     monkeypatch.setattr(
         RankCounter, "__init__", lambda self, *arguments: build(self, *arguments, bfloat16=request.param)
@@ -152,7 +153,7 @@ CASES += [(make, labels) for make in (_random, _duplicates) for labels in LABELS
 
 
 @pytest.mark.parametrize(("make", "labels"), CASES)
-def test_ranks_equal_those_of_sorted_float64_scores(make, labels, begins_in_half):
+def test_ranks_equal_those_of_sorted_float64_scores(make, labels, begins_in_bfloat16):
     generator = np.random.default_rng(0)
     embeddings = make(generator).astype(np.float32)
     for experiment in _experiments(embeddings, LABELS[labels](generator), generator):
@@ -165,8 +166,44 @@ def test_ranks_equal_those_of_sorted_float64_scores(make, labels, begins_in_half
                 _assert_as_deep_as_asked(_found(context, depth), expected, depth)
 
 
+def _brute_force_nearest_labels(context: EvaluationContext) -> list[int]:
+    labels = []
+    similarity = context.similarity
+    queries, gallery = (
+        _in_float32(similarity.prepare(torch.from_numpy(images.embeddings).double())).numpy()
+        for images in (context.queries, context.gallery)
+    )
+    for query, row in enumerate(queries):
+        is_product = similarity.search == "ip" and not _nearly_the_same(torch.from_numpy(gallery))
+        scores = (row * gallery).sum(axis=1) if is_product else -((row - gallery) ** 2).sum(axis=1)
+        scores[context.gallery.ids == context.queries.ids[query]] = -np.inf
+        labels.append(int(context.gallery.labels[scores.argmax()]))  # the first of equal ones
+    return labels
+
+
+@pytest.mark.parametrize(("make", "labels"), CASES)
+def test_the_nearest_label_comes_from_the_same_pass_and_is_that_of_sorted_float64_scores(
+    make, labels, begins_in_bfloat16
+):
+    generator = np.random.default_rng(0)
+    embeddings = make(generator).astype(np.float32)
+    for experiment in _experiments(embeddings, LABELS[labels](generator), generator):
+        for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
+            if make is _small_whole_numbers and isinstance(similarity, CosineSimilarity):
+                continue
+            context = experiment(similarity)
+            expected = _brute_force_nearest_labels(context)
+            for depth in (Depth(first=1), *DEPTHS):
+                blocks = _ranks(context, depth, nearest=True)
+                assert np.concatenate([block.nearest_label for block in blocks]).tolist() == expected
+                plain = _ranks(context, depth)
+                assert all(block.nearest_label is None for block in plain)
+                for block, without in zip(blocks, plain, strict=True):
+                    assert (block.rank == without.rank).all()
+
+
 @pytest.mark.parametrize("make", [_random, _closer_than_bfloat16_can_tell, _duplicates])
-def test_the_block_size_changes_no_rank(make, begins_in_half, monkeypatch):
+def test_the_block_size_changes_no_rank(make, begins_in_bfloat16, monkeypatch):
     generator = np.random.default_rng(1)
     embeddings, labels = make(generator).astype(np.float32), generator.integers(0, 30, IMAGES)
     for similarity in (EuclideanSimilarity(), CosineSimilarity(), HammingSimilarity()):
@@ -191,7 +228,7 @@ def three_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_blocks_side_by_side_change_no_rank(begins_in_half):
+def test_blocks_side_by_side_change_no_rank(begins_in_bfloat16):
     generator = np.random.default_rng(1)
     embeddings = _closer_than_bfloat16_can_tell(generator).astype(np.float32)
     images = EmbeddingSet(embeddings, generator.integers(0, 30, IMAGES))
@@ -212,41 +249,19 @@ def test_blocks_side_by_side_change_no_rank(begins_in_half):
             _assert_as_deep_as_asked(found, _brute_force(context), depth)
 
 
-def test_a_processor_whose_products_break_the_bound_is_noticed(monkeypatch):
+def test_a_processor_whose_products_break_the_bound_is_noticed_and_changes_no_rank(begins_in_bfloat16, monkeypatch):
     generator = np.random.default_rng(0)
     images = EmbeddingSet(generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), np.arange(IMAGES) % 60)
     context = EvaluationContext(images, CosineSimilarity())
-    counter = RankCounter(context.task, context.similarity, torch.device("cpu"), 5, np.full(IMAGES, 3), bfloat16=True)
-    bfloat16_queries = counter._source.bfloat16_queries
+    bfloat16_queries = InnerProductScores.bfloat16_queries
 
-    def wrong(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, error = bfloat16_queries(queries)
+    def wrong(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, error = bfloat16_queries(self, queries)
         return rows * 1.2, error
 
-    monkeypatch.setattr(counter._source, "bfloat16_queries", wrong)
-    with torch.no_grad():
-        assert list(counter.look_ahead([(0, 100), (100, IMAGES)], 1, print)) == [([(0, 100), (100, IMAGES)], False)]
-        right, above = counter.count(torch.arange(IMAGES))
-    for query, ranks in enumerate(_brute_force(context)):
-        known = above[(right.row == query) & (above < BEYOND)].sort().values.tolist()
-        assert [rank for rank in ranks if rank <= 3] == [nth + count for nth, count in enumerate(known, 1)][
-            : sum(rank <= 3 for rank in ranks)
-        ]
-
-
-def test_no_bfloat16_score_is_further_off_than_its_bound():
-    generator = np.random.default_rng(0)
-    for similarity in (EuclideanSimilarity(), CosineSimilarity()):
-        for scale in (1e-3, 1, 1e4):
-            embeddings = (scale * (generator.normal(size=(300, 96)) + 0.3)).astype(np.float32)
-            source = rank_counter.InnerProductScores(None, embeddings, similarity, torch.device("cpu"))
-            rows, error = source.bfloat16_queries(torch.arange(300))
-            rough = rows @ source.bfloat16_images.T
-            x = _in_float32(similarity.prepare(torch.from_numpy(embeddings).double()))
-            exact = x @ x.T if similarity.search == "ip" else -(x[:, None] - x).square().sum(dim=2) / 2
-            rounded = exact.abs().mul(2.0**-8)
-            assert ((rough.double() - exact).abs() <= error[:, None] * (1 + 2.0**-8) + rounded).all()
-            assert (error < 0.02 * exact.abs().amax(dim=1)).all()
+    monkeypatch.setattr(InnerProductScores, "bfloat16_queries", wrong)
+    depth = Depth(first=5, every=3)
+    _assert_as_deep_as_asked(_found(context, depth), _brute_force(context), depth)
 
 
 def test_classes_of_thousands_need_no_table_of_their_ranks(monkeypatch):
@@ -285,10 +300,10 @@ def test_bfloat16_is_for_large_galleries_of_which_little_matters(images, dimensi
     assert bfloat16_prefilter.bfloat16_pays((images, dimensions), torch.full((10,), ranks)) is pays
 
 
-def test_near_ranks_need_no_whole_rows_not_even_of_queries_without_a_right_image(begins_in_half, monkeypatch):
+def test_near_ranks_need_no_whole_rows_not_even_of_queries_without_a_right_image(begins_in_bfloat16, monkeypatch):
     generator = np.random.default_rng(0)
     embeddings = generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32)
-    monkeypatch.setattr(rank_counter.InnerProductScores, "double", None)
+    monkeypatch.setattr(InnerProductScores, "double", None)
     for labels in (LABELS["many classes"](generator), LABELS["one-image classes"](generator)):
         for similarity in (EuclideanSimilarity(), CosineSimilarity()):
             context = EvaluationContext(EmbeddingSet(embeddings, labels), similarity)
@@ -296,7 +311,7 @@ def test_near_ranks_need_no_whole_rows_not_even_of_queries_without_a_right_image
                 _assert_as_deep_as_asked(_found(context, depth), _brute_force(context), depth)
 
 
-def test_progress_is_told_of_every_query_once(begins_in_half):
+def test_progress_is_told_of_every_query_once(begins_in_bfloat16):
     generator = np.random.default_rng(0)
     images = EmbeddingSet(
         generator.normal(size=(IMAGES, DIMENSIONS)).astype(np.float32), generator.integers(0, 40, IMAGES)
