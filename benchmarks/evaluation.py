@@ -12,7 +12,10 @@ and MRR of the whole ranking among it, where theirs gives all it has as it comes
 out, and theirs looks at as many neighbours as a class has images, as it may be told to (no target); ``binary`` compares
 our search of 2048-bit codes with that of the 2048 floats they come from. ``million`` writes 1,000,000 x 128 float32 and
 10,000 queries to files and runs ``metricforge evaluate`` on them, whose memory is that of the whole process, with all
-that it imports and what of the files is in memory. Exits with 1 where scores differ or a row misses its target.
+that it imports and what of the files is in memory. ``per-query`` compares a final evaluation that keeps per-query
+results, the nearest classes among them, with one that does not, both by ours: 12,000 x 128, and the quickest of five
+runs of each in turn; its ratio is with / without, at most 1.1. Exits with 1 where scores differ or a row misses its
+target.
 """
 
 from __future__ import annotations
@@ -64,6 +67,10 @@ CASES = {
     "cub-bounded": Case(5_924, 100, 512, "shallow", "their bounded", 0.0, 1000),
     "binary": Case(60_502, 11_316, 2048, "binary", "retrieval", 1.0, 1000),
 }
+
+PER_QUERY = Case(12_000, 2_263, 128, "", "", 0.0, 1000)
+PER_QUERY_RATIO = 1.1
+PER_QUERY_RUNS = 5
 
 MILLION = Case(1_000_000, 20_000, 128, "", "", 0.0, 2000)
 MILLION_QUERIES = 10_000
@@ -159,7 +166,7 @@ def child(name: str, images: int, classes: int, dim: int, threads: int) -> None:
 def main() -> int:
     """Parses the arguments, runs the cases and prints the table; returns 1 where one fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [*CASES, "million"]
+    names = [*CASES, "per-query", "million"]
     parser.add_argument("--case", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--scale", type=float, default=1.0, help="share of the images and classes (default: 1)")
     parser.add_argument("--rounds", type=int, default=1, help="of which the best time counts (default: 1)")
@@ -180,7 +187,10 @@ def main() -> int:
     print(f"{'case':8} {'images':>7} {'ours s':>8} {'theirs s':>9} {'ratio':>6} {'ours MB':>8} {'theirs MB':>10}")
     failed = 0
     for name in arguments.case:
-        failed += print_row(name, CASES[name], arguments) if name in CASES else print_million(arguments)
+        if name in CASES:
+            failed += print_row(name, CASES[name], arguments)
+        else:
+            failed += print_per_query(arguments) if name == "per-query" else print_million(arguments)
     print("every target met" if not failed else f"{failed} rows missed a target")
     return int(failed > 0)
 
@@ -214,6 +224,32 @@ def print_row(name: str, case: Case, arguments: argparse.Namespace) -> bool:
         flush=True,
     )
     return bool(problems)
+
+
+def print_per_query(arguments: argparse.Namespace) -> bool:
+    """Measures final evaluations with and without per-query results and prints the row; returns whether it failed."""
+    torch.set_num_threads(arguments.threads)
+    images, classes = int(PER_QUERY.images * arguments.scale), max(20, int(PER_QUERY.classes * arguments.scale))
+    embeddings, labels = made_up(images, classes, PER_QUERY.dim)
+    asked = [name for name in RETRIEVAL if "@1000" not in name or images > 1000]
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    scores: dict[bool, dict[str, float]] = {}
+    clock = time.perf_counter if arguments.clock == "wall" else time.process_time
+    for _ in range(max(PER_QUERY_RUNS, arguments.rounds)):
+        for nearest, times in seconds.items():
+            started = clock()
+            measured = evaluate_embeddings(TaggedEmbeddings(embeddings, labels), scores=asked, nearest=nearest)
+            times.append(clock() - started)
+            scores[nearest] = measured.scores
+            assert measured.queries is not None
+            assert bool(measured.queries.nearest) == nearest
+    without, with_results = (min(times) for times in seconds.values())
+    ratio = with_results / without
+    problem = "" if scores[True] == scores[False] else "  scores differ"
+    if ratio > PER_QUERY_RATIO:
+        problem += f"  MISSED: at most {PER_QUERY_RATIO:g} times as long"
+    print(f"{'per-query':9} {images:6} {with_results:8.2f} {without:9.2f} {ratio:6.2f}{problem}", flush=True)
+    return bool(problem)
 
 
 def print_million(arguments: argparse.Namespace) -> bool:

@@ -266,8 +266,8 @@ class _Look:
         np.maximum(best, largest, out=best)
         least = self._least(best, start, stop)
         rows = np.flatnonzero((largest >= least) & ~self._unclear[start:stop])
-        nth, column = np.nonzero(bits[rows] >= least[rows, None])
-        return rows[nth], column
+        place = np.flatnonzero(bits[rows] >= least[rows, None])  # much quicker than the two numbers of nonzero
+        return rows[place // bits.shape[1]], place % bits.shape[1]
 
     def _least(self, best: Bfloat16Bits, start: int, stop: int) -> Bfloat16Bits:
         """The least score (n,) of an image that may be nearer than that of the ``best`` one, both wrong by an error."""
