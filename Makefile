@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf $(VENV) build dist site .cache htmlcov .coverage docs/reference/commands.md docs/reference/components.md *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from metricforge.cli.next_command import next_command
+from metricforge.overrides import format_override
 from metricforge.preparation import BENCHMARKS, expand_shards, index_shards, prepare
 from metricforge.progress_bars import progress_bar
 
@@ -41,14 +43,16 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
         benchmark, arguments.data_dir, arguments.sources, unofficial=arguments.unofficial, console=console
     ):
         console.print(split.describe(), highlight=False)
-    unchecked = " ".join(f"{part}_dataloader.dataset.check_counts=False" for part in ("train", "test"))
-    options = f" --cfg-options data_root={target}{f' {unchecked}' if arguments.unofficial else ''}"
+    options = [format_override("data_root", str(target))]
+    if arguments.unofficial:
+        options += [f"{part}_dataloader.dataset.check_counts=False" for part in ("train", "test")]
+    checks = ["data", "check", benchmark.name, *(["--unofficial"] if arguments.unofficial else [])]
+    checks += ["--data-dir", arguments.data_dir] if arguments.data_dir != Path("data") else []
     lines = [
         f"\n{target} {'was there already and is whole' if there else 'is ready'}. Its terms of use: {benchmark.home}",
         "Try next:",
-        f"  metricforge train {benchmark.config}{options}",
-        f"  metricforge data check {benchmark.name}{' --unofficial' if arguments.unofficial else ''}"
-        + (f" --data-dir {arguments.data_dir}" if arguments.data_dir != Path("data") else ""),
+        f"  {next_command('train', Path(benchmark.config).stem, '--cfg-options', *options)}",
+        f"  {next_command(*checks)}",
     ]
     downloads = arguments.data_dir / ".downloads"
     if not there and downloads.is_dir():
@@ -73,7 +77,7 @@ def index(arguments: argparse.Namespace) -> None:
     lines = [
         f"{arguments.out}: {made.images:,} images of {made.classes:,} classes in {len(shards):,} "
         f"shard{'s' if len(shards) > 1 else ''}{left_out}",
-        f"metricforge data check {arguments.out} looks through them",
+        f"{next_command('data', 'check', arguments.out)} looks through them",
         "A config trains on it with",
         f'  dataset=dict(type="ShardDataset", table="{arguments.out}", split="train", transform=[...])',
     ]
