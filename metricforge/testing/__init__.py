@@ -1,5 +1,6 @@
 """The contract as tests: a ``check_...`` for each kind of component, for a plug-in's own test suite to call."""
 
+from metricforge.testing.check_any_batch import check_any_batch
 from metricforge.testing.check_backbone import check_backbone
 from metricforge.testing.check_clustering import check_clustering
 from metricforge.testing.check_evaluator import check_evaluator
@@ -9,6 +10,7 @@ from metricforge.testing.check_similarity import check_similarity
 from metricforge.testing.run_in_processes import run_in_processes
 
 __all__ = [
+    "check_any_batch",
     "check_backbone",
     "check_clustering",
     "check_evaluator",

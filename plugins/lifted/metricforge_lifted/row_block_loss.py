@@ -16,6 +16,7 @@ from metricforge_lifted.whole_matrix_loss import whole_matrix_loss
 # more often, and the products have too few rows; other devices want few and large ones.
 CPU_BLOCK = 2**22
 DEVICE_BLOCK = 2**26
+FAR = 1e-3  # what rounding may add to an exponent
 
 
 def row_block_loss(
@@ -97,7 +98,11 @@ class _RowBlockLoss(torch.autograd.Function):
             shares = rows.index_select(0, first).sub_(rows.index_select(0, second)).sigmoid_().mul_(to_pairs)
             to_rows = torch.zeros_like(rows).index_put_((first,), shares, accumulate=True)  # (B,)
             paired = _without_zeros(paired)
-            exponents = to_rows.log_().sub_(rows).add_(ctx.margin)  # (B,)
+            most = to_rows.log_()  # (B,)
+            exponents = (most - rows).add_(ctx.margin)  # (B,)
+            # of distances so large that their rounding would make factors of more than 1
+            far = rows.abs().where(exponents > -torch.inf, 0).where(rows > torch.finfo(x.dtype).min / 2, 0)
+            is_far = bool(far.amax() > FAR / torch.finfo(x.dtype).eps)
             frame, near = ctx.frame, ctx.near
             a = x.new_zeros(()).expand_as(x) if frame is None else functional.centred(x, *frame)  # (B, D)
             offsets = a if frame is None or frame.scale == 1 else functional.centred(x, frame.centre, 1.0)  # (B, D)
@@ -112,6 +117,9 @@ class _RowBlockLoss(torch.autograd.Function):
                     _leave_out(distances, part, negative)
                 torch.sub(exponents[part.rows, None], distances, out=own)
                 torch.sub(exponents, distances, out=others)
+                if is_far:
+                    own.clamp_max_(most[part.rows, None])
+                    others.clamp_max_(most)
                 weights = own.exp_().add_(others.exp_()).neg_()  # (rows of the block, B)
                 weights.view(-1).index_add_(0, part.places, to_pairs[part.listed])
                 lengths = _without_zeros(distances, out=others)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from metricforge import LOSSES, MINERS, SIMILARITIES, Loss, LossOutput, Similarity, load_plugins
+from metricforge.testing import check_any_batch
+
+DIM, CLASSES = 8, 4
+SETTINGS = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+
+
+def _built(registry):
+    """Each registered component, of other distributions too; the adapters of pytorch-metric-learning have their own."""
+    load_plugins()
+    for name in registry.names():
+        if not name.startswith("pml."):
+            yield pytest.param(registry.build(dict(type=name), dim=DIM, num_classes=CLASSES), id=name)
+
+
+@st.composite
+def batches(draw) -> tuple[torch.Tensor, torch.Tensor]:
+    count = draw(st.integers(0, 12) | st.just(64))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31 - 1)))
+    rows = torch.randn(count, DIM, generator=generator, dtype=torch.float64)
+    rows = draw(st.sampled_from([0.0, 1.0, 300.0, 1e4])) + rows
+    if count:
+        for place in draw(st.lists(st.integers(0, count - 1), max_size=4)):
+            rows[place] = draw(st.sampled_from([0.0, 1.0])) * rows[0]
+    rows = rows * draw(st.sampled_from([1.0, 1e-30, 1e-12, 1e-3, 1e3, 1e12, 1e30]))
+    labels = torch.randint(0, draw(st.integers(1, CLASSES)), (count,), generator=generator)
+    rows = rows.to(draw(st.sampled_from([torch.float64, torch.float32, torch.bfloat16])))
+    return (rows.T.contiguous().T if draw(st.booleans()) else rows), labels
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("component", [*_built(LOSSES), *_built(MINERS), *_built(SIMILARITIES)])
+def test_every_registered_component_stands_any_batch(component, autocast):
+    @SETTINGS
+    @given(batches())
+    def stands(batch):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            check_any_batch(component, *batch)
+
+    stands()
+
+
+class SquareRoot(Loss):
+    def forward(self, embeddings, labels, tuples=None, similarity=None):
+        return LossOutput(embeddings.float().square().sum().sqrt())
+
+
+class InPlace(Similarity):
+    def pairwise(self, x, y):
+        with torch.no_grad():
+            x.mul_(2)
+        return -torch.cdist(x.float(), y.float())
+
+
+class OwnDice(Similarity):
+    def pairwise(self, x, y):
+        import random
+
+        return (x @ y.T) * (1 + 1e-9 * random.random())
+
+
+@pytest.mark.parametrize(
+    ("component", "rows", "message"),
+    [
+        (SquareRoot(), torch.zeros(3, 2), "gradients of a finite total are finite"),
+        (InPlace(), torch.ones(3, 2), "leaves its inputs alone"),
+        (OwnDice(), torch.ones(3, 2), "generators alone"),
+        (OwnDice(), torch.full((3, 2), 1e30), "scores are finite"),
+    ],
+)
+def test_what_breaks_the_promise_is_caught(component, rows, message):
+    assert isinstance(component, nn.Module)
+    with pytest.raises(AssertionError, match=message):
+        check_any_batch(component, rows, torch.tensor([0, 0, 1]))
