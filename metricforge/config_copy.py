@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from metricforge.atomic_write import write_atomically
 from metricforge.config_files import bases_of, find_config
 from metricforge.errors import ConfigError
 
@@ -40,8 +41,7 @@ def copy_config(name: str, folder: Path, *, overwrite: bool = False) -> tuple[Pa
     for path, content in contents.items():
         target = folder / path
         if _content_of(target) != content:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+            write_atomically(target, content)
             written.append(target)
     return folder / source.name, written
 

@@ -190,9 +190,15 @@ def test_an_error_names_the_file_and_not_the_unfinished_one(tmp_path, monkeypatc
         write_atomically(tmp_path / "file.json", b"x")
 
 
-# Where another way is right: a log that is appended to, an archive's members in a folder that has no name yet, and what
-# the processes of a test tell each other.
-OTHER_WRITERS = {"atomic_write.py", "engine/records/history.py", "preparation/unpack.py", "testing/run_in_processes.py"}
+# Where another way is right: a log that is appended to, files in a folder that gets its name when all of them are in
+# it, and what the processes of a test tell each other.
+OTHER_WRITERS = {
+    "atomic_write.py",
+    "deployment/bundle.py",
+    "engine/records/history.py",
+    "preparation/unpack.py",
+    "testing/run_in_processes.py",
+}
 WRITING_CALLS = {"write_text", "write_bytes", "NamedTemporaryFile", "mkstemp", "copyfile"}
 
 
