@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from metricforge.arrays import Array
-from metricforge.large_arrays import array_beside, row_blocks
+from metricforge.large_arrays import ROWS_AT_ONCE, array_beside, row_blocks
 
-ROWS_AT_ONCE = 8192
 SMALL = 0.25  # rows closer to their mean than this part of their length are better kept less their mean
 
 

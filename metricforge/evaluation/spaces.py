@@ -11,9 +11,8 @@ from sklearn.decomposition import PCA
 
 from metricforge.arrays import Array
 from metricforge.common_offset import common_offset, without_offset
-from metricforge.large_arrays import array_beside, row_blocks
+from metricforge.large_arrays import ROWS_AT_ONCE, array_beside, row_blocks
 
-ROWS_AT_ONCE = 8192
 KINDS = 'spaces are "first:N", "pca:N" (N dimensions) and "int8", and steps joined by "+", such as "pca:64+int8"'
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from metricforge.arrays import Array, Indices
-from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, prepared_rows
+from metricforge.evaluation.search.prepared_embeddings import prepared_rows
 from metricforge.interfaces import Similarity
-from metricforge.large_arrays import row_blocks
+from metricforge.large_arrays import ROWS_AT_ONCE, row_blocks
 
 TIE = 1e-13  # similarities to means that are nearer to each other, of their size, are taken for equal: rounding's work
 

@@ -14,7 +14,7 @@ from metricforge.evaluators.labelled_pairs import LabelledPairs
 
 CODES_AT_ONCE = 2**17
 NUMBERS_AT_ONCE = 2**20
-ROWS_AT_ONCE = 128
+QUERIES_AT_ONCE = 128
 
 
 @torch.no_grad()
@@ -36,8 +36,8 @@ def pair_scores(context: EvaluationContext, pairs: LabelledPairs) -> Floats:
         return scores
     if similarity.search is None:
         rows = PairwiseScores(queries, gallery, similarity, device)
-        for start in range(0, len(context.queries), ROWS_AT_ONCE):
-            stop = min(start + ROWS_AT_ONCE, len(context.queries))
+        for start in range(0, len(context.queries), QUERIES_AT_ONCE):
+            stop = min(start + QUERIES_AT_ONCE, len(context.queries))
             block = slice(*np.searchsorted(pairs.queries, [start, stop]))
             if block.start < block.stop:
                 table = rows.rough(start, stop)[0].double().cpu().numpy()  # (b, G)

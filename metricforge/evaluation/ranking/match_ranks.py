@@ -15,9 +15,9 @@ from metricforge.evaluation.search.parallel_map import parallel_map, threads_for
 from metricforge.evaluation.search.retrieval_task import RetrievalTask
 from metricforge.interfaces import Similarity
 
-ROWS_AT_ONCE = 512
+QUERIES_AT_ONCE = 512
 ROWS_OF_PRODUCT = 128  # matrix libraries are quickest with a multiple of it
-PAIRWISE_ROWS_AT_ONCE = 128
+PAIRWISE_QUERIES_AT_ONCE = 128
 MATCHES_AT_ONCE = 2**20
 
 
@@ -103,7 +103,7 @@ def match_ranks(
             labels = None if counts.nearest_label is None else counts.nearest_label.cpu().numpy()
             return _by_rank(task, *block, counts.matches.row.cpu().numpy(), counts.above.cpu().numpy(), labels)
 
-        most = ROWS_AT_ONCE if similarity.search is not None else PAIRWISE_ROWS_AT_ONCE
+        most = QUERIES_AT_ONCE if similarity.search is not None else PAIRWISE_QUERIES_AT_ONCE
         most = min(most, max(1, scores_at_once // len(task.gallery) // threads))
         for blocks, was_told in counter.look_ahead(list(_blocks(task, most)), threads, on_queries):
             for ranks in parallel_map(ranks_of_block, blocks, threads):
@@ -136,8 +136,8 @@ def is_read_from_neighbours(task: RetrievalTask, similarity: Similarity, depth: 
 def ranks_among_neighbours(task: RetrievalTask, neighbours: Indices) -> Iterator[MatchRanks]:
     """Yield the ranks of those matches that are among the nearest ``neighbours`` (Q, K), block by block."""
     hits = task.gallery.labels[neighbours] == task.queries.labels[:, None]  # (Q, K)
-    for start in range(0, len(hits), ROWS_AT_ONCE):
-        block = hits[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(hits), QUERIES_AT_ONCE):
+        block = hits[start : start + QUERIES_AT_ONCE]
         row, index = block.nonzero()
         above = index - _indices_in_runs(row)
         missing = task.matches[start : start + len(block)] - block.sum(axis=1)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from metricforge.arrays import Array, Bytes, Indices
-from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE
 from metricforge.functional.binary_codes import pack_bits
 from metricforge.interfaces import Similarity
+from metricforge.large_arrays import ROWS_AT_ONCE
 
 SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second search
 

@@ -13,8 +13,9 @@ from metricforge.arrays import Array
 from metricforge.common_offset import SMALL
 from metricforge.evaluation.search.blas import products
 from metricforge.evaluation.search.duplicate_rows import first_duplicates
-from metricforge.evaluation.search.prepared_embeddings import ROWS_AT_ONCE, is_prepared, prepared_embeddings
+from metricforge.evaluation.search.prepared_embeddings import is_prepared, prepared_embeddings
 from metricforge.interfaces import Similarity
+from metricforge.large_arrays import ROWS_AT_ONCE
 
 UNIT_LENGTH = 1e-5  # that lengths of normalised rows may differ from 1 by
 UNIT_ROUNDOFF = 2.0**-24  # of float32

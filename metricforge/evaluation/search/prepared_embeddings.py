@@ -10,9 +10,8 @@ from torch import Tensor
 
 from metricforge.arrays import Array
 from metricforge.interfaces import Similarity
-from metricforge.large_arrays import array_beside, row_blocks
+from metricforge.large_arrays import ROWS_AT_ONCE, array_beside, row_blocks
 
-ROWS_AT_ONCE = 8192
 LONGEST = 1.8e19  # the square of what is longer is beyond float32
 SHORTEST = 1e-12  # what is shorter is not normalised but to 0
 
