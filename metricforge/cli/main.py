@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pkgutil import resolve_name
 
 from metricforge.cli.parser import build_command_parser, build_parser
+from metricforge.cli.parsers.index import with_verb
 from metricforge.cli.run_command import run_command
 
 
@@ -15,6 +17,9 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> None:
         argv: the arguments; by default those of this process.
         command: the only command, for a script of its own; by default the first argument says which.
     """
-    parser = build_parser() if command is None else build_command_parser(command)
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if command is None:
+        arguments = build_parser().parse_args(with_verb(words))
+    else:
+        arguments = build_command_parser(command).parse_args(words)
     run_command(lambda: resolve_name(arguments.run)(arguments))

@@ -15,6 +15,8 @@ COMMANDS = {
     "test": "evaluate a checkpoint",
     "embed": "embed a collection of images into files",
     "evaluate": "score embeddings made by any tool",
+    "index": "make a collection of images searchable, or change what is in it",
+    "search": "find the images of an index that are most like a given one",
     "compare": "compare the scores of runs, with confidence intervals",
     "classes": "list a run's worst classes, and those it confuses",
     "plot": "draw score distributions or convergence curves",

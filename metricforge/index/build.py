@@ -17,7 +17,7 @@ from metricforge.deployment.embed_collection import embed_collection
 from metricforge.deployment.embedding_parts import read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
-from metricforge.index.kinds import KINDS, choose_kind, efforts
+from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind, efforts
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.search_index import SearchIndex
 from metricforge.index.segment import FOLDER, write_segment
@@ -79,6 +79,11 @@ def build_index(
         chosen = "flat" if kind == "auto" else kind
     else:
         chosen = choose_kind(len(table), model.dim, memory) if kind == "auto" else kind
+    if chosen == "ivfpq" and len(table) < LEAST_TRAINING_ROWS:
+        raise EmbeddingsError(
+            f"kind ivfpq learns its codes from at least {LEAST_TRAINING_ROWS:,} images, and {len(table):,} are here; "
+            "flat compares so few in no time"
+        )
     shutil.rmtree(out / FOLDER, ignore_errors=True)  # of a building that was killed
     name = write_segment(out, _vectors(out / PARTS), table, chosen, similarity)
     manifest = Manifest(

@@ -18,6 +18,7 @@ SMALL = 50_000  # vectors up to which comparing all of them is quick enough
 LINKS = 32  # of a vector in the graph of HNSW
 ROWS_AT_ONCE = 2**16
 TRAINING_ROWS = 2**17
+LEAST_TRAINING_ROWS = 1000
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +61,16 @@ class Snapshot:
     def __len__(self) -> int:
         return sum(len(segment) if alive is None else int(alive.sum()) for segment, alive in self._parts())
 
+    @cached_property
+    def tables(self) -> list[pa.Table]:
+        """The table of each segment with the columns of all; what a segment does not know is null."""
+        if not self.segments:
+            return []
+        empty = pa.unify_schemas(
+            [each.table.schema for each in self.segments], promote_options="permissive"
+        ).empty_table()
+        return [pa.concat_tables([empty, each.table], promote_options="permissive") for each in self.segments]
+
     def _parts(self) -> list[tuple[Segment, Flags | None]]:
         return list(zip(self.segments, self.alive, strict=True))
 
@@ -72,8 +83,8 @@ class Snapshot:
         if condition is None:
             return list(self.alive)
         flags: list[Flags | None] = []
-        for segment, alive in self._parts():
-            chosen = matching_rows(segment.table, condition)
+        for (_, alive), table in zip(self._parts(), self.tables, strict=True):
+            chosen = matching_rows(table, condition)
             flags.append(chosen if alive is None else chosen & alive)
         return flags
 
@@ -114,7 +125,7 @@ class Snapshot:
         """What is known of the images ``found``."""
         hits = []
         for score, number, row in zip(*found, strict=True):
-            values = self.segments[number].table.slice(int(row), 1).to_pylist()[0]
+            values = self.tables[number].slice(int(row), 1).to_pylist()[0]
             hits.append(
                 Hit(
                     id=values["id"],
@@ -139,10 +150,10 @@ class Snapshot:
     def table(self) -> pa.Table:
         """What is known of every image that is there."""
         parts = [
-            segment.table if alive is None else segment.table.filter(pa.array(alive))
-            for segment, alive in self._parts()
+            table if alive is None else table.filter(pa.array(alive))
+            for (_, alive), table in zip(self._parts(), self.tables, strict=True)
         ]
-        return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+        return pa.concat_tables(parts) if parts else pa.table({})
 
 
 def _scores(similarity: Similarity, query: Floats32, segment: Segment, rows: Indices) -> Floats32:

@@ -44,7 +44,9 @@ def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageColle
             ids.append(next_id)
             next_id += 1
     vectors = model.embed(collection.image(number) for number in range(len(collection)))
-    table = index_table(collection.table, ids, paths)
+    table = _with_known_columns(
+        snapshot, index_table(collection.table, ids, paths), [known.get(path) for path in paths]
+    )
     _refuse_other_types(snapshot, table)
     # a few vectors are compared one by one as quickly; compacting builds a structure of all
     name = write_segment(snapshot.index, [vectors], table, "flat", model.learner.similarity)
@@ -83,8 +85,8 @@ def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], 
         listed = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
         raise EmbeddingsError(f"{snapshot.index} has no image with {listed}; nothing was removed")
     if condition is not None:
-        for segment in snapshot.segments:
-            rows = np.flatnonzero(matching_rows(segment.table, condition))
+        for segment, table in zip(snapshot.segments, snapshot.tables, strict=True):
+            rows = np.flatnonzero(matching_rows(table, condition))
             gone[segment.name] = np.append(gone[segment.name], rows)
     gone = {name: np.unique(rows) for name, rows in gone.items()}
     removed = sum(map(len, gone.values())) - before
@@ -107,6 +109,19 @@ def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str]) -> 
     """The table of a segment: ``id``, ``path`` where each image lies, and the other columns (n rows)."""
     rest = {name: columns[name] for name in columns.column_names if name not in ("id", "path", "vector")}
     return pa.table({"id": pa.array(ids, pa.int64()), "path": pa.array(paths, pa.large_string()), **rest})
+
+
+def _with_known_columns(
+    snapshot: Snapshot, table: pa.Table, replaced: Sequence[tuple[int, int, int] | None]
+) -> pa.Table:
+    """``table`` (n rows) with what the index knows of images that are ``replaced`` (n), and the table does not say."""
+    if not any(replaced):
+        return table
+    for field in snapshot.tables[0].schema:
+        if field.name not in table.column_names:
+            values = [None if at is None else snapshot.tables[at[0]][field.name][at[1]].as_py() for at in replaced]
+            table = table.append_column(field, pa.array(values, field.type))
+    return table
 
 
 def _blocks(snapshot: Snapshot) -> Iterator[Floats32]:

@@ -77,6 +77,8 @@ LINES = {
     "test": ["test", "a.py", "a.pth"],
     "embed": ["embed", "run", "photos", "--out", "out"],
     "evaluate": ["evaluate", "a.npz"],
+    "index": ["index", "build", "run", "photos", "--out", "out"],
+    "search": ["search", "index", "photo.jpg"],
     "compare": ["compare", "a", "b"],
     "classes": ["classes", "a"],
     "plot": ["plot", "convergence", "a", "--out", "a.png"],

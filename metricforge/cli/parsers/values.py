@@ -26,3 +26,22 @@ def fraction(text: str) -> float:
 def score_names(text: str) -> list[str]:
     """Names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    return 1.0 if text in ("1", "1.0") else fraction(text)
+
+
+def memory_size(text: str) -> float:
+    """Bytes, from a number with kB, MB, GB or TB, or none of them."""
+    units = {"tb": 1e12, "gb": 1e9, "mb": 1e6, "kb": 1e3, "b": 1.0, "": 1.0}
+    number = text.strip().lower()
+    unit = next(name for name in units if number.endswith(name))
+    try:
+        size = float(number.removesuffix(unit)) * units[unit]
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of bytes, such as 2GB or 500MB")
+    return size

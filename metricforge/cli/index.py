@@ -1,0 +1,110 @@
+"""``metricforge index``: builds an index, changes it, and says what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from metricforge.cli.next_command import next_command
+from metricforge.deployment import load_model
+from metricforge.deployment.image_collection import open_collection
+from metricforge.errors import EmbeddingsError
+from metricforge.index import SearchIndex, build_index
+from metricforge.progress_bars import progress_bar
+
+console = Console()
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Build the index, and say what was measured."""
+    collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
+    model = load_model(arguments.model, device=arguments.device)
+    _say(f"model    {model}")
+    _say(f"images   {len(collection):,} in {collection.source}")
+    for left in collection.left_out:
+        _say(f"         {left.describe()}")
+    with progress_bar(console, "embedding", len(collection)) as advance:
+        index = build_index(
+            model,
+            collection,
+            arguments.out,
+            kind=arguments.kind,
+            memory=arguments.memory,
+            recall=arguments.recall,
+            num_workers=arguments.workers,
+            on_images=advance,
+        )
+    _say("")
+    _describe(index)
+    _say(f"\nsearch it: {next_command('search', arguments.out, collection.location(0))}")
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Add images."""
+    index = SearchIndex(arguments.index)
+    before = len(index)
+    ids = index.add(open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin))
+    replaced = before + len(ids) - len(index)
+    _say(f"{len(ids) - replaced:,} images added, {replaced:,} replaced; {len(index):,} in {arguments.index} now")
+
+
+def remove(arguments: argparse.Namespace) -> None:
+    """Remove images."""
+    if not (arguments.paths or arguments.ids or arguments.filter):
+        raise EmbeddingsError("nothing to remove: name images by path, --id or --filter")
+    index = SearchIndex(arguments.index)
+    removed = index.remove(arguments.ids, arguments.paths, arguments.filter)
+    _say(f"{removed:,} images removed; {len(index):,} in {arguments.index} now")
+
+
+def compact(arguments: argparse.Namespace) -> None:
+    """Make one segment of all."""
+    index = SearchIndex(arguments.index)
+    segments = len(index.manifest.segments)
+    index.compact()
+    _say(f"{segments:,} segments became {len(index.manifest.segments):,}, with {len(index):,} images")
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Say what is in the index."""
+    index = SearchIndex(arguments.index)
+    if arguments.json:
+        print(json.dumps({"images": len(index), **_state(index)}, indent=2))
+        return
+    _describe(index)
+
+
+def _state(index: SearchIndex) -> dict[str, Any]:
+    manifest = index.manifest
+    return {
+        "dimensions": manifest.dim,
+        "kind": manifest.kind,
+        "model": manifest.model_hash,
+        "generation": manifest.generation,
+        "segments": len(manifest.segments),
+        "columns": index.snapshot().table().column_names,
+        "measured": dict(manifest.measured),
+        "calibrated": manifest.calibration is not None,
+    }
+
+
+def _describe(index: SearchIndex) -> None:
+    state = _state(index)
+    _say(f"index    {index.path}: {len(index):,} images, {state['dimensions']} dimensions, kind {state['kind']}")
+    _say(f"columns  {', '.join(state['columns'])}")
+    measured: Mapping[str, Any] = state["measured"]
+    if measured:
+        _say(
+            f"measured recall@1 {measured['recall@1']:.3f} and recall@10 {measured['recall@10']:.3f} of exact search, "
+            f"{measured['milliseconds_a_query']:.2f} ms a query, {measured['bytes_a_vector']:,.0f} bytes a vector "
+            f"(on {measured['sample']} of its images, when it was built)"
+        )
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

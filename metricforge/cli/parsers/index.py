@@ -1,0 +1,90 @@
+"""The arguments of ``metricforge index``, which builds an index unless its first word is one of ``VERBS``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from metricforge.cli.parsers.embed import add_model_and_source
+from metricforge.cli.parsers.values import at_least_1, memory_size, share
+
+# what metricforge.index.kinds.KINDS says; that module is slow to import
+KINDS = ("flat", "hnsw", "ivfpq", "int8", "binary")
+VERBS = ("build", "add", "remove", "compact", "status")
+
+
+def with_verb(argv: Sequence[str]) -> list[str]:
+    """``argv`` with the verb that ``metricforge index MODEL SOURCE`` leaves out."""
+    words = list(argv)
+    if len(words) > 1 and words[0] == "index" and words[1] not in (*VERBS, "-h", "--help"):
+        words.insert(1, "build")
+    return words
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands and their arguments to ``parser``."""
+    parser.usage = "metricforge index MODEL SOURCE --out INDEX [options] | metricforge index COMMAND INDEX [options]"
+    commands = parser.add_subparsers(dest="index_command", required=True, metavar="COMMAND", title="commands")
+    _add_build(commands)
+    _add_change(commands, "add", "add images, or replace those that are there under the same path")
+    _add_change(commands, "remove", "remove images by id, path or filter")
+    _add_change(commands, "compact", "make searching quicker after many changes, and free what was removed")
+    _add_change(commands, "status", "say what is in an index, how it is searched and how well")
+
+
+def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    purpose = "embed images and make them searchable (metricforge index MODEL SOURCE says the same)"
+    parser = commands.add_parser("build", help=purpose, description=f"{purpose.capitalize()}.")
+    add_model_and_source(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="INDEX", help="the index, a new folder; a second start continues"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=["auto", *KINDS],
+        default="auto",
+        help="flat compares every vector; hnsw is a graph; ivfpq compresses; int8 and binary keep 8 bits and 1 bit a "
+        "dimension; auto chooses by number and --memory (default: %(default)s)",
+    )
+    parser.add_argument("--memory", type=memory_size, metavar="SIZE", help="what searching may keep in memory: 2GB")
+    parser.add_argument(
+        "--recall",
+        type=share,
+        default=0.95,
+        metavar="SHARE",
+        help="the share of the ten nearest images that an approximate kind is to find (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    parser.set_defaults(run="metricforge.cli.index:build")
+
+
+def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, purpose: str) -> None:
+    parser = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
+    parser.add_argument("index", metavar="INDEX", type=Path, help="the index's folder")
+    if name == "add":
+        parser.add_argument(
+            "source", metavar="SOURCE", help="images, as metricforge embed takes them; or - for one path a line"
+        )
+        parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match")
+    if name == "remove":
+        parser.add_argument("paths", nargs="*", metavar="IMAGE", help="the images' paths")
+        parser.add_argument("--id", dest="ids", type=int, action="append", default=[], help="by id; may be repeated")
+        parser.add_argument("--filter", metavar="CONDITION", help="by a condition, such as \"label = 'shoe'\"")
+    if name == "status":
+        parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=f"metricforge.cli.index:{name}")
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every search takes."""
+    parser.add_argument("-k", type=at_least_1, default=10, metavar="K", help="images to find (default: %(default)s)")
+    parser.add_argument(
+        "--filter",
+        metavar="CONDITION",
+        help="only images that fulfil it: an SQL condition over the columns, such as \"label in ('shoe', 'boot') and "
+        'price < 50"',
+    )

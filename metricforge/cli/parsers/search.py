@@ -1,0 +1,17 @@
+"""The arguments of ``metricforge search``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from metricforge.cli.parsers.index import add_search_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    parser.add_argument("index", metavar="INDEX", type=Path, help="an index that metricforge index built")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="search with these: paths or URLs")
+    add_search_arguments(parser)
+    parser.add_argument("--exact", action="store_true", help="compare every vector, whatever the index's kind")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a query")

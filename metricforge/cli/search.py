@@ -1,0 +1,36 @@
+"""``metricforge search``: the images of an index that are most like a given one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metricforge.index import Hit, SearchIndex
+
+
+def search(arguments: argparse.Namespace) -> None:
+    """Print what is found, a table or a JSON object for each query."""
+    index = SearchIndex(arguments.index)
+    console = Console()
+    found = index.search(arguments.images, arguments.k, arguments.filter, exact=arguments.exact)
+    for image, hits in zip(arguments.images, found, strict=True):
+        if arguments.json:
+            print(json.dumps({"query": image, "hits": [hit.to_json() for hit in hits]}, ensure_ascii=False))
+        else:
+            _print(console, image, hits)
+
+
+def _print(console: Console, image: str, hits: list[Hit]) -> None:
+    console.print(Text(image), soft_wrap=True)
+    if not hits:
+        console.print("  no image of the index fulfils the filter")
+        return
+    table = Table("", "score", "label", "id", "image")
+    for rank, hit in enumerate(hits, start=1):
+        label = Text("" if hit.label is None else str(hit.label))
+        table.add_row(str(rank), f"{hit.score:.3f}", label, str(hit.id), Text(hit.path, overflow="fold"))
+    console.print(table)
