@@ -4,7 +4,7 @@
 # that, embeddings not normalised.
 # Deviation: 32 classes x 4 images a batch with all its positive pairs and as many negative ones, where the paper draws
 # m/2 disjoint pairs.
-_base_ = ["_base_/datasets/cars.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/default.py"]
+_base_ = ["_base_/datasets/cars.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/paper.py"]
 
 train_dataloader = dict(
     sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=32, samples_per_class=4),

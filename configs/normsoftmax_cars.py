@@ -1,7 +1,7 @@
 # metricforge train normsoftmax_cars
 # NormSoftmax on Cars196 (Zhai & Wu 2018, section 6.1).
 # Batches of 3 classes x 25, SGD at 1e-2.
-_base_ = ["_base_/datasets/cars.py", "_base_/recipes/normsoftmax.py", "_base_/runtime/default.py"]
+_base_ = ["_base_/datasets/cars.py", "_base_/recipes/normsoftmax.py", "_base_/runtime/paper.py"]
 
 _squash = dict(type="Resize", size=(256, 256))
 train_dataloader = dict(

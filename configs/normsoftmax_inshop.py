@@ -2,7 +2,7 @@
 # NormSoftmax on In-Shop (Zhai & Wu 2018, section 6.1).
 # Batches of 15 classes x 5, SGD at 1e-2. The paper names 5 images per class for Stanford Online Products only; In-Shop
 # has as few.
-_base_ = ["_base_/datasets/inshop.py", "_base_/recipes/normsoftmax.py", "_base_/runtime/default.py"]
+_base_ = ["_base_/datasets/inshop.py", "_base_/recipes/normsoftmax.py", "_base_/runtime/paper.py"]
 
 _squash = dict(type="Resize", size=(256, 256))
 train_dataloader = dict(

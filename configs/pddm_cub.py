@@ -3,7 +3,7 @@
 # GoogLeNet, d = 128, batches of 64 with 4 images of a class, one hard quadruplet a batch, SGD at 1e-4, weight decay
 # 5e-4, at most 400 epochs. Retrieved both ways, as in the paper's Table 1: by the learned score and, as euclidean/...,
 # by the distance of the embeddings.
-_base_ = ["_base_/datasets/cub.py", "_base_/recipes/pddm.py", "_base_/runtime/default.py"]
+_base_ = ["_base_/datasets/cub.py", "_base_/recipes/pddm.py", "_base_/runtime/paper.py"]
 
 train_dataloader = dict(
     sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=16, samples_per_class=4),

@@ -3,7 +3,7 @@
 # GoogLeNet, batches of 120, 20,000 steps, SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times
 # that, embeddings not normalised.
 # Deviation: 30 classes x 4 images a batch, of which triplets are drawn, where the paper draws disjoint triplets.
-_base_ = ["_base_/datasets/cub.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/default.py"]
+_base_ = ["_base_/datasets/cub.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/paper.py"]
 
 train_dataloader = dict(
     sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=30, samples_per_class=4),

@@ -14,6 +14,7 @@ import mmengine.registry
 from mmengine.config import Config, ConfigDict
 
 from metricforge.config_files import find_base, find_config
+from metricforge.datasets.validation_classes import validation_faults
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
@@ -34,8 +35,12 @@ TOP_LEVEL = {
     "test_dataloader": (
         "dataset, batch_size, num_workers, decode: full (by default), fast or device, and cache: a folder"
     ),
+    "validation": (
+        "which training classes choose the weights: a share such as 0.1, folds and fold, a list or file of names, "
+        '"val" (rows that the data set keeps for it), "test", or None: the last epoch'
+    ),
     "evaluators": "a list of evaluators",
-    "final_evaluators": "a list of evaluators for the last validation and test.py alone, because they take long",
+    "final_evaluators": "a list of evaluators for the test alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
@@ -262,9 +267,32 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
         )
     for number, hook in enumerate(config.get("custom_hooks") or []):
         faults += _library_faults(mmengine.registry.HOOKS, hook, f"custom_hooks[{number}]", set(), {"priority"})
+    faults += validation_faults(config.get("validation")) or _unread_validation(config)
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         faults.append(f"seed: {seed!r} must be an integer >= 0")
+    return faults
+
+
+def _unread_validation(config: Mapping[str, Any]) -> list[str]:
+    """What reads validation scores that there will not be, or scores that nothing reads."""
+    never = config.get("train_cfg") and config["train_cfg"].get("val_interval", 1) == 0
+    if config.get("validation") is not None:
+        return [
+            "train_cfg.val_interval: 0 never validates, so the classes of validation are set aside for nothing; "
+            "leave it out, or set validation=None"
+        ] * bool(never)
+    way_out = "set training classes aside (validation=0.1)"
+    best = (config.get("checkpoint") or {}).get("save_best")
+    faults = [
+        f"checkpoint.save_best: {best!r} is chosen by on validation classes, and there are none; {way_out}, or "
+        "leave it out: the weights of the last epoch score the test"
+    ] * bool(best)
+    for number, hook in enumerate(config.get("custom_hooks") or []):
+        if isinstance(hook, Mapping) and "monitor" in hook:
+            faults.append(
+                f"custom_hooks[{number}].monitor: {hook['monitor']!r} needs a validation, and there is none; {way_out}"
+            )
     return faults
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +22,10 @@ from torch.utils.data import DataLoader
 from metricforge.arrays import Indices
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset, ImageFileDataset
+from metricforge.datasets.validation_classes import FEWEST_CLASSES, refuse_shared_classes, validation_classes
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.engine.hooks.baseline_hook import BaselineHook
-from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
+from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
@@ -34,6 +37,7 @@ from metricforge.engine.records.config_changes import settings_of
 from metricforge.engine.records.resume_point import find_resume_point, run_settings
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
 from metricforge.engine.records.run_lock import RunLock
+from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.errors import ConfigError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import plan_evaluation
@@ -102,14 +106,8 @@ def build_runner(
     processes = Processes.current()
     if where.type == "cpu":
         keep_freed_memory()
-    train_set = None
-    if weights is None:
-        train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
-        _set_reading(train_set, cfg.train_dataloader, "train_dataloader", decode="fast")
-        num_classes = train_set.num_classes
-    else:
-        num_classes = load_checkpoint(weights)["meta"]["num_classes"]
-    test_set = DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset")
+    data = _build_data(cfg, train=weights is None)
+    num_classes = data.train.num_classes if data.train is not None else _classes_of_checkpoint(weights)
     _check(cfg, source, train=weights is None, num_classes=num_classes)
 
     if allow_changes and not resume:
@@ -125,8 +123,7 @@ def build_runner(
     try:
         return _build(
             cfg,
-            train_set=train_set,
-            test_set=test_set,
+            data=data,
             num_classes=num_classes,
             lock=lock,
             folder=folder,
@@ -145,9 +142,8 @@ def build_runner(
 def _build(
     cfg: Config,
     *,
-    train_set: ImageDataset | None,
-    test_set: ImageDataset,
-    num_classes: int,
+    data: _Data,
+    num_classes: int | None,
     lock: RunLock | None,
     folder: Path | None,
     device: torch.device,
@@ -160,42 +156,36 @@ def _build(
     processes = Processes.current()
     run_seed = int(cfg.get("seed", 0))
     sampler = None
-    if train_set is not None:
-        sampler = _build_sampler(cfg.train_dataloader, train_set, run_seed, processes)
-    _check_evaluators(cfg, test_set)  # before weights are read, and long before the first evaluation
+    if data.train is not None:
+        sampler = _build_sampler(cfg.train_dataloader, data.train, run_seed, processes)
+    _check_evaluators(cfg, data.test)  # before weights are read, and long before the first evaluation
 
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
-    _take_backbone_s_transform(cfg.test_dataloader.dataset, test_set, model)
-    _set_reading(test_set, cfg.test_dataloader, "test_dataloader", decode="full")
+    _take_backbone_s_transform(cfg.test_dataloader.dataset, data.test, model)
+    _set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
+    evaluators = _build_evaluators(cfg, "evaluators", model)
+    final_evaluators = _build_evaluators(cfg, "final_evaluators", model)
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
-    train_loader = None
-    if train_set is not None and sampler is not None:
-        train_loader = build_train_loader(
-            train_set,
-            sampler,
-            seed=run_seed,
-            num_workers=cfg.train_dataloader.get("num_workers", 0),
-            device=device,
-            skip_unreadable=cfg.train_dataloader.get("unreadable", "error") == "skip",
-        )
+    test_loader = _as_tested(data.test, cfg.test_dataloader, device, processes)
+    train_loader, val_loader = None, None
+    if data.train is not None and sampler is not None:
+        train_loader = _as_trained(data.train, sampler, cfg.train_dataloader, device, run_seed)
+        val_loader = _validation_loader(data, cfg, test_loader, device, processes)
         if isinstance(sampler, EmbeddingBatchSampler):
-            seen = _read_as(test_set, train_set, cfg.test_dataloader)
+            seen = _read_as(data.test, data.train, cfg.test_dataloader)
             hooks.append(EmbeddingBankHook(sampler, _as_tested(seen, cfg.test_dataloader, device, processes)))
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     point, settings = None, None
     if lock is not None:
-        assert train_set is not None
+        assert data.train is not None
         assert train_loader is not None
-        images = train_set.fingerprint(), test_set.fingerprint()
+        images = data.train.fingerprint(), data.test.fingerprint()
         settings = run_settings(settings_of(cfg.to_dict()), *images, len(train_loader))
         if resume:  # before the run's own config is written over
             find = partial(find_resume_point, lock.folder, settings, allow_changes=allow_changes)
             point = processes.from_main(find)
-    with warnings.catch_warnings():
-        # mmengine's own deprecations are nothing that a user of ours can act on
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="mmengine")
-        warnings.filterwarnings("ignore", category=FutureWarning, module="mmengine")
+    with _without_mmengine_s_warnings():
         runner = MetricRunner(
             cfg=cfg,
             model=model,
@@ -206,9 +196,11 @@ def _build(
             seed=run_seed,
             num_classes=num_classes,
             train_loader=train_loader,
-            test_loader=_as_tested(test_set, cfg.test_dataloader, device, processes),
-            evaluators=_build_evaluators(cfg, "evaluators", model),
-            final_evaluators=_build_evaluators(cfg, "final_evaluators", model),
+            val_loader=val_loader,
+            test_loader=test_loader,
+            choice=_choice(cfg, data),
+            evaluators=evaluators,
+            final_evaluators=final_evaluators,
             hooks=hooks,
             resume=point,
             settings=settings,
@@ -217,6 +209,71 @@ def _build(
     if weights is not None:
         runner.load_or_resume()  # at once, for whoever takes the model without a call of test()
     return runner
+
+
+@dataclass
+class _Data:
+    """The images of a run: ``train`` is None where nothing is trained, ``validation`` where nothing validates.
+
+    ``reason`` says why nothing does, although the config wants it.
+    """
+
+    test: ImageDataset
+    train: ImageDataset | None = None
+    validation: ImageDataset | None = None
+    reason: str = ""
+
+
+def _build_data(cfg: Config, *, train: bool) -> _Data:
+    """The data sets of a run, without the transform that test images may have from the backbone."""
+    if not train:
+        return _Data(DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset"))
+    train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
+    train_part: ImageDataset = train_set
+    data = _Data(DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset"))
+    wanted = cfg.get("validation")
+    if wanted == "test":
+        data.validation = data.test
+    elif wanted == "val":
+        data.validation = DATASETS.build({**cfg.train_dataloader.dataset, "split": "val"}, path="validation")
+        if not cfg.train_dataloader.dataset.get("shared_classes"):
+            refuse_shared_classes(train_set.class_names, data.validation.class_names, train_set.name)
+    elif wanted is not None:
+        chosen = validation_classes(train_set.class_names, wanted, train_set.name)  # (C,)
+        if chosen is None:
+            data.reason = (
+                f"{train_set.num_classes} training classes, fewer than {FEWEST_CLASSES}, leave none to set aside"
+            )
+        else:
+            train_part, data.validation = train_set.of_classes(~chosen, "train"), train_set.of_classes(chosen, "val")
+    data.train = train_part
+    _set_reading(train_part, cfg.train_dataloader, "train_dataloader", decode="fast")
+    return data
+
+
+def _classes_of_checkpoint(weights: Path | None) -> int | None:
+    assert weights is not None
+    return load_checkpoint(weights)["meta"]["num_classes"]
+
+
+def _choice(cfg: Config, data: _Data) -> WeightChoice:
+    if data.validation is None:
+        return WeightChoice(reason=data.reason)
+    return WeightChoice(
+        score=cfg.get("checkpoint", {}).get("save_best", SAVE_BEST),
+        by="test classes" if data.validation is data.test else "validation classes",
+        classes=data.validation.num_classes,
+        images=len(data.validation),
+    )
+
+
+@contextmanager
+def _without_mmengine_s_warnings() -> Iterator[None]:
+    """mmengine's own deprecations are nothing that a user of ours can act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="mmengine")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="mmengine")
+        yield
 
 
 def _read(
@@ -285,6 +342,34 @@ def _check_evaluators(cfg: Config, test_set: ImageDataset) -> None:
 def _unembedded(images: ImageDataset, chosen: Indices) -> EmbeddingSet:
     """The ``chosen`` of ``images`` without embeddings, for what depends on their number and classes alone."""
     return EmbeddingSet(np.broadcast_to(np.float32(0), (len(chosen), 8)), images.labels[chosen], chosen)
+
+
+def _as_trained(
+    train_set: ImageDataset, sampler: BatchSampler, loader: Mapping[str, Any], device: torch.device, seed: int
+) -> DataLoader[dict[str, Any]]:
+    """Batches of ``train_set`` as the config's training ``loader`` wants them."""
+    return build_train_loader(
+        train_set,
+        sampler,
+        seed=seed,
+        num_workers=loader.get("num_workers", 0),
+        device=device,
+        skip_unreadable=loader.get("unreadable", "error") == "skip",
+    )
+
+
+def _validation_loader(
+    data: _Data,
+    cfg: Config,
+    test_loader: DataLoader[dict[str, Any]],
+    device: torch.device,
+    processes: Processes,
+) -> DataLoader[dict[str, Any]] | None:
+    """The images that validate, prepared as those of the test are; the test's own loader where these validate."""
+    if data.validation is None or data.validation is data.test:
+        return None if data.validation is None else test_loader
+    seen = _read_as(data.test, data.validation, cfg.test_dataloader)
+    return _as_tested(seen, cfg.test_dataloader, device, processes)
 
 
 def _read_as(test_set: ImageDataset, train_set: ImageDataset, loader: Mapping[str, Any]) -> ImageDataset:

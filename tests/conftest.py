@@ -30,6 +30,21 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def folder_of_24_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four 16 x 16 images a class: half of the classes, twelve, are enough to set some aside."""
+    root = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        folder = root / f"class_{number:02}"
+        folder.mkdir()
+        colour = rng.integers(40, 216, size=3)
+        for image in range(4):
+            pixels = np.clip(colour + rng.normal(0, 40, size=(16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{image}.png")
+    return root
+
+
 @pytest.fixture
 def tiny_config(image_folder: Path) -> dict[str, Any]:
     """Trains in a second, and draws random numbers wherever one can: crops, flips, dropout, miner."""

@@ -76,7 +76,7 @@ def _run(console: Console, arguments: argparse.Namespace, pending: list[RowRun])
             runner.describe()
             runner.train()
             if not run.finished:
-                failed[run] = "ended without the scores of its last epoch; train_cfg.val_interval must not be 0"
+                failed[run] = "ended early or without a test; train_cfg.val_interval must not be 0"
         except MetricForgeError as error:
             console.print(f"failed: {escape(str(error))}", style="red", highlight=False, soft_wrap=True)
             failed[run] = str(error)

@@ -32,15 +32,12 @@ def train(arguments: argparse.Namespace) -> None:
     if not runner.processes.is_main:
         return
     console.print()
-    rows = {
-        **runner.baseline_scores,
-        f"trained, {runner.trained_epochs} epoch{'s' if runner.trained_epochs != 1 else ''}": runner.last_scores,
-    }
+    chosen = f"trained, {runner.trained_epochs} of {runner.epoch} epoch{'s' if runner.epoch != 1 else ''}"
+    rows = {**runner.baseline_scores, chosen: runner.last_scores}
     if runner.last_scores:
         print_scores(console, rows)
-    folder = runner.run_dir
-    config, best = folder / find_config(arguments.config).name, folder / "best.pth"
-    weights = best if best.exists() else folder / runner.newest_checkpoint_name()
+    folder, weights = runner.run_dir, runner.weights_file
+    config = folder / find_config(arguments.config).name
     console.print(
         f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"

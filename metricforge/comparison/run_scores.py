@@ -50,9 +50,7 @@ def read_run(run: Path | str) -> RunScores:
             if evaluations
             else f"`metricforge test CONFIG CHECKPOINT` writes one below {run / EVALUATIONS} at any time"
         )
-        raise ComparisonError(
-            f"{run}: has no {SCORES_FILE} of its own, which training writes after its first validation; {way_out}"
-        )
+        raise ComparisonError(f"{run}: has no {SCORES_FILE} of its own, which training writes when it ends; {way_out}")
     try:
         scores, protocol = read_scores(path)
         beside_it = query_scores_path(path)

@@ -17,6 +17,8 @@ OF_EVERY_SCORE = (
     "ties",
     "preprocessing.transform",
     "preprocessing.decode",
+    "choice.weights",
+    "choice.by",
 )
 OF_THE_MODEL_S_RANKING = ("similarity.type",)
 OF_CLUSTERS = "clustering"
@@ -28,7 +30,7 @@ NOT_OF_ONE_SCORE = frozenset(
     }
 )
 # What a reader wants to know of two models, though it changes the meaning of no score.
-REMARKABLE = ("embedding", "epoch", "versions")
+REMARKABLE = ("embedding", "epoch", "choice.score", "choice.among", "choice.classes", "choice.test_looks", "versions")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from metricforge.arrays import Array, Bytes, Indices
+from metricforge.arrays import Array, Bytes, Flags, Indices
 from metricforge.errors import DatasetError, MetricForgeError, UnreadableImageError
 from metricforge.registry import TRANSFORMS, is_component
 from metricforge.structures import Role
@@ -119,6 +120,36 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     @abstractmethod
     def load(self, index: int) -> Image.Image:
         """Image ``index`` as Pillow opens it, in any mode and size."""
+
+    def of_classes(self, chosen: Flags, split: str) -> ImageDataset:
+        """The images of the classes for which ``chosen`` (C,) is true, as a data set called ``split``.
+
+        Classes and groups keep their order and are numbered anew; the transform stays.
+
+        Raises:
+            DatasetError: if this kind of data set cannot leave images out.
+        """
+        rows = chosen[self.labels]  # (N,)
+        part = copy(self)
+        part.split = split
+        part.labels = (np.cumsum(chosen) - 1)[self.labels[rows]]
+        part.class_names = tuple(name for name, wanted in zip(self.class_names, chosen, strict=True) if wanted)
+        if self.roles is not None:
+            part.roles = self.roles[rows]
+            _check_roles(part.roles, f"{part.name} {split}")
+        if self.groups is not None:
+            occurs = np.bincount(self.groups[rows], minlength=len(self.group_names)) > 0
+            part.groups = (np.cumsum(occurs) - 1)[self.groups[rows]]
+            part.group_names = tuple(name for name, kept in zip(self.group_names, occurs, strict=True) if kept)
+        part._keep_images(rows)
+        return part
+
+    def _keep_images(self, rows: Flags) -> None:
+        """Leaves out of whatever there is of each image, but not named above, where ``rows`` (N,) is false."""
+        raise DatasetError(
+            f"validation: {type(self).__name__} cannot leave images out, so no training classes can be set aside; have "
+            "it implement _keep_images(rows), or take the weights of the last epoch (validation=None)"
+        )
 
     def location(self, index: int) -> str:
         """Where image ``index`` comes from, for messages and reports: a path, for instance."""

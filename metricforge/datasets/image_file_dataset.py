@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metricforge.arrays import Array, Bytes, Integers32
+from metricforge.arrays import Array, Bytes, Flags, Integers32
 from metricforge.datasets.decoding.decode_image import decode_image
 from metricforge.datasets.decoding.image_cache import ImageCache
 from metricforge.datasets.decoding.jpeg_file import JpegFile, turned_upright
@@ -195,6 +195,10 @@ class ImageFileDataset(ImageDataset):
                 "images (crop=False)"
             )
         return left, top, right, bottom
+
+    def _keep_images(self, rows: Flags) -> None:
+        self.files = self.files.filter(rows)
+        self.boxes = None if self.boxes is None else self.boxes[rows]
 
     def location(self, index: int) -> str:
         return str(self.root / self.files[index])

@@ -25,11 +25,13 @@ from metricforge.atomic_write import write_atomically
 from metricforge.datasets import ImageFileDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
+from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.records.checkpoints import (
+    BEST,
     FORMAT,
     checkpoint_files,
     file_hash,
@@ -40,9 +42,11 @@ from metricforge.engine.records.config_changes import Changes, changes_scores, d
 from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.engine.records.resume_point import ResumePoint
-from metricforge.engine.records.run_folder import take_evaluation_folder
+from metricforge.engine.records.run_folder import EVALUATIONS, take_evaluation_folder
 from metricforge.engine.records.run_lock import RunLock
+from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.errors import CheckpointError, ConfigError
+from metricforge.evaluation import read_scores
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
@@ -64,9 +68,11 @@ class MetricRunner(Runner):
         num_classes: classes of the training set, which a checkpoint remembers.
         train_loader: from ``build_train_loader``; None: only evaluation.
         test_loader: from ``build_test_loader``.
+        val_loader: from ``build_test_loader``; the images whose scores training goes by. None: there are none.
+        choice: which weights the test is scored by. None: those of the last epoch.
         evaluators: what is scored.
         hooks: further hooks, the checkpoint's and the console's among them.
-        final_evaluators: what only the last validation of training scores besides, and a test.
+        final_evaluators: what a test scores besides.
         resume: the checkpoint to take up, and what has changed since; None: train from the start.
         settings: what makes this run this run, for checkpoints; only of a training.
         weights: a checkpoint whose weights are evaluated.
@@ -89,6 +95,8 @@ class MetricRunner(Runner):
         train_loader: DataLoader[dict[str, Any]] | None,
         test_loader: DataLoader[dict[str, Any]],
         evaluators: Sequence[Evaluator],
+        val_loader: DataLoader[dict[str, Any]] | None = None,
+        choice: WeightChoice | None = None,
         hooks: Sequence[Hook],
         final_evaluators: Sequence[Evaluator] = (),
         resume: ResumePoint | None = None,
@@ -115,11 +123,12 @@ class MetricRunner(Runner):
         self.losses = LossLedger()
         self.history = History(self.run_dir, writes=self.processes.is_main)
         self.last_scores: dict[str, float] = {}
-        self.best_score: float | None = None
+        self.choice = WeightChoice() if choice is None else choice
+        self.has_trained = False
         self.baseline_scores: dict[str, dict[str, float]] = {}
         self._weights_file = weights
         self._weights_iteration: int | None = None
-        self._trained = {"epoch": 0, "iteration": 0}
+        self._loaded: dict[str, Any] | None = None  # the meta of the checkpoint whose weights were loaded to be scored
         training = train_loader is not None
         model.eval()  # whoever takes it embeds with it; the training loop alone puts it into training mode
         super().__init__(
@@ -129,9 +138,9 @@ class MetricRunner(Runner):
             train_cfg=dict(cfg.train_cfg) if training else None,
             optim_wrapper=cfg.get("optim_wrapper") if training else None,
             param_scheduler=cfg.get("param_scheduler") if training else None,
-            val_dataloader=test_loader,
-            val_cfg=dict(cfg.get("test_cfg") or {}),
-            val_evaluator=[],
+            val_dataloader=val_loader,
+            val_cfg=None if val_loader is None else dict(cfg.get("test_cfg") or {}),
+            val_evaluator=None if val_loader is None else [],
             test_dataloader=test_loader,
             test_cfg=dict(cfg.get("test_cfg") or {}),
             test_evaluator=[],
@@ -222,7 +231,11 @@ class MetricRunner(Runner):
         self.say(f"model    {' + '.join(parts)}, embeddings of {learner.head.dim}, {size:,} trained weights")
         if self._train_dataloader is not None:
             self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")
+        if self._val_dataloader is not None and self._val_dataloader is not self._test_dataloader:
+            self.say(f"validate {self._val_dataloader.dataset.describe()}")
         self.say(f"test     {self._test_dataloader.dataset.describe()}")
+        if self._train_dataloader is not None:
+            self.say(f"weights  {self.choice.describe()}")
         train_set = None if self._train_dataloader is None else self._train_dataloader.dataset.dataset
         sets = [dataset for dataset in (train_set, self._test_dataloader.dataset) if dataset is not None]
         notes = [note for dataset in sets for note in dataset.notes]
@@ -271,28 +284,70 @@ class MetricRunner(Runner):
     def _build_evaluation_loop(self, loop: Any, mode: str) -> EvaluationLoop:
         if isinstance(loop, EvaluationLoop):
             return loop
-        return EvaluationLoop(self, self._test_dataloader, self.evaluators, self.final_evaluators, mode, **loop)
+        if mode == "test":
+            return EvaluationLoop(self, self._test_dataloader, self.evaluators, self.final_evaluators, mode, **loop)
+        can_find = len(self._val_dataloader.dataset) - 1
+        beyond = list(cutoffs_beyond(self.evaluators, can_find))
+        if beyond:
+            self.say(f"validation leaves out {', '.join(beyond)}: a query can find {can_find} images")
+        return EvaluationLoop(self, self._val_dataloader, cutoffs_within(self.evaluators, can_find), (), mode, **loop)
 
     # ------------------------------------------------------------------ checkpoints
 
     @property
     def trained_epochs(self) -> int:
         """Epochs that the present weights have seen."""
-        return self._trained["epoch"] if self._train_loop is None else self.epoch
+        return self.epoch if self._loaded is None else int(self._loaded["epoch"])
 
     @property
     def trained_iterations(self) -> int:
         """Updates that the present weights have seen."""
-        return self._trained["iteration"] if self._train_loop is None else self.iter
+        return self.iter if self._loaded is None else int(self._loaded["iteration"])
+
+    @property
+    def validated_classes(self) -> str:
+        """The classes that validations of this run score."""
+        return "test classes" if self._val_dataloader is self._test_dataloader else "validation classes"
 
     def describe_weights(self) -> dict[str, str] | None:
         """File and hash of the checkpoint that holds the present weights; None if they were not saved."""
-        if self._weights_file is None or (self._train_loop is not None and self._weights_iteration != self.iter):
+        if self._weights_file is None or (self._loaded is None and self._weights_iteration != self.iter):
             return None
         return {"file": self._weights_file.name, "sha256": file_hash(self._weights_file)}
 
-    def write_checkpoint(self, name: str, iteration: int) -> None:
+    def describe_choice(self) -> dict[str, object]:
+        """How the present weights were chosen, and how often weights of this run scored the test, now included."""
+        how = self.choice.of_last_epoch() if self._loaded is None else dict(self._loaded["choice"])
+        if self.has_trained:
+            how["trained_epochs"] = self.epoch
+        return how | {"test_looks": self.choice.test_looks}
+
+    def take_chosen_weights(self) -> None:
+        """Puts the chosen weights into the model once training has ended: the best ones, or those that it has.
+
+        Raises:
+            CheckpointError: if the best weights are no longer where they were written.
+        """
+        self.has_trained = True
+        if self.choice.iteration is not None:
+            path = self.run_dir / BEST
+            self.processes.from_main(path.exists)  # by now process 0 has written it
+            checkpoint = load_checkpoint(path)
+            if checkpoint["meta"]["iteration"] != self.choice.iteration:
+                raise CheckpointError(
+                    f"{path}: holds the weights after {checkpoint['meta']['iteration']} updates, but those after "
+                    f"{self.choice.iteration} were chosen; score those of the last epoch by tools/test.py with "
+                    f"{self.run_dir / self.newest_checkpoint_name()}"
+                )
+            self._load_to_score(checkpoint, path)
+            self._loaded = checkpoint["meta"] | {"choice": self.choice.of_best_epoch()}
+            self._weights_file = path
+        self.say(f"weights  {self.choice.conclude(self.trained_epochs)}")
+
+    def write_checkpoint(self, name: str, iteration: int, *, best: bool = False) -> None:
         """Saves everything that decides how training goes on after ``iteration`` updates, atomically.
+
+        ``best`` says that these are the best weights so far.
 
         All processes call it, and process 0 writes. Nothing in the file depends on how many they are.
 
@@ -310,7 +365,8 @@ class MetricRunner(Runner):
                 "seed": self.seed,
                 "num_classes": self.num_classes,
                 "class_names": list(self.train_dataloader.dataset.dataset.class_names),
-                "best_score": self.best_score,
+                "choice": self.choice.of_best_epoch() if best else self._choice_by_hand(iteration),
+                "candidates": self.choice.state_dict(),
                 "baselines": self.baseline_scores,
                 "settings": self._settings,
                 "config": self.cfg.pretty_text,
@@ -341,11 +397,27 @@ class MetricRunner(Runner):
             self._restore(self._resume_point)
         elif self._weights_file is not None:
             checkpoint = load_checkpoint(self._weights_file)
-            take_own_rows(checkpoint, self.model)
-            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            load_weights(self.model, checkpoint, self._weights_file)
-            self._trained = {name: checkpoint["meta"][name] for name in ("epoch", "iteration")}
+            self._load_to_score(checkpoint, self._weights_file)
+            self._loaded = checkpoint["meta"]
             self.baseline_scores = checkpoint["meta"]["baselines"]
+            self.choice.test_looks = self._read_test_looks(self._weights_file.parent)
+
+    def _load_to_score(self, checkpoint: dict[str, Any], path: Path) -> None:
+        take_own_rows(checkpoint, self.model)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        load_weights(self.model, checkpoint, path)
+
+    def _choice_by_hand(self, iteration: int) -> dict[str, object]:
+        """How one comes to score the weights after ``iteration`` updates."""
+        if iteration == self.train_loop.max_iters or self.train_loop.stop_training:
+            return self.choice.of_last_epoch()
+        return {"weights": f"epoch {iteration / len(self.train_dataloader):g}, by hand", "by": None}
+
+    @property
+    def weights_file(self) -> Path:
+        """The checkpoint of the weights that scored the test, or the newest if nothing did."""
+        chosen = self.run_dir / BEST
+        return chosen if self._loaded is not None and chosen.exists() else self.run_dir / self.newest_checkpoint_name()
 
     def newest_checkpoint_name(self) -> str:
         """The file name of the newest periodic checkpoint."""
@@ -375,8 +447,10 @@ class MetricRunner(Runner):
         for name, parameter in self.model.named_parameters():
             if name in checkpoint.get("gradients", {}):
                 parameter.grad = checkpoint["gradients"][name].to(parameter.device)
-        if not changes_scores(point.changes):  # else neither would compare with what is scored from now on
-            self.best_score = meta["best_score"]
+        # what scores mean may have changed: then neither would compare with what is scored from now on
+        comparable = not changes_scores(point.changes)
+        self._resume_choice(meta["candidates"], comparable=comparable)
+        if comparable:
             changed = {name.split(".")[1] for name in point.changes if name.startswith("baselines.")}
             self.baseline_scores = {name: its for name, its in meta["baselines"].items() if name not in changed}
         self.changes = point.changes
@@ -388,6 +462,36 @@ class MetricRunner(Runner):
             f"resumed from {path.name}: epoch {meta['iteration'] // batches + 1}, "
             f"iteration {meta['iteration'] % batches} of {batches}"
         )
+
+    def _resume_choice(self, state: dict[str, Any], *, comparable: bool) -> None:
+        """Goes on choosing where the checkpoint left off, if the best weights until then are still there."""
+        self.choice.load_state_dict(state)
+        if not comparable:
+            self.choice.forget()
+        self.choice.test_looks = max(state["test_looks"], self._read_test_looks(self.run_dir))
+        if self.choice.iteration is None:
+            return
+        path = self.run_dir / BEST
+        try:
+            kept = load_checkpoint(path)["meta"]["iteration"] >= self.choice.iteration
+        except CheckpointError as error:
+            kept = False
+            self.say(str(error))
+        if not kept:
+            self.say(f"{path}: the best weights so far are not there; they are chosen among the epochs from here on")
+            self.choice.forget()
+
+    def _read_test_looks(self, folder: Path) -> int:
+        """How often weights of the run in ``folder`` scored the test, by what its scores files say."""
+
+        def read() -> int:
+            looks = len(list(folder.glob(f"{EVALUATIONS}/*/scores.json")))
+            if not (folder / "scores.json").exists():
+                return looks
+            choice = read_scores(folder / "scores.json")[1].get("choice")
+            return looks + (int(choice["test_looks"]) if isinstance(choice, dict) else 1)
+
+        return self.processes.from_main(read)
 
 
 def _visualizer(cfg: Config) -> dict[str, Any]:

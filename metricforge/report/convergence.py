@@ -18,6 +18,7 @@ from metricforge.report.save_figure import save_figure
 from metricforge.spelling import nearest
 
 History = Sequence[Mapping[str, Any]]
+TEST = "test classes"
 SMOOTHED_OVER = 40  # the window of the running mean is this fraction of all readings
 
 
@@ -94,6 +95,9 @@ def _read(run: Path) -> History:
         history = read_history(run)
     except ValueError as error:
         raise MetricForgeError(str(error)) from error
+    if any(line.get("of") != TEST for line in history if "scores" in line):
+        # what the chosen weights scored on the test at the end is no point of the curve on other classes
+        history = [line for line in history if line.get("of") != TEST]
     if not history:
         raise MetricForgeError(
             f"{run}: holds no {FILE_NAME}, so it is not the folder of a run that has trained; training prints it as "
@@ -109,7 +113,7 @@ def _choose_scores(histories: Mapping[str, History], wanted: Sequence[str] | Non
     }
     for name, scores in by_run.items():
         if not scores:
-            raise MetricForgeError(f"{name}: has no validation in its history yet; plot it after its first one")
+            raise MetricForgeError(f"{name}: has no scores in its history yet; plot it after a validation or its end")
     if wanted:
         for name, scores in by_run.items():
             if not any(score in scores for score in wanted):

@@ -54,14 +54,15 @@ class RowRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the scores of the last epoch are there."""
+        """Whether all epochs were trained, and the chosen weights scored the test."""
         return self.trained_epochs == self.cfg.train_cfg.max_epochs
 
     @property
     def trained_epochs(self) -> int | None:
-        """The epoch that ``scores.json`` is of; None if there is none yet."""
+        """How many epochs there were to choose from when ``scores.json`` was written; None if there is none yet."""
         file = self.folder / "scores.json"
-        return int(str(read_scores(file)[1]["epoch"])) if file.exists() else None
+        choice = read_scores(file)[1].get("choice") if file.exists() else None
+        return choice.get("trained_epochs") if isinstance(choice, dict) else None
 
     @property
     def started(self) -> bool:

@@ -22,7 +22,7 @@ def inshop_config(tiny_config, make_benchmark, tmp_path):
 def test_queries_are_searched_in_the_gallery_and_the_protocol_says_so(inshop_config, tmp_path):
     runner = build_runner(inshop_config, work_dir=tmp_path / "run", device="cpu")
     runner.train()
-    context = runner.val_loop.context
+    context = runner.test_loop.context
     assert context.queries.ids.tolist() == [0, 4, 8]
     assert context.gallery.ids.tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
     assert context.matches.tolist() == [3, 3, 3]

@@ -42,7 +42,7 @@ def test_a_run_leaves_scores_checkpoints_config_and_log(tiny_config, tmp_path):
     assert written["protocol"]["checkpoint"]["file"] == "iter_18.pth"
     assert written["protocol"]["epoch"] == 3
     assert [p.name for p in checkpoint_files(tmp_path)] == ["iter_18.pth", "iter_12.pth"]
-    assert (tmp_path / "best.pth").is_file()
+    assert not (tmp_path / "best.pth").exists(), "nothing validates"
     assert list(tmp_path.glob("*.py")), "the config"
     assert list(tmp_path.glob("*/*.log")), "the log"
 
@@ -290,8 +290,8 @@ def test_a_checkpoint_of_another_architecture_is_refused(tiny_config, tmp_path):
         build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").test()
 
 
-def test_a_score_that_no_evaluator_gives_cannot_choose_the_best(tiny_config, tmp_path):
-    tiny_config["checkpoint"] = dict(save_best="recall@7")
+def test_a_score_that_no_evaluator_gives_cannot_choose_the_best(tiny_config, folder_of_24_classes, tmp_path):
+    tiny_config |= dict(data_root=str(folder_of_24_classes), validation=0.2, checkpoint=dict(save_best="recall@7"))
     with pytest.raises(ValueError, match=r"save_best: no evaluator gives the score 'recall@7'"):
         train(tiny_config, tmp_path)
 
@@ -326,17 +326,18 @@ def test_averaged_weights_of_mmengine_s_hook_resume_bit_for_bit(tiny_config, tmp
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_final_evaluators_are_scored_by_the_last_validation_and_by_a_test_alone(tiny_config, tmp_path):
+def test_final_evaluators_are_scored_by_a_test_alone(tiny_config, folder_of_24_classes, tmp_path):
+    tiny_config |= dict(data_root=str(folder_of_24_classes), validation=0.2)
     tiny_config["evaluators"] = [dict(type="RecallAtK", ks=[1])]
     tiny_config["final_evaluators"] = [dict(type="MAPAtR")]
     trained = train(tiny_config, tmp_path)
     by_epoch = [list(line["scores"]) for line in read_history(tmp_path) if "scores" in line]
-    assert by_epoch == [["recall@1"], ["recall@1"], ["recall@1", "map@r"]]
+    assert by_epoch == [["recall@1"], ["recall@1"], ["recall@1"], ["recall@1", "map@r"]]
     assert [e["type"] for e in json.loads((tmp_path / "scores.json").read_text())["protocol"]["evaluators"]] == [
         "RecallAtK",
         "MAPAtR",
     ]
-    tested = build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").test()
+    tested = build_runner(tiny_config, checkpoint=tmp_path / "best.pth", device="cpu").test()
     assert tested == trained.last_scores
 
 
@@ -357,7 +358,7 @@ def test_the_history_of_a_resumed_run_is_that_of_an_uninterrupted_one(tiny_confi
     train(tiny_config, tmp_path / "whole")
     whole = read_history(tmp_path / "whole")
     assert [line["iteration"] for line in whole if "losses" in line] == list(range(2, 19, 2))
-    assert [line["epoch"] for line in whole if "scores" in line] == [1, 2, 3]
+    assert [(line["epoch"], line["of"]) for line in whole if "scores" in line] == [(3, "test classes")]
 
     runner = build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu")
     steps = iter(range(15))

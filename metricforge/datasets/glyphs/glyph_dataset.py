@@ -63,6 +63,10 @@ class GlyphDataset(ImageDataset):
     def load(self, index: int) -> Image.Image:
         return Image.fromarray(self.pictures[index])
 
+    def _keep_images(self, rows: Flags) -> None:
+        self.pictures = self.pictures[rows]
+        self._fonts = [font for font, kept in zip(self._fonts, rows, strict=True) if kept]
+
     def location(self, index: int) -> str:
         return f"glyph {self.class_names[self.labels[index]]} in {self._fonts[index]}"
 

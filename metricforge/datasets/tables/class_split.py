@@ -27,7 +27,11 @@ def check_split_arguments(split: str, train_fraction: float | None, folds: int |
 
 
 def training_classes(
-    where: str, names: Sequence[str], train_fraction: float, train_classes: Sequence[str] | str | Path | None
+    where: str,
+    names: Sequence[str],
+    train_fraction: float,
+    train_classes: Sequence[str] | str | Path | None,
+    argument: str = "train_classes",
 ) -> Flags:
     """Whether each class of ``names`` (C,) is for training: the first of them, or those that are listed.
 
@@ -36,21 +40,22 @@ def training_classes(
         names: all classes, in order.
         train_fraction: how many are for training, rounded to whole classes.
         train_classes: their names instead, or a text file with one name a line.
+        argument: what messages call the list.
 
     Raises:
         DatasetError: for a list file that does not exist, or a listed name that is no class.
     """
     if train_classes is None:
         return np.arange(len(names)) < round(train_fraction * len(names))
-    source = "train_classes"
+    source = argument
     if isinstance(train_classes, str | Path):
         file = Path(train_classes).expanduser().absolute()
         if not file.is_file():
             raise DatasetError(
-                f"train_classes names the file {file}, which does not exist; write one class name a line into it, "
+                f"{argument} names the file {file}, which does not exist; write one class name a line into it, "
                 "or give the names as a list"
             )
-        source = f"train_classes ({file})"
+        source = f"{argument} ({file})"
         train_classes = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     listed = set(train_classes)
     missing = sorted(listed - set(names))

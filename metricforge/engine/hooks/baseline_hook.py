@@ -12,7 +12,10 @@ from metricforge.models import MetricLearner
 
 
 class BaselineHook(Hook):
-    """Evaluates each of ``baselines`` (name -> config of a model without a loss) once before training."""
+    """Scores the test by each of ``baselines`` (name -> config of a model without a loss) once before training.
+
+    Nothing is chosen by them, so these are no looks at the test classes that a choice has to mention.
+    """
 
     def __init__(self, baselines: Mapping[str, Mapping[str, Any]]) -> None:
         self.baselines = baselines
@@ -22,6 +25,6 @@ class BaselineHook(Hook):
             if name in runner.baseline_scores:
                 continue  # a resumed run brings them along
             model = MetricLearner.from_config(cfg, None, path=f"baselines.{name}").to(runner.device)
-            scores, *_ = runner.val_loop.score(model, f"baseline {name}")
+            scores, *_ = runner.test_loop.score(model, f"baseline {name}")
             runner.baseline_scores[name] = scores
             runner.say(f"baseline {name}  {headline(scores)}")

@@ -6,11 +6,13 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from metricforge.engine.records.checkpoints import checkpoint_files
+from metricforge.engine.records.checkpoints import BEST, checkpoint_files
+
+SAVE_BEST = "recall@1"
 
 
 class CheckpointHook(Hook):
-    """Saves the run periodically and at the end, and the weights that scored best.
+    """Saves the run periodically and at the end, and the weights that validation scored best.
 
     The newest ``max_keep`` files stay, and an older one goes only after the newer is whole on the disk; with at least
     two, a crash at any moment leaves one that loads. (mmengine's deletes first.)
@@ -19,7 +21,8 @@ class CheckpointHook(Hook):
         interval: epochs between two checkpoints.
         interval_iterations: iterations between two, besides; None: only whole epochs.
         max_keep: how many periodic checkpoints stay, at least 2.
-        save_best: the score whose best epoch is kept as ``best.pth``; None: none.
+        save_best: the score whose best epoch is kept as ``best.pth`` and then scores the test, where the config has
+            validation classes; None: the last epoch's weights do.
 
     Raises:
         ValueError: for an interval below 1 or ``max_keep`` below 2.
@@ -32,7 +35,7 @@ class CheckpointHook(Hook):
         interval: int = 1,
         interval_iterations: int | None = None,
         max_keep: int = 2,
-        save_best: str | None = "recall@1",
+        save_best: str | None = SAVE_BEST,
     ) -> None:
         if interval < 1 or (interval_iterations is not None and interval_iterations < 1):
             raise ValueError(f"interval and interval_iterations must be >= 1, got {interval} and {interval_iterations}")
@@ -41,7 +44,6 @@ class CheckpointHook(Hook):
         self.interval = interval
         self.interval_iterations = interval_iterations
         self.max_keep = max_keep
-        self.save_best = save_best
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         done = runner.iter + 1
@@ -61,15 +63,13 @@ class CheckpointHook(Hook):
             self._save(runner, runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        if not (runner.trains_now and self.save_best and metrics):
-            return
-        if self.save_best not in metrics:
-            raise ValueError(
-                f"checkpoint.save_best: no evaluator gives the score {self.save_best!r}; take one of {sorted(metrics)}"
-            )
-        if runner.best_score is None or metrics[self.save_best] > runner.best_score:
-            runner.best_score = metrics[self.save_best]
-            runner.write_checkpoint("best.pth", runner.iter)
+        if runner.trains_now and runner.choice.consider(metrics or {}, runner.iter):
+            runner.write_checkpoint(BEST, runner.iter, best=True)
+
+    def after_train(self, runner: Any) -> None:
+        # early stopping may end a run between two intervals
+        if runner.iter and not runner.processes.from_main((runner.run_dir / f"iter_{runner.iter}.pth").exists):
+            self._save(runner, runner.iter)
 
     def _is_due(self, iteration: int) -> bool:
         return self.interval_iterations is not None and iteration % self.interval_iterations == 0

@@ -64,12 +64,23 @@ class ConsoleHook(Hook):
         self._line = f"epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}  {means}  {seconds:5.1f} s"
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        self._line = f"{self._line or 'validation'}  {headline(metrics or {})}"
+        seen = runner.validated_classes
+        kind = "validation" if seen == "validation classes" else "TEST"
+        self._line = f"{self._line + '  ' if self._line else ''}{kind} {headline(metrics or {})}"
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in (metrics or {}).items()))
         if runner.trains_now:  # a validation by itself is no part of the run
             runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
-            runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {})
+            runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {}, seen)
         self._flush(runner)
+
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        if not runner.trains_now:
+            return
+        shown = {f"test/{name}": value for name, value in (metrics or {}).items()}
+        runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in shown.items()))
+        runner.visualizer.add_scalars(shown, step=runner.trained_iterations)
+        epoch = runner.trained_iterations / len(runner.train_dataloader)
+        runner.history.add_scores(runner.trained_iterations, epoch, metrics or {}, "test classes")
 
     def after_train(self, runner: Any) -> None:
         self._flush(runner)

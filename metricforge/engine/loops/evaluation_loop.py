@@ -29,14 +29,14 @@ from metricforge.structures import EmbeddingSet, Role
 
 
 class EvaluationLoop(BaseLoop):
-    """One evaluation of the runner's model on ``dataloader``, whose scores go to the runner's ``scores_dir``.
+    """One evaluation of the runner's model on ``dataloader``; a test's scores go to the runner's ``scores_dir``.
 
     Args:
         runner: the runner this loop belongs to.
-        dataloader: the test images.
+        dataloader: the images of the validation or of the test.
         evaluators: what is scored.
-        final_evaluators: what is scored besides, but not by a validation that more training follows.
-        mode: ``"val"`` during training or ``"test"``: which hooks are called.
+        final_evaluators: what a test scores besides.
+        mode: ``"val"`` or ``"test"``: which hooks are called, and whether scores are written.
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
         dtype: the numbers that embeddings are kept in, "float32" or "float16".
         mapped_above_gb: embeddings that take more than so many 10^9 bytes lie in a memory-mapped temporary file.
@@ -62,23 +62,24 @@ class EvaluationLoop(BaseLoop):
         self.mapped_above_gb = mapped_above_gb
         self.context: EvaluationContext | None = None
 
-    def run(self, *, final: bool = True) -> dict[str, float]:
-        """Evaluates, writes ``scores.json`` and what each query scored, and returns the scores.
-
-        With ``final`` these are the scores of all evaluators.
-        """
+    def run(self) -> dict[str, float]:
+        """Evaluates, writes ``scores.json`` and what each query scored if it is a test, and returns the scores."""
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
-        scores, protocol, evaluation = self.score(self.runner.model, final=final)
-        if evaluation is not None:  # process 0
+        scores, protocol, evaluation = self.score(self.runner.model)
+        if self.mode == "test":
+            self.runner.choice.test_looks += 1
+        if evaluation is not None:
             self.context = evaluation.context
+        if evaluation is not None and self.mode == "test":  # process 0
             protocol |= {
                 "checkpoint": self.runner.describe_weights(),
                 "epoch": self.runner.trained_epochs,
                 "iteration": self.runner.trained_iterations,
+                "choice": self.runner.describe_choice(),
                 "baselines": self.runner.baseline_scores,
             }
-            queries = collect_query_scores(evaluation, nearest=final)
+            queries = collect_query_scores(evaluation, nearest=True)
             write_scores(self.runner.scores_dir() / "scores.json", scores, protocol, queries)
         self.runner.last_scores = scores
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
@@ -86,7 +87,7 @@ class EvaluationLoop(BaseLoop):
         return scores
 
     def score(
-        self, model: MetricLearner, task: str = "embedding", *, final: bool = True
+        self, model: MetricLearner, task: str = "embedding"
     ) -> tuple[dict[str, float], dict[str, object], Evaluation | None]:
         """The scores of ``model`` on this loop's images, the protocol they were measured by, and all that was found.
 
@@ -99,7 +100,7 @@ class EvaluationLoop(BaseLoop):
 
         def measure() -> tuple[dict[str, float], dict[str, object]]:
             assert context is not None
-            found.append(self._evaluate(context, final))
+            found.append(self._evaluate(context))
             return found[0].scores, self._protocol(found[0], model, started)
 
         scores, protocol = self.runner.processes.from_main(measure)
@@ -111,12 +112,9 @@ class EvaluationLoop(BaseLoop):
         assert isinstance(dataset, ImageDataset)
         return dataset
 
-    def _evaluators(self, final: bool) -> tuple[Evaluator, ...]:
-        return self.evaluators + (self.final_evaluators if final else ())
-
-    def _evaluate(self, context: EvaluationContext, final: bool) -> Evaluation:
+    def _evaluate(self, context: EvaluationContext) -> Evaluation:
         with said_in_words():  # a K beyond the gallery
-            plan = plan_evaluation(context, self._evaluators(final))
+            plan = plan_evaluation(context, self.evaluators + self.final_evaluators)
         context.warn_of_collapse()
         return run_evaluation(context, plan, nearest=final)
 

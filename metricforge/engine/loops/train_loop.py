@@ -17,7 +17,7 @@ from metricforge.models import MetricLearner
 
 
 class ResumableTrainLoop(BaseLoop):
-    """Trains, validates, and derives every seed: a resumed run equals an uninterrupted one.
+    """Trains, validates, scores the test, and derives every seed: a resumed run equals an uninterrupted one.
 
     Before each update the global generators are seeded from (seed, epoch, iteration): dropout and random miners draw
     the same however the run got there, and validation may draw what it likes.
@@ -27,7 +27,7 @@ class ResumableTrainLoop(BaseLoop):
         dataloader: its batches come from ``SeededBatches``.
         max_epochs: how many epochs, warm-up included.
         warmup_epochs: for so many epochs first, only the new parameters (all but the backbone's) are trained.
-        val_interval: validate after every so many epochs and after the last; 0: never.
+        val_interval: validate after every so many epochs and after the last; 0: never, and score no test at the end.
         log_interval: iterations between two readings of the losses.
         sync_batch_norm: with several processes, whether BatchNorm normalises by the statistics of the whole batch (on
             GPUs only) and not by those of the process's own images.
@@ -90,7 +90,7 @@ class ResumableTrainLoop(BaseLoop):
             self._shared.settle()
 
     def run(self) -> torch.nn.Module:
-        """Trains to the end and returns the model."""
+        """Trains to the end and returns the model, with the chosen weights, which the test was scored by."""
         if self.processes.several:
             self._shared = SharedStep(self.runner.model, self.processes, find_row_shards(self.runner.model))
         self.runner.call_hook("before_train")
@@ -102,6 +102,9 @@ class ResumableTrainLoop(BaseLoop):
         if self._shared is not None:
             self._shared.close()
         self.runner.call_hook("after_train")
+        if self.val_interval:
+            self.runner.take_chosen_weights()
+            self.runner.test_loop.run()
         return self.runner.model
 
     def _validate(self) -> None:
@@ -109,9 +112,7 @@ class ResumableTrainLoop(BaseLoop):
         due = self.val_interval and (self._epoch % self.val_interval == 0 or ends)
         if due and self.runner.val_loop is not None:
             self.settle()
-            self.runner.val_loop.run(final=ends)
-            if self.stop_training and not ends:  # because of what was found: this was the last one
-                self.runner.val_loop.run(final=True)
+            self.runner.val_loop.run()
 
     def _run_epoch(self) -> None:
         model = self.runner.model

@@ -22,6 +22,7 @@ from metricforge.engine.records.sealed_file import is_as_written, is_sealed, wri
 from metricforge.errors import CheckpointError
 
 FORMAT = 2
+BEST = "best.pth"
 
 
 def to_plain(value: Any) -> Any:

@@ -17,9 +17,11 @@ class History:
     """``history.jsonl`` in a run's folder: a line for each reading of the losses and for each validation.
 
     ``{"iteration": 20, "epoch": 0.5, "lr": [0.001, 0.01], "losses": {"loss": 1.3}}`` has the learning rate of each
-    parameter group and the means of the iterations since the line before, ``{"iteration": 40, "epoch": 1.0, "scores":
-    {"recall@1": 0.6}}`` what a validation found, ``{"iteration": 40, "epoch": 1.0, "changes": {"train_cfg.max_epochs":
-    [3, 5]}}`` the old and the new value of each setting that was changed when the run was resumed there.
+    parameter group and the means of the iterations since the line before, ``{"iteration": 40, "epoch": 1.0, "of":
+    "validation classes", "scores": {"recall@1": 0.6}}`` what a validation found, or, once training has ended and ``"of":
+    "test classes"``, the chosen weights on the test, ``{"iteration": 40, "epoch": 1.0, "changes":
+    {"train_cfg.max_epochs": [3, 5]}}`` the old and the new value of each setting that was changed when the run was
+    resumed there.
 
     Args:
         folder: the run's.
@@ -48,9 +50,9 @@ class History:
         """Appends the mean ``losses`` of the iterations up to ``iteration``."""
         self._append({"iteration": iteration, "epoch": epoch, "lr": list(lr), "losses": dict(losses)})
 
-    def add_scores(self, iteration: int, epoch: float, scores: Mapping[str, float]) -> None:
-        """Appends what a validation after ``iteration`` updates found."""
-        self._append({"iteration": iteration, "epoch": epoch, "scores": dict(scores)})
+    def add_scores(self, iteration: int, epoch: float, scores: Mapping[str, float], of: str) -> None:
+        """Appends the ``scores`` of weights after ``iteration`` updates on the classes that ``of`` names."""
+        self._append({"iteration": iteration, "epoch": epoch, "of": of, "scores": dict(scores)})
 
     def add_changes(self, iteration: int, epoch: float, changes: Changes) -> None:
         """Appends what was ``changes`` when the run was taken up after ``iteration`` updates: old and new values."""

@@ -43,7 +43,7 @@ def test_a_run_reports_binary_scores_beside_the_float_ones_with_the_bytes_of_bot
     assert protocol["evaluators"][-1]["counts"]["bytes_per_vector"] == 4  # 32 bits
     assert "binary/recall@1" in protocol["baselines"]["raw pixels"]
 
-    embedded: EmbeddingSet = runner.val_loop.context.queries  # the last evaluation's, scored here by loops
+    embedded: EmbeddingSet = runner.test_loop.context.queries  # the last evaluation's, scored here by loops
     bits, hits = embedded.embeddings > 0, 0
     for query in range(len(embedded)):
         others = [image for image in range(len(embedded)) if image != query]

@@ -16,7 +16,7 @@ from metricforge.testing import run_in_processes
 def embedded(config, folder, **test_cfg):
     """What a model of random weights makes of the test images, its scores, and their protocol."""
     runner = build_runner(config | {"test_cfg": test_cfg}, work_dir=folder, device="cpu")
-    scores, protocol, evaluation = runner.val_loop.score(runner.model)
+    scores, protocol, evaluation = runner.test_loop.score(runner.model)
     return None if evaluation is None else evaluation.context.queries, scores, protocol
 
 

@@ -1,0 +1,5 @@
+# What the papers' recipes share: as in the papers, all training classes train, the weights are those of the last epoch,
+# and the test classes are scored by them, once.
+seed = 0
+validation = None
+checkpoint = dict(interval=1, max_keep=2, save_best=None)

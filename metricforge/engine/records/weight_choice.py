@@ -1,0 +1,101 @@
+"""Which weights the test classes are scored by, and what they were chosen among."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass
+class WeightChoice:
+    """The choice of one run's weights: of its last epoch, or of the epoch with the best validation score.
+
+    Args:
+        score: the score whose best epoch is taken, the earlier one of equals; None: the last epoch.
+        by: the classes that validations score; None: there are no validations.
+        classes: how many classes these are.
+        images: how many images.
+        reason: why it is the last epoch although the config sets classes aside; empty if it does not.
+        among: validations so far.
+        best: the best score so far.
+        iteration: after how many updates it was found.
+        test_looks: how often the test classes were scored by weights of this run.
+    """
+
+    score: str | None = None
+    by: Literal["validation classes", "test classes"] | None = None
+    classes: int = 0
+    images: int = 0
+    reason: str = ""
+    among: int = 0
+    best: float | None = None
+    iteration: int | None = None
+    test_looks: int = 0
+
+    def consider(self, scores: Mapping[str, float], iteration: int) -> bool:
+        """Notes a validation after ``iteration`` updates; whether its weights are the best so far.
+
+        Raises:
+            ValueError: if no evaluator gives the score to choose by.
+        """
+        self.among += 1
+        self.test_looks += self.by == "test classes"
+        if self.score is None:
+            return False
+        if self.score not in scores:
+            raise ValueError(
+                f"checkpoint.save_best: no evaluator gives the score {self.score!r}; take one of {sorted(scores)}"
+            )
+        if self.best is not None and scores[self.score] <= self.best:
+            return False
+        self.best, self.iteration = scores[self.score], iteration
+        return True
+
+    def forget(self) -> None:
+        """Begins to choose anew."""
+        self.among, self.best, self.iteration = 0, None, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know."""
+        return {name: getattr(self, name) for name in ("among", "best", "iteration", "test_looks")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where ``state_dict`` was taken."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def of_last_epoch(self) -> dict[str, object]:
+        """How the weights of the last epoch were chosen, for a protocol."""
+        how: dict[str, object] = {"weights": "last epoch", "by": None}
+        return how | ({"reason": self.reason} if self.reason else {})
+
+    def of_best_epoch(self) -> dict[str, object]:
+        """How the best weights so far were chosen, for a protocol."""
+        return {
+            "weights": "best epoch",
+            "by": self.by,
+            "score": self.score,
+            "value": self.best,
+            "among": self.among,
+            "classes": self.classes,
+            "images": self.images,
+        }
+
+    def describe(self) -> str:
+        """How weights will be chosen, in one line."""
+        if self.score is None:
+            return "of the last epoch" + (f": {self.reason}" if self.reason else "")
+        return f"of the epoch with the best {self.score} on {self._described_classes()}"
+
+    def conclude(self, epoch: int) -> str:
+        """Which weights were chosen, of the end of ``epoch``, in one line."""
+        if self.best is None:
+            return f"epoch {epoch}, the last{f': {self.reason}' if self.reason else ''}"
+        return (
+            f"epoch {epoch}, the best of {self.among} by {self.score} on {self._described_classes()} ({self.best:.4f})"
+        )
+
+    def _described_classes(self) -> str:
+        kind = "validation" if self.by == "validation classes" else "TEST"
+        return f"{self.classes:,} {kind} classes"
