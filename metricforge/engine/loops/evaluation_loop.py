@@ -116,7 +116,7 @@ class EvaluationLoop(BaseLoop):
         with said_in_words():  # a K beyond the gallery
             plan = plan_evaluation(context, self.evaluators + self.final_evaluators)
         context.warn_of_collapse()
-        return run_evaluation(context, plan, nearest=final)
+        return run_evaluation(context, plan, nearest=self.mode == "test")
 
     def _protocol(self, evaluation: Evaluation, model: MetricLearner, started: float) -> dict[str, object]:
         dataset = self._dataset

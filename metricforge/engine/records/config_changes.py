@@ -18,7 +18,7 @@ _FREE = re.compile(
     r"|\w+_dataloader\.(num_workers|cache)|(test|val)_dataloader\.batch_size"
     r"|data_root|\w+_dataloader\.dataset\.(root|table)"
 )
-_SCORED = re.compile(r"(evaluators|final_evaluators|test_cfg|test_dataloader|val_dataloader)(\..*)?|test images")
+_SCORED = re.compile(r"(evaluators|final_evaluators|test_cfg|test_dataloader|validation)(\..*)?|test images")
 _EPOCHS = "train_cfg.max_epochs"
 WAY_OUT = (
     "a resumed run is the same run, in which only more epochs, evaluators, logging and workers may change. "

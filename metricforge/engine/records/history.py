@@ -18,8 +18,8 @@ class History:
 
     ``{"iteration": 20, "epoch": 0.5, "lr": [0.001, 0.01], "losses": {"loss": 1.3}}`` has the learning rate of each
     parameter group and the means of the iterations since the line before, ``{"iteration": 40, "epoch": 1.0, "of":
-    "validation classes", "scores": {"recall@1": 0.6}}`` what a validation found, or, once training has ended and ``"of":
-    "test classes"``, the chosen weights on the test, ``{"iteration": 40, "epoch": 1.0, "changes":
+    "validation classes", "scores": {"recall@1": 0.6}}`` what a validation found, or, when training has ended and
+    ``"of": "test classes"``, the chosen weights on the test, ``{"iteration": 40, "epoch": 1.0, "changes":
     {"train_cfg.max_epochs": [3, 5]}}`` the old and the new value of each setting that was changed when the run was
     resumed there.
 
