@@ -32,13 +32,13 @@ def test_training_says_what_is_trained_the_scores_and_what_to_try_next(config_fi
     for words in ("GlyphNet + RandomTripletMiner + TripletLoss", "24 images of 4 classes", "epoch 3/3", "recall@1"):
         assert words in out
     run_dir = tmp_path / "run"
-    assert f"metricforge test {run_dir / 'tiny.py'} {run_dir / 'best.pth'} --picture" in out
+    assert f"metricforge test {run_dir / 'tiny.py'} {run_dir / 'iter_18.pth'} --picture" in out
 
 
 def test_the_run_s_own_config_holds_the_overrides_and_tests_the_run(config_file, tmp_path, capsys):
     folder = tmp_path / "run"
     run("train", config_file, "--device", "cpu", "--work-dir", folder, "--cfg-options", "model.head.dim=5")
-    assert run("test", folder / "tiny.py", folder / "best.pth", "--device", "cpu") == 0
+    assert run("test", folder / "tiny.py", folder / "iter_18.pth", "--device", "cpu") == 0
     assert "embeddings of 5" in capsys.readouterr().out
 
 
@@ -46,12 +46,12 @@ def test_testing_prints_and_writes_the_scores_and_draws_them(config_file, tmp_pa
     run("train", config_file, "--device", "cpu", "--work-dir", tmp_path / "run")
     trained = json.loads((tmp_path / "run" / "scores.json").read_text())["scores"]
     picture = tmp_path / "found.png"
-    checkpoint = tmp_path / "run" / "best.pth"
+    checkpoint = tmp_path / "run" / "iter_18.pth"
     assert (
         run("test", config_file, checkpoint, "--device", "cpu", "--work-dir", tmp_path / "t", "--picture", picture) == 0
     )
     tested = json.loads((tmp_path / "t" / "scores.json").read_text())
-    assert tested["protocol"]["checkpoint"]["file"] == "best.pth"
+    assert tested["protocol"]["checkpoint"]["file"] == "iter_18.pth"
     assert tested["scores"].keys() == trained.keys()
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert "recall@1" in capsys.readouterr().out
@@ -140,7 +140,7 @@ def test_distributions_and_convergence_of_a_run_are_drawn(config_file, tmp_path,
     run("train", config_file, "--device", "cpu", "--work-dir", folder)
     capsys.readouterr()
     picture = tmp_path / "pairs.png"
-    arguments = ["distributions", config_file, folder / "best.pth", "--device", "cpu", "--pairs", "30"]
+    arguments = ["distributions", config_file, folder / "iter_18.pth", "--device", "cpu", "--pairs", "30"]
     assert run("plot", *arguments, "--out", picture) == 0
     assert "EuclideanSimilarity" in capsys.readouterr().out
     assert picture.read_bytes()[:4] == b"\x89PNG"

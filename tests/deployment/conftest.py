@@ -17,6 +17,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) ->
     folder = tmp_path_factory.mktemp("deployment") / "run"
     data: dict[str, Any] = dict(type="ImageFolderDataset", root=str(image_folder))
     config = dict(
+        validation="test",
         model=dict(
             backbone=dict(type="GlyphNet", width=8, feature_dim=16),
             head=dict(type="EmbeddingHead", dim=8),

@@ -29,26 +29,27 @@ def test_a_test_writes_beside_the_run_and_changes_nothing_in_it(tiny_config, tmp
     before = content_of(tmp_path)
     tiny_config["evaluators"] = [dict(type="MAPAtR")]
     for _ in range(2):
-        build_runner(tiny_config, checkpoint=tmp_path / "best.pth", device="cpu").test()
+        build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").test()
     after = content_of(tmp_path)
     assert {name: after[name] for name in before} == before
     new = sorted(after.keys() - before.keys())
     files = ("config.py", "scores.json", "scores.queries.npz")
-    assert new == [f"evaluations/best-{number}/{name}" for number in (1, 2) for name in files]
-    written = json.loads(after["evaluations/best-1/scores.json"])
+    assert new == [f"evaluations/iter_18-{number}/{name}" for number in (1, 2) for name in files]
+    written = json.loads(after["evaluations/iter_18-1/scores.json"])
     assert list(written["scores"]) == ["map@r"]
-    assert written["protocol"]["checkpoint"]["file"] == "best.pth"
-    assert b"MAPAtR" in after["evaluations/best-1/config.py"]
+    assert written["protocol"]["checkpoint"]["file"] == "iter_18.pth"
+    assert b"MAPAtR" in after["evaluations/iter_18-1/config.py"]
 
 
 def test_building_for_a_checkpoint_writes_nothing(tiny_config, tmp_path):
     train(tiny_config, tmp_path)
     before = content_of(tmp_path)
-    build_runner(tiny_config, checkpoint=tmp_path / "best.pth", device="cpu")
+    build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu")
     assert content_of(tmp_path) == before
 
 
 def test_the_runner_that_trained_tests_into_a_folder_of_its_own(tiny_config, tmp_path):
+    tiny_config["validation"] = "test"
     runner = train(tiny_config, tmp_path)
     before = content_of(tmp_path)
     assert runner.test() == runner.val()
@@ -60,7 +61,7 @@ def test_the_runner_that_trained_tests_into_a_folder_of_its_own(tiny_config, tmp
 
 def test_an_evaluation_never_goes_where_a_run_or_an_evaluation_is(tiny_config, tmp_path):
     train(tiny_config, tmp_path / "run")
-    checkpoint = tmp_path / "run" / "best.pth"
+    checkpoint = tmp_path / "run" / "iter_18.pth"
     build_runner(tiny_config, checkpoint=checkpoint, work_dir=tmp_path / "eval", device="cpu").test()
     assert (tmp_path / "eval" / "scores.json").is_file()
     for taken in ("run", "eval"):
@@ -79,13 +80,13 @@ def test_a_second_training_in_a_folder_is_refused_while_the_first_runs(tiny_conf
                 with pytest.raises(RunFolderError, match=f"in use by process {os.getpid()} on "):
                     build_runner(tiny_config, work_dir=tmp_path, device="cpu", resume=resume)
                 refusals.append(resume)
-            build_runner(tiny_config, checkpoint=tmp_path / "best.pth", device="cpu").test()
+            build_runner(tiny_config, checkpoint=tmp_path / "iter_6.pth", device="cpu").test()
         return original(*args, **kwargs)
 
     runner.model.train_step = step_beside_others
     runner.train()
     assert refusals == [True, False]
-    assert checkpoint_files(tmp_path)[0].name == "iter_18.pth"
+    assert checkpoint_files(tmp_path)[0].name == "iter_6.pth"
     assert train(tiny_config, tmp_path, resume=True).iter == 18, "the folder is free again"
 
 
@@ -102,7 +103,7 @@ def test_a_run_without_scores_of_its_own_says_where_its_evaluations_are(tiny_con
     train(tiny_config, tmp_path / "run")
     with pytest.raises(ComparisonError, match=r"has no scores.json.*metricforge test CONFIG CHECKPOINT"):
         read_run(tmp_path / "run")
-    scores = build_runner(tiny_config, checkpoint=tmp_path / "run" / "iter_18.pth", device="cpu").test()
+    scores = build_runner(tiny_config, checkpoint=tmp_path / "run" / "iter_6.pth", device="cpu").test()
     with pytest.raises(ComparisonError, match=r"has no scores.json .*evaluations are .*evaluations/iter_18-1"):
         read_run(tmp_path / "run")
     assert read_run(tmp_path / "run" / "evaluations" / "iter_18-1").scores == scores

@@ -44,7 +44,7 @@ def test_the_picture_shows_each_image_of_its_own_role(inshop_config, tmp_path, m
 
     monkeypatch.setattr("metricforge.cli.test.draw_retrieval_grid", draw)
     monkeypatch.setattr("metricforge.cli.test.PICTURED_QUERIES", 2)
-    checkpoint = str(tmp_path / "run" / "best.pth")
+    checkpoint = str(next((tmp_path / "run").glob("iter_*.pth")))
     main(["test", str(script), checkpoint, "--device", "cpu", "--picture", str(tmp_path / "p.png")])
     assert all(abs(sum(pixel) / 3 - 35 * item) < 25 for pixel, item in zip(shown["query"], (4, 5, 6), strict=True))
     items = [4] * 3 + [5] * 3 + [6] * 3

@@ -56,7 +56,7 @@ def config_file(tiny_config, tmp_path):
         ({"train_dataloader.sampler.samples_per_class": 3}, "samples_per_class: 2 -> 3"),
         ({"train_dataloader.dataset.transform.0.size": 20}, "train_dataloader.dataset.transform.0.size: 16 -> 20"),
         ({"test_dataloader.dataset.transform.0.size": 20}, "test_dataloader.dataset.transform.0.size: 16 -> 20"),
-        ({"checkpoint.save_best": "nmi"}, "checkpoint.save_best: not set -> nmi"),
+        ({"validation": "test"}, "validation: not set -> test"),
         ({"seed": 4}, "seed: 3 -> 4"),
     ],
 )

@@ -69,7 +69,7 @@ def test_two_processes_train_and_score_what_one_does(config, tmp_path):
         assert its_scores == pytest.approx(scores, abs=1e-6)
         assert_close(its_weights, weights)
     left = [sorted(path.name for path in (tmp_path / name).glob("*.[pj]*") if path.suffix != ".py") for name in "12"]
-    assert left[0] == left[1] == ["best.pth", "history.jsonl", "iter_12.pth", "iter_8.pth", "scores.json"]
+    assert left[0] == left[1] == ["history.jsonl", "iter_12.pth", "iter_8.pth", "scores.json"]
     of_one, of_two = (
         [(line["iteration"], "scores" in line) for line in read_history(tmp_path / name)] for name in "12"
     )

@@ -66,6 +66,9 @@ class CheckpointHook(Hook):
         if runner.trains_now and runner.choice.consider(metrics or {}, runner.iter):
             runner.write_checkpoint(BEST, runner.iter, best=True)
 
+    def _is_due(self, iteration: int) -> bool:
+        return self.interval_iterations is not None and iteration % self.interval_iterations == 0
+
     def _save(self, runner: Any, iteration: int) -> None:
         runner.write_checkpoint(f"iter_{iteration}.pth", iteration)
         if runner.processes.is_main:
