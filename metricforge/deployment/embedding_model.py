@@ -54,6 +54,12 @@ class EmbeddingModel:
         record: what is known of its making (scores, protocol, data set), for a model card; may be empty.
 
     ``transform`` is the preprocessing, built.
+
+    Examples:
+        >>> from metricforge import load_model
+        >>> model = load_model("runs/normsoftmax_glyphs")  # doctest: +SKIP
+        >>> model.embed(["a.jpg", "b.jpg"]).shape  # doctest: +SKIP
+        (2, 128)
     """
 
     def __init__(

@@ -32,6 +32,14 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
 
     Raises:
         CheckpointError: if nothing is there, it is damaged, or it is no model.
+
+    Examples:
+        >>> from metricforge.errors import CheckpointError
+        >>> try:
+        ...     load_model("runs/absent")
+        ... except CheckpointError as error:
+        ...     print("runs/absent" in str(error))
+        True
     """
     path = Path(model)
     where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")

@@ -18,6 +18,10 @@ class Hit:
         label: as it stands in the source; None without labels.
         probability: that it is of the query's class, in 0..1; None before ``metricforge index calibrate``.
         metadata: the other columns of the table that it was added from.
+
+    Examples:
+        >>> Hit(id=7, score=0.93, path="a.jpg", label="cat").to_json()["label"]
+        'cat'
     """
 
     id: int

@@ -37,6 +37,11 @@ class SearchIndex:
     Raises:
         IndexFileError: if there is no index, or it is damaged.
         EmbeddingsError: if ``model`` is another than the index was built with.
+
+    Examples:
+        >>> from metricforge import load_index
+        >>> index = load_index("products")  # doctest: +SKIP
+        >>> hits = index.search(["photo.jpg"], k=5)[0]  # doctest: +SKIP
     """
 
     def __init__(self, path: str | Path, model: EmbeddingModel | None = None) -> None:
@@ -233,6 +238,13 @@ def load_index(index: str | Path, model: EmbeddingModel | None = None) -> Search
     Raises:
         IndexFileError: if there is no index, or it is damaged.
         EmbeddingsError: if ``model`` is another than the index was built with.
+
+    Examples:
+        >>> try:
+        ...     load_index("absent")
+        ... except IndexFileError as error:
+        ...     print("absent" in str(error))
+        True
     """
     return SearchIndex(index, model)
 
