@@ -328,7 +328,11 @@ def _check_evaluators(cfg: Config, test_set: ImageDataset) -> None:
         queries, gallery = (
             _unembedded(test_set, everything[(test_set.roles & role) != 0]) for role in (Role.QUERY, Role.GALLERY)
         )
-    context = EvaluationContext(queries, EuclideanSimilarity(), gallery, shared_ids=True)
+    exclude = (cfg.get("test_cfg") or {}).get("exclude")
+    try:
+        context = EvaluationContext(queries, EuclideanSimilarity(), gallery, shared_ids=True, exclude=exclude)
+    except ValueError as fault:
+        raise ConfigError([f"test_cfg: {fault}"]) from fault
     for key in ("evaluators", "final_evaluators"):
         for number, each in enumerate(cfg.get(key) or []):
             path = f"{key}[{number}]"
@@ -341,7 +345,8 @@ def _check_evaluators(cfg: Config, test_set: ImageDataset) -> None:
 
 def _unembedded(images: ImageDataset, chosen: Indices) -> EmbeddingSet:
     """The ``chosen`` of ``images`` without embeddings, for what depends on their number and classes alone."""
-    return EmbeddingSet(np.broadcast_to(np.float32(0), (len(chosen), 8)), images.labels[chosen], chosen)
+    cameras = None if images.cameras is None else images.cameras[chosen]
+    return EmbeddingSet(np.broadcast_to(np.float32(0), (len(chosen), 8)), images.labels[chosen], chosen, None, cameras)
 
 
 def _as_trained(

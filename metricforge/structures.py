@@ -154,7 +154,8 @@ class EmbeddingSet:
     """Embedded images: ``embeddings`` (N, D) float, ``labels`` (N,) and ``ids`` (N,) int64, on the host.
 
     An id names an image once and for all: it is how a query is kept from being its own neighbour. Ids default to the
-    position. ``class_names``, where given, is indexed by label.
+    position. ``class_names``, where given, is indexed by label. ``cameras`` (N,) int64, where given, says what took
+    each image, by one numbering for all sets that are searched in each other.
 
     Raises:
         ValueError: for other shapes, lengths that differ, embeddings that are not finite, or an id that stands twice.
@@ -170,6 +171,7 @@ class EmbeddingSet:
     labels: Indices
     ids: Indices | None = None
     class_names: tuple[str, ...] | None = None
+    cameras: Indices | None = None
 
     def __post_init__(self) -> None:
         if self.embeddings.ndim != 2:
@@ -185,6 +187,8 @@ class EmbeddingSet:
             )
         if not (np.issubdtype(self.labels.dtype, np.integer) and np.issubdtype(self.ids.dtype, np.integer)):
             raise ValueError(f"labels and ids must be integers, got {self.labels.dtype} and {self.ids.dtype}")
+        if self.cameras is not None and self.cameras.shape != (count,):
+            raise ValueError(f"cameras must be one for each of the {count} embeddings, got {self.cameras.shape}")
         finite = finite_rows(self.embeddings)  # (N,)
         if not finite.all():
             first = ", ".join(str(i) for i in self.ids[~finite][:5])
@@ -204,4 +208,5 @@ class EmbeddingSet:
         count = int(np.count_nonzero(chosen))
         embeddings = array_beside(self.embeddings, (count, self.embeddings.shape[1]), self.embeddings.dtype)
         np.compress(chosen, self.embeddings, axis=0, out=embeddings)
-        return EmbeddingSet(embeddings, self.labels[chosen], self.ids[chosen], self.class_names)
+        cameras = None if self.cameras is None else self.cameras[chosen]
+        return EmbeddingSet(embeddings, self.labels[chosen], self.ids[chosen], self.class_names, cameras)

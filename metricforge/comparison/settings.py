@@ -14,6 +14,7 @@ OF_EVERY_SCORE = (
     "classes",
     "queries_without_match",
     "self_exclusion",
+    "exclude",
     "ties",
     "preprocessing.transform",
     "preprocessing.decode",

@@ -57,6 +57,7 @@ class EvaluationContext:
         progress: called with the name of a task and its number of steps, opens a bar and gives the function that
             advances it.
         clustering: groups the queries; None: k-means.
+        exclude: which gallery images are neither match nor non-match of a query; see ``RetrievalTask``.
 
     Raises:
         ValueError: for an empty set, queries and gallery of different dimensions, or ``scores_at_once`` below 1.
@@ -73,8 +74,9 @@ class EvaluationContext:
         scores_at_once: int = 2**25,
         progress: Progress = no_progress,
         clustering: Clustering | None = None,
+        exclude: str | None = None,
     ) -> None:
-        self.task = RetrievalTask(queries, gallery, shared_ids)
+        self.task = RetrievalTask(queries, gallery, shared_ids, exclude)
         if scores_at_once < 1:
             raise ValueError(f"scores_at_once must be at least 1, got {scores_at_once}; 2**25 takes some 200 MB")
         self.device = torch.device(device)
@@ -241,16 +243,17 @@ class EvaluationContext:
             self.scores_at_once,
             self.progress,
             self.clustering if clustering is None else clustering,
+            self.task.exclude,
         )
 
     def _search(self, k: int) -> Indices:
-        # A query of the gallery is among its own k + 1 nearest, or k + 1 others are at least as near.
+        # Of the k + spare nearest, no query leaves out more than spare.
         task = self.task
-        spare = 0 if task.searches_itself else len(task.gallery) - task.gallery_size
+        spare = len(task.gallery) - task.gallery_size - task.searches_itself
         if spare and not 1 <= k <= task.gallery_size:
             raise ValueError(
-                f"k ({k}) must be in 1..{task.gallery_size}: the gallery has {len(task.gallery)} images, "
-                "one of them the query itself"
+                f"k ({k}) must be in 1..{task.gallery_size}: the gallery has {len(task.gallery)} images, of which a "
+                f"query leaves out up to {len(task.gallery) - task.gallery_size}, itself among them if it is there"
             )
         with self.progress(f"searching by {type(self.similarity).__name__}", len(task.queries)) as advance:
             found = exact_knn(
@@ -262,8 +265,11 @@ class EvaluationContext:
                 scores_at_once=self.scores_at_once,
                 on_queries=advance,
             )
-        if spare:
-            others = found != task.self_index[:, None]  # (Q, k + 1)
-            others[others.all(axis=1), -1] = False
-            found = found[others].reshape(len(found), k)
-        return found
+        return found if not spare else nearest_kept(task, found, k)
+
+
+def nearest_kept(task: RetrievalTask, found: Indices, k: int) -> Indices:
+    """The first ``k`` of ``found`` (Q, k + spare), best first, that each query does not leave out."""
+    left_out = task.is_left_out(np.arange(len(found)), found)  # (Q, k + spare)
+    kept = np.argsort(left_out, axis=1, kind="stable")[:, :k]  # those that stay, in their order, come first
+    return np.take_along_axis(found, kept, axis=1)

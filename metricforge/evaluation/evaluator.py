@@ -105,6 +105,7 @@ def values_from_ranks(
     ``depth`` is how deep the ranks have to be known for all of them. With ``nearest`` the context learns the class of
     each query's nearest image in the same pass.
     """
+    nearest = nearest and context.task.exclude is None  # whose pass sees what is left out
     if neighbours := neighbours_for_ranks(context, depth):
         return _read(ranks_among_neighbours(context.task, context.neighbours(neighbours)), evaluators)
     with context.progress(f"ranking by {type(context.similarity).__name__}", len(context.queries)) as advance:

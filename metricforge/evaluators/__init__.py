@@ -15,6 +15,7 @@ from metricforge.evaluators.recall_at_k import RecallAtK
 from metricforge.evaluators.scores_by_clustering import ScoresByClustering
 from metricforge.evaluators.scores_by_similarity import ScoresBySimilarity
 from metricforge.evaluators.scores_in_space import ScoresInSpace
+from metricforge.evaluators.single_shot_cmc import SingleShotCMC
 from metricforge.evaluators.verification import Verification
 from metricforge.evaluators.zero_shot import ZeroShot
 
@@ -34,6 +35,7 @@ __all__ = [
     "ScoresByClustering",
     "ScoresBySimilarity",
     "ScoresInSpace",
+    "SingleShotCMC",
     "Verification",
     "ZeroShot",
 ]

@@ -17,9 +17,9 @@ class CMC(RankEvaluator):
     """The share of queries whose first right image is at rank K or before, as ``cmc@K``, in 0..1.
 
     With every gallery image in the ranking (the multi-shot protocol, as on Market-1501) this is ``RecallAtK`` by
-    definition, under the name that re-identification gives it, and that is what is computed. It is not the single-shot
-    protocol, which draws one gallery image a class, nor are images of the query's own camera left out: give a gallery
-    without them.
+    definition, under the name that re-identification gives it, and that is what is computed. ``SingleShotCMC`` draws
+    one gallery image a class. Images of the query's class and camera are left out by
+    ``test_cfg=dict(exclude="same label and same camera")``.
 
     Args:
         ks: the values of K.

@@ -82,7 +82,8 @@ def embed_dataset(
         if not processes.is_main:
             return None
     assert embeddings is not None
-    return EmbeddingSet(embeddings, columns[:, 1].copy(), columns[:, 0].copy(), dataset.class_names)
+    cameras = None if dataset.cameras is None else dataset.cameras[columns[:, 0]]
+    return EmbeddingSet(embeddings, columns[:, 1].copy(), columns[:, 0].copy(), dataset.class_names, cameras)
 
 
 def _converted(rows: Array, dtype: np.dtype[Any], ids: Indices) -> Array:

@@ -40,6 +40,8 @@ class EvaluationLoop(BaseLoop):
         scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
         dtype: the numbers that embeddings are kept in, "float32" or "float16".
         mapped_above_gb: embeddings that take more than so many 10^9 bytes lie in a memory-mapped temporary file.
+        exclude: "same label and same camera", the rule of re-identification: such images are neither match nor
+            non-match of a query. None: a query leaves out itself alone.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class EvaluationLoop(BaseLoop):
         scores_at_once: int = 2**25,
         dtype: Dtype = "float32",
         mapped_above_gb: float = MAPPED_ABOVE_GB,
+        exclude: str | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
+        self.exclude = exclude
         self.evaluators = tuple(evaluators)
         self.final_evaluators = tuple(final_evaluators)
         self.mode = mode
@@ -121,7 +125,11 @@ class EvaluationLoop(BaseLoop):
     def _protocol(self, evaluation: Evaluation, model: MetricLearner, started: float) -> dict[str, object]:
         dataset = self._dataset
         return describe_protocol(evaluation) | {
-            "dataset": {"name": dataset.describe(), "fingerprint": dataset.fingerprint()},
+            "dataset": {
+                "name": dataset.describe(),
+                "fingerprint": dataset.fingerprint(),
+                **({"notes": list(dataset.notes)} if dataset.notes else {}),
+            },
             "preprocessing": {
                 "transform": repr(dataset.transform),
                 "decode": self._decode(),
@@ -157,6 +165,7 @@ class EvaluationLoop(BaseLoop):
             shared_ids=True,
             scores_at_once=self.scores_at_once,
             progress=self.runner.progress,
+            exclude=self.exclude,
         )
 
 

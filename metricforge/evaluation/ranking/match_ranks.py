@@ -86,22 +86,32 @@ def match_ranks(
         task: what is searched in what.
         similarity: on ``device`` and in evaluation mode.
         depth: which ranks are read.
-        nearest: whether to tell the class of each query's nearest image as well.
+        nearest: whether to tell the class of each query's nearest image as well; not where the task excludes images.
         device: where it is computed.
         scores_at_once: at most so many scores are held in memory, but no fewer than one query's.
         on_queries: called with the number of queries that are done, for a progress bar.
     """
+    assert not nearest or task.exclude is None
     device = torch.device(device)
     with full_precision(device), torch.no_grad():
-        every = task.matches if depth.up_to_r else np.zeros_like(task.matches)
-        counter = RankCounter(task, similarity, device, depth.first, every.clip(min=depth.every), nearest)
+        every = (task.matches if depth.up_to_r else np.zeros_like(task.matches)).clip(min=depth.every)
+        first = depth.first
+        if task.exclude is not None:  # what is left out may be nearer than any match, so nothing is cut off by rank
+            first, every = len(task.gallery), np.full_like(every, len(task.gallery))
+        counter = RankCounter(task, similarity, device, first, every, nearest)
         threads = threads_for_blocks() if counter.is_shared_by_threads else 1
 
         @torch.no_grad()  # which a thread has to say for itself
         def ranks_of_block(block: tuple[int, int]) -> MatchRanks:
             counts = counter.count(torch.arange(*block, device=counter.device))
             labels = None if counts.nearest_label is None else counts.nearest_label.cpu().numpy()
-            return _by_rank(task, *block, counts.matches.row.cpu().numpy(), counts.above.cpu().numpy(), labels)
+            row, image, above = (
+                column.cpu().numpy() for column in (counts.matches.row, counts.matches.image, counts.above)
+            )
+            if task.exclude is not None:  # they are of the query's class, so no count of non-matches changes
+                kept = ~task.is_left_out(row + block[0], image)
+                row, above = row[kept], above[kept]
+            return _by_rank(task, *block, row, above, labels)
 
         most = QUERIES_AT_ONCE if similarity.search is not None else PAIRWISE_QUERIES_AT_ONCE
         most = min(most, max(1, scores_at_once // len(task.gallery) // threads))
@@ -135,7 +145,7 @@ def is_read_from_neighbours(task: RetrievalTask, similarity: Similarity, depth: 
 
 def ranks_among_neighbours(task: RetrievalTask, neighbours: Indices) -> Iterator[MatchRanks]:
     """Yield the ranks of those matches that are among the nearest ``neighbours`` (Q, K), block by block."""
-    hits = task.gallery.labels[neighbours] == task.queries.labels[:, None]  # (Q, K)
+    hits = task.gallery.labels[neighbours] == task.queries.labels[:, None]  # (Q, K), none of them left out
     for start in range(0, len(hits), QUERIES_AT_ONCE):
         block = hits[start : start + QUERIES_AT_ONCE]
         row, index = block.nonzero()

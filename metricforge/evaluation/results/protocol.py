@@ -10,6 +10,7 @@ import sklearn
 import torch
 
 from metricforge.evaluation.evaluate import Evaluation, EvaluatorResult
+from metricforge.evaluation.search.retrieval_task import RetrievalTask
 
 
 def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
@@ -23,6 +24,7 @@ def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
             "parameters": sum(parameter.numel() for parameter in context.similarity.parameters()),
         },
         "self_exclusion": "by id" if task.shared_ids else "none, queries and gallery are two sets",
+        **_exclusion(task),
         "ties": "by sample order",
         "queries": len(task.queries),
         "gallery": len(task.gallery),
@@ -44,6 +46,13 @@ def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
             "scikit-learn": sklearn.__version__,
         },
     }
+
+
+def _exclusion(task: RetrievalTask) -> dict[str, object]:
+    """What queries leave out besides themselves; nothing where they leave out nothing."""
+    if task.exclude is None:
+        return {}
+    return {"exclude": task.exclude, "images_left_out_per_query": _four_digits(float(task.left_out.mean()))}
 
 
 def _four_digits(value: float) -> float:

@@ -9,6 +9,8 @@ import numpy as np
 from metricforge.arrays import Array, Flags, Indices
 from metricforge.structures import EmbeddingSet
 
+SAME_CAMERA = "same label and same camera"
+
 
 class RetrievalTask:
     """Queries and the gallery they are searched in, without a similarity: whatever ranks it, this stays the same.
@@ -19,12 +21,21 @@ class RetrievalTask:
             ranking.
         shared_ids: whether an id names the same image in queries and gallery, so that a query that is in the gallery
             too is left out of its own ranking. Otherwise ids of the two sets are not compared.
+        exclude: which gallery images are neither match nor non-match of a query, as if they were not there:
+            ``"same label and same camera"``, the rule of re-identification; None: only the query itself.
 
     Raises:
-        ValueError: for an empty set, queries given as gallery, or sets of different dimensions.
+        ValueError: for an empty set, queries given as gallery, sets of different dimensions, another rule, or images
+            whose cameras are not known.
     """
 
-    def __init__(self, queries: EmbeddingSet, gallery: EmbeddingSet | None = None, shared_ids: bool = False) -> None:
+    def __init__(
+        self,
+        queries: EmbeddingSet,
+        gallery: EmbeddingSet | None = None,
+        shared_ids: bool = False,
+        exclude: str | None = None,
+    ) -> None:
         if gallery is queries:
             raise ValueError("gallery is the query set itself; leave it out, so that no query finds itself")
         for name, images in (("queries", queries), ("gallery", gallery)):
@@ -35,6 +46,15 @@ class RetrievalTask:
                 f"gallery has {gallery.embeddings.shape[1]} dimensions and queries {queries.embeddings.shape[1]}; "
                 "embed both with the same model"
             )
+        if exclude is not None and exclude != SAME_CAMERA:
+            raise ValueError(f'exclude must be "{SAME_CAMERA}" or None, got {exclude!r}')
+        for name, images in (("queries", queries), ("gallery", gallery)):
+            if exclude is not None and images is not None and images.cameras is None:
+                raise ValueError(
+                    f'exclude="{exclude}" needs to know the cameras of the {name}; give the column camera of a table, '
+                    "or a pattern with a group camera"
+                )
+        self.exclude = exclude
         self.queries = queries
         self.gallery = queries if gallery is None else gallery
         self.searches_itself = gallery is None
@@ -61,16 +81,52 @@ class RetrievalTask:
 
     @property
     def gallery_size(self) -> int:
-        """How many images every query can find: the gallery, less one where a query is in it."""
-        return len(self.gallery) - bool((self.self_index >= 0).any())
+        """How many images every query can find: the gallery, less the most that any query leaves out."""
+        return len(self.gallery) - int(self.left_out.max())
+
+    @cached_property
+    def left_out(self) -> Indices:
+        """How many gallery images each query (Q,) leaves out of its ranking: itself, and what ``exclude`` names."""
+        itself = (self.self_index >= 0).astype(np.int64)
+        if self.exclude is None:
+            return itself
+        everyone = np.arange(len(self.queries))
+        counted = itself.astype(bool) & self._shares_camera(everyone, self.self_index)  # (Q,), by its camera already
+        return self.same_camera + itself - counted
+
+    @cached_property
+    def same_camera(self) -> Indices:
+        """How many gallery images are of each query's class and camera (Q,), the query itself counted."""
+        assert self.queries.cameras is not None
+        assert self.gallery.cameras is not None
+        keys = np.stack([self.gallery.labels, self.gallery.cameras], axis=1)  # (G, 2)
+        wanted = np.stack([self.queries.labels, self.queries.cameras], axis=1)  # (Q, 2)
+        _, nth, counts = np.unique(np.concatenate([keys, wanted]), axis=0, return_inverse=True, return_counts=True)
+        nth = nth.reshape(-1)
+        in_gallery = np.bincount(nth[: len(keys)], minlength=len(counts))
+        return in_gallery[nth[len(keys) :]].astype(np.int64)
+
+    def is_left_out(self, queries: Indices, images: Indices) -> Flags:
+        """Whether gallery ``images`` (b, ...) are the ``queries`` (b,) themselves or what ``exclude`` names."""
+        itself = images == self.self_index[queries].reshape(-1, *[1] * (images.ndim - 1))
+        return itself if self.exclude is None else itself | self._shares_camera(queries, images)
+
+    def _shares_camera(self, queries: Indices, images: Indices) -> Flags:
+        assert self.queries.cameras is not None
+        assert self.gallery.cameras is not None
+        shape = (-1, *[1] * (images.ndim - 1))
+        labels, cameras = self.queries.labels[queries].reshape(shape), self.queries.cameras[queries].reshape(shape)
+        same: Flags = (self.gallery.labels[images] == labels) & (self.gallery.cameras[images] == cameras)
+        return same
 
     @cached_property
     def matches(self) -> Indices:
-        """How many gallery images are of each query's class (Q,), the query itself not counted."""
+        """How many gallery images match each query (Q,): of its class, and not left out."""
         classes, counts = np.unique(self.gallery.labels, return_counts=True)
         nth = np.searchsorted(classes, self.queries.labels).clip(max=len(classes) - 1)  # (Q,)
         in_gallery = classes[nth] == self.queries.labels
-        return np.where(in_gallery, counts[nth], 0).astype(np.int64) - (self.self_index >= 0)
+        of_class = np.where(in_gallery, counts[nth], 0).astype(np.int64)
+        return of_class - self.left_out
 
     @property
     def has_match(self) -> Flags:
