@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.comparison import read_run
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import query_scores_path
@@ -15,7 +14,7 @@ from metricforge.spelling import nearest
 
 def classes(arguments: argparse.Namespace) -> None:
     """Prints the worst classes and the most confused pairs, and writes all of them if asked."""
-    console = Console()
+    console = open_console()
     run = arguments.evaluated
     read = read_run(run)
     queries = read.queries

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
-from rich.console import Console
-
 from metricforge.atomic_write import write_atomically
+from metricforge.cli.console import open_console
 from metricforge.comparison import compare_runs, print_run_comparison
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Prints the table, and below it what it does not show and why."""
-    console = Console()
+    console = open_console()
     with console.status("drawing classes"):
         comparison = compare_runs(
             arguments.runs,

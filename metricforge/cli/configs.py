@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.config_copy import copy_config
 from metricforge.config_files import installed_configs
@@ -22,7 +21,7 @@ def list_configs(arguments: argparse.Namespace) -> None:
 def copy(arguments: argparse.Namespace) -> None:
     """Copy the config, say which files were written, and how to train with it."""
     copied, written = copy_config(arguments.name, arguments.out, overwrite=arguments.force)
-    console = Console()
+    console = open_console()
     lines = [f"wrote {path}" for path in written] or [f"{copied} and its bases are there already, unchanged"]
     shown = copied if copied.parent.name else f"./{copied}"
     lines += ["Try next:", f"  {next_command('train', shown)}"]

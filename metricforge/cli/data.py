@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.overrides import format_override
 from metricforge.preparation import BENCHMARKS, expand_shards, index_shards, prepare
@@ -16,7 +17,7 @@ from metricforge.progress_bars import progress_bar
 
 def list_benchmarks(arguments: argparse.Namespace) -> None:
     """Prints a table of the benchmarks."""
-    console = Console()
+    console = open_console()
     table = Table("name", "data set", "images", "to download", "here")
     for benchmark in BENCHMARKS.values():
         folder = arguments.data_dir / benchmark.folder
@@ -26,7 +27,7 @@ def list_benchmarks(arguments: argparse.Namespace) -> None:
             benchmark.title,
             f"{benchmark.images:,}",
             f"{benchmark.gigabytes} GB{', by hand' if by_hand else ''}",
-            f"[green]{folder}[/]" if folder.is_dir() else "no",
+            Text(str(folder), style="green") if folder.is_dir() else "no",
         )
     console.print(table)
     console.print("metricforge data prepare NAME gets one; your own images need no preparation:")
@@ -35,7 +36,7 @@ def list_benchmarks(arguments: argparse.Namespace) -> None:
 
 def prepare_benchmark(arguments: argparse.Namespace) -> None:
     """Prepares the benchmark and says what to train with."""
-    console = Console()
+    console = open_console()
     benchmark = BENCHMARKS[arguments.name]
     target = arguments.data_dir / benchmark.folder
     there = target.exists()
@@ -62,7 +63,7 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
 
 def index(arguments: argparse.Namespace) -> None:
     """Writes the index and says what to train with."""
-    console = Console()
+    console = open_console()
     shards = expand_shards(arguments.shards)
     with progress_bar(console, "reading shards", len(shards)) as advance:
         made = index_shards(

@@ -7,8 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.datasets.folders.folder_options import FolderOptions
 from metricforge.datasets.tables.split_images import SplitRequest
 from metricforge.datasets.tables.table_options import TableOptions
@@ -31,7 +30,7 @@ from metricforge.progress_bars import progress_bar
 
 def check(arguments: argparse.Namespace) -> None:
     """Looks through the images, prints what was found, and writes all of it with a contact sheet."""
-    console = Console()
+    console = open_console()
     with console.status("reading what is there"):
         try:
             collection = _collection(arguments)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 from rich.console import Console
 
+from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.cli.parsers.embed import PRECISIONS
 from metricforge.deployment import load_model
@@ -25,7 +26,7 @@ def embed(arguments: argparse.Namespace) -> None:
     """Embed what the command line says, and say what came of it."""
     device = join_processes(arguments.device)
     processes = Processes.current()
-    console = Console() if processes.is_main else Console(quiet=True)
+    console = open_console() if processes.is_main else open_console(quiet=True)
     collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
     model = load_model(arguments.model, device=device)
     _say(console, f"model    {model}")

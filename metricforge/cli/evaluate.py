@@ -10,6 +10,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from metricforge.cli.console import open_console
 from metricforge.clusterings import AffinityPropagation
 from metricforge.deployment.single_file import read_tagged_embeddings
 from metricforge.errors import EmbeddingsError
@@ -24,7 +25,7 @@ SHOWN_CLASSES = 5
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Prints the scores and what was left out, and writes them if asked."""
-    console = Console()
+    console = open_console()
     spaces = [name.strip() for name in arguments.space.split(",") if name.strip()]
     with console.status("reading"):
         queries = _read(arguments.embeddings)

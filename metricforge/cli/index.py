@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.deployment import load_model
 from metricforge.deployment.image_collection import open_collection
@@ -17,7 +16,7 @@ from metricforge.errors import EmbeddingsError
 from metricforge.index import SearchIndex, build_index
 from metricforge.progress_bars import progress_bar
 
-console = Console()
+console = open_console()
 
 
 def build(arguments: argparse.Namespace) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.interfaces import Similarity
 from metricforge.report import draw_convergence, draw_score_distributions
 from metricforge.runner import build_runner
@@ -15,7 +14,7 @@ from metricforge.similarities import EuclideanSimilarity
 
 def distributions(arguments: argparse.Namespace) -> None:
     """Draws the scores of random pairs of test images by their distance and by the model's own similarity."""
-    console = Console()
+    console = open_console()
     with console.status("looking at the config, the data and the checkpoint"):
         runner = build_runner(
             arguments.config,
@@ -48,4 +47,4 @@ def convergence(arguments: argparse.Namespace) -> None:
     """Draws how the loss and a score of runs went, from their histories."""
     drawn = draw_convergence(arguments.runs, arguments.out, arguments.score)
     scores = " or ".join(dict.fromkeys(drawn.values()))
-    Console().print(f"loss and {scores} drawn into {arguments.out}", highlight=False, soft_wrap=True)
+    open_console().print(f"loss and {scores} drawn into {arguments.out}", highlight=False, soft_wrap=True)

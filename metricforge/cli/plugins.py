@@ -6,10 +6,10 @@ import argparse
 import warnings
 from itertools import groupby
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from metricforge.cli.console import open_console
 from metricforge.plugins import GROUP, Plugin, load_plugins
 
 # A plug-in may register dozens of one kind, which would push the others off the screen.
@@ -18,7 +18,7 @@ LISTED = 3
 
 def plugins(arguments: argparse.Namespace) -> None:
     """Prints a table of the installed plug-ins, or with ``--all`` a line for each of their components."""
-    console = Console()
+    console = open_console()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says what the warning says
         installed = load_plugins()
@@ -34,7 +34,7 @@ def plugins(arguments: argparse.Namespace) -> None:
         return
     table = Table("plug-in", "distribution", "version", "registers")
     for plugin in installed:
-        failed = f"[bold red]failed to load:[/] {escape(plugin.error)}"
+        failed = Text.assemble(("failed to load:", "bold red"), f" {plugin.error}")
         table.add_row(plugin.name, plugin.distribution, plugin.version, failed if plugin.error else _summary(plugin))
     console.print(table)
 

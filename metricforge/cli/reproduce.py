@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from metricforge.cli.console import open_console
 from metricforge.config_files import core_configs
 from metricforge.errors import CheckpointError, ConfigError, DatasetError, MetricForgeError
 from metricforge.reproduction import (
@@ -28,7 +29,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
 
     A row that fails does not keep the others from running; the command then ends with an error that says which.
     """
-    console = Console()
+    console = open_console()
     if arguments.reduced not in (None, "glyphs") and not Path(arguments.reduced).is_dir():
         raise ConfigError([f"--reduced {arguments.reduced}: is neither glyphs nor a folder that exists"], "the command")
     tables = read_tables(arguments.tables or core_configs() / "tables.yaml", arguments.reduced)
@@ -63,7 +64,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
 def _run(console: Console, arguments: argparse.Namespace, pending: list[RowRun]) -> dict[RowRun, str]:
     failed = {}
     for number, run in enumerate(pending, start=1):
-        console.rule(f"{number}/{len(pending)}  {escape(run.folder.name)}", align="left")
+        console.rule(Text(f"{number}/{len(pending)}  {run.folder.name}"), align="left")
         try:
             runner = build_runner(
                 run.config,
@@ -78,7 +79,7 @@ def _run(console: Console, arguments: argparse.Namespace, pending: list[RowRun])
             if not run.finished:
                 failed[run] = "ended early or without a test; train_cfg.val_interval must not be 0"
         except MetricForgeError as error:
-            console.print(f"failed: {escape(str(error))}", style="red", highlight=False, soft_wrap=True)
+            console.print(f"failed: {error}", style="red", highlight=False, soft_wrap=True)
             failed[run] = str(error)
         except KeyboardInterrupt:
             print("\ninterrupted; the same command goes on with what is not finished", file=sys.stderr)
@@ -95,7 +96,7 @@ def _list_tables(console: Console, tables: dict[str, PaperTable]) -> None:
 def _print_plan(
     console: Console, table: PaperTable, runs: list[RowRun], missing: dict[str, dict[str, list[RowRun]]]
 ) -> None:
-    console.print(f"[bold]{escape(table.title)}[/]", highlight=False)
+    console.print(Text(table.title, style="bold"))
     lacking = {what: {run.folder for needing in found.values() for run in needing} for what, found in missing.items()}
     for row, run in zip(table.rows, runs, strict=True):
         lacks = [f"{what} missing" for what, folders in lacking.items() if run.folder in folders]

@@ -8,8 +8,9 @@ import time
 import warnings
 from collections.abc import Callable
 
-from rich.console import Console
+from rich.text import Text
 
+from metricforge.cli.console import open_console
 from metricforge.errors import ConfigError, MainProcessError, MetricForgeError, NonFiniteLossError
 
 GRACE_SECONDS = 30
@@ -31,7 +32,7 @@ def run_command(command: Callable[[], None]) -> None:
     except MetricForgeError as error:
         if not is_main and isinstance(error, (ConfigError, MainProcessError, NonFiniteLossError)):
             time.sleep(GRACE_SECONDS)  # the first to leave makes torchrun end the others, process 0 in mid-sentence
-        Console(stderr=True).print("[bold red]error:[/] ", end="")
+        open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

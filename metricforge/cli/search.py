@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metricforge.cli.console import open_console
 from metricforge.index import Hit, SearchIndex
 
 
 def search(arguments: argparse.Namespace) -> None:
     """Print what is found, a table or a JSON object for each query."""
     index = SearchIndex(arguments.index)
-    console = Console()
+    console = open_console()
     found = index.search(arguments.images, arguments.k, arguments.filter, exact=arguments.exact)
     for image, hits in zip(arguments.images, found, strict=True):
         if arguments.json:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.report import draw_retrieval_grid, pick_queries, print_scores
 from metricforge.runner import build_runner
 
@@ -15,7 +14,7 @@ PICTURED_QUERIES = 6
 
 def test(arguments: argparse.Namespace) -> None:
     """Evaluates the checkpoint as training's validation does, to the last digit, and writes its scores beside."""
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    console = open_console(quiet=os.environ.get("RANK", "0") != "0")
     with console.status("looking at the config, the data and the checkpoint"):
         runner = build_runner(
             arguments.config,

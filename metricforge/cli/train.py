@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from rich.console import Console
-
+from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.config_files import find_config
 from metricforge.report import print_scores
@@ -15,7 +14,7 @@ from metricforge.runner import build_runner
 
 def train(arguments: argparse.Namespace) -> None:
     """Train what the config describes; end with a table of scores and the next commands to try."""
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    console = open_console(quiet=os.environ.get("RANK", "0") != "0")
     with console.status("looking at the config and the data"):
         runner = build_runner(
             arguments.config,

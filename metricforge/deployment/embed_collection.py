@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from metricforge.arrays import Floats32
 from metricforge.atomic_write import atomic_write
+from metricforge.csv_cells import text_cell
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.embedding_parts import Origin, finished_parts, part_path, read_origin, write_part
 from metricforge.deployment.given_images import GivenImages
@@ -105,7 +106,10 @@ def embed_collection(
     summary = _summary(folder, origin, taken_up)
     if summary.unreadable and processes.is_main:
         table = pa.table(
-            {name: [row[place] for row in summary.unreadable] for place, name in enumerate(("path", "fault"))}
+            {
+                name: [text_cell(row[place]) for row in summary.unreadable]
+                for place, name in enumerate(("path", "fault"))
+            }
         )
         with atomic_write(unreadable_path(folder)) as file:
             csv.write_csv(table, file)

@@ -49,7 +49,8 @@ def draw_contact_sheet(file: Path, collection: Collection, findings: Sequence[Fi
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
-    axes.text(MARGIN, MARGIN + 0.1, collection.describe(), fontsize=11, fontweight="bold", color=INK, va="center")
+    place, text = (MARGIN, MARGIN + 0.1), collection.describe()
+    axes.text(*place, text, fontsize=11, fontweight="bold", color=INK, va="center", parse_math=False)
     top = MARGIN + HEADING
     for finding, cells in zip(shown, layouts, strict=True):
         drawn = cells[-1][2] + 1

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from metricforge.atomic_write import write_atomically
+from metricforge.csv_cells import text_cell
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.diagnose import Finding
 
@@ -22,7 +24,7 @@ def print_findings(console: Console, collection: Collection, findings: Sequence[
     table = Table("found", "cases", "what to do, or what is done")
     for finding in findings:
         colour = "red" if finding.wrong else "yellow"
-        table.add_row(f"[{colour}]{finding.kind}[/]", f"{len(finding.groups):,}", finding.advice)
+        table.add_row(Text(finding.kind, style=colour), f"{len(finding.groups):,}", Text(finding.advice))
     console.print(table)
     for finding in findings:
         console.print(f"\n{finding.kind}", highlight=False, markup=False)
@@ -43,7 +45,7 @@ def write_findings(file: Path, collection: Collection, findings: Sequence[Findin
         for case, (group, detail) in enumerate(zip(finding.groups, finding.details, strict=True), start=1):
             for i in group:
                 image = (collection.files[i], collection.class_of(i), collection.split_of(i))
-                rows.writerow([finding.kind, "yes" if finding.wrong else "no", case, *image, detail])
+                rows.writerow([finding.kind, "yes" if finding.wrong else "no", case, *map(text_cell, (*image, detail))])
     for left in collection.left_out:
-        rows.writerows([f"left out: {left.reason}", "no", "", name, "", "", ""] for name in left.names)
+        rows.writerows([f"left out: {left.reason}", "no", "", text_cell(name), "", "", ""] for name in left.names)
     write_atomically(file, table.getvalue())

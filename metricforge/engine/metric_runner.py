@@ -203,7 +203,7 @@ class MetricRunner(Runner):
 
     def say(self, text: str) -> None:
         """Prints a line and puts it into the log file."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.logger.info(text)
 
     def progress(self, task: str, total: int, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 from metricforge.atomic_write import write_atomically
+from metricforge.csv_cells import text_cell
 from metricforge.evaluation import QueryScores, class_scores, confused_classes
 
 
@@ -19,9 +20,9 @@ def write_class_csv(path: Path, queries: QueryScores) -> None:
     """
     rows = _rows(queries)
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(table)
+    writer.writerow([text_cell(heading) for heading in rows[0]])
+    writer.writerows([text_cell(v) if isinstance(v, str) else v for v in row.values()] for row in rows)
     write_atomically(path, table.getvalue())
 
 

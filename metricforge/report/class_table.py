@@ -27,7 +27,7 @@ def print_worst_classes(console: Console, queries: QueryScores, score: str, coun
                 taken_for[one] = times, other
     table = Table("class", header_style="dim")
     table.add_column("queries", justify="right")
-    table.add_column(score, justify="right")
+    table.add_column(Text(score), justify="right")
     if taken_for:
         table.add_column("most often taken for")
     for place in order[:count]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from metricforge.engine.records.history import FILE_NAME, read_history
@@ -56,19 +57,21 @@ def draw_convergence(
     figure, (loss_axes, score_axes) = open_chart(
         2, title, "faint: the losses as they were read; above them their running mean", footer=0.12 + 0.22 * rows
     )
+    lines: list[Line2D] = []
+    labels: list[str] = []  # given by themselves: a label that begins with "_" would be left out
     for number, (name, history) in enumerate(histories.items()):
         colour, dashes = line_look(number)
-        losses = [line for line in history if "loss" in line.get("losses", {})]
-        at = [line["iteration"] for line in losses]
-        values = [line["losses"]["loss"] for line in losses]
+        losses = [entry for entry in history if "loss" in entry.get("losses", {})]
+        at = [entry["iteration"] for entry in losses]
+        values = [entry["losses"]["loss"] for entry in losses]
         loss_axes.plot(at, values, color=colour, alpha=0.22, linewidth=0.9)
-        loss_axes.plot(
+        labels.append(name if together else f"{name}: {chosen[name]}")
+        lines += loss_axes.plot(
             at,
             _running_mean(values),
             dashes,
             color=colour,
             linewidth=1.8,
-            label=name if together else f"{name}: {chosen[name]}",
         )
         found = [line for line in history if chosen[name] in line.get("scores", {})]
         epochs, reached = [line["epoch"] for line in found], [100 * line["scores"][chosen[name]] for line in found]
@@ -78,7 +81,8 @@ def draw_convergence(
     loss_axes.set_ylim(bottom=min(0, loss_axes.get_ylim()[0]))
     score_axes.set_ylabel("per cent", fontsize=9, color=INK)
     figure.legend(
-        *loss_axes.get_legend_handles_labels(),
+        lines,
+        labels,
         loc="lower center",
         ncols=min(3, len(histories)),
         frameon=False,

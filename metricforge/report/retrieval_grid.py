@@ -71,7 +71,8 @@ def draw_retrieval_grid(
     load_found = gallery_images or images
 
     width = 2 * MARGIN + CELL + QUERY_GAP + neighbours * CELL + (neighbours - 1) * COLUMN_GAP
-    title_width = TextPath((0, 0), title, size=TITLE_SIZE, prop=FontProperties(weight="bold")).get_extents().width / 72
+    bold, plain = FontProperties(weight="bold"), title.replace("$", r"\$")  # no formula
+    title_width = TextPath((0, 0), plain, size=TITLE_SIZE, prop=bold).get_extents().width / 72
     legend_below = title_width + 0.3 + LEGEND > width - 2 * MARGIN
     header = HEADER + HEADER_LINE * legend_below
     height = header + len(queries) * (CELL + LABEL) + (len(queries) - 1) * ROW_GAP + MARGIN / 2

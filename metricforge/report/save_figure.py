@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from metricforge.atomic_write import atomic_write
 
@@ -25,5 +26,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
     ending = path.suffix.lower().removeprefix(".")
     if ending not in picture_formats():
         raise ValueError(f"{path}: must end in one of {', '.join(picture_formats())}, such as {path.stem}.png")
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a class or a run may be called $x^{$
     with atomic_write(path) as file:
         figure.savefig(file, format=ending)

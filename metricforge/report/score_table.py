@@ -26,7 +26,8 @@ def print_scores(console: Console, models: Mapping[str, Mapping[str, float]], ti
     if not models:
         raise ValueError("models must hold the scores of at least one name, got none")
     names = list(dict.fromkeys(score for scores in models.values() for score in scores))
-    table = Table("", title=title, title_justify="left", title_style="bold", header_style="dim")
+    heading = None if title is None else Text(title, style="bold")
+    table = Table("", title=heading, title_justify="left", header_style="dim")
     for model in models:
         table.add_column(Text(model), justify="right", overflow="fold")
     for name in names:

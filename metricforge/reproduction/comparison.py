@@ -21,7 +21,7 @@ def print_comparison(console: Console, table: PaperTable, ours: Sequence[Mapping
     """
     console.print(Text(f"\n{table.title}", style="bold"))
     if table.source:
-        console.print(f"paper: {table.source}", highlight=False, soft_wrap=True)
+        console.print(f"paper: {table.source}", highlight=False, markup=False, soft_wrap=True)
     for scores in dict.fromkeys(row.scores for row in table.rows):
         chosen = [(row, found) for row, found in zip(table.rows, ours, strict=True) if row.scores == scores]
         grid = Table("", *([""] if table.source else []), show_lines=bool(table.source), header_style="dim")

@@ -13,7 +13,7 @@ def run(folder, scores=("recall@1", "map@r"), validations=3):
     history = History(folder)
     history.start(0)
     for iteration in range(10, 61, 10):
-        history.add_losses(iteration, iteration / 20, 0.1, {"loss": 30 / iteration, "e_m": 1.0})
+        history.add_losses(iteration, iteration / 20, [0.1], {"loss": 30 / iteration, "e_m": 1.0})
         if iteration % 20 == 0 and iteration // 20 <= validations:
             history.add_scores(iteration, iteration / 20, dict.fromkeys(scores, iteration / 100))
     return folder
