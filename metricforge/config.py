@@ -186,8 +186,12 @@ def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss:
     if not isinstance(model, Mapping):
         return [f"{path}: {model!r} must be a dict with the keys {', '.join(kinds)}"]
     faults = [
-        f"{path}.{key}: a model has no such part;{nearest(key, list(kinds))}" for key in model if key not in kinds
+        f"{path}.{key}: a model has no such part;{nearest(key, list(kinds))}"
+        for key in model
+        if key not in (*kinds, "train_similarity")
     ]
+    if not isinstance(model.get("train_similarity", True), bool):
+        faults.append(f"{path}.train_similarity: {model['train_similarity']!r} must be True or False")
     needed = ("backbone", "loss") if needs_loss else ("backbone",)
     faults += [f"{path}.{key}: is missing; choose one of {KINDS[key].names()}" for key in needed if not model.get(key)]
     unknown = {"dim": None, "num_classes": num_classes}

@@ -127,7 +127,9 @@ class Loss(nn.Module, ABC):
     ``accepts`` lists the tuple types it takes; empty, it works on the batch as it is. With ``tuples=None`` a loss uses
     every tuple of the batch, unless ``needs_miner``. It may own proxies, one weight vector a class.
 
-    A batch without a positive or a negative gives zero, with zero gradients, never NaN. Such batches are counted here,
+    A batch gives zero, with zero gradients, only where the formula has no term: a triplet loss without a positive or a
+    negative, but not a contrastive loss of one class, which pulls, and not what regularises embeddings, which counts in
+    every batch. It is never NaN. Batches without a term are counted here,
     and an ``EmptyBatchWarning`` says how many there were at the first, the tenth, the hundredth of them, ...
 
     Over several processes each calls it with the embeddings and labels of the whole batch, and the total and all
@@ -164,7 +166,7 @@ class Loss(nn.Module, ABC):
     ) -> LossOutput: ...
 
     def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
-        """Whether a batch is not counted as empty: it has both a positive and a negative pair, and tuples if mined.
+        """Whether the formula has a term: here, a positive and a negative pair, and tuples if mined.
 
         A loss that takes no tuples and owns parameters or buffers compares samples with its proxies, so every batch
         will do. A loss of other needs overrides this; a tensor () bool spares a GPU the wait for the answer.

@@ -42,7 +42,7 @@ from metricforge.errors import ConfigError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import plan_evaluation
 from metricforge.interfaces import Evaluator
-from metricforge.models import MetricLearner
+from metricforge.models import MetricLearner, check_similarity_is_trained
 from metricforge.plugins import load_plugins
 from metricforge.registry import DATASETS, EVALUATORS, SAMPLERS
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
@@ -162,6 +162,8 @@ def _build(
 
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
+    if data.train is not None:
+        check_similarity_is_trained(model, num_classes)
     _take_backbone_s_transform(cfg.test_dataloader.dataset, data.test, model)
     _set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = _build_evaluators(cfg, "evaluators", model)

@@ -21,10 +21,10 @@ class BinomialDevianceLoss(Loss):
     Re-Identification" (2014), in the form of Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram
     Loss" (NIPS 2016): each type of pair has a mean of its own, and the cost c stands in the exponent.
 
-    Without a miner the pairs are all pairs of the batch. A batch without a positive or without a negative pair, judged
-    by its labels, gives 0 with zero gradients, and so does an empty ``Pairs``; if the pairs given are of one type, the
-    mean of the other is 0. Half types are computed in float32, also under autocast. ``similarity`` is not used: the
-    loss is one of cosines, whatever the miner mined by. Memory is O(B^2).
+    Without a miner the pairs are all pairs of the batch. Where there is no pair of one type, its mean is 0 and the
+    other counts alone; without any pair, the loss is 0 with zero gradients. Half types are computed in float32, also
+    under autocast. ``similarity`` is not used: the loss is one of cosines, whatever the miner mined by. Memory is
+    O(B^2).
 
     Parts: ``positive`` and ``negative``, the two means.
 
@@ -61,13 +61,16 @@ class BinomialDevianceLoss(Loss):
         check_tuples(tuples, self.accepts)
         above = pairwise_cosine(embeddings, embeddings) - self.beta  # (B, B)
         positive, negative = positive_mask(labels), negative_mask(labels)  # (B, B)
-        usable = positive.any() & negative.any()
         if isinstance(tuples, Pairs):
             above = above[tuples.first, tuples.second]  # (P,)
             positive, negative = tuples.positive, ~tuples.positive  # (P,)
         pull = softplus(-self.alpha * above).where(positive, 0).sum() / positive.sum().clamp_min(1)
         push = softplus(self.alpha * self.negative_cost * above).where(negative, 0).sum() / negative.sum().clamp_min(1)
-        return LossOutput((pull + push).where(usable, 0), {"positive": pull.detach(), "negative": push.detach()})
+        return LossOutput(pull + push, {"positive": pull.detach(), "negative": push.detach()})
+
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> bool:
+        """Whether there is a pair of any kind."""
+        return len(labels) > 1 if tuples is None else len(tuples) > 0
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, beta={self.beta}, negative_cost={self.negative_cost}"

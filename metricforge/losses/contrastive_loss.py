@@ -19,9 +19,9 @@ class ContrastiveLoss(Loss):
     paper takes m/2 disjoint pairs of a batch of m and divides by m, so its value is half the mean over its pairs; here
     the pairs may overlap, and without a miner they are all pairs of the batch.
 
-    A batch without a positive or without a negative pair, judged by its labels, gives 0 with zero gradients, and so
-    does an empty ``Pairs``. Half types are computed in float32, also under autocast. ``similarity`` is not used: the
-    loss is one of Euclidean distances, whatever the miner mined by. Memory is O(B^2).
+    A batch of one class pulls, one of all different classes pushes. One without any pair, such as a single image, gives
+    0 with zero gradients, and so does an empty ``Pairs``. Half types are computed in float32, also under autocast.
+    ``similarity`` is not used: the loss is one of Euclidean distances, whatever the miner mined by. Memory is O(B^2).
 
     Parts: ``positive``, the mean of D^2 over the positive pairs, and ``negative``, the mean of [margin - D]_+^2 over
     the negative ones; 0 where there are none.
@@ -53,7 +53,6 @@ class ContrastiveLoss(Loss):
         distances = pairwise_distances(embeddings, embeddings)  # (B, B)
         same = labels[:, None] == labels[None, :]  # (B, B)
         alike, unlike = same.sum() - len(labels), (~same).sum()
-        usable = (alike > 0) & (unlike > 0)
         if isinstance(tuples, Pairs):
             distances = distances[tuples.first, tuples.second]  # (P,)
             same = tuples.positive  # (P,)
@@ -68,9 +67,13 @@ class ContrastiveLoss(Loss):
         push = (term_sum.detach() - pull).clamp_min(0)
         total = term_sum / (alike + unlike).clamp_min(1)
         return LossOutput(
-            total.where(usable, 0),
+            total,
             {"positive": pull / alike.clamp_min(1), "negative": push / unlike.clamp_min(1)},
         )
+
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> bool:
+        """Whether there is a pair of any kind."""
+        return len(labels) > 1 if tuples is None else len(tuples) > 0
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}"

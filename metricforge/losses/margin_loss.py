@@ -30,9 +30,9 @@ class MarginLoss(Loss):
     of the batch, in O(B^2) time and memory: a positive pair counts once for each negative of its anchor, a negative
     pair once for each positive, so that the two types weigh the same.
 
-    A batch without a positive or without a negative pair, judged by its labels, gives 0 with zero gradients, and so do
-    no tuples. Half types are computed in float32, also under autocast. ``similarity`` is not used: the loss is one of
-    Euclidean distances, whatever the miner mined by.
+    Without a miner a pair counts with those of the other kind, so a batch of one kind gives 0 with zero gradients;
+    given pairs count by themselves, and no tuples give 0. Half types are computed in float32, also under autocast.
+    ``similarity`` is not used: the loss is one of Euclidean distances, whatever the miner mined by.
 
     Parts: ``active``, the fraction of hinges above zero, in 0..1, and ``beta``, the mean boundary of the anchors.
 
@@ -112,15 +112,18 @@ class MarginLoss(Loss):
             anchor, partner, positive = _pairs_of(tuples)  # (P,)
             sides = 2 * positive.to(beta.dtype) - 1
             hinges = (sides * (distances[anchor, partner] - beta[anchor]) + self.margin).relu()  # (P,)
-            usable = has_positive_and_negative(labels)
-            hinge_sum, active = hinges.sum().where(usable, 0), (hinges > 0).sum().to(beta.dtype)
-            anchor_weights = torch.bincount(anchor, minlength=len(labels)).to(beta.dtype) * usable  # (B,)
+            hinge_sum, active = hinges.sum(), (hinges > 0).sum().to(beta.dtype)
+            anchor_weights = torch.bincount(anchor, minlength=len(labels)).to(beta.dtype)  # (B,)
         hinge_count = anchor_weights.sum()
         mean_beta = (anchor_weights * beta).sum() / hinge_count.clamp_min(1)
         total = hinge_sum / (active if self.average == "active" else hinge_count).clamp_min(1)
         if self.nu:
             total = total + self.nu * mean_beta
         return LossOutput(total, {"active": active / hinge_count.clamp_min(1), "beta": mean_beta.detach()})
+
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        """Whether there are tuples, or a triplet to be made of the batch."""
+        return has_positive_and_negative(labels) if tuples is None else len(tuples) > 0
 
     def _boundaries(self, labels: Tensor) -> Tensor:
         """The boundary (B,) of each sample as an anchor."""

@@ -29,10 +29,11 @@ class NPairsLoss(Loss):
     drawn from torch's global generator of the labels' device; with ``pick="first"`` the anchor is the class's first row
     and the positive its second, so that the value depends on the batch's order where a class has more than two.
 
-    A batch in which fewer than two classes have two images gives 0 with zero gradients. Half types are computed in
+    Where fewer than two classes have two images, no anchor has a negative and the cross entropy is 0; the length still
+    counts, over all embeddings of the batch if no class has two. Half types are computed in
     float32, also under autocast. ``similarity`` is not used. It takes no tuples.
 
-    Parts: ``pairs``, the number N, and ``squared_norm``, the mean of |f|^2; both 0 where the total is.
+    Parts: ``pairs``, the number N, and ``squared_norm``, the mean of |f|^2.
 
     Args:
         l2_weight: of the mean squared length, >= 0.
@@ -62,15 +63,15 @@ class NPairsLoss(Loss):
         check_tuples(tuples, self.accepts)
         embeddings = in_float32(embeddings)
         anchor, positive = self._pick(labels)  # (N,)
-        if len(anchor) < 2:
-            nothing = embeddings.new_zeros(())
-            # The empty sum keeps the total connected to the embeddings.
-            return LossOutput(embeddings[:0].sum(), {"pairs": nothing, "squared_norm": nothing})
         anchors, positives = embeddings[anchor], embeddings[positive]  # (N, D)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            scores = anchors @ positives.T  # (N, N)
-        total = cross_entropy(scores, torch.arange(len(anchor), device=labels.device))
-        squared_norm = (anchors.square().sum() + positives.square().sum()) / (2 * len(anchor))
+        used = torch.cat([anchors, positives]) if len(anchor) else embeddings  # (2N or B, D)
+        squared_norm = used.square().sum() / max(len(used), 1)
+        if len(anchor) < 2:
+            total = embeddings[:0].sum()  # connected to the embeddings
+        else:
+            with torch.autocast(embeddings.device.type, enabled=False):
+                scores = anchors @ positives.T  # (N, N)
+            total = cross_entropy(scores, torch.arange(len(anchor), device=labels.device))
         if self.l2_weight:
             total = total + self.l2_weight * squared_norm
         return LossOutput(
@@ -78,8 +79,10 @@ class NPairsLoss(Loss):
             {"pairs": torch.tensor(float(len(anchor)), device=labels.device), "squared_norm": squared_norm.detach()},
         )
 
-    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor:
-        """Whether two classes or more have two images."""
+    def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        """Whether two classes or more have two images, or lengths count, as they do in every batch."""
+        if self.l2_weight:
+            return True
         ordered = labels.sort().values  # (B,)
         same = ordered[1:] == ordered[:-1]  # (B - 1,)
         begins = same.clone()  # where a class with a second image has its first

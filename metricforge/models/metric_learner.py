@@ -77,8 +77,9 @@ class MetricLearner(nn.Module):
         """Builds the model that ``cfg`` describes, handing ``num_classes`` and the sizes to those who ask for them.
 
         ``cfg`` has the keys ``backbone``, and optionally ``head`` (default: the features themselves), ``similarity``
-        (default: Euclidean), ``miner`` and ``loss``. A loss that needs ``num_classes`` needs a training set. With
-        ``for_checkpoint`` the backbone's pretrained weights are left out: a checkpoint's will take their place.
+        (default: Euclidean), ``train_similarity`` (False: its weights stay as they are), ``miner`` and ``loss``. A loss
+        that needs ``num_classes`` needs a training set. With ``for_checkpoint`` the backbone's pretrained weights are
+        left out: a checkpoint's will take their place.
         """
         backbone_cfg = _without_weights(cfg["backbone"]) if for_checkpoint else cfg["backbone"]
         backbone = BACKBONES.build(backbone_cfg, path=f"{path}.backbone")
@@ -89,6 +90,8 @@ class MetricLearner(nn.Module):
         for kind, registry in (("similarity", SIMILARITIES), ("miner", MINERS), ("loss", LOSSES)):
             if cfg.get(kind):
                 parts[kind] = registry.build(cfg[kind], path=f"{path}.{kind}", **derived)
+        if "similarity" in parts and not cfg.get("train_similarity", True):
+            parts["similarity"].requires_grad_(False)
         parts.setdefault("similarity", SIMILARITIES.build(dict(type="EuclideanSimilarity")))
         return cls(backbone, head, **parts)
 

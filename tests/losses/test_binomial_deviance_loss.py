@@ -83,8 +83,8 @@ def test_gradients_agree_with_finite_differences():
         assert torch.autograd.gradcheck(total, (embeddings,))
 
 
-@pytest.mark.parametrize("labels", [[3, 3, 3], [0, 1, 2], [4], []])
-def test_a_batch_without_a_positive_or_a_negative_gives_zero_and_zero_gradients(labels):
+@pytest.mark.parametrize("labels", [[4], []])
+def test_a_batch_without_a_pair_gives_zero_and_zero_gradients(labels):
     embeddings = torch.randn(len(labels), 4).requires_grad_()
     total = BinomialDevianceLoss()(embeddings, torch.tensor(labels, dtype=torch.int64)).total
     total.backward()
@@ -145,3 +145,11 @@ def test_the_order_does_not_matter_and_duplicates_are_finite(seed, picks, data):
     assert embeddings.grad.isfinite().all()
     again = BinomialDevianceLoss()(embeddings.detach()[order], labels[order]).total
     assert again.item() == pytest.approx(total.item(), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("labels", "part"), [([3, 3, 3], "positive"), ([0, 1, 2], "negative")])
+def test_pairs_of_one_kind_count_without_the_other(labels, part):
+    embeddings = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    output = BinomialDevianceLoss()(embeddings, torch.tensor(labels))
+    assert output.total.item() == pytest.approx(output.parts[part].item())
+    assert torch.autograd.grad(output.total, embeddings)[0].any()

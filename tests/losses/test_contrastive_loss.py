@@ -64,8 +64,8 @@ def test_gradients_agree_with_finite_differences():
         assert torch.autograd.gradcheck(lambda x, t=tuples: ContrastiveLoss()(x, labels, t).total, (embeddings,))
 
 
-@pytest.mark.parametrize("labels", [[3, 3, 3], [0, 1, 2], [4], []])
-def test_a_batch_without_a_positive_or_a_negative_gives_zero_and_zero_gradients(labels):
+@pytest.mark.parametrize("labels", [[4], []])
+def test_a_batch_without_a_pair_gives_zero_and_zero_gradients(labels):
     embeddings = torch.randn(len(labels), 4).requires_grad_()
     total = ContrastiveLoss()(embeddings, torch.tensor(labels, dtype=torch.int64)).total
     total.backward()
@@ -127,3 +127,16 @@ def test_the_order_does_not_matter_and_duplicates_are_finite(seed, picks, data):
     assert embeddings.grad.isfinite().all()
     again = ContrastiveLoss()(embeddings.detach()[order], labels[order]).total
     assert again.item() == pytest.approx(total.item(), rel=1e-5, abs=1e-6)
+
+
+def test_images_of_one_class_pull_and_of_four_classes_push():
+    embeddings = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0], [0.3, 0.4]], requires_grad=True)
+    distances = torch.cdist(embeddings.detach().double(), embeddings.detach().double())
+    pairs = distances[torch.triu_indices(4, 4, 1)[0], torch.triu_indices(4, 4, 1)[1]]  # (6,)
+    loss = ContrastiveLoss(margin=1.0)
+    pulled = loss(embeddings, torch.zeros(4, dtype=torch.int64)).total
+    assert pulled.item() == pytest.approx(pairs.square().mean().item(), rel=1e-5)
+    assert torch.autograd.grad(pulled, embeddings)[0].any()
+    pushed = loss(embeddings, torch.arange(4)).total
+    assert pushed.item() == pytest.approx((1 - pairs).clamp_min(0).square().mean().item(), rel=1e-5)
+    assert torch.autograd.grad(pushed, embeddings)[0].any()

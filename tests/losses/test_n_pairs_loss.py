@@ -89,7 +89,7 @@ def test_gradients_agree_with_finite_differences():
 @pytest.mark.parametrize("labels", [[3, 3, 3], [0, 1, 2], [0, 0, 1], [4], []])
 def test_fewer_than_two_classes_with_two_images_give_zero_and_zero_gradients(labels):
     embeddings = torch.randn(len(labels), 4).requires_grad_()
-    total = NPairsLoss(l2_weight=1.0)(embeddings, torch.tensor(labels, dtype=torch.int64)).total
+    total = NPairsLoss()(embeddings, torch.tensor(labels, dtype=torch.int64)).total
     total.backward()
     assert total.item() == 0
     assert embeddings.grad.eq(0).all()
@@ -131,3 +131,11 @@ def test_wrong_arguments_are_named():
         NPairsLoss()(torch.zeros(2, 2), torch.tensor([0, 1]), Triplets(none, none, none))
     with pytest.raises(ValueError, match="labels must be int64"):
         NPairsLoss()(torch.zeros(2, 2), torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1], [0, 1, 2], [0, 0, 0]])
+def test_lengths_count_where_no_anchor_has_a_negative(labels):
+    embeddings = torch.tensor([[3.0, 4.0], [3.0, 4.0], [4.0, 3.0]], requires_grad=True)
+    total = NPairsLoss(l2_weight=0.5)(embeddings, torch.tensor(labels)).total
+    assert total.item() == pytest.approx(0.5 * 25)
+    assert torch.autograd.grad(total, embeddings)[0].any()

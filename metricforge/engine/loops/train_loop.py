@@ -12,6 +12,7 @@ from metricforge.engine.distributed.data_parallel_step import SharedStep
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.engine.loading.data_loading import SeededBatches
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
+from metricforge.engine.optim.gradient_watch import GradientWatch
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
 
@@ -68,6 +69,7 @@ class ResumableTrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self._shared: SharedStep | None = None
+        self._watched_epoch = -1
 
     @property
     def epoch(self) -> int:
@@ -94,6 +96,9 @@ class ResumableTrainLoop(BaseLoop):
         if self.processes.several:
             self._shared = SharedStep(self.runner.model, self.processes, find_row_shards(self.runner.model))
         self.runner.call_hook("before_train")
+        # the first whole epoch in which all parameters are trained; a resumed run may be past it
+        part = self._iter > self._epoch * len(self.dataloader)
+        self._watched_epoch = max(self.warmup_epochs, self._epoch + part) if self._epoch <= self.warmup_epochs else -1
         if self._iter and self._iter == self._epoch * len(self.dataloader):
             self._validate()  # the run may have been killed between the epoch's checkpoint and its validation
         while self._epoch < self.max_epochs and not self.stop_training:
@@ -123,12 +128,15 @@ class ResumableTrainLoop(BaseLoop):
         batches = self.dataloader.batch_sampler
         assert isinstance(batches, SeededBatches)
         batches.set_position(self._epoch, first)
+        watch = GradientWatch(model) if self._watched_epoch == self._epoch else None
         try:
             self.runner.call_hook("before_train_epoch")
             for number, batch in enumerate(self.dataloader, start=first):
                 self._run_iteration(number, batch)
                 if self.stop_training:
                     break
+            if watch is not None and watch.report():
+                self.runner.logger.info("some parameters got no gradient in their first epoch; the warning names them")
             self.runner.call_hook("after_train_epoch")
         finally:
             model.eval()

@@ -19,7 +19,8 @@ class PMLLoss(Loss):
 
     Three things are done before it is called, so that MetricForge's contract holds: embeddings of half types become
     float32 and autocast is off; a batch without a positive or without a negative pair, by its labels, gives zero with
-    zero gradients; so do tuples of which there are none, and a batch without samples. ``similarity`` is not used: it
+    zero gradients, but for what its ``embedding_regularizer`` adds; so do tuples of which there are none, and a batch
+    without samples. ``similarity`` is not used: it
     has a ``distance`` of its own.
 
     Parts: what it records of itself under ``collect_stats=True``.
@@ -39,6 +40,8 @@ class PMLLoss(Loss):
         self.wrapped = construct(self.pml_class, arguments)
 
     def can_compare(self, labels: Tensor, tuples: Tuples | None = None) -> Tensor | bool:
+        if getattr(self.wrapped, "embedding_regularizer", None) is not None:
+            return True
         if self.compares_samples or (tuples is not None and len(tuples) == 0):
             return super().can_compare(labels, tuples)
         return True
@@ -67,8 +70,16 @@ class PMLLoss(Loss):
             or no_tuples
             or (self.compares_samples and not functional.has_positive_and_negative(labels))
         ):
-            return (embeddings * 0).sum()
+            return (embeddings * 0).sum() + self.regularization(embeddings, labels)
         return self.call(embeddings, labels, indices).reshape(())
+
+    def regularization(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """What its embedding regularizer, if it has one, makes of any batch, whatever pairs are in it."""
+        if len(labels) == 0 or getattr(self.wrapped, "embedding_regularizer", None) is None:
+            return embeddings.new_zeros(())
+        losses: dict[str, Any] = {}
+        self.wrapped.add_embedding_regularization_to_loss_dict(losses, embeddings)  # type: ignore[operator]
+        return self.wrapped.reducer(losses, embeddings, labels).reshape(())  # type: ignore[operator]
 
     def call(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
         """The call of ``wrapped`` itself; a batch reaches it only if it has pairs of both kinds."""
