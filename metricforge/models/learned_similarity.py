@@ -27,13 +27,15 @@ def check_similarity_is_trained(model: MetricLearner, num_classes: int | None) -
     weights = [parameter for parameter in model.similarity.parameters() if parameter.requires_grad]
     if not weights or model.loss is None:
         return
-    similarity, miner, loss = (copy.deepcopy(part) for part in (model.similarity, model.miner, model.loss))
+    similarity, miner, loss = copy.deepcopy(model.similarity), copy.deepcopy(model.miner), copy.deepcopy(model.loss)
+    dim = model.head.dim
+    assert isinstance(dim, int)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for seed in range(ATTEMPTS):
             torch.manual_seed(seed)
             try:
-                if _reaches(similarity, miner, loss, model.head.dim, num_classes or 4, seed):
+                if _reaches(similarity, miner, loss, dim, num_classes or 4, seed):
                     return
             except (RuntimeError, ValueError, TypeError, IndexError):
                 return
