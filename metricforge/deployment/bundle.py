@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import CheckpointError, ConfigError, MetricForgeError
 from metricforge.models import MetricLearner
@@ -29,8 +30,24 @@ def is_bundle(path: Path) -> bool:
     return (path / DESCRIPTION).is_file()
 
 
-def write_bundle(model: EmbeddingModel, bundle: Path) -> Path:
-    """Writes ``model`` into the new folder ``bundle``, which appears whole or not at all.
+class BundledModel(NamedTuple):
+    """What a bundle holds.
+
+    Args:
+        learner: backbone, head, similarity and maybe a loss, with their weights.
+        description: what rebuilds them, and prepares an image.
+        record: what is known of the model's making.
+        hash: of the model that was bundled.
+    """
+
+    learner: MetricLearner
+    description: ModelDescription
+    record: Mapping[str, Any]
+    hash: str
+
+
+def write_bundle(model: BundledModel, bundle: Path) -> Path:
+    """Write ``model`` into the new folder ``bundle``, which appears whole or not at all.
 
     Raises:
         MetricForgeError: if ``bundle`` exists and is not an empty folder, or JSON cannot hold a value of the model.
@@ -41,15 +58,15 @@ def write_bundle(model: EmbeddingModel, bundle: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.") as temporary:
         folder = Path(temporary) / bundle.name
         folder.mkdir()  # and not the temporary folder itself, which only its owner may read
-        write_files(model, folder)
+        _write_files(model, folder)
         if bundle.exists():
             bundle.rmdir()
         folder.rename(bundle)
     return bundle
 
 
-def write_files(model: EmbeddingModel, folder: Path) -> None:
-    """Writes the weights and the description of ``model`` into ``folder``."""
+def _write_files(model: BundledModel, folder: Path) -> None:
+    """Write the weights and the description of ``model`` into ``folder``."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.learner.state_dict().items()}
     weights = folder / WEIGHTS
     save_file(state, weights)
@@ -57,15 +74,14 @@ def write_files(model: EmbeddingModel, folder: Path) -> None:
     described = {
         "format": FORMAT,
         "metricforge_model": model.hash,
-        "dim": model.dim,
         **model.description.to_json(),
-        "record": model.record,
+        "record": dict(model.record),
         "weights": {"file": WEIGHTS, "bytes": weights.stat().st_size, "sha256": _sha256_of(weights)},
     }
     (folder / DESCRIPTION).write_bytes(_sealed(described))
 
 
-def read_bundle(bundle: Path, device: torch.device) -> EmbeddingModel:
+def read_bundle(bundle: Path) -> BundledModel:
     """The model in ``bundle``; nothing in it is executed, and no memory is taken before its sizes were compared.
 
     Raises:
@@ -74,10 +90,9 @@ def read_bundle(bundle: Path, device: torch.device) -> EmbeddingModel:
     values = _read_description(bundle / DESCRIPTION)
     if values.get("format") != FORMAT:
         raise CheckpointError(f"{bundle}: has format {values.get('format')!r}, this version reads {FORMAT}")
-    names = {"architecture", "preprocessing", "decode", "batch_size", "num_classes", "class_names"}
     try:
-        description = ModelDescription.from_json({name: values[name] for name in names})
-        weights, record = dict(values["weights"]), dict(values["record"])
+        description = ModelDescription.from_json({each.name: values[each.name] for each in fields(ModelDescription)})
+        weights, record, model_hash = dict(values["weights"]), dict(values["record"]), str(values["metricforge_model"])
         file, size, digest = bundle / WEIGHTS, int(weights["bytes"]), str(weights["sha256"])
     except (KeyError, TypeError, ValueError) as fault:
         raise CheckpointError(f"{bundle / DESCRIPTION}: is no description of a model ({fault})") from fault
@@ -85,8 +100,7 @@ def read_bundle(bundle: Path, device: torch.device) -> EmbeddingModel:
         raise CheckpointError(f"{file}: is missing; export the model again")
     if file.stat().st_size != size or _sha256_of(file) != digest:
         raise CheckpointError(f"{file}: was changed or damaged after the export; export the model again")
-    learner = _built(description, file)
-    return EmbeddingModel(learner, description, device, str(bundle), record)
+    return BundledModel(_built(description, file), description, record, model_hash)
 
 
 def _built(description: ModelDescription, file: Path) -> MetricLearner:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from metricforge.arrays import Floats32
 from metricforge.deployment.accelerated_backbone import AcceleratedBackbone
+from metricforge.deployment.bundle import BundledModel, write_bundle
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import MetricForgeError
@@ -258,9 +259,7 @@ class EmbeddingModel:
         Raises:
             MetricForgeError: if ``bundle`` exists and is not an empty folder.
         """
-        from metricforge.deployment.bundle import write_bundle
-
-        return write_bundle(self, Path(bundle))
+        return write_bundle(BundledModel(self.learner, self.description, self.record, self.hash), Path(bundle))
 
     def __repr__(self) -> str:
         backbone = self.description.architecture["backbone"]

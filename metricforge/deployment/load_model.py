@@ -45,7 +45,8 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
     where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
     load_plugins()
     if is_bundle(path):
-        return read_bundle(path, where)
+        bundled = read_bundle(path)
+        return EmbeddingModel(bundled.learner, bundled.description, where, str(path), dict(bundled.record))
     return _from_checkpoint(_weights_of_run(path) if path.is_dir() else path, where)
 
 
