@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -158,7 +158,10 @@ def _build(
     sampler = None
     if data.train is not None:
         sampler = _build_sampler(cfg.train_dataloader, data.train, run_seed, processes)
-    _check_evaluators(cfg, data.test)  # before weights are read, and long before the first evaluation
+    # before weights are read, and long before the first evaluation
+    _check_evaluators(cfg, data.test, ("evaluators", "final_evaluators"))
+    if data.validation is not None and data.validation is not data.test:
+        _check_evaluators(cfg, data.validation, ("evaluators",))
 
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
@@ -316,33 +319,33 @@ def _build_sampler(loader: Mapping[str, Any], train_set: ImageDataset, seed: int
     return sampler
 
 
-def _check_evaluators(cfg: Config, test_set: ImageDataset) -> None:
-    """Raise ConfigError for evaluators that cannot score these test images, such as with a K beyond their number.
+def _check_evaluators(cfg: Config, images: ImageDataset, keys: Sequence[str]) -> None:
+    """Raise ConfigError for evaluators that cannot score these ``images``, such as with a K beyond their number.
 
     What a head without ``dim`` makes is known only when the model is built; then the first evaluation finds out.
     """
     dim = (cfg.model.get("head") or {}).get("dim")
     if not isinstance(dim, int):
         return
-    everything = np.arange(len(test_set))
-    queries, gallery = _unembedded(test_set, everything), None
-    if test_set.roles is not None:
+    everything = np.arange(len(images))
+    queries, gallery = _unembedded(images, everything), None
+    if images.roles is not None:
         queries, gallery = (
-            _unembedded(test_set, everything[(test_set.roles & role) != 0]) for role in (Role.QUERY, Role.GALLERY)
+            _unembedded(images, everything[(images.roles & role) != 0]) for role in (Role.QUERY, Role.GALLERY)
         )
     exclude = (cfg.get("test_cfg") or {}).get("exclude")
     try:
         context = EvaluationContext(queries, EuclideanSimilarity(), gallery, shared_ids=True, exclude=exclude)
     except ValueError as fault:
         raise ConfigError([f"test_cfg: {fault}"]) from fault
-    for key in ("evaluators", "final_evaluators"):
+    for key in keys:
         for number, each in enumerate(cfg.get(key) or []):
             path = f"{key}[{number}]"
             evaluator = EVALUATORS.build(each, path=path, dim=dim)
             try:
                 plan_evaluation(context, [evaluator])
             except ValueError as fault:
-                raise ConfigError([f"{path}: {fault}"]) from fault
+                raise ConfigError([f"{path}: on the {images.split} images: {fault}"]) from fault
 
 
 def _unembedded(images: ImageDataset, chosen: Indices) -> EmbeddingSet:

@@ -124,7 +124,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     def of_classes(self, chosen: Flags, split: str) -> ImageDataset:
         """The images of the classes for which ``chosen`` (C,) is true, as a data set called ``split``.
 
-        Classes and groups keep their order and are numbered anew; the transform stays.
+        Classes, groups and cameras keep their order and are numbered anew; the transform stays.
 
         Raises:
             DatasetError: if this kind of data set cannot leave images out.
@@ -138,9 +138,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
             part.roles = self.roles[rows]
             _check_roles(part.roles, f"{part.name} {split}")
         if self.groups is not None:
-            occurs = np.bincount(self.groups[rows], minlength=len(self.group_names)) > 0
-            part.groups = (np.cumsum(occurs) - 1)[self.groups[rows]]
-            part.group_names = tuple(name for name, kept in zip(self.group_names, occurs, strict=True) if kept)
+            part.groups, part.group_names = _renumbered(self.groups[rows], self.group_names)
+        if self.cameras is not None:
+            part.cameras, part.camera_names = _renumbered(self.cameras[rows], self.camera_names)
         part._keep_images(rows)
         return part
 
@@ -252,6 +252,12 @@ def _check_numbering(numbers: Indices, names: int, where: str, kind: str, number
             f"{where} has {names} {kind} names, but {len(np.unique(numbers))} {number}s in {low}..{high}; "
             f"every {number} in 0..{kind[0].upper()}-1 must have an image and a name"
         )
+
+
+def _renumbered(numbers: Indices, names: Sequence[str]) -> tuple[Indices, tuple[str, ...]]:
+    """``numbers`` (n,) as positions among those that occur, and the ``names`` of these."""
+    occurs = np.bincount(numbers, minlength=len(names)) > 0
+    return (np.cumsum(occurs) - 1)[numbers], tuple(name for name, kept in zip(names, occurs, strict=True) if kept)
 
 
 def _check_roles(roles: Bytes, where: str) -> None:

@@ -28,7 +28,9 @@ def build(root: Path, **overrides):
 
 
 def test_a_k_beyond_the_test_images_is_said_before_weights_are_read(tmp_path):
-    with pytest.raises(ConfigError, match=r"evaluators\[0\]: ks of RecallAtK must be at most 5, .* leave out \[8\]"):
+    with pytest.raises(
+        ConfigError, match=r"evaluators\[0\]: on the test images: ks of RecallAtK must be at most 5, .* leave out \[8\]"
+    ):
         build(folder(tmp_path, classes=4, images=3))
 
 

@@ -229,3 +229,12 @@ def test_what_systems_leave_behind_is_left_out_and_told(tmp_path):
         "left out: 3 pipes, devices and links to nothing called like images: a/device.png, a/pipe.png, c/gone.png",
         "left out: 1 names that are not UTF-8: b/caf\\xe9.png",
     }
+
+
+def test_training_classes_that_are_set_aside_keep_their_cameras(tmp_path):
+    fill(tmp_path, "1_c1.png", "1_c2.png", "2_c5.png", "2_c3.png", "3_c2.png", "4_c1.png")
+    dataset = ImageFolderDataset(tmp_path, "all", pattern=MARKET)
+    part = dataset.of_classes(np.array([False, True, True, False]), "val")
+    assert part.files[:] == ("2_c3.png", "2_c5.png", "3_c2.png")
+    assert [part.camera_names[camera] for camera in part.cameras] == ["3", "5", "2"]
+    assert part.camera_names == ("2", "3", "5")
