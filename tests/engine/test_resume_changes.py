@@ -179,6 +179,7 @@ def test_a_renamed_folder_of_the_same_images_resumes_and_compares(tiny_config, i
 
 
 def test_a_run_that_stops_early_ends_with_all_scores_and_its_last_checkpoint(tiny_config, tmp_path):
+    tiny_config["validation"] = "test"
     tiny_config["final_evaluators"] = [dict(type="CMC", ks=[1])]
     tiny_config["custom_hooks"] = [
         dict(type="EarlyStoppingHook", monitor="recall@1", rule="greater", patience=1, min_delta=2.0)
