@@ -11,7 +11,7 @@ def filled(folder):
     for iteration in (10, 20, 30, 40):
         history.add_losses(iteration, iteration / 20, [0.1, 0.2], {"loss": 1 / iteration})
         if iteration % 20 == 0:
-            history.add_scores(iteration, iteration / 20, {"recall@1": iteration / 100})
+            history.add_scores(iteration, iteration / 20, {"recall@1": iteration / 100}, "validation classes")
     return history
 
 
@@ -19,7 +19,7 @@ def test_each_line_of_the_file_is_json_of_its_own(tmp_path):
     filled(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert lines[0] == {"iteration": 10, "epoch": 0.5, "lr": [0.1, 0.2], "losses": {"loss": 0.1}}
-    assert lines[2] == {"iteration": 20, "epoch": 1.0, "scores": {"recall@1": 0.2}}
+    assert lines[2] == {"iteration": 20, "epoch": 1.0, "of": "validation classes", "scores": {"recall@1": 0.2}}
     assert read_history(tmp_path) == lines
 
 
@@ -57,7 +57,7 @@ def test_a_process_that_does_not_write_leaves_the_file_alone(tmp_path):
     before = (tmp_path / "history.jsonl").read_text()
     other = History(tmp_path, writes=False)
     other.start(0)
-    other.add_scores(50, 2.5, {"recall@1": 0.5})
+    other.add_scores(50, 2.5, {"recall@1": 0.5}, "validation classes")
     assert (tmp_path / "history.jsonl").read_text() == before
 
 
