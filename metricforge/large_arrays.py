@@ -16,7 +16,7 @@ from metricforge.errors import DiskSpaceError
 
 MAPPED_ABOVE_GB = 4.0
 NUMBERS_AT_ONCE = 2**20
-ROWS_AT_ONCE = 8192  # embeddings that one step converts
+ROWS_AT_ONCE = 8192  # embeddings that one step converts, copies or sends
 
 
 def new_array(shape: tuple[int, ...], dtype: Any, mapped_above_gb: float = MAPPED_ABOVE_GB) -> Array:

@@ -16,7 +16,7 @@ Kind = Literal["flat", "hnsw", "ivfpq", "int8", "binary"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SMALL = 50_000  # vectors up to which comparing all of them is quick enough
 LINKS = 32  # of a vector in the graph of HNSW
-ROWS_AT_ONCE = 2**16
+ADDED_AT_ONCE = 2**16  # vectors; HNSW joins those of one call by level, so smaller calls give another graph
 TRAINING_ROWS = 2**17
 LEAST_TRAINING_ROWS = 1000
 
@@ -83,8 +83,8 @@ def build_structure(kind: str, vectors: Floats32, space: Space) -> Any:
     if kind in ("ivfpq", "int8"):
         chosen = np.sort(np.random.default_rng(0).permutation(count)[:TRAINING_ROWS])
         structure.train(np.ascontiguousarray(vectors[chosen]))
-    for start in range(0, count, ROWS_AT_ONCE):
-        block = np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE])
+    for start in range(0, count, ADDED_AT_ONCE):
+        block = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
         structure.add(signs(block) if kind == "binary" else block)
     return structure
 

@@ -20,9 +20,9 @@ from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, write_segment
 from metricforge.index.snapshot import Snapshot
 from metricforge.interfaces import Similarity
+from metricforge.large_arrays import ROWS_AT_ONCE
 
 SHOWN = 5
-ROWS_AT_ONCE = 2**14
 
 
 def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageCollection) -> list[int]:

@@ -15,7 +15,7 @@ def run(folder, scores=("recall@1", "map@r"), validations=3):
     for iteration in range(10, 61, 10):
         history.add_losses(iteration, iteration / 20, [0.1], {"loss": 30 / iteration, "e_m": 1.0})
         if iteration % 20 == 0 and iteration // 20 <= validations:
-            history.add_scores(iteration, iteration / 20, dict.fromkeys(scores, iteration / 100))
+            history.add_scores(iteration, iteration / 20, dict.fromkeys(scores, iteration / 100), "validation classes")
     return folder
 
 
@@ -48,7 +48,7 @@ def test_the_score_is_the_one_asked_for_or_one_that_all_runs_have(tmp_path):
 
 def test_by_default_a_score_of_the_last_validation_alone_gives_way_to_one_of_all(tmp_path):
     folder = run(tmp_path / "a", scores=("nmi",))
-    History(folder).add_scores(70, 3.5, {"map@r": 0.5, "nmi": 0.5})
+    History(folder).add_scores(70, 3.5, {"map@r": 0.5, "nmi": 0.5}, "validation classes")
     assert draw_convergence([folder], tmp_path / "c.png") == {"a": "nmi"}
 
 
@@ -82,8 +82,16 @@ def test_what_cannot_be_drawn_is_said_with_the_way_out(tmp_path, arguments, mess
         draw_convergence(runs, tmp_path / "c.png", **arguments)
 
 
+def test_what_the_chosen_weights_score_on_the_test_is_no_point_of_a_validation_curve(tmp_path, monkeypatch):
+    folder = run(tmp_path / "a")
+    History(folder).add_scores(60, 3, {"recall@1": 0.99}, "test classes")
+    _, score_lines = drawn_lines(monkeypatch, [folder], tmp_path / "c.png", scores=["recall@1"])
+    assert 99 not in score_lines[0][1]
+    assert len(score_lines[0][1]) == 3
+
+
 def test_runs_without_a_validation_or_a_common_score_are_refused(tmp_path):
-    with pytest.raises(MetricForgeError, match="a: has no validation in its history yet"):
+    with pytest.raises(MetricForgeError, match="a: has no scores in its history yet"):
         draw_convergence([run(tmp_path / "a", validations=0)], tmp_path / "c.png")
     with pytest.raises(
         MetricForgeError, match=r"the runs have no score in common, so name one for each with --score \(b: x; c: y\)"

@@ -13,13 +13,12 @@ from metricforge.arrays import Array, Indices
 from metricforge.datasets import ImageDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.errors import EmbeddingsError
-from metricforge.large_arrays import MAPPED_ABOVE_GB, new_array
+from metricforge.large_arrays import MAPPED_ABOVE_GB, ROWS_AT_ONCE, new_array
 from metricforge.models import MetricLearner, evaluation_mode
 from metricforge.structures import EmbeddingSet
 
 Dtype = Literal["float32", "float16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
-ROWS_AT_ONCE = 8192
 
 
 @torch.inference_mode()
