@@ -44,6 +44,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         spaces=spaces,
         nearest=bool(arguments.json or arguments.classes),
         fit_spaces=fit_spaces,
+        exclude=arguments.exclude,
     )
     context = measured.context
     task = context.task

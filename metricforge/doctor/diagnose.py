@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.duplicates import exact_duplicates, near_duplicates
@@ -48,7 +49,7 @@ def diagnose(collection: Collection, found: Examination, tiny: int = TINY) -> li
         tiny: an image is tiny if its shorter side has fewer pixels.
     """
     exact, near = exact_duplicates(found), near_duplicates(found)
-    listed_twice = [g for g in exact if len({collection.files[i] for i in g}) < len(g)]
+    listed_twice = _listed_twice(collection)
     findings = [
         _finding(
             "cannot be read",
@@ -129,6 +130,13 @@ def _duplicates(
     those = [group for group in groups if chosen(collection, group)]
     details = [" / ".join(dict.fromkeys(collection.class_of(i) for i in group)) for group in those]
     return _finding(kind, wrong, advice, those, details)
+
+
+def _listed_twice(collection: Collection) -> list[tuple[int, ...]]:
+    """The images of each file that is listed more than once, whether it can be read or not."""
+    repeated = collection.files.repeated().field("values")
+    nth = pc.index_in(collection.files.array, repeated).to_numpy(zero_copy_only=False)  # (N,), NaN of the others
+    return [tuple(np.flatnonzero(nth == number).tolist()) for number in range(len(repeated))]
 
 
 def _differ(collection: Collection, group: tuple[int, ...]) -> bool:

@@ -16,6 +16,7 @@ from metricforge.measurement.npz_member import read_npz_member
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 
 NEEDED = ("embeddings", "labels")
+OPTIONAL = ("ids", "cameras")
 HINT = (
     "expected: embeddings (N, D), labels (N,) and optionally ids (N,), as numpy.savez(FILE, embeddings=..., "
     "labels=...) writes them"
@@ -23,7 +24,7 @@ HINT = (
 
 
 def read_embedding_file(path: Path | str) -> TaggedEmbeddings:
-    """The arrays, or the columns, ``embeddings``, ``labels`` and optionally ``ids`` of a .npz or .parquet file.
+    """The arrays or columns ``embeddings``, ``labels`` and, optionally, ``ids`` and ``cameras`` of a .npz or .parquet.
 
     A Parquet file has one row an image and a list of D numbers in ``embeddings``, and is read whole. What
     ``numpy.savez`` wrote stays in its file, memory-mapped, so that it may be larger than memory; the file must not
@@ -40,7 +41,9 @@ def read_embedding_file(path: Path | str) -> TaggedEmbeddings:
     if path.suffix.lower() not in (".npz", ".parquet"):
         raise EmbeddingsError(f"{path} must end in .npz or .parquet; {HINT}")
     columns = _npz(path) if path.suffix.lower() == ".npz" else _parquet(path)
-    return TaggedEmbeddings(columns["embeddings"], columns["labels"], columns.get("ids"), source=str(path))
+    return TaggedEmbeddings(
+        columns["embeddings"], columns["labels"], columns.get("ids"), str(path), columns.get("cameras")
+    )
 
 
 def _refuse_missing(path: Path, present: list[str]) -> None:
@@ -57,8 +60,9 @@ def _npz(path: Path) -> dict[str, Array]:
             members = {Path(name).stem: name for name in archive.namelist() if name.endswith(".npy")}
             _refuse_missing(path, list(members))
             arrays = {name: read_npz_member(path, archive, members[name]) for name in NEEDED}
-            if "ids" in members:
-                arrays["ids"] = read_npz_member(path, archive, members["ids"])
+            for name in OPTIONAL:
+                if name in members:
+                    arrays[name] = read_npz_member(path, archive, members[name])
     except EmbeddingsError:
         raise
     # RuntimeError: encrypted, or compressed in a way that is not known here
@@ -71,7 +75,7 @@ def _parquet(path: Path) -> dict[str, Array]:
     try:
         present = parquet.read_schema(path).names
         _refuse_missing(path, present)
-        table = parquet.read_table(path, columns=[name for name in (*NEEDED, "ids") if name in present])
+        table = parquet.read_table(path, columns=[name for name in (*NEEDED, *OPTIONAL) if name in present])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
         raise EmbeddingsError(f"{path} cannot be read as a table ({fault}); mend or replace it") from fault
     empty = [f"{name} ({table[name].null_count:,})" for name in table.column_names if table[name].null_count]

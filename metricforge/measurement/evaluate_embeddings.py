@@ -71,6 +71,7 @@ def evaluate_embeddings(
     spaces: Sequence[str] = (),
     nearest: bool = False,
     fit_spaces: TaggedEmbeddings | None = None,
+    exclude: str | None = None,
 ) -> Measurement:
     """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
 
@@ -93,6 +94,8 @@ def evaluate_embeddings(
             ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
         nearest: whether ``queries`` tells the class of each query's nearest image too.
         fit_spaces: what ``spaces`` are fitted on, such as the training set; None: the gallery, or the one set.
+        exclude: "same label and same camera": such images are neither match nor non-match of a query; both sets need
+            cameras then.
 
     Raises:
         EmbeddingsError: for an unknown score, similarity, clustering or space, a tree that cannot be read, sets of
@@ -111,10 +114,12 @@ def evaluate_embeddings(
     labels, class_names = _numbered([one.labels for one in sets], "labels")
     share_ids = gallery is not None and queries.ids is not None and gallery.ids is not None
     ids = _numbered([one.ids for one in sets if one.ids is not None], "ids")[0] if share_ids else [None] * len(sets)
+    given = [one.cameras for one in sets if one.cameras is not None] if exclude is not None else []
+    cameras = _numbered(given, "cameras")[0] if len(given) == len(sets) else [None] * len(sets)
     try:
         embedded = [
-            EmbeddingSet(_floats(one.embeddings), its_labels, its_ids, class_names)
-            for one, its_labels, its_ids in zip(sets, labels, ids, strict=True)
+            EmbeddingSet(_floats(one.embeddings), its_labels, its_ids, class_names, its_cameras)
+            for one, its_labels, its_ids, its_cameras in zip(sets, labels, ids, cameras, strict=True)
         ]
         context = EvaluationContext(
             embedded[0],
@@ -125,6 +130,7 @@ def evaluate_embeddings(
             shared_ids=share_ids,
             progress=progress,
             clustering=chosen_clustering,
+            exclude=exclude,
         )
         context.warn_of_collapse()
         evaluation = run_evaluation(context, evaluators, nearest=nearest)

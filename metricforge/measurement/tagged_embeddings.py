@@ -15,7 +15,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class TaggedEmbeddings:
-    """``embeddings`` (N, D) numbers, ``labels`` (N,) and optional ``ids`` (N,), each whole numbers or text.
+    """``embeddings`` (N, D) numbers, ``labels`` (N,), and ``ids`` and ``cameras`` (N,) or None: whole numbers or text.
 
     Args:
         source: what errors call it, such as the file's name.
@@ -34,6 +34,7 @@ class TaggedEmbeddings:
     labels: Array
     ids: Array | None = None
     source: str = "the embeddings"
+    cameras: Array | None = None
 
     def __post_init__(self) -> None:
         shape, kind = self.embeddings.shape, self.embeddings.dtype
@@ -41,7 +42,7 @@ class TaggedEmbeddings:
             raise EmbeddingsError(f"{self.source}: embeddings must be (N, D), with N and D above 0, got shape {shape}")
         if not (np.issubdtype(kind, np.floating) or np.issubdtype(kind, np.integer)):
             raise EmbeddingsError(f"{self.source}: embeddings must be floats or whole numbers, got {kind}")
-        for name, column in (("labels", self.labels), ("ids", self.ids)):
+        for name, column in (("labels", self.labels), ("ids", self.ids), ("cameras", self.cameras)):
             if column is None:
                 continue
             if column.shape != (shape[0],):
@@ -51,6 +52,12 @@ class TaggedEmbeddings:
                 )
             if not (np.issubdtype(column.dtype, np.integer) or column.dtype.kind == "U"):
                 raise EmbeddingsError(f"{self.source}: {name} must be whole numbers or text, got {column.dtype}")
+            empty = np.char.strip(column) == "" if column.dtype.kind == "U" else np.zeros(len(column), dtype=bool)
+            if empty.any():
+                raise EmbeddingsError(
+                    f"{self.source}: {int(empty.sum()):,} of {shape[0]:,} {name} are empty (the first rows: "
+                    f"{_listed(np.flatnonzero(empty) + 1)}); fill them in, or leave these rows out"
+                )
         names = np.arange(shape[0]) if self.ids is None else self.ids
         finite = finite_rows(self.embeddings)  # (N,)
         if not finite.all():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, collect_query_scores, describe_protocol, evaluate, run_evaluation
 from metricforge.evaluators import (
     CMC,
@@ -19,6 +20,7 @@ from metricforge.evaluators import (
     SingleShotCMC,
 )
 from metricforge.interfaces import Similarity
+from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings, read_embedding_file
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 
@@ -187,3 +189,22 @@ def test_single_shot_cmc_refuses_what_it_cannot_rank():
         evaluate(context, [SingleShotCMC(ks=(50,))])
     with pytest.raises(ValueError, match="trials"):
         SingleShotCMC(trials=0)
+
+
+def test_embeddings_of_files_are_scored_by_the_rule_with_their_cameras(tmp_path):
+    queries, gallery = images(60, 0), images(150, 1, first_id=1000)
+    files = []
+    for name, one in (("queries", queries), ("gallery", gallery)):
+        files.append(tmp_path / f"{name}.npz")
+        cameras = np.array([f"camera {camera}" for camera in one.cameras])
+        np.savez(files[-1], embeddings=one.embeddings, labels=one.labels, cameras=cameras)
+    sets = [read_embedding_file(file) for file in files]
+    found = evaluate_embeddings(*sets, scores=["recall@1", "map"], similarity="euclidean", exclude=RULE)
+    wanted = market_1501(queries, gallery, KS, same_set=False)
+    assert found.scores == pytest.approx({name: wanted[name] for name in ("recall@1", "map")}, abs=1e-12)
+    assert found.protocol["exclude"] == RULE
+    without = [TaggedEmbeddings(one.embeddings, one.labels) for one in sets]
+    with pytest.raises(EmbeddingsError, match="needs to know the cameras of the queries"):
+        evaluate_embeddings(*without, exclude=RULE)
+    with pytest.raises(EmbeddingsError, match=r"2 of 4 labels are empty \(the first rows: 2, 4\)"):
+        TaggedEmbeddings(np.eye(4), np.array(["a", "", "b", "  "]))

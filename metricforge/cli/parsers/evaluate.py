@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the clustering (default: 0)")
     parser.add_argument(
+        "--exclude",
+        metavar="RULE",
+        help='"same label and same camera": such images are neither match nor non-match; the files hold cameras (N,)',
+    )
+    parser.add_argument(
         "--tree",
         metavar="FILE",
         help="class tree for zero_shot@K: a .csv with the columns child and parent, or wordnet if it is installed",

@@ -52,7 +52,7 @@ class RetrievalTask:
             if exclude is not None and images is not None and images.cameras is None:
                 raise ValueError(
                     f'exclude="{exclude}" needs to know the cameras of the {name}; give the column camera of a table, '
-                    "or a pattern with a group camera"
+                    "a pattern with a group camera, or the cameras beside the embeddings of a file"
                 )
         self.exclude = exclude
         self.queries = queries
