@@ -47,7 +47,8 @@ TOP_LEVEL = {
     "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval",
     "test_cfg": (
         "scores_at_once: how many scores a search holds in memory; dtype: float32 (by default) or float16, what "
-        "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file"
+        "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file; exclude: "
+        '"same label and same camera" for re-identification'
     ),
     "checkpoint": "interval, interval_iterations, max_keep, save_best",
     "custom_hooks": "a list of mmengine hooks",
