@@ -1,4 +1,4 @@
-"""A backbone that computes otherwise than it was trained: in bfloat16, compiled, with channels last."""
+"""A backbone with faster numerics than in training: bfloat16, torch.compile, channels last."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from metricforge.interfaces import Backbone
 
 
 class AcceleratedBackbone(Backbone):
-    """Features (B, F) float32 of ``backbone``, whose weights it takes over, up to what the options change.
+    """Wraps ``backbone`` and takes over its weights: features (B, F) in float32, slightly changed by the options.
 
     Args:
-        backbone: what computes.
-        bfloat16: compute in bfloat16, a third of float32's digits.
-        channels_last: keep images with their channels innermost, as convolutions of most processors prefer.
-        compiled: have torch compile it at the first batch of each size.
+        backbone: the network.
+        bfloat16: compute in bfloat16, which has a third of the digits of float32.
+        channels_last: store images with the channels innermost, which suits most convolution kernels.
+        compiled: compile the network at the first batch.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A collection to Parquet parts of embeddings: killed at any moment and started again, it goes on where it was."""
+"""From a collection to Parquet parts of embeddings; a run that was killed continues when it is started again."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PART_ROWS = 4096
 
 @dataclass(frozen=True)
 class EmbeddedCollection:
-    """What is in a folder of parts now.
+    """What a folder of parts holds now.
 
     Args:
         origin: what made them.
-        embedded: images with an embedding, those of earlier starts too.
-        taken_up: images that were there before this start.
+        embedded: images with an embedding, including those of earlier starts.
+        taken_up: images that an earlier start had finished.
         unreadable: path and fault of each image that could not be read.
     """
 
@@ -58,22 +58,22 @@ def embed_collection(
     on_images: Callable[[int], object] = lambda count: None,
     processes: Processes | None = None,
 ) -> EmbeddedCollection:
-    """Writes the embeddings of ``collection`` into ``folder``, a part of ``part_rows`` images after the other.
+    """Write the embeddings of ``collection`` into ``folder``, in parts of ``part_rows`` images.
 
-    No more than a part is held in memory. Parts that are there are kept, so that a second start finishes what a first
-    one began; of several processes each makes every W-th part.
+    Holds one part in memory at a time. Finished parts are kept, so that a second start completes what the first one
+    began; each of W processes makes every W-th part.
 
     Args:
         model: embeds the images.
         collection: the images.
-        folder: of the parts; made where it is missing.
+        folder: of the parts; created if it is missing.
         precision: what ``model`` computes in, for the record.
-        batch_size: images at once; None: as many as in evaluation, which gives its very embeddings.
-        num_workers: processes that read images; 0 reads them between the batches.
-        part_rows: images a part.
-        strict: whether an image that cannot be read is an error; else it is left out and told.
-        on_images: called with the number of images that are done, those that were found done first.
-        processes: who shares the work; None: this process alone.
+        batch_size: images at once; None: as many as in evaluation, which gives the same embeddings bit for bit.
+        num_workers: processes that read images; 0 reads them in this process, between batches.
+        part_rows: images per part.
+        strict: whether an unreadable image is an error; otherwise it is left out and listed.
+        on_images: called with the number of images just finished, first with those of earlier starts.
+        processes: which processes share the work; None: this one alone.
 
     Raises:
         EmbeddingsError: if ``folder`` holds embeddings of another model, of other images or in other parts.
@@ -92,7 +92,7 @@ def embed_collection(
     done = finished_parts(folder, origin)
     taken_up = sum(len(origin.rows_of(number)) for number in done)
     on_images(taken_up)
-    # by its number, so that processes that do not see the same parts done share them all the same
+    # chosen by number, so that no part is left out if processes see different parts as done
     waiting = [number for number in range(processes.rank, origin.parts, processes.world_size) if number not in done]
     for number, rows in _embedded_parts(model, collection, origin, waiting, batch_size, num_workers, strict):
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,12 +117,12 @@ def embed_collection(
 
 
 def unreadable_path(folder: Path) -> Path:
-    """Where the images that could not be read are listed, if there are any."""
+    """The file that lists the unreadable images, if there are any."""
     return folder / "unreadable.csv"
 
 
 def first_images(collection: ImageCollection, model: EmbeddingModel, count: int) -> list[Tensor]:
-    """Those of the first ``count`` images that can be read, as ``model.embed_pixels`` takes them."""
+    """Return the readable ones of the first ``count`` images, as ``model.embed_pixels`` takes them."""
     read = _ReadImages(collection, model)
     images = (read[index][1] for index in range(min(count, len(collection))))
     return [image for image in images if image is not None]
@@ -130,7 +130,7 @@ def first_images(collection: ImageCollection, model: EmbeddingModel, count: int)
 
 @dataclass
 class _Rows:
-    """Part of a part: what came of the images that were read so far."""
+    """The images of an unfinished part: those embedded so far, and those that cannot be read."""
 
     vectors: list[tuple[int, Floats32]]
     unreadable: list[tuple[str, str]]
@@ -145,7 +145,7 @@ def _embedded_parts(
     num_workers: int,
     strict: bool,
 ) -> Iterator[tuple[int, _Rows]]:
-    """Each of the parts ``waiting``, when it is embedded; images of the next are read meanwhile."""
+    """Yield each of the parts ``waiting`` once it is embedded, while images of the next are read."""
     size = batch_size or model.description.batch_size
     batches, part_of_batch = [], []
     for number in waiting:
@@ -173,7 +173,7 @@ def _embedded_parts(
 
 
 class _ReadImages(Dataset[tuple[int, Tensor | None, tuple[str, str] | None]]):
-    """Images of a collection as the model takes them, or what is wrong with them."""
+    """The images of a collection as the model takes them, or why they cannot be read."""
 
     def __init__(self, collection: ImageCollection, model: EmbeddingModel) -> None:
         self._collection = collection
@@ -188,7 +188,7 @@ class _ReadImages(Dataset[tuple[int, Tensor | None, tuple[str, str] | None]]):
             given = GivenImages([self._collection.image(index)], self._transform)
             given.reduced_decoding = self._fast
             return index, given[0]["image"], None
-        except DatasetError as fault:  # also what tells of a tar shard that is absent or was changed
+        except DatasetError as fault:  # includes a tar shard that is absent or was changed
             told = str(fault).split("; ")[0].replace("images[0] (bytes)", self._collection.location(index))
             return index, None, (self._collection.location(index), told)
 

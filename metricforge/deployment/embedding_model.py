@@ -1,4 +1,4 @@
-"""The embedding model: images in, embeddings out, with nothing of the training around it."""
+"""The embedding model: images in, embeddings out, without the training code around it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from metricforge.registry import TRANSFORMS
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 READING_THREADS = 4
-BAR_FROM_BATCHES = 4  # a progress bar is shown from so many batches on
+BAR_FROM_BATCHES = 4  # show a progress bar for more batches than this
 
 
 class ClassGuess(NamedTuple):
-    """A training class that an image may be of, and its probability in 0..1."""
+    """A training class that an image may belong to, and its probability in 0..1."""
 
     name: str
     probability: float
@@ -43,16 +43,16 @@ class ClassGuess(NamedTuple):
 class EmbeddingModel:
     """A trained model in evaluation mode; ``metricforge.load_model`` makes one.
 
-    It may be called from several threads at once. Floats32 are float32 and, for the same images in batches of
-    ``description.batch_size``, those of evaluation to the last bit; another batch size changes at most the last bits
-    (of embeddings of length 1 by less than 1e-5).
+    Safe to call from several threads at once. Embeddings are float32. In batches of ``description.batch_size`` they are
+    those of evaluation, bit for bit; another batch size changes the last bits at most (less than 1e-5 for embeddings
+    of length 1).
 
     Args:
         learner: backbone, head and similarity with their weights, and a loss where it owns proxies.
         description: its architecture and preprocessing.
         device: where it runs.
-        source: where it came from, for messages.
-        record: what is known of its making (scores, protocol, data set), for a model card; may be empty.
+        source: where it was loaded from, for messages.
+        record: how it was made (scores, protocol, data set), for a model card; may be empty.
 
     ``transform`` is the preprocessing, built.
 
@@ -84,16 +84,16 @@ class EmbeddingModel:
 
     @property
     def dim(self) -> int:
-        """D, the numbers of an embedding."""
+        """D, the size of an embedding."""
         return int(self.learner.head.dim)  # type: ignore[arg-type]
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that tell models apart: equal where they give the same embeddings and similarities."""
+        """16 hexadecimal digits that identify the model: equal if embeddings and similarities are the same."""
         if self._hash is None:
-            told = self.description.to_json()
-            parts = {key: told["architecture"].get(key) for key in ("backbone", "head", "similarity")}
-            parts |= {key: told[key] for key in ("preprocessing", "decode")}
+            described = self.description.to_json()
+            parts = {key: described["architecture"].get(key) for key in ("backbone", "head", "similarity")}
+            parts |= {key: described[key] for key in ("preprocessing", "decode")}
             digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
             for name, tensor in sorted(self.learner.state_dict().items()):
                 if not name.startswith("loss."):
@@ -109,17 +109,17 @@ class EmbeddingModel:
         batch_size: int | None = None,
         progress: bool | None = None,
     ) -> Floats32:
-        """Floats32 (N, D) float32 of ``images``, in their order; one image gives (1, D).
+        """Embed ``images``: (N, D) float32 in their order; one image gives (1, D).
 
         Args:
             images: one image or an iterable of them: paths, URLs (through fsspec), encoded files as bytes, Pillow
                 images, uint8 arrays (H, W), (H, W, 3) or (H, W, 4), uint8 tensors (3, H, W); of any size and mode.
             batch_size: how many are embedded at once; None: as many as in evaluation.
-            progress: whether to show a progress bar; None: on a terminal, where it takes long.
+            progress: whether to show a progress bar; None: for many images, on a terminal.
 
         Raises:
-            UnreadableImageError: for an image that cannot be decoded; it names which.
-            TypeError: for anything that is no image.
+            UnreadableImageError: for an image that cannot be decoded; the message names it.
+            TypeError: for anything that is not an image.
             ValueError: for a batch size below 1.
         """
         size = self.description.batch_size if batch_size is None else batch_size
@@ -138,7 +138,7 @@ class EmbeddingModel:
         return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=np.float32)
 
     def embed_batches(self, images: Iterator[ImageLike], batch_size: int) -> Iterator[Floats32]:
-        """Floats32 of one batch after the other, the next being read meanwhile; ``images`` is never held whole."""
+        """Yield embeddings (B, D) batch by batch while the next batch is read; ``images`` may be endless."""
         with ThreadPoolExecutor(READING_THREADS) as readers:
             done = 0
 
@@ -165,7 +165,7 @@ class EmbeddingModel:
 
     @torch.inference_mode()
     def embed_pixels(self, images: list[Tensor]) -> Floats32:
-        """Floats32 (B, D) of prepared uint8 images (3, H, W); those of one size are embedded together."""
+        """Embed preprocessed uint8 images (3, H, W): (B, D); those of one size form one batch."""
         found = np.empty((len(images), self.dim), dtype=np.float32)
         by_size: dict[torch.Size, list[int]] = {}
         for number, image in enumerate(images):
@@ -181,7 +181,7 @@ class EmbeddingModel:
 
         Args:
             a: images as ``embed`` takes them, or embeddings (N, D) as it gave them.
-            b: the same, M of them.
+            b: the same; M of them.
         """
         rows, columns = (torch.from_numpy(self._embedded(each)).to(self.device) for each in (a, b))
         scores: Floats32 = self.learner.similarity.pairwise(rows, columns).float().cpu().numpy()
@@ -193,10 +193,10 @@ class EmbeddingModel:
 
         Args:
             images: as ``embed`` takes them, or embeddings (N, D) as it gave them.
-            k: classes an image, at least 1; all of them where there are fewer.
+            k: number of classes per image, at least 1; all classes if there are fewer.
 
         Raises:
-            MetricForgeError: if the model was trained without proxies, one vector a class.
+            MetricForgeError: if the loss that the model was trained with cannot classify.
         """
         if k < 1:
             raise ValueError(f"k must be >= 1, got {k}")
@@ -210,14 +210,14 @@ class EmbeddingModel:
 
     @property
     def classifies(self) -> bool:
-        """Whether ``classify`` can answer: the loss it was trained with has a classifier of the training classes."""
+        """Whether ``classify`` works: the loss that the model was trained with can score the training classes."""
         return hasattr(self.learner.loss, "predict")
 
     def _class_logits(self, embeddings: Tensor) -> Tensor:
         if not self.classifies:
             trained = self.description.architecture.get("loss", {}).get("type", "a loss without proxies")
             raise MetricForgeError(
-                f"{self.source} cannot classify: it was trained with {trained}, which gives no scores of the training "
+                f"{self.source} cannot classify: it was trained with {trained}, which does not score the training "
                 "classes; search an index of labelled images instead, or train with NormSoftmaxLoss"
             )
         logits: Tensor = self.learner.loss.predict(embeddings)  # type: ignore[operator, union-attr]
@@ -233,12 +233,12 @@ class EmbeddingModel:
     def accelerated(
         self, *, precision: Precision = "float32", channels_last: bool = False, compiled: bool = False
     ) -> EmbeddingModel:
-        """The same model computing otherwise: its embeddings differ a little; compare them with those of this one.
+        """Return the same model with other numerics: faster, with slightly different embeddings.
 
         Args:
-            precision: of the backbone; "bfloat16" is up to several times as fast on a processor that has it.
-            channels_last: keep images with their channels innermost, as convolutions of most processors prefer.
-            compiled: have torch compile the backbone, which takes a minute at the first batch.
+            precision: of the backbone; "bfloat16" can be several times as fast on hardware that supports it.
+            channels_last: store images with the channels innermost, which suits most convolution kernels.
+            compiled: compile the backbone with torch.compile; the first batch takes about a minute.
 
         Raises:
             ValueError: for another precision.
@@ -250,11 +250,11 @@ class EmbeddingModel:
             learner.backbone, bfloat16=precision == "bfloat16", channels_last=channels_last, compiled=compiled
         )
         other = EmbeddingModel(learner, self.description, self.device, self.source, self.record)
-        other._hash = self.hash  # it is the same model: who computed a vector is told beside it
+        other._hash = self.hash  # the same model: how a vector was computed is recorded beside it
         return other
 
     def save(self, bundle: str | Path) -> Path:
-        """Writes a bundle, a folder that ``metricforge.load_model`` reads without executing anything.
+        """Write a bundle, a folder that ``metricforge.load_model`` reads without executing any of it.
 
         Raises:
             MetricForgeError: if ``bundle`` exists and is not an empty folder.

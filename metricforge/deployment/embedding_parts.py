@@ -1,4 +1,4 @@
-"""Embeddings of a collection as Parquet parts, each of which knows what made it."""
+"""The embeddings of a collection as Parquet parts, each of which records what made it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PATTERN = "part-*.parquet"
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a part; parts of one folder must agree in it.
+    """What made a part; the same for all parts of a folder.
 
     Args:
         model: ``EmbeddingModel.hash``.
         dim: D.
-        similarity: by what the vectors are compared, such as "CosineSimilarity".
+        similarity: how the vectors are compared, such as "CosineSimilarity".
         precision: how they were computed, such as "float32" or "bfloat16".
-        source: the digest of the collection's paths, in their order.
-        rows: images of the collection, N.
-        part_rows: images that a part is of, but for the last.
+        source: digest of the collection's paths, in their order.
+        rows: N, the images of the collection.
+        part_rows: images per part; the last one may have fewer.
     """
 
     model: str
@@ -44,7 +44,7 @@ class Origin:
 
     @property
     def parts(self) -> int:
-        """How many parts there are when all is done."""
+        """The number of parts of the whole collection."""
         return -(-self.rows // self.part_rows)
 
     def rows_of(self, number: int) -> range:
@@ -53,7 +53,7 @@ class Origin:
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """Where part ``number`` lies."""
+    """The file of part ``number``."""
     return folder / f"part-{number:06d}.parquet"
 
 
@@ -66,7 +66,7 @@ def write_part(
     vectors: Floats32,
     unreadable: Sequence[tuple[str, str]],
 ) -> None:
-    """Writes one part, whole or not at all.
+    """Write one part atomically.
 
     Args:
         folder: of all parts.
@@ -79,44 +79,45 @@ def write_part(
     """
     lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     table = pa.table({"id": pa.array(ids), **{name: columns[name] for name in columns.column_names}, "vector": lists})
-    told = json.dumps({**asdict(origin), "unreadable": list(unreadable)})
+    recorded = json.dumps({**asdict(origin), "unreadable": list(unreadable)})
     with atomic_write(part_path(folder, number)) as file:
-        parquet.write_table(table.replace_schema_metadata({KEY: told.encode()}), file)
+        parquet.write_table(table.replace_schema_metadata({KEY: recorded.encode()}), file)
 
 
 def read_origin(path: Path) -> tuple[Origin, list[tuple[str, str]]]:
-    """What made the part at ``path``, and which images of it could not be read.
+    """Read what made the part at ``path``, and which of its images could not be read.
 
     Raises:
-        EmbeddingsError: if it is no part.
+        EmbeddingsError: if it is not a part.
     """
     try:
-        told = json.loads((parquet.read_schema(path).metadata or {})[KEY])
-        unreadable = [(str(image), str(fault)) for image, fault in told.pop("unreadable")]
-        return Origin(**told), unreadable
+        recorded = json.loads((parquet.read_schema(path).metadata or {})[KEY])
+        unreadable = [(str(image), str(fault)) for image, fault in recorded.pop("unreadable")]
+        return Origin(**recorded), unreadable
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as fault:
         raise EmbeddingsError(
-            f"{path}: is no part that `metricforge embed` wrote ({type(fault).__name__}); remove it and embed again"
+            f"{path} was not written by `metricforge embed`, or is damaged ({type(fault).__name__}); remove it and "
+            "embed again"
         ) from fault
 
 
 def finished_parts(folder: Path, origin: Origin) -> set[int]:
-    """The numbers of the parts in ``folder`` that are whole.
+    """Return the numbers of the finished parts in ``folder``.
 
     Raises:
-        EmbeddingsError: if one of them was made otherwise: by another model, of other images, in other parts.
+        EmbeddingsError: if one of them has another origin: another model, other images or another size of parts.
     """
     done = set()
     for path in sorted(folder.glob(PATTERN)):
         found, _ = read_origin(path)
         differences = [
-            f"{name} {getattr(found, name)!r} and not {value!r}"
+            f"{name} {getattr(found, name)!r} instead of {value!r}"
             for name, value in asdict(origin).items()
             if getattr(found, name) != value
         ]
         if differences:
             raise EmbeddingsError(
-                f"{folder} holds embeddings of another kind: {path.name} has {', '.join(differences)}; "
+                f"{folder} holds embeddings of another origin: {path.name} has {', '.join(differences)}; "
                 "name another --out, or remove the folder"
             )
         done.add(int(path.stem.removeprefix("part-")))
@@ -124,7 +125,7 @@ def finished_parts(folder: Path, origin: Origin) -> set[int]:
 
 
 def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The parts of ``folder``, one table after the other, in the order of the collection.
+    """Yield the parts of ``folder`` as tables, in the order of the collection.
 
     Raises:
         EmbeddingsError: if there is none, one is missing, or they do not belong together.
@@ -140,14 +141,14 @@ def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[p
     if missing:
         raise EmbeddingsError(
             f"{folder}: {len(missing):,} of {origin.parts:,} parts are missing (part {missing[0]} first); "
-            "start the command that embeds again, and it goes on"
+            "repeat the `metricforge embed` command to complete them"
         )
     for path in paths:
         yield parquet.read_table(path, columns=None if columns is None else list(columns))
 
 
 def vectors_of(table: pa.Table) -> Floats32:
-    """The vectors (n, D) of a part."""
+    """Return the vectors (n, D) of a part."""
     lists = table["vector"].combine_chunks()
     lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     flat = pc.list_flatten(lists).to_numpy(zero_copy_only=False)

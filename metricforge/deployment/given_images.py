@@ -1,4 +1,4 @@
-"""Images in whatever form someone has them, read and prepared as evaluation does it."""
+"""Images in any form, from paths to arrays, read and prepared as in evaluation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GivenImages(ImageFileDataset):
         first: the number of the first one, for messages.
 
     Raises:
-        TypeError: for anything else, and arrays of other shapes or numbers.
+        TypeError: for anything else, or an array of another shape or type.
     """
 
     def __init__(self, images: Sequence[ImageLike], transform: Sequence[Callable[[Any], Any]], first: int = 0) -> None:
@@ -71,7 +71,7 @@ class GivenImages(ImageFileDataset):
 
 
 def one_or_many(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
-    """``images`` one by one, be it one image or an iterable of them."""
+    """Iterate over ``images``, which may be a single image."""
     single = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
     array = isinstance(images, (np.ndarray, Tensor)) and images.ndim <= 3
     if isinstance(images, single) or array:
@@ -82,7 +82,7 @@ def one_or_many(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
 
 
 def _checked(image: Any, name: str) -> str | bytes | Image.Image | Tensor:
-    """``image`` as one of four kinds."""
+    """Return ``image`` as a path, bytes, a Pillow image or a tensor."""
     if isinstance(image, Image.Image):
         return image
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -93,18 +93,18 @@ def _checked(image: Any, name: str) -> str | bytes | Image.Image | Tensor:
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
             raise TypeError(
                 f"{name}: a tensor must be uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}; "
-                "scaling and normalising is the model's work"
+                "the model scales and normalises it"
             )
         return image
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
             raise TypeError(
                 f"{name}: an array must be uint8 (H, W), (H, W, 3) or (H, W, 4), got {image.dtype} {image.shape}; "
-                "numbers in 0..1 become uint8 by (255 * array).round().astype('uint8')"
+                "convert values in 0..1 with (255 * array).round().astype('uint8')"
             )
         return Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
     raise TypeError(
-        f"{name}: {type(image).__name__} is no image; give a path, a URL, bytes, a Pillow image, or a uint8 array"
+        f"{name}: {type(image).__name__} is not an image; give a path, a URL, bytes, a Pillow image, or a uint8 array"
     )
 
 

@@ -1,4 +1,4 @@
-"""A collection of images to embed: a folder, a table, tar shards or a list, with what is known of each image."""
+"""A collection of images to embed: a folder, a table, tar shards or a list, with the columns known for each image."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ EXPECTED = (
 
 
 class ImageCollection:
-    """Images by position, each with its path and, where they are known, a label and further columns.
+    """Images by index, each with its path and, if known, a label and further columns.
 
     Args:
         source: where they come from, for messages.
-        root: what relative paths are relative to, a folder or a URL.
+        root: the folder or URL that relative paths start from.
         paths: of the images (N,): files, parts of tar shards, or URLs.
-        table: further columns (N rows), ``label`` among them where there are labels.
-        left_out: what lies there and is not taken, for messages.
+        table: further columns (N rows), including ``label`` if there are labels.
+        left_out: files that were left out, for messages.
     """
 
     def __init__(
         self, source: str, root: str, paths: StringColumn, table: pa.Table, left_out: Sequence[LeftOut] = ()
     ) -> None:
         if not len(paths):
-            raise DatasetError(f"{source} has no image; {EXPECTED}")
+            raise DatasetError(f"{source} has no images; {EXPECTED}")
         self.source = source
         self.root = root
         self.paths = paths
@@ -54,11 +54,11 @@ class ImageCollection:
 
     @property
     def labels(self) -> pa.ChunkedArray | None:
-        """The label of each image (N,) as it stands in the source; None without labels."""
+        """The label of each image (N,) as in the source; None without labels."""
         return self.table["label"] if "label" in self.table.column_names else None
 
     def location(self, index: int) -> str:
-        """Where image ``index`` lies: a path that can be opened from any folder, a URL, or a part of a tar shard."""
+        """Where image ``index`` is stored: a path that opens from any folder, a URL, or a part of a tar shard."""
         path = self.paths[index]
         if is_remote(path) or ShardPart.parse(path) is not None:
             return path
@@ -71,29 +71,29 @@ class ImageCollection:
 
 
 def open_collection(source: str | Path, *, glob: str | None = None, lines: Iterable[str] = ()) -> ImageCollection:
-    """The images that ``source`` names, in an order that is the same at each call.
+    """Open the images that ``source`` names, in the same order at every call.
 
     Args:
-        source: a folder (images at any depth; the first folder below it is an image's label, if all lie in one), a
+        source: a folder (images at any depth; if all of them are in sub-folders, the first sub-folder is the label), a
             table with a column ``path`` relative to the table's folder and any others, or "-".
-        glob: takes only the images of a folder whose path below it matches, such as "2024/*.jpg".
-        lines: for "-", the paths or URLs, one a line.
+        glob: of a folder, take only images whose path below it matches, such as "2024/*.jpg".
+        lines: for "-", one path or URL per line.
 
     Raises:
-        DatasetError: if there is nothing of that kind, or no image in it.
+        DatasetError: if ``source`` is none of these, or has no images.
     """
     path = Path(source).expanduser()
     if str(source) == "-":
         if glob is not None:
-            raise DatasetError("--glob chooses among the images of a folder, and - is a list; leave one of them out")
+            raise DatasetError("--glob selects images of a folder, and - is a list of paths; leave --glob out")
         return _of_paths("the standard input", str(Path.cwd()), [line.rstrip("\n") for line in lines if line.strip()])
     if path.is_dir():
         return _of_folder(path.absolute(), glob)
     if path.is_file() and path.suffix.lower() in TABLES:
         if glob is not None:
-            raise DatasetError(f"--glob {glob} chooses among the images of a folder, and {source} is a table")
+            raise DatasetError(f"--glob {glob} selects images of a folder, and {source} is a table; leave --glob out")
         return _of_table(path.absolute())
-    state = "is no folder and no table" if path.exists() else "does not exist"
+    state = "is neither a folder nor a table" if path.exists() else "does not exist"
     raise DatasetError(f"{source} {state}; {EXPECTED}")
 
 
@@ -120,7 +120,7 @@ def _of_table(file: Path) -> ImageCollection:
     try:
         table = parquet.read_table(file) if file.suffix.lower() == ".parquet" else _text_table(file)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
-        raise DatasetError(f"{file} cannot be read as a table ({fault}); mend or replace it") from fault
+        raise DatasetError(f"{file} cannot be read as a table ({fault}); repair or replace it") from fault
     if "path" not in table.column_names:
         raise DatasetError(f"{file} has no column path; it has {', '.join(table.column_names)}; {EXPECTED}")
     empty = int(is_empty(table["path"].cast(pa.large_string())).sum())
@@ -130,7 +130,7 @@ def _of_table(file: Path) -> ImageCollection:
 
 
 def _text_table(file: Path) -> pa.Table:
-    """All columns of ``file``, those that hold numbers alone as numbers."""
+    """Read all columns of ``file``; a column of numbers only becomes numeric."""
     text = open_text_table(file, None, True, ["path"])
     twice = [name for name in text.header if text.header.count(name) > 1]
     if twice:
@@ -141,7 +141,7 @@ def _text_table(file: Path) -> pa.Table:
 
 
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """``column`` of text as numbers, if all of it but the empty cells are some; empty ones are null then."""
+    """Return the text ``column`` as numbers with empty cells as null, if every other cell is a number."""
     filled = pc.if_else(pa.chunked_array([pa.array(is_empty(column))]), pa.scalar(None, pa.large_string()), column)
     for kind in (pa.int64(), pa.float64()):
         try:

@@ -1,4 +1,4 @@
-"""``load_model``: a run's folder, a checkpoint or a bundle to an embedding model."""
+"""``load_model``: from a run's folder, a checkpoint or a bundle to an embedding model."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from metricforge.registry import BACKBONES, DATASETS, accepted_arguments
 
 
 def load_model(model: str | Path, *, device: str | torch.device | None = None) -> EmbeddingModel:
-    """The embedding model of a run, a checkpoint or a bundle, in evaluation mode.
+    """Load the embedding model of a run, a checkpoint or a bundle, in evaluation mode.
 
-    Neither the config's file nor the data set is needed, and nothing in the files is executed. Components of plug-ins
-    need the plug-in.
+    Needs neither the config file nor the data set, and executes nothing in the files. Components of a plug-in need the
+    plug-in installed.
 
     Args:
-        model: a run's folder (its best weights, or its newest where none were chosen), a checkpoint file, or a bundle
+        model: a run's folder (its best weights, or the newest if none were chosen), a checkpoint file, or a bundle
             that ``EmbeddingModel.save`` or ``metricforge export`` wrote.
-        device: "cpu", "cuda", ...; None: a GPU where there is one.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
 
     Raises:
-        CheckpointError: if nothing is there, it is damaged, or it is no model.
+        CheckpointError: if nothing is there, or it is damaged or not a model.
 
     Examples:
         >>> from metricforge.errors import CheckpointError
@@ -57,7 +57,7 @@ def _weights_of_run(folder: Path) -> Path:
     files = checkpoint_files(folder)
     if not files:
         raise CheckpointError(
-            f"{folder}: is neither a run's folder (no best.pth, no iter_*.pth) nor a bundle (no model.json); "
+            f"{folder} is neither a run's folder (no best.pth, no iter_*.pth) nor a bundle (no model.json); "
             "name a folder that `metricforge train` or `metricforge export` wrote"
         )
     return files[0]
@@ -65,7 +65,7 @@ def _weights_of_run(folder: Path) -> Path:
 
 def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
     if not path.exists():
-        raise CheckpointError(f"{path}: there is no such run, checkpoint or bundle")
+        raise CheckpointError(f"{path} does not exist; name a run's folder, a checkpoint or a bundle")
     checkpoint = load_checkpoint(path)
     meta = checkpoint["meta"]
     config = read_stored_config(meta["config"], str(path))
@@ -75,10 +75,10 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
         learner.load_state_dict(state)
     except RuntimeError as fault:
         raise CheckpointError(
-            f"{path}: its weights do not fit its own config ({str(fault).splitlines()[0]})"
+            f"{path}: the weights do not fit the config stored with them ({str(fault).splitlines()[0]})"
         ) from fault
     if not any(True for _ in (learner.loss.parameters() if learner.loss is not None else ())):
-        learner.loss = None  # only what owns weights can say anything of an image
+        learner.loss = None  # a loss without weights has nothing to say about an image
     learner.miner = None
     description = ModelDescription(
         architecture=_architecture(config["model"], learner),
@@ -93,14 +93,14 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
 
 
 def preprocessing_of(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The transform configs by which a data set's config prepares an image of any size."""
+    """Return the transform configs with which a data set prepares images of any size."""
     if dataset.get("transform"):
         return [dict(step) for step in dataset["transform"]]
     return [dict(step) for step in getattr(DATASETS.get(dataset["type"]), "transform_of_any_file", ())]
 
 
 def _architecture(model: Mapping[str, Any], learner: MetricLearner) -> dict[str, Any]:
-    """What rebuilds ``learner``: component configs without what says where first weights come from."""
+    """The component configs that rebuild ``learner``, without the source of pretrained weights."""
     backbone = dict(model["backbone"])
     for name in ("pretrained", "weights"):
         if name in (accepted_arguments(BACKBONES.get(backbone["type"])) or {}):

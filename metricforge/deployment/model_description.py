@@ -1,4 +1,4 @@
-"""What an embedding model is apart from its weights, as plain data."""
+"""Everything about an embedding model but its weights, as plain data."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Everything that rebuilds a model, but its weights, and prepares an image for it.
+    """What it takes to rebuild a model, apart from its weights, and to prepare an image for it.
 
     Args:
-        architecture: component configs ``backbone``, ``head``, ``similarity`` and, where it owns proxies, ``loss``.
+        architecture: component configs ``backbone``, ``head``, ``similarity`` and, if it has weights, ``loss``.
         preprocessing: transform configs, applied in this order to a uint8 image (3, H, W).
         decode: how JPEGs are decoded, "full" or "fast" (at a fraction of their size), as in evaluation.
-        batch_size: images that evaluation embeds at once; another size changes at most the last bits.
-        num_classes: of the training set; None where no training set is known.
-        class_names: of the training set, indexed by label; empty where they are not known.
+        batch_size: images that evaluation embeds at once; another size changes the last bits at most.
+        num_classes: of the training set; None if unknown.
+        class_names: of the training set, indexed by label; empty if unknown.
     """
 
     architecture: Mapping[str, Any]
@@ -28,19 +28,19 @@ class ModelDescription:
     class_names: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON's types."""
+        """Return the description as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelDescription:
-        """What ``to_json`` gave.
+        """Rebuild the description from the values of ``to_json``.
 
         Raises:
             ValueError: for a missing or unknown key, or a value of another type.
         """
         names = {field.name for field in fields(cls)}
         if set(values) != names:
-            raise ValueError(f"it must have the keys {sorted(names)}, and has {sorted(values)}")
+            raise ValueError(f"it must have the keys {sorted(names)}, got {sorted(values)}")
         if not isinstance(values["architecture"], Mapping) or not isinstance(values["preprocessing"], (list, tuple)):
             raise ValueError("architecture must be an object and preprocessing a list")
         if not all(isinstance(step, Mapping) for step in values["preprocessing"]):

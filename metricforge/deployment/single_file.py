@@ -1,4 +1,4 @@
-"""All embeddings of a folder of parts in one file, for tools that read no Parquet."""
+"""All embeddings of a folder of parts in one file, for tools that cannot read Parquet."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from metricforge.measurement import TaggedEmbeddings
 
 
 def write_single_file(folder: Path, kind: Literal["npy", "npz"]) -> Path:
-    """Writes ``embeddings.npy`` (N, D), row by row what ``images.parquet`` describes, or ``embeddings.npz``.
+    """Write ``embeddings.npy`` (N, D) with ``images.parquet``, which describes its rows, or ``embeddings.npz``.
 
-    The .npz has ``embeddings``, ``ids``, ``paths`` and, where there are labels, ``labels``; it is held in memory, the
-    .npy is not.
+    The .npz has ``embeddings``, ``ids``, ``paths`` and, if there are labels, ``labels``. It is built in memory; the
+    .npy is written part by part.
 
     Raises:
         EmbeddingsError: if a part is missing.
@@ -48,7 +48,7 @@ def write_single_file(folder: Path, kind: Literal["npy", "npz"]) -> Path:
 
 
 def read_tagged_embeddings(folder: Path) -> TaggedEmbeddings:
-    """What `metricforge embed` wrote into ``folder``, as scores are measured on it.
+    """Read what ``metricforge embed`` wrote into ``folder``, to be scored.
 
     Raises:
         EmbeddingsError: if a part is missing, or the images have no labels.
@@ -56,7 +56,7 @@ def read_tagged_embeddings(folder: Path) -> TaggedEmbeddings:
     rest = pa.concat_tables(part.drop_columns(["vector"]) for part in read_parts(folder))
     if "label" not in rest.column_names or rest["label"].null_count:
         raise EmbeddingsError(
-            f"{folder}: its images have no labels, so nothing can be scored; embed a folder with one sub-folder a "
+            f"{folder}: the images have no labels, so nothing can be scored; embed a folder with one sub-folder per "
             "class, or a table with a column label"
         )
     labels = np.array(rest["label"].to_pylist())

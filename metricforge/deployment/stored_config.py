@@ -1,4 +1,4 @@
-"""Reads the config that a checkpoint holds without executing it."""
+"""Reads the config stored in a checkpoint without executing it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _SIGNS: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {ast.USub: operator.n
 
 
 def read_stored_config(text: str, source: str) -> dict[str, Any]:
-    """The assignments of ``text``, whose values are literals and ``dict(...)``; nothing is run.
+    """Read the assignments in ``text``, whose values are literals and ``dict(...)``; nothing is executed.
 
     Args:
-        text: a config as a run dumps it.
-        source: what an error calls it.
+        text: a config as a run stores it.
+        source: where it comes from, for messages.
 
     Raises:
-        CheckpointError: if there is anything else in it.
+        CheckpointError: if it has anything else.
     """
     try:
         statements = ast.parse(text).body
         return {_name(statement): _value(statement.value) for statement in statements}  # type: ignore[attr-defined]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
-        raise CheckpointError(f"{source}: its config cannot be read ({fault})") from fault
+        raise CheckpointError(f"{source}: the config stored in it cannot be read ({fault})") from fault
 
 
 def _name(statement: ast.stmt) -> str:
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id
-    raise ValueError(f"line {statement.lineno} is no assignment")
+    raise ValueError(f"line {statement.lineno} is not an assignment")
 
 
 def _value(node: ast.expr) -> Any:

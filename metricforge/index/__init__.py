@@ -1,4 +1,4 @@
-"""An index on the disk: find the images of a collection that are most like a given one."""
+"""An index on disk: find the images of a collection that are most similar to a given one."""
 
 from metricforge.index.build import build_index
 from metricforge.index.hit import Hit

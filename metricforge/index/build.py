@@ -1,4 +1,4 @@
-"""Builds an index: embeds a collection, chooses how it is searched, and measures that."""
+"""Builds an index: embeds a collection, chooses how to search it, and measures the result."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from metricforge.index.segment import FOLDER, write_segment
 from metricforge.index.snapshot import Snapshot
 from metricforge.index.writing import index_table
 
-PARTS = "parts"  # embeddings of a building that is not finished: a second start goes on
-SAMPLE = 200  # images that the quality is measured on
+PARTS = "parts"  # embeddings of an unfinished build, which a second start continues
+SAMPLE = 200  # images on which recall and speed are measured
 
 
 def build_index(
@@ -39,21 +39,21 @@ def build_index(
     num_workers: int = 0,
     on_images: Callable[[int], object] = lambda count: None,
 ) -> SearchIndex:
-    """Builds the index of ``collection`` in the folder ``out``; started again after a crash, it goes on.
+    """Build the index of ``collection`` in the folder ``out``; after a crash, a second start continues.
 
     Args:
-        model: embeds the images, and is kept in the index.
-        collection: what is to be found.
+        model: embeds the images; a copy is kept in the index.
+        collection: the images to be found.
         out: a new folder.
-        kind: one of ``KINDS``, or "auto": chosen by number and ``memory``.
+        kind: one of ``KINDS``, or "auto": chosen by the number of images and ``memory``.
         memory: bytes that searching may keep in memory; None: no limit.
-        recall: the share of the ten nearest that an approximate kind is to find, in 0..1.
+        recall: share of the ten nearest images that an approximate kind must find, above 0 and at most 1.
         num_workers: processes that read images.
-        on_images: called with the number of images that are embedded.
+        on_images: called with the number of images just embedded.
 
     Raises:
         EmbeddingsError: if ``out`` holds an index, or none of the images can be read.
-        ValueError: for another kind, or a recall outside 0..1.
+        ValueError: for another kind, or a recall outside its range.
     """
     if kind not in (*KINDS, "auto"):
         raise ValueError(f"kind must be auto or one of {', '.join(KINDS)}, got {kind!r}")
@@ -61,7 +61,7 @@ def build_index(
         raise ValueError(f"recall must be above 0 and at most 1, got {recall}")
     if (out / NAME).exists():
         raise EmbeddingsError(
-            f"{out} is an index already; add images to it: metricforge index add {out} SOURCE, or name another --out"
+            f"{out} is already an index; add images with metricforge index add {out} SOURCE, or name another --out"
         )
     similarity = model.learner.similarity
     bundle = f"models/{model.hash}"
@@ -81,10 +81,10 @@ def build_index(
         chosen = choose_kind(len(table), model.dim, memory) if kind == "auto" else kind
     if chosen == "ivfpq" and len(table) < LEAST_TRAINING_ROWS:
         raise EmbeddingsError(
-            f"kind ivfpq learns its codes from at least {LEAST_TRAINING_ROWS:,} images, and {len(table):,} are here; "
-            "flat compares so few in no time"
+            f"kind ivfpq needs at least {LEAST_TRAINING_ROWS:,} images to learn its codes from, got {len(table):,}; "
+            "use flat, which is fast for so few"
         )
-    shutil.rmtree(out / FOLDER, ignore_errors=True)  # of a building that was killed
+    shutil.rmtree(out / FOLDER, ignore_errors=True)  # of a build that was killed
     name = write_segment(out, _vectors(out / PARTS), table, chosen, similarity)
     manifest = Manifest(
         generation=1,
@@ -108,12 +108,12 @@ def _vectors(folder: Path) -> Iterator[Floats32]:
 def _measured(
     out: Path, manifest: Manifest, model: EmbeddingModel, recall: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The least effort that reaches ``recall`` on a sample of the images, and what was measured with it."""
+    """Return the least effort that reaches ``recall`` on a sample of the images, and what it measured."""
     snapshot = Snapshot(out, manifest, {})
     segment = snapshot.segments[0]
     chosen = np.sort(np.random.default_rng(0).permutation(len(segment))[:SAMPLE])
     queries = np.ascontiguousarray(segment.vectors[chosen])
-    k = min(11, len(segment))  # a sampled image finds itself, which tells nothing
+    k = min(11, len(segment))  # one more than ten: a sampled image finds itself
     similarity, allowed = model.learner.similarity, snapshot.allowed(None)
     exact = [each.rows for each in snapshot.search(queries, similarity, k, allowed, exact=True)]
     for effort in efforts(manifest.kind):
@@ -136,9 +136,9 @@ def _measured(
 
 
 def _share(queries: Any, exact: list[Any], found: list[Any], n: int) -> float:
-    """The mean share of the ``n`` nearest others of each query that are among the ``n`` found."""
+    """Return the mean share of each query's ``n`` nearest other images that are among the ``n`` found."""
     shares = []
-    for query, right, rows in zip(queries, exact, found, strict=True):
-        wanted, got = (each[each != query][:n] for each in (right, rows))
+    for query, nearest, rows in zip(queries, exact, found, strict=True):
+        wanted, got = (each[each != query][:n] for each in (nearest, rows))
         shares.append(len(np.intersect1d(wanted, got)) / max(1, len(wanted)))
     return float(np.mean(shares))

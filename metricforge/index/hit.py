@@ -14,10 +14,10 @@ class Hit:
     Args:
         id: its id in the index, which it keeps.
         score: the model's similarity to the query: larger = more alike.
-        path: where the image lies, as it was added.
-        label: as it stands in the source; None without labels.
-        probability: that it is of the query's class, in 0..1; None before ``metricforge index calibrate``.
-        metadata: the other columns of the table that it was added from.
+        path: where the image is stored, as it was added.
+        label: as in the source; None without labels.
+        probability: that it has the query's class, in 0..1; None before ``metricforge index calibrate``.
+        metadata: the other columns of the table it was added from.
 
     Examples:
         >>> Hit(id=7, score=0.93, path="a.jpg", label="cat").to_json()["label"]
@@ -32,7 +32,7 @@ class Hit:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON's types; what JSON has no type for, such as a date, as text."""
+        """Return the hit as JSON types; values without one, such as dates, as text."""
         values = asdict(self)
         values["metadata"] = {key: _plain(value) for key, value in self.metadata.items()}
         values["label"] = _plain(self.label)

@@ -1,4 +1,4 @@
-"""The search structures that an index can have, what each costs, and which fits."""
+"""The search structures an index can have, what each costs, and which to choose."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from metricforge.interfaces import Similarity
 
 Kind = Literal["flat", "hnsw", "ivfpq", "int8", "binary"]
 KINDS: tuple[str, ...] = get_args(Kind)
-SMALL = 50_000  # vectors up to which comparing all of them is quick enough
-LINKS = 32  # of a vector in the graph of HNSW
+SMALL = 50_000  # up to so many vectors, comparing all of them is fast enough
+LINKS = 32  # per vector in the graph of HNSW
 ADDED_AT_ONCE = 2**16  # vectors; HNSW joins those of one call by level, so smaller calls give another graph
 TRAINING_ROWS = 2**17
 LEAST_TRAINING_ROWS = 1000
@@ -29,17 +29,17 @@ class Space:
 
     @property
     def faiss_metric(self) -> int:
-        """The number by which faiss knows it."""
+        """The metric's number in faiss."""
         return int(faiss.METRIC_INNER_PRODUCT if self.metric == "ip" else faiss.METRIC_L2)
 
 
 def space_of(similarity: Similarity) -> Space:
-    """The space in which ``similarity`` is searched; a learned one by the distance of the embeddings."""
+    """Return the space in which to search by ``similarity``; for a learned one, embedding distance."""
     return Space("ip" if similarity.search == "ip" else "l2")
 
 
 def resident_bytes(kind: str, dim: int) -> float:
-    """Bytes a vector that searching by ``kind`` keeps in memory; what is only mapped does not count."""
+    """Return the bytes per vector that ``kind`` keeps in memory while searching; mapped files do not count."""
     return {
         "flat": 4 * dim,
         "hnsw": 4 * dim + 2 * LINKS * 4 + 16,
@@ -50,7 +50,7 @@ def resident_bytes(kind: str, dim: int) -> float:
 
 
 def choose_kind(count: int, dim: int, memory: float | None) -> Kind:
-    """The kind for ``count`` vectors: comparing all while that is quick, else the most accurate within ``memory``."""
+    """Choose the kind for ``count`` vectors: flat while that is fast, else the most accurate within ``memory``."""
     fits = [kind for kind in ("flat", "hnsw", "ivfpq") if memory is None or count * resident_bytes(kind, dim) <= memory]
     if count <= SMALL and "flat" in fits:
         return "flat"
@@ -58,12 +58,12 @@ def choose_kind(count: int, dim: int, memory: float | None) -> Kind:
 
 
 def build_structure(kind: str, vectors: Floats32, space: Space) -> Any:
-    """The faiss index of ``vectors`` (N, D), read block by block; for "flat" there is none.
+    """Build the faiss index of ``vectors`` (N, D), read block by block; "flat" has none.
 
     Args:
         kind: "hnsw", "ivfpq" or "int8" for vectors, "binary" for their signs.
-        vectors: may lie in a mapped file.
-        space: what is searched by.
+        vectors: may be a mapped file.
+        space: in which to search.
     """
     count, dim = vectors.shape
     structure: Any
@@ -92,15 +92,15 @@ def build_structure(kind: str, vectors: Floats32, space: Space) -> Any:
 def search_structure(
     structure: Any, kind: str, queries: Floats32, k: int, allowed: Flags | None, effort: int
 ) -> Indices:
-    """Rows (Q, k) of the nearest vectors by ``structure``, the best first, -1 where it finds no more.
+    """Find the rows (Q, k) of the nearest vectors, best first; -1 where it finds no more.
 
     Args:
         structure: from ``build_structure``.
         kind: its kind.
         queries: (Q, D).
-        k: how many.
+        k: number of rows.
         allowed: which rows (N,) may be found; None: all.
-        effort: how hard HNSW and IVF look: candidates kept, lists visited.
+        effort: how thorough the search is: candidates kept (HNSW) or lists visited (IVF).
     """
     selector = None
     if allowed is not None:
@@ -108,7 +108,7 @@ def search_structure(
         selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bits))
     k = min(k, structure.ntotal)
     if kind == "binary":
-        # faiss's flat binary search has no selector: look far enough past the rows that may not be found
+        # the flat binary search of faiss has no selector: fetch as many more rows as may not be found
         wanted = k if allowed is None else min(structure.ntotal, k + int((~allowed).sum()))
         found = structure.search(signs(queries), wanted)[1]
         return found if allowed is None else _first_allowed(found, allowed, k)
@@ -123,22 +123,22 @@ def search_structure(
 
 
 def signs(vectors: Floats32) -> Any:
-    """The signs of ``vectors`` (N, D) as packed bits (N, D/8), filled up with zeros."""
+    """Return the signs of ``vectors`` (N, D) as packed bits (N, D/8), padded with zeros."""
     return np.packbits(vectors > 0, axis=1)
 
 
 def efforts(kind: str) -> tuple[int, ...]:
-    """How hard a search may look, from the quickest on; one value where there is no choice."""
+    """Return the efforts that ``kind`` offers, fastest first; a single one if there is no choice."""
     return {"hnsw": (16, 32, 64, 128, 256, 512), "ivfpq": (1, 2, 4, 8, 16, 32, 64, 128, 256)}.get(kind, (0,))
 
 
 def _code_bytes(dim: int) -> int:
-    """Bytes that product quantisation keeps of a vector: the largest divisor of ``dim`` up to a quarter of it."""
+    """Return the bytes per vector of product quantisation: the largest divisor of ``dim`` up to ``dim / 4``."""
     return max(parts for parts in range(1, max(1, dim // 4) + 1) if dim % parts == 0)
 
 
 def _first_allowed(found: Indices, allowed: Flags, k: int) -> Indices:
-    """The first ``k`` of each row of ``found`` (Q, n) that are allowed, -1 where there are fewer."""
-    right = (found >= 0) & allowed[found]
-    order = np.argsort(~right, axis=1, kind="stable")[:, :k]  # (Q, k)
-    return np.where(np.take_along_axis(right, order, axis=1), np.take_along_axis(found, order, axis=1), -1)
+    """Return the first ``k`` allowed rows of each row of ``found`` (Q, n); -1 where there are fewer."""
+    usable = (found >= 0) & allowed[found]
+    order = np.argsort(~usable, axis=1, kind="stable")[:, :k]  # (Q, k)
+    return np.where(np.take_along_axis(usable, order, axis=1), np.take_along_axis(found, order, axis=1), -1)

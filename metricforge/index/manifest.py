@@ -1,4 +1,4 @@
-"""What an index consists of at this moment: one small file, replaced at once."""
+"""The manifest: one small file that says what an index consists of, replaced atomically."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ NAME = "index.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """The state of an index; every change writes a new one, so that a reader finds the old or the new state.
+    """The state of an index. Every change replaces it atomically, so that a reader sees the old or the new state.
 
     Args:
         generation: grows by one with each change.
-        model: the folder of the model's bundle, below the index.
+        model: folder of the model's bundle, relative to the index.
         model_hash: ``EmbeddingModel.hash``.
         dim: D.
         kind: how large segments are searched, see ``metricforge.index.kinds``.
-        segments: names of the folders with vectors, in the order in which they were added.
-        deleted: the file that says which rows of which segment are gone; None: none are.
-        next_id: the id that the next new image gets.
-        settings: of the search structures, such as ``{"efSearch": 64}``.
-        measured: what was measured when it was built.
-        calibration: similarities as probabilities and the threshold of "unknown"; None: not calibrated.
+        segments: names of the segments' folders, in the order they were added.
+        deleted: file that lists the removed rows of each segment; None: nothing was removed.
+        next_id: id of the next new image.
+        settings: of the search structures, such as ``{"effort": 64}``.
+        measured: recall, speed and size when the index was built.
+        calibration: how similarities become probabilities, and the threshold of "unknown"; None: not calibrated.
     """
 
     generation: int
@@ -46,13 +46,13 @@ class Manifest:
     calibration: Mapping[str, Any] | None = None
 
     def write(self, index: Path) -> None:
-        """Makes this the state of ``index``, at once."""
+        """Make this the state of ``index``, atomically."""
         content = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, sort_keys=True)
         write_atomically(index / NAME, content + "\n")
 
     @classmethod
     def read(cls, index: Path) -> Manifest:
-        """The present state of ``index``.
+        """Read the current state of ``index``.
 
         Raises:
             IndexFileError: if there is none, or it is damaged or of another format.
@@ -62,13 +62,15 @@ class Manifest:
             values = json.loads(path.read_bytes())
         except FileNotFoundError as fault:
             raise IndexFileError(
-                f"{index}: is no index (it has no {NAME}); build one: metricforge index MODEL SOURCE --out {index}"
+                f"{index} is not an index (no {NAME}); build one with metricforge index MODEL SOURCE --out {index}"
             ) from fault
         except (OSError, ValueError) as fault:
-            raise IndexFileError(f"{path}: cannot be read ({fault}); build the index again") from fault
+            raise IndexFileError(f"{path} cannot be read ({fault}); build the index again") from fault
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise IndexFileError(f"{path}: is of another format than {FORMAT}, which this version reads")
+            raise IndexFileError(f"{path} must have format {FORMAT} in this version; build the index again")
         names = {each.name for each in fields(cls)}
         if set(values) != names:
-            raise IndexFileError(f"{path}: must have {sorted(names)}, and has {sorted(values)}; build the index again")
+            raise IndexFileError(
+                f"{path} must have the keys {sorted(names)}, got {sorted(values)}; build the index again"
+            )
         return cls(**{**values, "segments": tuple(values["segments"])})

@@ -1,4 +1,4 @@
-"""Which rows a filter such as ``label in ('shoe', 'boot') and price < 50`` lets pass, by DuckDB."""
+"""Finds the rows that fulfil a filter such as ``label in ('shoe', 'boot') and price < 50``, with DuckDB."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SETTINGS = {"enable_external_access": "false", "autoinstall_known_extensions": 
 
 
 def matching_rows(table: pa.Table, condition: str) -> Flags:
-    """Which rows (n,) of ``table`` fulfil ``condition``, an SQL expression over its columns; NULL counts as not.
+    """Return which rows (n,) of ``table`` fulfil ``condition``, an SQL expression over its columns; NULL does not.
 
-    The expression reads nothing but ``table``: no file, no network, no setting.
+    The expression can read ``table`` only: no files, no network, no settings.
 
     Raises:
-        FilterError: if it is no such expression; it names the columns that there are.
+        FilterError: if it is not such an expression; the message names the columns.
     """
     rows = table.append_column(_ROW, pa.array(np.arange(len(table))))
     try:
@@ -28,9 +28,9 @@ def matching_rows(table: pa.Table, condition: str) -> Flags:
             found = chosen.select(_ROW).fetchnumpy()[_ROW]
     except duckdb.Error as fault:
         columns = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
-        told = str(fault).split("\n\n")[0].strip()
+        reason = str(fault).split("\n\n")[0].strip()
         raise FilterError(
-            f"--filter {condition!r}: {told}; write an SQL condition over the columns {columns}, "
+            f"--filter {condition!r}: {reason}; write an SQL condition over the columns {columns}, "
             "such as \"label in ('shoe', 'boot') and price < 50\""
         ) from fault
     flags = np.zeros(len(table), dtype=bool)

@@ -1,4 +1,4 @@
-"""``SearchIndex``: find the images of a collection that are most like a given one."""
+"""``SearchIndex``: find the images of a collection that are most similar to a given one."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.snapshot import Snapshot
 from metricforge.index.writing import add_images, compact, remove_images
 
-READ_AGAIN = 5  # times that a state is read which changes while it is read
+READ_ATTEMPTS = 5  # for a state that changes while it is read
 
 
 class SearchIndex:
-    """An index on the disk, with the model that made it; ``metricforge.load_index`` opens one.
+    """An index on disk, with the model that made it; ``metricforge.load_index`` opens one.
 
-    Searches see every change that was finished when they began, also those of other processes, and never half of one.
-    They may run in several threads at once. Of those who change an index one works at a time.
+    A search sees every change that was complete when it began, also those of other processes, and never half of one.
+    Searches may run in several threads at once. One process can change an index at a time.
 
     Args:
         path: the index's folder.
-        model: embeds what is searched with; None loads the one within the index when it is first needed.
+        model: embeds the queries; None: the one stored in the index, loaded when it is first needed.
 
     Raises:
         IndexFileError: if there is no index, or it is damaged.
-        EmbeddingsError: if ``model`` is another than the index was built with.
+        EmbeddingsError: if the index was built with another model.
 
     Examples:
         >>> from metricforge import load_index
@@ -67,8 +67,9 @@ class SearchIndex:
         wanted = self._snapshot.manifest.model_hash
         if model_hash != wanted:
             raise EmbeddingsError(
-                f"{self.path} was built with the model {wanted}, this one is {model_hash}: their vectors cannot be "
-                "compared; search with its own model, or take the index to the other: metricforge index migrate"
+                f"{self.path} was built with model {wanted}; this is model {model_hash}, whose embeddings cannot be "
+                "compared with its own; search with the model stored in the index, or move the index to this one with "
+                "metricforge index migrate"
             )
 
     @property
@@ -77,7 +78,7 @@ class SearchIndex:
         return self.snapshot().manifest
 
     def snapshot(self) -> Snapshot:
-        """The present state; whoever keeps it goes on to see it."""
+        """Return the current state; the object returned does not change when the index does."""
         if self._stamp_of_now() != self._stamp:
             with self._loading:
                 if self._stamp_of_now() != self._stamp:
@@ -93,19 +94,19 @@ class SearchIndex:
 
     def _read(self) -> Snapshot:
         known = {segment.name: segment for segment in self._snapshot.segments} if self._stamp else {}
-        for attempt in range(READ_AGAIN):
+        for attempt in range(READ_ATTEMPTS):
             stamp = self._stamp_of_now()
             manifest = Manifest.read(self.path)
             try:
                 snapshot = Snapshot(self.path, manifest, known)
             except (OSError, pa.ArrowInvalid, ValueError) as fault:
-                # a writer may have cleared away what this state named
-                if attempt + 1 < READ_AGAIN and self._stamp_of_now() != stamp:
+                # a writer may have removed a file that this state names
+                if attempt + 1 < READ_ATTEMPTS and self._stamp_of_now() != stamp:
                     continue
-                raise IndexFileError(f"{self.path}: is damaged ({fault}); build the index again") from fault
+                raise IndexFileError(f"{self.path} is damaged ({fault}); build the index again") from fault
             self._stamp = stamp
             return snapshot
-        raise IndexFileError(f"{self.path}: changes faster than it can be read")
+        raise IndexFileError(f"{self.path} changes faster than it can be read; try again later")
 
     def __len__(self) -> int:
         return len(self.snapshot())
@@ -118,11 +119,11 @@ class SearchIndex:
         *,
         exact: bool = False,
     ) -> list[list[Hit]]:
-        """The ``k`` images most like each of ``images``, the best first.
+        """Find the ``k`` images most similar to each of ``images``, best first.
 
         Args:
             images: as ``EmbeddingModel.embed`` takes them (one, or many), or embeddings (N, D) that it gave.
-            k: how many, at least 1; fewer come where there are fewer.
+            k: number of images to find, at least 1; fewer if the index has fewer.
             filter: an SQL condition over the columns, such as ``"label in ('shoe', 'boot') and price < 50"``.
             exact: compare every vector, whatever the index's kind.
 
@@ -143,7 +144,7 @@ class SearchIndex:
         return [snapshot.hits(each) for each in found]
 
     def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> list[Hit]:  # noqa: A002
-        """The ``k`` images most like image ``image`` of the index, without itself.
+        """Find the ``k`` images most similar to image ``image`` of the index, without itself.
 
         Raises:
             EmbeddingsError: if there is no such image.
@@ -152,7 +153,7 @@ class SearchIndex:
         return [hit for hit in self.search(vector[None], k + 1, filter)[0] if hit.id != image][:k]
 
     def vector(self, image: int) -> Floats32:
-        """The embedding (D,) of image ``image`` of the index.
+        """Return the embedding (D,) of image ``image`` of the index.
 
         Raises:
             EmbeddingsError: if there is no such image.
@@ -173,13 +174,13 @@ class SearchIndex:
     # ------------------------------------------------------------------ changes
 
     def add(self, source: Any) -> list[int]:
-        """Adds images, or replaces those whose path is in the index already, and gives their ids.
+        """Add images, or replace those whose path is already in the index, and return their ids.
 
         Args:
             source: an ``ImageCollection``, a folder, a table or a list of paths, as ``metricforge embed`` takes them.
 
         Raises:
-            DatasetError: if there is no image.
+            DatasetError: if there are no images.
             UnreadableImageError: for an image that cannot be decoded; nothing is added then.
             IndexBusyError: if somebody else changes the index.
         """
@@ -193,7 +194,7 @@ class SearchIndex:
         paths: Iterable[str] = (),
         filter: str | None = None,  # noqa: A002
     ) -> int:
-        """Removes the images with these ids, these paths and those that ``filter`` fits, and gives their number.
+        """Remove the images with these ids or paths and those that fulfil ``filter``, and return their number.
 
         Raises:
             EmbeddingsError: for an id or a path that is not there; nothing is removed then.
@@ -204,7 +205,7 @@ class SearchIndex:
             return remove_images(snapshot, list(ids), list(paths), filter)
 
     def compact(self) -> None:
-        """Makes one segment of all, without what was removed, which makes searching quicker.
+        """Merge all segments into one without the removed images, which speeds up searching.
 
         Raises:
             IndexBusyError: if somebody else changes the index.
@@ -214,30 +215,30 @@ class SearchIndex:
 
     @contextmanager
     def _writing(self) -> Iterator[Snapshot]:
-        """The present state, which nobody else changes meanwhile.
+        """Yield the current state while no other process can change it.
 
         Raises:
-            IndexBusyError: if somebody else changes the index now.
+            IndexBusyError: if another process is changing the index.
         """
         try:
             with FileLock(self.path / ".lock", timeout=0):
                 yield self.snapshot()
         except Timeout as fault:
             raise IndexBusyError(
-                f"{self.path}: another process is changing the index; searching goes on meanwhile, try again later"
+                f"{self.path}: another process is changing the index; try again later (searching works meanwhile)"
             ) from fault
 
 
 def load_index(index: str | Path, model: EmbeddingModel | None = None) -> SearchIndex:
-    """Opens the index in the folder ``index``, which ``metricforge index MODEL SOURCE --out INDEX`` built.
+    """Open the index in the folder ``index``, which ``metricforge index MODEL SOURCE --out INDEX`` built.
 
     Args:
         index: its folder.
-        model: embeds what is searched with; None: the one within the index.
+        model: embeds the queries; None: the one stored in the index.
 
     Raises:
         IndexFileError: if there is no index, or it is damaged.
-        EmbeddingsError: if ``model`` is another than the index was built with.
+        EmbeddingsError: if the index was built with another model.
 
     Examples:
         >>> try:

@@ -1,4 +1,4 @@
-"""A segment: vectors that were added together, what is known of each image, and a structure to search them by."""
+"""A segment: vectors that were added together, the columns of their images, and a structure to search them by."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from metricforge.interfaces import Similarity
 
 VECTORS, SEARCHED, ROWS, STRUCTURE = "vectors.npy", "searched.npy", "rows.arrow", "structure.faiss"
 FOLDER = "segments"
-SAME = 1e-6  # a vector whose numbers are so near to those it is searched by is kept once
-RARE = 0.05  # where at most this part of the rows may be found, they are compared one by one
+SAME = 1e-6  # vectors that ``prepare`` changes by no more than this are stored once
+RARE = 0.05  # if at most this share of the rows may be found, each of them is compared
 
 
 class Segment:
-    """``n`` vectors in mapped files; it never changes.
+    """``n`` vectors in memory-mapped files that never change.
 
     ``vectors`` (n, D) are as the model gave them, ``searched`` (n, D') as ``Similarity.prepare`` leaves them.
 
     Args:
         folder: where its files are.
-        kind: of the structure, "flat" for none.
+        kind: of the structure; "flat" has none.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -63,7 +63,7 @@ class Segment:
     def candidates(
         self, queries: Floats32, k: int, space: Space, allowed: Flags | None, effort: int, exact: bool
     ) -> Indices:
-        """Rows (Q, at most k) of the nearest vectors to prepared ``queries`` (Q, D'), the best first; -1: no more."""
+        """Find the rows (Q, at most k) nearest to prepared ``queries`` (Q, D'), best first; -1: no more."""
         if allowed is not None:
             rows = np.flatnonzero(allowed)
             if not len(rows):
@@ -77,20 +77,20 @@ class Segment:
 
 
 def _nearest(queries: Floats32, vectors: Floats32, k: int, space: Space) -> Indices:
-    """Every vector compared with every query: rows (Q, min(k, n))."""
+    """Compare every vector with every query: rows (Q, min(k, n))."""
     found: Indices = faiss.knn(queries, vectors, min(k, len(vectors)), metric=space.faiss_metric)[1]
     return found
 
 
 def write_segment(index: Path, blocks: Iterable[Floats32], table: pa.Table, kind: str, similarity: Similarity) -> str:
-    """Writes a segment of ``index`` and gives its name; it counts once a manifest names it.
+    """Write a segment of ``index`` and return its name; nobody reads it before a manifest names it.
 
     Args:
         index: the index's folder.
         blocks: the embeddings (n, D) in the order of ``table``, block by block.
-        table: ``id`` and what else is known of each row (n).
+        table: ``id`` and the other columns (n rows).
         kind: of the structure; "flat" has none.
-        similarity: what is searched by.
+        similarity: by which the segment is searched.
     """
     name = uuid.uuid4().hex[:12]
     folder = index / FOLDER / name
@@ -113,7 +113,7 @@ def write_segment(index: Path, blocks: Iterable[Floats32], table: pa.Table, kind
 
 
 def prepared(similarity: Similarity, vectors: Floats32) -> Floats32:
-    """``vectors`` (n, D) in the space (n, D') in which ``similarity`` is searched."""
+    """Map ``vectors`` (n, D) into the space (n, D') in which ``similarity`` is searched."""
     if similarity.search in (None, "hamming"):
         return vectors
     with torch.inference_mode():
@@ -122,7 +122,7 @@ def prepared(similarity: Similarity, vectors: Floats32) -> Floats32:
 
 
 def _write_vectors(folder: Path, blocks: Iterable[Floats32], count: int, similarity: Similarity) -> None:
-    """Writes the vectors, and those that are searched by unless they are the same."""
+    """Write the vectors, and the prepared ones unless they are the same."""
     files: list[Any] = []
     farthest = 0.0
     done = 0
@@ -146,7 +146,7 @@ def _write_vectors(folder: Path, blocks: Iterable[Floats32], count: int, similar
 
 
 def _flush(path: Path) -> None:
-    """Waits until ``path`` is on the disk."""
+    """Wait until ``path`` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

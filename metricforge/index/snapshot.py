@@ -1,4 +1,4 @@
-"""One state of an index, which a search reads from beginning to end while others change the index."""
+"""A snapshot: one state of an index, which stays the same for a search while others change the index."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, prepared
 from metricforge.interfaces import Similarity
 
-SPARE = 32  # candidates beyond k that are put into order by the exact similarity
-SHORTLIST = 100  # the same for a learned similarity, which no structure knows
+SPARE = 32  # candidates beyond k that are ranked by the exact similarity
+SHORTLIST = 100  # the same for a learned similarity, which no search structure supports
 NUMBERS_AT_ONCE = 2**22
 KNOWN = ("id", "path", "label")
 
 
 class Found(NamedTuple):
-    """The rows found for one query, the best first.
+    """The rows found for one query, best first.
 
     Args:
         scores: the model's similarity (k,).
-        segments: in which segment each is (k,).
-        rows: and in which row of it (k,).
+        segments: index of each one's segment (k,).
+        rows: its row in that segment (k,).
     """
 
     scores: Floats32
@@ -41,12 +41,12 @@ class Found(NamedTuple):
 
 
 class Snapshot:
-    """The segments that one manifest names, and which of their rows are gone.
+    """The segments that one manifest names, and which of their rows were removed.
 
     Args:
         index: the index's folder.
         manifest: its state.
-        known: segments that are open already, by name.
+        known: segments that are already open, by name.
     """
 
     def __init__(self, index: Path, manifest: Manifest, known: Mapping[str, Segment]) -> None:
@@ -63,7 +63,7 @@ class Snapshot:
 
     @cached_property
     def tables(self) -> list[pa.Table]:
-        """The table of each segment with the columns of all; what a segment does not know is null."""
+        """The table of each segment with the columns of all; a column that a segment lacks is null."""
         if not self.segments:
             return []
         empty = pa.unify_schemas(
@@ -75,7 +75,7 @@ class Snapshot:
         return list(zip(self.segments, self.alive, strict=True))
 
     def allowed(self, condition: str | None) -> list[Flags | None]:
-        """Which rows of each segment may be found: those that are there and fulfil ``condition``; None: all.
+        """Return which rows of each segment may be found: not removed, and fulfilling ``condition``; None: all.
 
         Raises:
             FilterError: for a condition that cannot be understood.
@@ -97,12 +97,12 @@ class Snapshot:
         *,
         exact: bool = False,
     ) -> list[Found]:
-        """The ``k`` nearest of each of ``queries`` (Q, D), scored and put into order by ``similarity``, ties by id.
+        """Find the ``k`` nearest images of each of ``queries`` (Q, D), scored and ranked by ``similarity``, ties by id.
 
         Args:
             queries: embeddings as the model gives them.
             similarity: the model's.
-            k: how many; fewer come where there are fewer.
+            k: number of images; fewer if there are fewer.
             allowed: from ``allowed``.
             exact: compare every vector instead of searching a structure.
         """
@@ -122,7 +122,7 @@ class Snapshot:
         return best
 
     def hits(self, found: Found, probability: Any = None) -> list[Hit]:
-        """What is known of the images ``found``."""
+        """Return the images ``found`` with their path, label and other columns."""
         hits = []
         for score, number, row in zip(*found, strict=True):
             values = self.tables[number].slice(int(row), 1).to_pylist()[0]
@@ -139,7 +139,7 @@ class Snapshot:
         return hits
 
     def place_of(self, image: int) -> tuple[int, int] | None:
-        """Segment and row of the image whose id is ``image``; None if it is not there."""
+        """Return segment and row of the image with the id ``image``; None if there is none."""
         for number, (segment, alive) in enumerate(self._parts()):
             rows = np.flatnonzero(segment.ids == image)
             rows = rows if alive is None else rows[alive[rows]]
@@ -148,7 +148,7 @@ class Snapshot:
         return None
 
     def table(self) -> pa.Table:
-        """What is known of every image that is there."""
+        """Return the columns of every image that was not removed."""
         parts = [
             table if alive is None else table.filter(pa.array(alive))
             for (_, alive), table in zip(self._parts(), self.tables, strict=True)
@@ -157,7 +157,7 @@ class Snapshot:
 
 
 def _scores(similarity: Similarity, query: Floats32, segment: Segment, rows: Indices) -> Floats32:
-    """The similarity of ``query`` (D,) and the vectors in ``rows`` (c,), a few at a time."""
+    """Score ``query`` (D,) against the vectors in ``rows`` (c,), block by block."""
     scores = np.empty(len(rows), dtype=np.float32)
     step = max(1, NUMBERS_AT_ONCE // max(1, len(query)))
     for start in range(0, len(rows), step):
@@ -168,7 +168,7 @@ def _scores(similarity: Similarity, query: Floats32, segment: Segment, rows: Ind
 
 
 def _joined(one: Found, other: Found, segments: Sequence[Segment], k: int) -> Found:
-    """The best ``k`` of both, ties by id."""
+    """Return the best ``k`` of both, ties by id."""
     scores = np.concatenate([one.scores, other.scores])
     numbers, rows = np.concatenate([one.segments, other.segments]), np.concatenate([one.rows, other.rows])
     ids = np.array([segments[number].ids[row] for number, row in zip(numbers, rows, strict=True)], dtype=np.int64)
@@ -183,7 +183,7 @@ def _alive(index: Path, manifest: Manifest, segments: Sequence[Segment]) -> list
         with np.load(index / manifest.deleted) as gone:
             rows = {name: gone[name] for name in gone.files}
     except (OSError, ValueError) as fault:
-        raise IndexFileError(f"{index / manifest.deleted}: cannot be read ({fault}); build the index again") from fault
+        raise IndexFileError(f"{index / manifest.deleted} cannot be read ({fault}); build the index again") from fault
     flags: list[Flags | None] = []
     for segment in segments:
         alive = None

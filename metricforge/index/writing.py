@@ -1,4 +1,4 @@
-"""Changes of an index: each writes new files beside the old ones, and then one manifest that names them."""
+"""Changes to an index: each writes new files beside the old ones, then a manifest that names them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SHOWN = 5
 
 
 def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageCollection) -> list[int]:
-    """Adds the images of ``collection``; one whose path is there already is replaced, and keeps its id.
+    """Add the images of ``collection``; one whose path is already in the index is replaced and keeps its id.
 
     Raises:
         UnreadableImageError: for an image that cannot be decoded; nothing is added then.
-        EmbeddingsError: for a path that stands twice, or a column whose type differs from the one there.
+        EmbeddingsError: for a repeated path, or a column of another type than in the index.
     """
     paths = [collection.location(number) for number in range(len(collection))]
     _refuse_repeats(paths)
@@ -48,7 +48,7 @@ def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageColle
         snapshot, index_table(collection.table, ids, paths), [known.get(path) for path in paths]
     )
     _refuse_other_types(snapshot, table)
-    # a few vectors are compared one by one as quickly; compacting builds a structure of all
+    # comparing a few vectors is as fast as a structure; compacting builds one for all
     name = write_segment(snapshot.index, [vectors], table, "flat", model.learner.similarity)
     gone = _gone(snapshot)
     for number, row, _ in known.values():
@@ -58,10 +58,10 @@ def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageColle
 
 
 def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], condition: str | None) -> int:
-    """Removes what is named by id, by path or by a filter, and gives the number of images that are gone now.
+    """Remove images by id, by path or by a filter, and return their number.
 
     Raises:
-        EmbeddingsError: for an id or a path that is not there; nothing is removed then.
+        EmbeddingsError: for an id or a path that is not in the index; nothing is removed then.
     """
     gone = _gone(snapshot)
     before = sum(map(len, gone.values()))
@@ -96,7 +96,7 @@ def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], 
 
 
 def compact(snapshot: Snapshot, similarity: Similarity) -> None:
-    """Makes one segment of all that is there."""
+    """Merge all segments into one, without the removed images."""
     table = snapshot.table()
     kind = snapshot.manifest.kind if len(table) > SMALL or snapshot.manifest.kind == "binary" else "flat"
     segments: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def compact(snapshot: Snapshot, similarity: Similarity) -> None:
 
 
 def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str]) -> pa.Table:
-    """The table of a segment: ``id``, ``path`` where each image lies, and the other columns (n rows)."""
+    """Return the table of a segment: ``id``, ``path`` where each image is stored, and the other columns (n rows)."""
     rest = {name: columns[name] for name in columns.column_names if name not in ("id", "path", "vector")}
     return pa.table({"id": pa.array(ids, pa.int64()), "path": pa.array(paths, pa.large_string()), **rest})
 
@@ -114,7 +114,7 @@ def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str]) -> 
 def _with_known_columns(
     snapshot: Snapshot, table: pa.Table, replaced: Sequence[tuple[int, int, int] | None]
 ) -> pa.Table:
-    """``table`` (n rows) with what the index knows of images that are ``replaced`` (n), and the table does not say."""
+    """Add to ``table`` (n rows) the columns it lacks, with their old values for images that are ``replaced`` (n)."""
     if not any(replaced):
         return table
     for field in snapshot.tables[0].schema:
@@ -132,7 +132,7 @@ def _blocks(snapshot: Snapshot) -> Iterator[Floats32]:
 
 
 def _gone(snapshot: Snapshot) -> dict[str, Indices]:
-    """The rows of each segment that are gone already."""
+    """The removed rows of each segment."""
     return {
         segment.name: np.empty(0, np.int64) if alive is None else np.flatnonzero(~alive)
         for segment, alive in zip(snapshot.segments, snapshot.alive, strict=True)
@@ -140,7 +140,7 @@ def _gone(snapshot: Snapshot) -> dict[str, Indices]:
 
 
 def _places(snapshot: Snapshot, paths: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """Segment, row and id of those of ``paths`` that are there."""
+    """Find segment, row and id of those of ``paths`` that are in the index."""
     wanted = pa.array(list(dict.fromkeys(paths)), pa.large_string())
     found = {}
     for number, (segment, alive) in enumerate(zip(snapshot.segments, snapshot.alive, strict=True)):
@@ -162,7 +162,7 @@ def _commit(
     gone: Mapping[str, Indices],
     next_id: int | None = None,
 ) -> None:
-    """Makes the next state, and clears away what neither it nor the one before names."""
+    """Make the next state, and remove the files that neither it nor the one before names."""
     manifest = snapshot.manifest
     generation = manifest.generation + 1
     gone = {name: rows for name, rows in gone.items() if len(rows)}
@@ -183,7 +183,7 @@ def _commit(
 
 
 def _clear_away(index: Path, segments: set[str], files: set[str | None]) -> None:
-    """Removes what writers that were killed, and states of long ago, have left."""
+    """Remove the files of writers that were killed and of older states."""
     for folder in (index / FOLDER).iterdir():
         if folder.name not in segments:
             shutil.rmtree(folder, ignore_errors=True)
@@ -196,11 +196,13 @@ def _refuse_repeats(paths: Sequence[str]) -> None:
     seen: set[str] = set()
     twice = [path for path in paths if path in seen or seen.add(path)]  # type: ignore[func-returns-value]
     if twice:
-        raise EmbeddingsError(f"{len(twice):,} images are named more than once, such as {twice[0]}; name each once")
+        raise EmbeddingsError(
+            f"{len(twice):,} images are listed more than once, such as {twice[0]}; list each of them once"
+        )
 
 
 def _refuse_other_types(snapshot: Snapshot, table: pa.Table) -> None:
-    """Raises EmbeddingsError for a column that cannot stand under those of the same name."""
+    """Raise EmbeddingsError for a column whose type does not fit the column of the same name in the index."""
     for segment in snapshot.segments:
         for field in segment.table.schema:
             if field.name in table.column_names and not field.type.equals(table.schema.field(field.name).type):

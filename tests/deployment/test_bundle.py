@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge.deployment import bundle as module
 from metricforge.deployment import load_model
+from metricforge.deployment.bundle import seal
 from metricforge.errors import CheckpointError, MetricForgeError
 
 
@@ -39,7 +39,7 @@ def test_whoever_may_read_the_folder_may_read_its_files(saved):
 def test_nothing_is_written_over(trained_run, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("precious")
-    with pytest.raises(MetricForgeError, match="exists already"):
+    with pytest.raises(MetricForgeError, match="already exists"):
         load_model(trained_run, device="cpu").save(tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
@@ -71,15 +71,15 @@ def test_a_description_that_asks_for_other_sizes_than_the_weights_have_takes_no_
     values = json.loads((copy / "model.json").read_text())
     del values["sha256"]
     values["architecture"]["head"]["dim"] = 10**12  # 64 TB of weights
-    (copy / "model.json").write_bytes(module._sealed(values))
-    with pytest.raises(CheckpointError, match="not those of the described architecture"):
+    (copy / "model.json").write_bytes(seal(values))
+    with pytest.raises(CheckpointError, match="do not fit the described architecture"):
         load_model(copy, device="cpu")
 
 
 def test_weights_are_missed_by_name(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: is missing"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         load_model(tmp_path / "copy")
 
 

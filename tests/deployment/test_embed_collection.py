@@ -74,10 +74,12 @@ def test_processes_share_the_parts(model, photos, tmp_path):
 def test_another_model_or_other_images_are_not_mixed_in(model, photos, tmp_path):
     out = tmp_path / "out"
     embed_collection(model, open_collection(photos), out, part_rows=10)
-    with pytest.raises(EmbeddingsError, match=r"holds embeddings of another kind: part-000000\.parquet has precision"):
+    with pytest.raises(
+        EmbeddingsError, match=r"holds embeddings of another origin: part-000000\.parquet has precision"
+    ):
         embed_collection(model, open_collection(photos), out, part_rows=10, precision="bfloat16")
     next(photos.rglob("*.png")).unlink()
-    with pytest.raises(EmbeddingsError, match=r"has source .* rows 48 and not 47"):
+    with pytest.raises(EmbeddingsError, match=r"has source .* rows 48 instead of 47"):
         embed_collection(model, open_collection(photos), out, part_rows=10)
 
 
@@ -111,7 +113,7 @@ def test_what_is_missing_is_told_before_it_is_read(model, photos, tmp_path):
     with pytest.raises(EmbeddingsError, match=r"1 of 5 parts are missing \(part 2 first\)"):
         list(read_parts(tmp_path / "out"))
     (tmp_path / "out" / "part-000002.parquet").write_bytes(b"PAR1 nonsense")
-    with pytest.raises(EmbeddingsError, match="is no part that `metricforge embed` wrote"):
+    with pytest.raises(EmbeddingsError, match="was not written by `metricforge embed`"):
         list(read_parts(tmp_path / "out"))
 
 

@@ -58,7 +58,7 @@ def test_a_picture_taken_sideways_is_turned_upright_in_every_form(tmp_path: Path
         (PIXELS / 255, "images\\[4\\]: an array must be uint8"),
         (np.zeros((2, 3, 3, 3), np.uint8), "images\\[4\\]: an array must be uint8"),
         (torch.zeros(3, 4, 4), "images\\[4\\]: a tensor must be uint8"),
-        (7, "images\\[4\\]: int is no image"),
+        (7, "images\\[4\\]: int is not an image"),
     ],
 )
 def test_what_is_no_image_is_named(image, told):

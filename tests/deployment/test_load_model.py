@@ -29,7 +29,7 @@ def test_neither_the_data_nor_the_config_is_needed(trained_run, tmp_path, image_
 
 
 def test_what_is_no_model_is_told(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="there is no such run, checkpoint or bundle"):
+    with pytest.raises(CheckpointError, match="does not exist; name a run's folder, a checkpoint or a bundle"):
         load_model(tmp_path / "absent")
     with pytest.raises(CheckpointError, match="is neither a run's folder"):
         load_model(tmp_path)

@@ -31,5 +31,5 @@ def test_what_a_config_dumps_is_read_back():
     ],
 )
 def test_anything_but_assigned_literals_is_refused(text):
-    with pytest.raises(CheckpointError, match="here: its config cannot be read"):
+    with pytest.raises(CheckpointError, match="here: the config stored in it cannot be read"):
         read_stored_config(text, "here")

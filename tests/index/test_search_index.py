@@ -123,7 +123,7 @@ def test_what_cannot_be_changed_changes_nothing(index, photos, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UnreadableImageError, match=r"broken\.png"):
         index.add([photos[0], tmp_path / "broken.png"])
-    with pytest.raises(EmbeddingsError, match="named more than once"):
+    with pytest.raises(EmbeddingsError, match="listed more than once"):
         index.add([photos[0], photos[0]])
     assert index.manifest == before
 
@@ -170,7 +170,7 @@ def test_searches_go_on_while_images_come_and_go(index, photos):
 
 
 def test_vectors_of_another_model_are_refused(index, pixel_model, trained_elsewhere):
-    with pytest.raises(EmbeddingsError, match="was built with the model"):
+    with pytest.raises(EmbeddingsError, match="was built with model"):
         SearchIndex(index.path, trained_elsewhere)
     with pytest.raises(ValueError, match=r"embeddings must be \(N, 27\)"):
         index.search(np.zeros((1, 8), dtype=np.float32))
@@ -194,7 +194,7 @@ def test_an_image_of_the_index_is_searched_with_by_its_id(index, photos):
 
 
 def test_what_is_no_index_is_told(tmp_path, built):
-    with pytest.raises(IndexFileError, match="is no index"):
+    with pytest.raises(IndexFileError, match="is not an index"):
         SearchIndex(tmp_path)
     shutil.copytree(built, tmp_path / "damaged")
     (tmp_path / "damaged" / "index.json").write_text("{")
@@ -203,14 +203,12 @@ def test_what_is_no_index_is_told(tmp_path, built):
 
 
 def test_codes_are_not_learned_from_a_handful_of_images(pixel_model, photo_folder, tmp_path):
-    with pytest.raises(
-        EmbeddingsError, match="kind ivfpq learns its codes from at least 1,000 images, and 80 are here"
-    ):
+    with pytest.raises(EmbeddingsError, match="kind ivfpq needs at least 1,000 images to learn its codes from, got 80"):
         build_index(pixel_model, open_collection(photo_folder), tmp_path / "index", kind="ivfpq")
 
 
 def test_no_index_is_built_over_another(built, pixel_model, photo_folder):
-    with pytest.raises(EmbeddingsError, match="is an index already"):
+    with pytest.raises(EmbeddingsError, match="is already an index"):
         build_index(pixel_model, open_collection(photo_folder), built)
 
 

@@ -134,7 +134,7 @@ def test_a_run_with_another_number_of_pairs_is_not_resumed(config, tmp_path):
     train(config, tmp_path, cut_after=4)
     config["train_dataloader"]["sampler"]["pairs_per_batch"] = 2
     with pytest.raises(MetricForgeError, match=r"5 batches of 12 images .* this sampler 5 of 8.*another --work-dir"):
-        train(config, tmp_path, resume=True)
+        train(config, tmp_path, resume=True, allow_changes=True)
 
 
 def test_a_run_with_another_sampler_is_not_resumed_with_this_one(config, tmp_path):
@@ -145,4 +145,4 @@ def test_a_run_with_another_sampler_is_not_resumed_with_this_one(config, tmp_pat
     train(config, tmp_path, cut_after=4)
     config["train_dataloader"]["sampler"] = ours
     with pytest.raises(MetricForgeError, match="no state of DifficultNeighbourBatchSampler"):
-        train(config, tmp_path, resume=True)
+        train(config, tmp_path, resume=True, allow_changes=True)
