@@ -54,13 +54,18 @@ def row_blocks(rows: Array, rows_at_once: int) -> Iterator[tuple[slice, Array]]:
 
     What has been read of a memory-mapped file is let go, so that it does not count as this program's memory.
     """
-    mapping, mode = _mapping(rows)
     for start in range(0, len(rows), rows_at_once):
         block = slice(start, min(start + rows_at_once, len(rows)))
         yield block, rows[block]
-        # Of a private mapping ("c") that would undo what was written to it.
-        if mapping is not None and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED)
+        let_go(rows)
+
+
+def let_go(rows: Array) -> None:
+    """Let go of what has been read of memory-mapped ``rows``, so that it does not count as this program's memory."""
+    mapping, mode = _mapping(rows)
+    # Of a private mapping ("c") that would undo what was written to it.
+    if mapping is not None and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def finite_rows(rows: Array) -> Flags:

@@ -11,7 +11,8 @@ from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.embedding_spread import CollapsedEmbeddingsWarning, embedding_spread
 from metricforge.evaluation.evaluate import evaluate, run_evaluation
 from metricforge.evaluation.results.protocol import describe_protocol
-from metricforge.evaluators import MAPAtR, NearestClassMean, RecallAtK, ScoresInSpace, Verification
+from metricforge.evaluators import MAPAtR, NearestClassMean, RecallAtK, RPrecision, ScoresInSpace, Verification
+from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
@@ -19,27 +20,63 @@ CLASSES, IMAGES, DIM = 40, 10, 64
 LABELS = np.repeat(np.arange(CLASSES), IMAGES)
 
 
-def collapsed(spread: float, noise: float = 0.6) -> np.ndarray:
+class InnerProduct(Similarity):
+    search = "ip"
+
+    def pairwise(self, x, y):
+        return x @ y.T
+
+
+def collapsed(spread: float, noise: float = 0.6, dtype: type = np.float32) -> np.ndarray:
     generator = np.random.default_rng(0)
     spot, centres = generator.normal(size=DIM), generator.normal(size=(CLASSES, DIM))
-    return (spot + spread * (centres[LABELS] + noise * generator.normal(size=(len(LABELS), DIM)))).astype(np.float32)
+    return (spot + spread * (centres[LABELS] + noise * generator.normal(size=(len(LABELS), DIM)))).astype(dtype)
 
 
 def in_float64(embeddings: np.ndarray, similarity: object) -> np.ndarray:
     rows = embeddings.astype(np.float64)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True) if isinstance(similarity, CosineSimilarity) else rows
+    if not isinstance(similarity, CosineSimilarity):
+        return rows
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths == 0, 1, lengths)
 
 
-def retrieval_in_float64(queries, gallery, query_labels, gallery_labels, *, itself):
-    """Recall@1 and MAP@R by squared differences, which rank unit vectors as their products do."""
-    distances = np.stack([((row - gallery) ** 2).sum(axis=1) for row in queries])
+def scores_in_float64(queries, gallery, similarity):
+    """Minus squared distances, which rank unit vectors as their products do; products of others."""
+    if isinstance(similarity, InnerProduct):
+        return np.stack([(row * gallery).sum(axis=1) for row in queries])
+    scores = -np.stack([((row - gallery) ** 2).sum(axis=1) for row in queries])
+    if isinstance(similarity, CosineSimilarity):
+        scores[~queries.any(axis=1)[:, None] | ~gallery.any(axis=1)] = -2  # at a cosine of 0
+    return scores
+
+
+def retrieval_in_float64(queries, gallery, query_labels, gallery_labels, similarity, *, itself):
+    """Recall@1, MAP@R and R-precision."""
+    scores = scores_in_float64(queries, gallery, similarity)
     if itself:
-        np.fill_diagonal(distances, np.inf)
-    hits = gallery_labels[np.argsort(distances, axis=1, kind="stable")] == query_labels[:, None]
+        np.fill_diagonal(scores, -np.inf)
+    hits = gallery_labels[np.argsort(-scores, axis=1, kind="stable")] == query_labels[:, None]
     total = IMAGES - 1 if itself else IMAGES // 2
     top = hits[:, :total]
     precision = np.cumsum(top, axis=1) / np.arange(1, total + 1)
-    return hits[:, 0].mean(), (precision * top).sum(axis=1).mean() / total
+    return hits[:, 0].mean(), (precision * top).sum(axis=1).mean() / total, top.mean()
+
+
+def assert_scores_are_those_of_float64(embeddings, similarity):
+    rows = in_float64(embeddings, similarity)
+    halves = np.arange(len(rows)) % 2 == 0
+    for itself in (True, False):
+        if itself:
+            context = EvaluationContext(EmbeddingSet(embeddings, LABELS), similarity)
+            searched = rows, rows, LABELS, LABELS
+        else:
+            queries, gallery = (EmbeddingSet(embeddings[part], LABELS[part]) for part in (halves, ~halves))
+            context = EvaluationContext(queries, similarity, gallery)
+            searched = rows[halves], rows[~halves], LABELS[halves], LABELS[~halves]
+        scores = evaluate(context, [RecallAtK([1]), MAPAtR(), RPrecision()])
+        expected = retrieval_in_float64(*searched, similarity, itself=itself)
+        assert (scores["recall@1"], scores["map@r"], scores["r_precision"]) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("similarity", [CosineSimilarity(), EuclideanSimilarity()], ids=["cosine", "euclidean"])
@@ -47,19 +84,34 @@ def retrieval_in_float64(queries, gallery, query_labels, gallery_labels, *, itse
 @pytest.mark.parametrize("noise", [0.1, 1.5])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_retrieval_scores_are_those_of_float64(similarity, spread, noise, dtype):
-    embeddings = collapsed(spread, noise).astype(dtype)
-    rows = in_float64(embeddings, similarity)
-    halves = np.arange(len(rows)) % 2 == 0
-    for itself in (True, False):
-        if itself:
-            context = EvaluationContext(EmbeddingSet(embeddings, LABELS), similarity)
-            expected = retrieval_in_float64(rows, rows, LABELS, LABELS, itself=True)
-        else:
-            queries, gallery = (EmbeddingSet(embeddings[part], LABELS[part]) for part in (halves, ~halves))
-            context = EvaluationContext(queries, similarity, gallery)
-            expected = retrieval_in_float64(rows[halves], rows[~halves], LABELS[halves], LABELS[~halves], itself=False)
-        scores = evaluate(context, [RecallAtK([1]), MAPAtR()])
-        assert (scores["recall@1"], scores["map@r"]) == pytest.approx(expected, abs=1e-3 if noise > 1 else 1e-12)
+    assert_scores_are_those_of_float64(collapsed(spread, noise, dtype), similarity)
+
+
+@pytest.mark.parametrize("similarity", [CosineSimilarity(), EuclideanSimilarity()], ids=["cosine", "euclidean"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tight_groups_that_are_far_apart_are_ranked_as_float64_does(similarity, dtype):
+    spots = np.random.default_rng(1).normal(size=(4, DIM))[np.arange(len(LABELS)) % 4]
+    embeddings = (spots + collapsed(1e-5, 1.5, np.float64) - collapsed(0, 0, np.float64)).astype(dtype)
+    assert_scores_are_those_of_float64(embeddings, similarity)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-5])
+@pytest.mark.parametrize("kind", ["cosine with blank images", "cosine with an outlier", "inner product"])
+def test_what_cannot_be_moved_to_the_origin_is_ranked_as_float64_does(kind, spread):
+    embeddings = collapsed(spread, 1.5)
+    if kind == "cosine with blank images":
+        embeddings[[5, 77]] = 0
+    if kind == "cosine with an outlier":
+        embeddings[9] *= -1
+    similarity = InnerProduct() if kind == "inner product" else CosineSimilarity()
+    assert_scores_are_those_of_float64(embeddings, similarity)
+    assert_scores_are_those_of_float64(embeddings.astype(np.float64) * (1 + 1e-9), similarity)
+
+
+def test_lengths_that_only_float64_tells_apart_count_for_inner_products():
+    rows = in_float64(collapsed(1e-5, 1.5, np.float64), CosineSimilarity())
+    lengths = 1 + 1e-8 * np.random.default_rng(2).normal(size=(len(rows), 1))
+    assert_scores_are_those_of_float64(rows * lengths, InnerProduct())
 
 
 def test_one_blank_image_changes_nothing_for_the_others():

@@ -12,14 +12,12 @@ from torch import Tensor
 from metricforge.arrays import Array
 from metricforge.common_offset import SMALL
 from metricforge.evaluation.search.blas import products
-from metricforge.evaluation.search.duplicate_rows import first_duplicates
-from metricforge.evaluation.search.prepared_embeddings import is_prepared, prepared_embeddings
+from metricforge.evaluation.search.float64_rows import DOUBLE_ROUNDOFF, Float64Rows
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import ROWS_AT_ONCE
 
-UNIT_LENGTH = 1e-5  # that lengths of normalised rows may differ from 1 by
 UNIT_ROUNDOFF = 2.0**-24  # of float32
-DOUBLE_ROUNDOFF = 2.0**-53
+TINY = torch.finfo(torch.float32).tiny
 PAIR_NUMBERS_AT_ONCE = 2**17  # doubles that one step of the exact comparison holds: they stay in a cache
 GALLERY_NUMBERS_AT_ONCE = 2**22  # doubles of the gallery that one step of a float64 product holds
 
@@ -37,8 +35,9 @@ class InnerProductScores:
 
     ``rough`` and ``double`` are one matrix product, in float32 and float64, each with a bound on its error; so is that
     of ``bfloat16_queries`` and ``bfloat16_images``. ``exact`` compares in float64, pair by pair, so that it depends
-    neither on the block nor on the position of the pair: identical images score identically. All work on what
-    ``prepare`` returns, rounded to float32; where these rows are nearly the same, their mean is taken from them first.
+    neither on the block nor on the position of the pair: identical images score identically. These two work on what
+    ``prepare`` returns in float64, the others on that rounded to float32, which their bounds know of; where these rows
+    are nearly the same, their mean is taken from them first.
 
     Args:
         queries: (Q, D), or None to search the gallery with itself.
@@ -57,23 +56,27 @@ class InnerProductScores:
     ) -> None:
         assert similarity.search in ("l2", "ip")
         self._search: Literal["l2", "ip"] = similarity.search
-        self._gallery = prepared_embeddings(gallery, similarity, device)  # (G, D)
-        self._queries = self._gallery if queries is None else prepared_embeddings(queries, similarity, device)  # (Q, D)
-        centre = self._shared_centre(queries, gallery, similarity)
-        if centre is not None:
+        self._gallery_rows = Float64Rows(gallery, similarity, device)
+        self._query_rows = self._gallery_rows if queries is None else Float64Rows(queries, similarity, device)
+        sets = (self._query_rows, self._gallery_rows)
+        self._is_rounded = any(rows.is_rounded for rows in sets)
+        self._is_normalised = self._search == "ip" and all(rows.is_normalised for rows in sets)
+        self._has_zeros = any(rows.has_zeros for rows in sets)
+        self._gallery = self._gallery_rows.in_float32  # (G, D)
+        self._queries = self._query_rows.in_float32  # (Q, D)
+        self._offset = self._shared_offset()
+        if self._offset is not None:
             self._search = "l2"  # which ranks unit vectors as their products do
-            self._gallery = prepared_embeddings(gallery, similarity, device, centre)
-            self._queries = self._gallery
-            if queries is not None:
-                self._queries = prepared_embeddings(queries, similarity, device, centre)
+            self._gallery = self._gallery_rows.less(self._offset)
+            self._queries = self._gallery if queries is None else self._query_rows.less(self._offset)
         # Moving the origin changes no ranking, and where all embeddings are nearly the same it keeps float32 sharp.
         self._centre = self._gallery.mean(dim=0)  # (D,)
         self._longest = _longest(self._gallery, self._centre)
-        longest_image = _longest(self._gallery, torch.zeros_like(self._centre))
-        if self._longest < longest_image / 2:
+        self._longest_image = _longest(self._gallery, torch.zeros_like(self._centre))
+        if self._longest < self._longest_image / 2:
             self._centred = self._gallery - self._centre  # (G, D)
         else:  # less than a bit is gained: not worth a second copy
-            self._centred, self._longest = self._gallery, longest_image
+            self._centred, self._longest = self._gallery, self._longest_image
             self._centre = torch.zeros_like(self._centre)
         self._half_squares = _half_squares(self._centred) if self._search == "l2" else None  # (G,)
         longest_query = float(self._queries.norm(dim=1).max() + self._centre.norm())
@@ -85,23 +88,20 @@ class InnerProductScores:
         # Far from the ends of float32's range no product is lost to underflow.
         self.is_moderate = max(longest_query, self._longest) < 1e12 and self._longest > 1e-12
 
-    def _shared_centre(self, queries: Array | None, gallery: Array, similarity: Similarity) -> Tensor | None:
+    def _shared_offset(self) -> Tensor | None:
         """What to take (D',), in float64, from all rows before they are rounded to float32, or None for nothing.
 
-        Rows that are nearly the same keep their digits only then. Nothing is gained where the embeddings are float32
-        and compared as they are, and nothing may be moved where products of rows of other lengths than 1 rank.
+        Float32 keeps the digits of rows that are nearly the same only then. Nothing is gained where float32 rounds
+        nothing, and nothing may be moved where products of rows of other lengths than 1 rank.
         """
-        if all(is_prepared(rows, similarity) for rows in (queries, gallery) if rows is not None):
+        if not self._is_rounded or not (self._search == "l2" or (self._is_normalised and not self._has_zeros)):
             return None
-        centre = self._gallery.mean(dim=0, dtype=torch.float64)  # (D',)
+        offset = self._gallery.mean(dim=0, dtype=torch.float64)  # (D',)
         apart = length = 0.0
-        unit = True
         for block in self._gallery.split(ROWS_AT_ONCE):  # type: ignore[no-untyped-call]
-            lengths = block.norm(dim=1)  # (g,)
-            unit = unit and bool((lengths - 1).abs().max() < UNIT_LENGTH)
-            length += float(lengths.sum())
-            apart += float((block - centre.float()).norm(dim=1).sum())
-        return centre if apart < SMALL * length and (unit or self._search == "l2") else None
+            length += float(block.norm(dim=1).sum())
+            apart += float((block - offset.float()).norm(dim=1).sum())
+        return offset if apart < SMALL * length else None
 
     def rough(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Scores (b, G) in float32 of queries ``start:stop``, larger = nearer, and the slack of each query (b,).
@@ -176,22 +176,24 @@ class InnerProductScores:
 
     def double(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (b, G) in float64 of ``queries`` (b,), and what they and ``exact`` may differ by (b,)."""
-        rows = self._queries[queries].double()  # (b, D)
-        centre = self._centre.double()
-        rows = rows - centre if self._search == "l2" else rows
+        rows = self._query_rows[queries]  # (b, D)
+        rows = rows - self._double_centre if self._search == "l2" else rows
         scores = rows.new_empty(len(rows), len(self._gallery))
         step = max(1, GALLERY_NUMBERS_AT_ONCE // self._gallery.shape[1])
         for start in range(0, len(self._gallery), step):
             images = self._small_double_gallery  # (g, D)
             if images is None:
-                images = self._gallery[start : start + step].double() - centre
+                images = self._gallery_rows[start : start + step] - self._double_centre
             part = products(rows, images)
             scores[:, start : start + step] = part - _half_squares(images) if self._search == "l2" else part
-        size = (rows.norm(dim=1) + self._longest + centre.norm()) ** 2  # (b,)
+        size = (rows.norm(dim=1) + self._longest + self._centre.double().norm()) ** 2  # (b,)
         return scores, 4 * (rows.shape[1] + 8) * DOUBLE_ROUNDOFF * size
 
     def exact(self, queries: Tensor, candidates: Tensor) -> Tensor:
-        """Scores (P,) in float64 of the pairs (``queries[p]``, ``candidates[p]``), larger = nearer."""
+        """Scores (P,) in float64 of the pairs (``queries[p]``, ``candidates[p]``), larger = nearer.
+
+        Unit vectors are compared by their squared distances, which keep the digits that their products round away.
+        """
         if not len(queries):
             return torch.empty(0, dtype=torch.float64, device=queries.device)
         pairs = queries * len(self._gallery) + self.first_duplicate[candidates]  # (P,)
@@ -202,23 +204,37 @@ class InnerProductScores:
         step = max(1, PAIR_NUMBERS_AT_ONCE // self._gallery.shape[1])
         for start in range(0, len(pairs), step):
             block = pairs[start : start + step]
-            query = self._queries[block // len(self._gallery)].double()  # (p, D)
-            image = self._gallery[block % len(self._gallery)].double()  # (p, D)
-            terms = (query - image).square().neg() if self._search == "l2" else query * image
-            scores[start : start + step] = terms.sum(dim=1)
+            distinct, nth = torch.unique_consecutive(block // len(self._gallery), return_inverse=True)
+            query = self._query_rows[distinct][nth]  # (p, D)
+            image = self._gallery_rows[block % len(self._gallery)]  # (p, D)
+            scores[start : start + step] = self._exact_scores(query, image)
         return scores[of_pair]
+
+    def _exact_scores(self, query: Tensor, image: Tensor) -> Tensor:
+        if self._search == "ip" and not self._is_normalised:
+            return (query * image).sum(dim=1)
+        scores = (query - image).square().sum(dim=1).neg()  # (p,): 2 q.g - 2 of unit vectors
+        if self._search == "ip" and self._has_zeros:
+            is_zero = ~query.any(dim=1) | ~image.any(dim=1)
+            scores.masked_fill_(is_zero, -2)
+        return scores
 
     @cached_property
     def first_duplicate(self) -> Tensor:
         """The first gallery image (G,) with the same embedding, for each; its own index where there is no other."""
-        return first_duplicates(self._gallery)
+        return self._gallery_rows.first_duplicates()
+
+    @cached_property
+    def _double_centre(self) -> Tensor:
+        """What ``_centred`` is less than the rows (D,), in float64."""
+        return self._centre.double() if self._offset is None else self._centre.double() + self._offset
 
     @cached_property
     def _small_double_gallery(self) -> Tensor | None:
         """The centred gallery (G, D) in float64 where one step holds all of it."""
         if self._gallery.numel() > GALLERY_NUMBERS_AT_ONCE:
             return None
-        return self._gallery.double() - self._centre.double()
+        return self._gallery_rows[:] - self._double_centre
 
     def _centred_queries(self, queries: Tensor) -> Tensor:
         rows = self._queries[queries]  # (b, D)
@@ -231,13 +247,29 @@ class InnerProductScores:
         if self._search == "l2":
             size = size + self._longest**2 / 2
         error = 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * size
-        return error + rows.shape[1] * torch.finfo(torch.float32).tiny
+        return error + rows.shape[1] * TINY + self._error_of_rounding(rows)
+
+    def _error_of_rounding(self, rows: Tensor) -> Tensor | float:
+        """What scores of centred queries ``rows`` (b, D) lose (b,) as float32 holds neither these nor the gallery."""
+        if not self._is_rounded:
+            return 0.0
+        lengths, image_off = rows.norm(dim=1).double(), UNIT_ROUNDOFF * self._longest_image + TINY  # (b,)
+        reach = lengths + self._longest if self._search == "l2" else lengths  # (b,): of what moves an image's score
+        return 1.1 * (self._query_off(lengths) * (self._longest + image_off) + image_off * (reach + image_off))
+
+    def _query_off(self, lengths: Tensor) -> Tensor:
+        """How far rounding may have moved queries of these ``lengths`` (b,), centred, in float64."""
+        from_origin = lengths + self._centre.double().norm() if self._search == "l2" else lengths
+        return UNIT_ROUNDOFF * from_origin + TINY
 
     def _error_of_pairs(self, rows: Tensor) -> Tensor:
         error = self._error_of_single(rows)
-        if self._half_squares is not None:  # another square, summed and subtracted
-            error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * _half_squares(rows).double()
-        return error
+        if self._half_squares is None:
+            return error
+        lengths = rows.norm(dim=1).double()  # (b,)
+        # another square, summed and subtracted
+        error = error + 1.1 * (rows.shape[1] + 16) * UNIT_ROUNDOFF * lengths**2 / 2
+        return error + 1.1 * self._query_off(lengths) * lengths if self._is_rounded else error
 
     @cached_property
     def _bfloat16_gallery(self) -> _Bfloat16Gallery:

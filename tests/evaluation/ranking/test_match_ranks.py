@@ -91,28 +91,18 @@ def _brute_force(context: EvaluationContext) -> list[list[int]]:
     """The ranks of the right images of each query by sorting float64 scores, ties by place."""
     similarity = context.similarity
     queries, gallery = (
-        _in_float32(similarity.prepare(torch.from_numpy(images.embeddings).double())).numpy()
+        similarity.prepare(torch.from_numpy(images.embeddings).double()).double().numpy()
         for images in (context.queries, context.gallery)
     )
     ranks = []
     for query, row in enumerate(queries):
         # of nearly equal unit vectors float64 tells squared distances much better than products, and both rank alike
-        is_product = similarity.search == "ip" and not _nearly_the_same(torch.from_numpy(gallery))
-        scores = (row * gallery).sum(axis=1) if is_product else -((row - gallery) ** 2).sum(axis=1)
+        scores = -((row - gallery) ** 2).sum(axis=1)
         others = [place for place in range(len(gallery)) if context.gallery.ids[place] != context.queries.ids[query]]
         order = sorted(others, key=lambda place, scores=scores: (-scores[place], place))
         label = context.queries.labels[query]
         ranks.append([rank for rank, place in enumerate(order, start=1) if context.gallery.labels[place] == label])
     return ranks
-
-
-def _in_float32(prepared: torch.Tensor) -> torch.Tensor:
-    """Rounded as what is searched is, but for rows that are nearly the same, of which float64's ranks are promised."""
-    return prepared.double() if _nearly_the_same(prepared.double()) else prepared.float().double()
-
-
-def _nearly_the_same(rows: torch.Tensor) -> bool:
-    return bool((rows - rows.mean(dim=0)).norm(dim=1).mean() < 0.25 * rows.norm(dim=1).mean())
 
 
 def _ranks(context: EvaluationContext, depth: Depth, **options) -> list[MatchRanks]:
@@ -170,12 +160,11 @@ def _brute_force_nearest_labels(context: EvaluationContext) -> list[int]:
     labels = []
     similarity = context.similarity
     queries, gallery = (
-        _in_float32(similarity.prepare(torch.from_numpy(images.embeddings).double())).numpy()
+        similarity.prepare(torch.from_numpy(images.embeddings).double()).double().numpy()
         for images in (context.queries, context.gallery)
     )
     for query, row in enumerate(queries):
-        is_product = similarity.search == "ip" and not _nearly_the_same(torch.from_numpy(gallery))
-        scores = (row * gallery).sum(axis=1) if is_product else -((row - gallery) ** 2).sum(axis=1)
+        scores = -((row - gallery) ** 2).sum(axis=1)
         scores[context.gallery.ids == context.queries.ids[query]] = -np.inf
         labels.append(int(context.gallery.labels[scores.argmax()]))  # the first of equal ones
     return labels

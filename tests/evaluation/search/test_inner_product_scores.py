@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 def _exact(similarity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Inner products, or minus half the squared distances, in float64."""
-    x, y = (similarity.prepare(torch.from_numpy(rows).double()).float().double().numpy() for rows in (x, y))
+    x, y = (similarity.prepare(torch.from_numpy(rows).double()).numpy() for rows in (x, y))
     if similarity.search == "ip":
         return x @ y.T
     return -((x[:, None] - y[None]) ** 2).sum(axis=2) / 2
@@ -56,8 +56,8 @@ def test_single_double_and_exact_scores_are_those_of_float64_within_their_bounds
     double, _ = source.double(every)
     torch.testing.assert_close(double - double[:, :1], ranked_alike, rtol=0, atol=1e-12)
     exact = source.exact(every.repeat_interleave(40), every.repeat(40)).view(40, 40)
-    factor = 2 if similarity.search == "l2" else 1  # the whole squared distance
-    torch.testing.assert_close(exact, factor * expected, rtol=1e-12, atol=1e-12)
+    length = 1 if similarity.search == "ip" else 0
+    torch.testing.assert_close(exact, 2 * (expected - length), rtol=1e-12, atol=1e-12)  # minus the squared distance
     pairs = source.single_pairs(every, every.flip(0))
     torch.testing.assert_close(pairs.double(), expected[every, every.flip(0)], rtol=1e-5, atol=1e-5)
 
