@@ -194,7 +194,7 @@ class _Look:
         self._error = None if nearest_error is None else nearest_error.numpy().astype(np.float32)
         self._best = np.full(len(self._own), LOWEST_SCORE)  # (Q,) the largest score so far
         self._unclear = np.zeros(len(self._own), dtype=bool)
-        self._room = ThreadLocalBuffers()
+        self._buffers = ThreadLocalBuffers()
 
     @torch.no_grad()  # which a thread has to say for itself
     def at_strip(self, start: int) -> _Strip:
@@ -283,7 +283,7 @@ class _Look:
 
     def _bits(self, queries: Tensor, start: int, begin: int, end: int) -> Bfloat16Bits:
         """Scores (rows, columns) of ``queries``, from ``start`` on, and images ``begin:end``, as ordered numbers."""
-        scores = self._room.table("scores", len(queries), end - begin, torch.bfloat16)
+        scores = self._buffers.buffer("scores", len(queries), end - begin, torch.bfloat16)
         torch.mm(queries, self._images[begin:end].T, out=scores)
         bits = scores.view(torch.int16).numpy() if self._is_positive else sortable_bfloat16_bits(scores)
         own = self._own[start : start + len(queries)]
@@ -295,8 +295,8 @@ class _Look:
         self, bits: Bfloat16Bits, ceiling: Bfloat16Bits, floor: Bfloat16Bits
     ) -> tuple[Flags, Indices, Indices]:
         """Which of ``bits`` (rows, columns) are above the ceiling, and where those are that reach the floor alone."""
-        larger = self._room.table("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
-        inside = self._room.table("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        larger = self._buffers.buffer("larger", bits.shape[0], bits.shape[1], torch.bool).numpy()
+        inside = self._buffers.buffer("inside", bits.shape[0], bits.shape[1], torch.bool).numpy()
         np.greater(bits, ceiling, out=larger)
         np.greater_equal(bits, floor, out=inside)
         np.bitwise_xor(inside, larger, out=inside)

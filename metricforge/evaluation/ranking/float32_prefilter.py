@@ -35,7 +35,7 @@ class Float32Prefilter:
     ) -> None:
         self._source, self._own, self._size, self._first, self._every = source, own, size, first, every
         self._width = -(-size // CHUNK) * CHUNK  # of tables, whose last chunk is filled up
-        self._room = ThreadLocalBuffers()
+        self._buffers = ThreadLocalBuffers()
 
     def nearest(self, queries: Tensor, right: MatchList) -> PrefilterResult:
         """What concerns ``queries`` (b,)."""
@@ -92,7 +92,7 @@ class Float32Prefilter:
     def _scores(self, queries: Tensor) -> tuple[Tensor, Tensor, int]:
         """A table (b, W) without the queries' own scores, what a comparison may be wrong by (b,), and its span."""
         if isinstance(self._source, HammingScores):
-            room = self._room.table("distances", len(queries), self._size, torch.int32, self._own.device)
+            room = self._buffers.buffer("distances", len(queries), self._size, torch.int32, self._own.device)
             numbers = self._source.rows(queries, out=room)  # (b, G)
             table = self._table(len(queries), numbers.dtype)
             table[:, : self._size] = numbers
@@ -108,7 +108,7 @@ class Float32Prefilter:
 
     def _table(self, rows: int, dtype: torch.dtype) -> Tensor:
         """Room for the scores of ``rows`` queries (rows, W): beyond G columns it holds what is below all scores."""
-        table = self._room.table("scores", rows, self._width, dtype, self._own.device)
+        table = self._buffers.buffer("scores", rows, self._width, dtype, self._own.device)
         table[:, self._size :] = limits(dtype)[0]
         return table
 

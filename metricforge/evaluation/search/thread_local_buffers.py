@@ -1,4 +1,4 @@
-"""Memory that each thread uses again and again, which is quicker than to ask for it anew."""
+"""Buffers that each thread reuses, which is quicker than allocating memory anew."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from torch import Tensor
 
 
 class ThreadLocalBuffers(threading.local):
-    """Tables by name, of each thread its own."""
+    """Buffers by name, each thread with its own."""
 
     def __init__(self) -> None:
-        self._rooms: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
 
-    def table(
+    def buffer(
         self, name: str, rows: int, columns: int, dtype: torch.dtype, device: torch.device | None = None
     ) -> Tensor:
-        """Room (rows, columns) that holds what was left in it; on the CPU unless ``device`` says otherwise."""
-        room = self._rooms.get(name)
-        if room is None or room.dtype != dtype or room.numel() < rows * columns:
-            room = self._rooms[name] = torch.empty(rows * columns, dtype=dtype, device=device)
-        return room[: rows * columns].view(rows, columns)
+        """The buffer ``name`` (rows, columns), holding whatever was left in it; on the CPU unless ``device`` is given.
+
+        What an earlier call gave for this name is no longer valid.
+        """
+        memory = self._buffers.get(name)
+        if memory is None or memory.dtype != dtype or memory.numel() < rows * columns:
+            memory = self._buffers[name] = torch.empty(rows * columns, dtype=dtype, device=device)
+        return memory[: rows * columns].view(rows, columns)
