@@ -1,7 +1,6 @@
-"""One look at all bfloat16 scores of many queries, a tile that fits a cache at a time.
+"""One sweep over all bfloat16 scores of many queries, in tiles that fit a cache.
 
-Scores are compared as the whole numbers that their bits are, by numpy, which is six times as quick at it as torch is at
-floats.
+numpy compares the bits of scores as integers, six times as fast as torch compares floats.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ from metricforge.evaluation.search.sortable_bits import (
 )
 from metricforge.evaluation.search.thread_local_buffers import ThreadLocalBuffers
 
-STRIP = 512  # queries that a thread looks at together
-TILE = 1024  # images whose scores of a strip are looked at together, a multiple of it: a megabyte, and one of flags
+STRIP = 512  # queries that a thread sweeps together
+TILE = 1024  # images swept together, a multiple of STRIP: a megabyte of scores, and one of flags
 LOWEST = np.iinfo(np.int16).min
 LOWEST_SCORE = sortable_bfloat16_bits(torch.tensor([-torch.inf]).bfloat16())[0]
-MOST_CANDIDATES = 2**10  # images of a query that may be its nearest; where there are more, whole rows are compared
+MOST_CANDIDATES = 2**10  # images that may be a query's nearest; beyond it, whole rows are compared
 
 
 class Bands(NamedTuple):
-    """What is looked for, for each of Q queries: scores that bfloat16 can hold (Q,), and in int64 (Q,) places, numbers.
+    """What to look for, for each of Q queries: bounds (Q,) that bfloat16 can hold, and int64 (Q,) indices and numbers.
 
-    Images that score above ``ceiling`` are counted, those from ``floor`` to it are kept, all but the query's ``own``
-    place in the gallery (-1: none). Of a query of which more than ``most`` would be kept none are.
+    Images that score above ``ceiling`` are counted, those from ``floor`` to it are kept; the query itself, at gallery
+    index ``self_index`` (-1: not there), is neither. A query that would keep more than ``most`` keeps none.
     """
 
     floor: Tensor
     ceiling: Tensor
-    own: Tensor
+    self_index: Tensor
     most: Tensor
 
 
@@ -58,7 +57,7 @@ class Kept:
     def between(self, row: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where those within ``low`` (P,) and ``high`` (P,) of a ``row`` (P,) begin and end, and where the row ends.
 
-        Bounds are scores that bfloat16 can hold.
+        The bounds are values that bfloat16 can hold.
         """
         query = row.numpy()
         limits = (
@@ -73,13 +72,13 @@ class Kept:
         """Row and image (n,) of what lies between ``begin`` (b,) and ``end`` (b,) of the rows."""
         length = end - begin
         ahead = length.cumsum(dim=0) - length
-        place = torch.arange(int(length.sum())) + (begin - ahead).repeat_interleave(length)  # (n,)
-        keys = self._keys[place.numpy()]
+        index = torch.arange(int(length.sum())) + (begin - ahead).repeat_interleave(length)  # (n,)
+        keys = self._keys[index.numpy()]
         return torch.from_numpy(keys >> 48), torch.from_numpy(keys & 0xFFFFFFFF)
 
 
 class Banded(NamedTuple):
-    """What was found: how many images are above the ceiling (Q,), for which queries too many would be kept (Q,).
+    """What was found: how many images are above the ceiling (Q,), and which queries would keep too many (Q,).
 
     ``keys`` are, for each tile of queries, arrays of those of what is kept, with indices in the tile. ``nearest`` says
     which images may be the nearest, if that was asked.
@@ -138,27 +137,27 @@ def sweep(
     on_queries: Callable[[int], object],
     nearest_error: Tensor | None = None,
 ) -> Banded:
-    """Compares all scores, products of queries and ``images``, with ``bands``.
+    """Compare all scores, products of queries and ``images``, with ``bands``.
 
     Args:
-        queries_of: gives the queries from a place to another (b, D) in bfloat16.
+        queries_of: gives the queries from one index to another (b, D) in bfloat16.
         images: the gallery (G, D) in bfloat16.
         bands: what to look for.
-        symmetric: whether the queries are the images, in their order, and a score is that of both its ends: only half
-            of the scores is computed then.
-        threads: strips of queries looked at side by side.
-        on_queries: told how many queries a strip had when it is through.
-        nearest_error: what a query's scores may be wrong by before they are rounded (Q,), to look for the images that
-            may be its nearest; None: do not.
+        symmetric: whether the queries are the images, in the same order, and score alike both ways: only half of the
+            scores are computed then.
+        threads: strips of queries swept at a time.
+        on_queries: called with the number of queries of each strip that is done.
+        nearest_error: what a query's scores may be wrong by before they are rounded (Q,), to find the images that may
+            be its nearest; None: do not.
     """
-    count = len(bands.own)
-    look = _Look(queries_of, images, bands, symmetric, nearest_error)
+    count = len(bands.self_index)
+    sweeper = _Sweeper(queries_of, images, bands, symmetric, nearest_error)
     above, kept = np.zeros(count, dtype=np.int64), np.zeros(-(-count // TILE) * TILE, dtype=np.int64)
     keys: list[list[Indices]] = [[] for _ in range(0, count, TILE)]
     nearest: list[list[Indices]] = [[] for _ in range(0, count, TILE)]
     candidates = np.zeros_like(kept)
     most = bands.most.numpy()
-    for strip in parallel_map(look.at_strip, range(0, count, STRIP), threads):
+    for strip in parallel_map(sweeper.at_strip, range(0, count, STRIP), threads):
         above[strip.start : strip.stop] += strip.above
         above[strip.stop : strip.stop + len(strip.above_behind)] += strip.above_behind
         for tile, found in strip.keys:
@@ -167,14 +166,14 @@ def sweep(
         for tile, found in strip.nearest:
             nearest[tile].append(found)
             candidates[tile * TILE : (tile + 1) * TILE] += np.bincount(found >> 48, minlength=TILE)
-        look.keep_no_more(kept[:count] > most)
-        look.note_best(strip, candidates[:count] > MOST_CANDIDATES)
+        sweeper.keep_no_more(kept[:count] > most)
+        sweeper.note_best(strip, candidates[:count] > MOST_CANDIDATES)
         on_queries(strip.stop - strip.start)
-    return Banded(above, kept[:count] > most, keys, look.nearest(nearest))
+    return Banded(above, kept[:count] > most, keys, sweeper.nearest(nearest))
 
 
-class _Look:
-    """Looks at a strip of queries; threads share it."""
+class _Sweeper:
+    """Sweeps strips of queries; shared by the threads."""
 
     def __init__(
         self,
@@ -184,29 +183,29 @@ class _Look:
         symmetric: bool,
         nearest_error: Tensor | None,
     ) -> None:
-        self._queries_of, self._images, self._own = queries_of, images, bands.own.numpy()
+        self._queries_of, self._images, self._self_index = queries_of, images, bands.self_index.numpy()
         self._is_symmetric = symmetric
         self._ceiling = largest_bfloat16_bits(bands.ceiling)
         self._floor = np.minimum(
             least_bfloat16_bits(bands.floor), self._ceiling + 1
         )  # where it is above, nothing is kept
-        self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are, all others below
+        self._is_positive = bool((self._floor > 0).all())  # their bits are in order as they are; all others sort below
         self._error = None if nearest_error is None else nearest_error.numpy().astype(np.float32)
-        self._best = np.full(len(self._own), LOWEST_SCORE)  # (Q,) the largest score so far
-        self._unclear = np.zeros(len(self._own), dtype=bool)
+        self._best = np.full(len(self._self_index), LOWEST_SCORE)  # (Q,) the largest score so far
+        self._unclear = np.zeros(len(self._self_index), dtype=bool)
         self._buffers = ThreadLocalBuffers()
 
     @torch.no_grad()  # which a thread has to say for itself
     def at_strip(self, start: int) -> _Strip:
         """The strip of queries that begins there."""
-        stop = min(start + STRIP, len(self._own))
+        stop = min(start + STRIP, len(self._self_index))
         queries = self._queries_of(start, stop)  # (rows, D)
         tiles = self._tiles(stop if self._is_symmetric else 0)
         if self._is_symmetric:
             tiles.insert(0, (start, stop))
         above = np.zeros(stop - start, dtype=np.int64)
         above_behind = np.zeros(len(self._images) - stop if self._is_symmetric else 0, dtype=np.int64)
-        own_tile, place_in_tile = divmod(start, TILE)
+        own_tile, offset = divmod(start, TILE)
         own_keys, keys = [], []
         best, best_behind = self._best[start:stop].copy(), self._best[stop : stop + len(above_behind)].copy()
         own_nearest: list[Indices] = [np.empty(0, dtype=np.int64)]
@@ -215,10 +214,10 @@ class _Look:
             bits = self._bits(queries, start, begin, end)
             larger, row, column = self._compare(bits, self._ceiling[start:stop, None], self._floor[start:stop, None])
             above += np.add.reduce(larger, axis=1, dtype=np.uint16)
-            own_keys.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
+            own_keys.append(_keys(row + offset, column + begin, bits[row, column]))
             if self._error is not None:
                 row, column = self._nearest(bits, best, start, stop)
-                own_nearest.append(_keys(row + place_in_tile, column + begin, bits[row, column]))
+                own_nearest.append(_keys(row + offset, column + begin, bits[row, column]))
             if self._is_symmetric and begin >= stop:
                 larger, row, column = self._compare(bits, self._ceiling[begin:end], self._floor[begin:end])
                 above_behind[begin - stop : end - stop] = np.add.reduce(larger, axis=0, dtype=np.uint16)
@@ -239,7 +238,7 @@ class _Look:
         )
 
     def keep_no_more(self, full: Flags) -> None:
-        """From now on keeps nothing of the queries that are ``full`` (Q,)."""
+        """From now on keep nothing of the queries that are ``full`` (Q,)."""
         self._floor[full] = self._ceiling[full] + 1
 
     def note_best(self, strip: _Strip, full: Flags) -> None:
@@ -252,11 +251,11 @@ class _Look:
         self._unclear |= full
 
     def nearest(self, keys: list[list[Indices]]) -> Nearest | None:
-        """What ``keys`` by tile tell of the nearest images, now that all scores have been seen."""
+        """Which images may be the nearest by ``keys``, now that all scores have been seen."""
         if self._error is None:
             return None
         least = self._least(self._best, 0, len(self._best))
-        # In order are only positive numbers where their bits were left as they are.
+        # Where bits were left as they are, only those of positive scores are in order.
         unclear = self._unclear | (least <= 0) if self._is_positive else self._unclear
         return Nearest(keys, least, unclear)
 
@@ -266,11 +265,11 @@ class _Look:
         np.maximum(best, largest, out=best)
         least = self._least(best, start, stop)
         rows = np.flatnonzero((largest >= least) & ~self._unclear[start:stop])
-        place = np.flatnonzero(bits[rows] >= least[rows, None])  # much quicker than the two numbers of nonzero
-        return rows[place // bits.shape[1]], place % bits.shape[1]
+        index = np.flatnonzero(bits[rows] >= least[rows, None])  # much faster than nonzero of two dimensions
+        return rows[index // bits.shape[1]], index % bits.shape[1]
 
     def _least(self, best: Bfloat16Bits, start: int, stop: int) -> Bfloat16Bits:
-        """The least score (n,) of an image that may be nearer than that of the ``best`` one, both wrong by an error."""
+        """The least score (n,) of an image that may be nearer than the ``best``, where both are off by the error."""
         assert self._error is not None
         scores, error = scores_of_bfloat16_bits(best), torch.from_numpy(self._error[start:stop])
         least = scores - scores.abs() / 2**6 - 2 * error * (1 + 1 / 2**6)
@@ -282,13 +281,13 @@ class _Look:
         return [(begin, end) for begin, end in itertools.pairwise([first, *edges, len(self._images)]) if begin < end]
 
     def _bits(self, queries: Tensor, start: int, begin: int, end: int) -> Bfloat16Bits:
-        """Scores (rows, columns) of ``queries``, from ``start`` on, and images ``begin:end``, as ordered numbers."""
+        """Scores (rows, columns) of ``queries``, from ``start`` on, and images ``begin:end``, as sortable integers."""
         scores = self._buffers.buffer("scores", len(queries), end - begin, torch.bfloat16)
         torch.mm(queries, self._images[begin:end].T, out=scores)
         bits = scores.view(torch.int16).numpy() if self._is_positive else sortable_bfloat16_bits(scores)
-        own = self._own[start : start + len(queries)]
-        itself = np.flatnonzero((own >= begin) & (own < end))
-        bits[itself, own[itself] - begin] = LOWEST
+        column = self._self_index[start : start + len(queries)] - begin
+        row = np.flatnonzero((column >= 0) & (column < end - begin))
+        bits[row, column[row]] = LOWEST
         return bits
 
     def _compare(
@@ -300,12 +299,12 @@ class _Look:
         np.greater(bits, ceiling, out=larger)
         np.greater_equal(bits, floor, out=inside)
         np.bitwise_xor(inside, larger, out=inside)
-        place = np.flatnonzero(inside)
-        return larger, place // bits.shape[1], place % bits.shape[1]
+        index = np.flatnonzero(inside)
+        return larger, index // bits.shape[1], index % bits.shape[1]
 
 
 def _keys(query: Indices, image: Indices | int, bits: Bfloat16Bits) -> Indices:
-    """From the highest bit on the query's place in 15 bits, the score in 16, the image in 32: in order of them."""
+    """From the highest bit on, the query's index in 15 bits, the score in 16, the image in 32: sorted in this order."""
     return query << 48 | (bits.astype(np.int64) - LOWEST) << 32 | image
 
 

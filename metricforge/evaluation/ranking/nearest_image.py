@@ -25,7 +25,7 @@ def nearest_of_candidates(source: InnerProductScores | None, queries: Tensor, ro
     counts = torch.bincount(row, minlength=len(queries))  # (b,)
     assert bool((counts > 0).all()), "every query has a nearest image"
     first = torch.full((len(queries),), torch.iinfo(torch.int64).max, device=image.device)
-    nearest = first.scatter_reduce(0, row, image, reduce="amin")  # (b,): right where all candidates are equal
+    nearest = first.scatter_reduce(0, row, image, reduce="amin")  # (b,): the answer where all candidates are equal
     if source is None or int(counts.max()) == 1:
         return nearest
     group = source.first_duplicate[image]  # (N,)
@@ -46,21 +46,21 @@ def nearest_of_candidates(source: InnerProductScores | None, queries: Tensor, ro
 
 
 def nearest_in_rows(
-    source: InnerProductScores | None, queries: Tensor, table: Tensor, slack: Tensor | None = None
+    source: InnerProductScores | None, queries: Tensor, scores: Tensor, slack: Tensor | None = None
 ) -> Tensor:
-    """The gallery index (b,) of the nearest image by whole rows of scores ``table`` (b, G), ties by index.
+    """The gallery index (b,) of the nearest image by whole rows of ``scores`` (b, G), ties by index.
 
     Args:
-        source: compares in float64 what the table leaves open; None where its scores are final and differ.
+        source: compares in float64 what ``scores`` leave open; None where these are final and differ.
         queries: which query each row is (b,).
-        table: what is never found has the lowest score.
-        slack: scores of a row that differ by more are in the right order (b,).
+        scores: lowest for what must not be found.
+        slack: scores of a row that differ by more rank correctly (b,).
     """
     if source is None or slack is None:
-        return table.argmax(dim=1)
-    best = table.amax(dim=1)  # (b,)
-    least = (best - slack).clamp(min=torch.finfo(table.dtype).min)  # a row may hold nothing but the lowest
-    row, image = (table >= least[:, None]).nonzero(as_tuple=True)
+        return scores.argmax(dim=1)
+    best = scores.amax(dim=1)  # (b,)
+    least = (best - slack).clamp(min=torch.finfo(scores.dtype).min)  # a row may hold nothing but the lowest
+    row, image = (scores >= least[:, None]).nonzero(as_tuple=True)
     return nearest_of_candidates(source, queries, row, image)
 
 
@@ -73,9 +73,9 @@ def nearest_by_double(source: InnerProductScores, queries: Tensor, self_index: T
     step = max(1, ELEMENTS_AT_ONCE // len(source.first_duplicate))
     for start in range(0, len(queries), step):
         some = slice(start, start + step)
-        table, error = source.double(queries[some])  # (b, G), (b,)
-        own = self_index[some]
-        itself = (own >= 0).nonzero()[:, 0]
-        table[itself, own[itself]] = limits(table.dtype)[0]
-        nearest[some] = nearest_in_rows(source, queries[some], table, 2 * error)
+        scores, error = source.double(queries[some])  # (b, G), (b,)
+        column = self_index[some]
+        row = (column >= 0).nonzero()[:, 0]
+        scores[row, column[row]] = limits(scores.dtype)[0]
+        nearest[some] = nearest_in_rows(source, queries[some], scores, 2 * error)
     return nearest

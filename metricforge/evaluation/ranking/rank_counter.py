@@ -11,10 +11,9 @@ from torch import Tensor
 
 from metricforge.arrays import Indices
 from metricforge.evaluation.ranking.bfloat16_prefilter import Bfloat16Prefilter, bfloat16_pays
-from metricforge.evaluation.ranking.candidates import Candidates
+from metricforge.evaluation.ranking.candidates import Candidates, MatchList, NearestCandidates, PrefilterResult
 from metricforge.evaluation.ranking.float32_prefilter import Float32Prefilter
 from metricforge.evaluation.ranking.nearest_image import nearest_by_double, nearest_in_rows, nearest_of_candidates
-from metricforge.evaluation.ranking.prefilter_result import MatchList, NearestCandidates, PrefilterResult
 from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.integer_scores import HammingScores, PairwiseIntegerScores
 from metricforge.evaluation.search.parallel_map import parallel_map
