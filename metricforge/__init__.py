@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from metricforge.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from metricforge import functional
     from metricforge.deployment import EmbeddingModel, load_model
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from metricforge.runner import build_runner
     from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
     from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BACKBONES",

@@ -8,7 +8,6 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -50,6 +49,7 @@ from metricforge.evaluation import read_scores
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
+from metricforge.version import __version__
 
 
 class MetricRunner(Runner):
@@ -370,7 +370,7 @@ class MetricRunner(Runner):
                 "baselines": self.baseline_scores,
                 "settings": self._settings,
                 "config": self.cfg.pretty_text,
-                "metricforge": version("metricforge"),
+                "metricforge": __version__,
                 "torch": torch.__version__,
             },
             "state_dict": self.model.state_dict(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 import faiss
 import numpy as np
 import sklearn
@@ -11,6 +9,7 @@ import torch
 
 from metricforge.evaluation.evaluate import Evaluation, EvaluatorResult
 from metricforge.evaluation.search.retrieval_task import RetrievalTask
+from metricforge.version import __version__
 
 
 def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
@@ -39,7 +38,7 @@ def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
         "clustering": context.clustering_protocol(),
         "evaluators": [_describe(result) for result in evaluation.results],
         "versions": {
-            "metricforge": _metricforge_version(),
+            "metricforge": __version__,
             "torch": torch.__version__,
             "faiss": faiss.__version__,
             "numpy": np.__version__,
@@ -74,10 +73,3 @@ def _settings(result: EvaluatorResult) -> dict[str, object]:
     if result.inner is not None:
         settings["evaluators"] = [_settings(inner) for inner in result.inner.results]
     return settings
-
-
-def _metricforge_version() -> str:
-    try:
-        return importlib.metadata.version("metricforge")
-    except importlib.metadata.PackageNotFoundError:  # used from a source tree on the path
-        return "not installed"

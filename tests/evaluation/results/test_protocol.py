@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import importlib.metadata
 import json
 
 import faiss
 import numpy as np
 import torch
 
+import metricforge
 from metricforge.evaluation import EvaluationContext, describe_protocol, run_evaluation
 from metricforge.evaluators import NMI, RecallAtK, ScoresBySimilarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
@@ -51,11 +51,7 @@ def test_a_protocol_says_that_queries_and_gallery_are_two_sets():
     assert (protocol["queries"], protocol["gallery"], protocol["queries_without_match"]) == (3, 7, 2)
 
 
-def test_a_source_tree_that_is_not_installed_has_no_version_but_a_protocol(monkeypatch):
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
+def test_a_protocol_has_the_version_whatever_the_distribution_is_called():
     images = EmbeddingSet(np.eye(2), np.zeros(2, dtype=int))
     protocol = describe_protocol(run_evaluation(EvaluationContext(images, EuclideanSimilarity()), []))
-    assert protocol["versions"]["metricforge"] == "not installed"
+    assert protocol["versions"]["metricforge"] == metricforge.__version__
