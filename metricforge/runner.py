@@ -160,8 +160,6 @@ def _build(
         sampler = _build_sampler(cfg.train_dataloader, data.train, run_seed, processes)
     # before weights are read, and long before the first evaluation
     _check_evaluators(cfg, data.test, ("evaluators", "final_evaluators"))
-    if data.validation is not None and data.validation is not data.test:
-        _check_evaluators(cfg, data.validation, ("evaluators",))
 
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)

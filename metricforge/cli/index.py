@@ -61,6 +61,19 @@ def remove(arguments: argparse.Namespace) -> None:
     _say(f"{removed:,} images removed; {len(index):,} in {arguments.index} now")
 
 
+def calibrate(arguments: argparse.Namespace) -> None:
+    """Calibrate the index, and say what its threshold does."""
+    index = SearchIndex(arguments.index)
+    found = index.calibrate(arguments.source, arguments.rate)
+    _say(
+        f"threshold {found.threshold:.4f}, on {found.queries:,} queries of {found.classes:,} classes\n"
+        f"accepts   {100 * found.accepted:.1f} % of the queries whose class is there, by a right image\n"
+        f"mistakes  {100 * found.rate:.2f} % of the queries of unknown classes are accepted; of other classes between "
+        f"{100 * found.low:.2f} and {100 * found.high:.2f} % ({100 * found.confidence:.0f} % interval, by classes)"
+    )
+    _say("searching now says how likely each image is of the query's class, and where there is no match")
+
+
 def compact(arguments: argparse.Namespace) -> None:
     """Make one segment of all."""
     index = SearchIndex(arguments.index)

@@ -30,8 +30,12 @@ def _print(console: Console, image: str, hits: list[Hit]) -> None:
     if not hits:
         console.print("  no image of the index fulfils the filter")
         return
-    table = Table("", "score", "label", "id", "image")
+    calibrated = hits[0].probability is not None
+    if calibrated and not hits[0].is_match:
+        console.print("  no match: the nearest image is less alike than the index's threshold")
+    table = Table("", "score", *(["probability"] if calibrated else []), "label", "id", "image")
     for rank, hit in enumerate(hits, start=1):
         label = Text("" if hit.label is None else str(hit.label))
-        table.add_row(str(rank), f"{hit.score:.3f}", label, str(hit.id), Text(hit.path, overflow="fold"))
+        chance = [] if hit.probability is None else [f"{100 * hit.probability:.0f} %"]
+        table.add_row(str(rank), f"{hit.score:.3f}", *chance, label, str(hit.id), Text(hit.path, overflow="fold"))
     console.print(table)

@@ -166,7 +166,7 @@ class EvaluationContext:
     def warn_of_collapse(self) -> None:
         """Warn with ``CollapsedEmbeddingsWarning`` where what is compared is nearly all the same, or on one line."""
         if len(self.queries) > 1 and self.similarity.search != "hamming":  # signs need no spread
-            self.spread.warn_of_collapse(self.queries.embeddings.shape[1])
+            self.spread.warn_of_collapse(self.queries.embeddings.shape[1], len(self.queries))
 
     def clusters(self) -> Indices:
         """The cluster (Q,) of each query by ``clustering``, asked once for as many as the queries have classes."""

@@ -12,7 +12,8 @@ from metricforge.arrays import Array
 ROWS = 1024  # evenly spaced ones tell
 SMALL_SPREAD = 0.01
 SMALL_RANK = 1.5
-FEWEST_DIMENSIONS = 8  # in fewer a small rank means nothing
+FEWEST_DIMENSIONS = 8  # in fewer a small rank means nothing,
+FEWEST_IMAGES = 100  # nor does it for a handful of images
 
 
 class CollapsedEmbeddingsWarning(UserWarning):
@@ -29,9 +30,13 @@ class EmbeddingSpread(NamedTuple):
     spread: float
     effective_rank: float
 
-    def warn_of_collapse(self, dimensions: int) -> None:
-        """Warns (``CollapsedEmbeddingsWarning``) of a spread below 0.01 or a rank below 1.5 (of 8 dimensions on)."""
-        flat = self.effective_rank < SMALL_RANK and dimensions >= FEWEST_DIMENSIONS
+    def warn_of_collapse(self, dimensions: int, images: int) -> None:
+        """Warn (``CollapsedEmbeddingsWarning``) of a spread below 0.01, or a rank below 1.5.
+
+        A small rank counts from 8 dimensions and 100 images on.
+        """
+        telling = dimensions >= FEWEST_DIMENSIONS and images >= FEWEST_IMAGES
+        flat = telling and self.effective_rank < SMALL_RANK
         if self.spread >= SMALL_SPREAD and not flat:
             return
         what = "are nearly all the same" if self.spread < SMALL_SPREAD else "lie nearly on one line"

@@ -17,6 +17,7 @@ class Hit:
         path: where the image is stored, as it was added.
         label: as in the source; None without labels.
         probability: that it has the query's class, in 0..1; None before ``metricforge index calibrate``.
+        is_match: whether its score reaches the threshold below which a query counts as unknown; None before that.
         metadata: the other columns of the table it was added from.
 
     Examples:
@@ -29,6 +30,7 @@ class Hit:
     path: str
     label: Any = None
     probability: float | None = None
+    is_match: bool | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from metricforge.arrays import Floats32
 from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
+from metricforge.index.calibrating import calibrate_index
+from metricforge.index.calibration import Calibration
 from metricforge.index.hit import Hit
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.snapshot import Snapshot
@@ -203,6 +205,27 @@ class SearchIndex:
         """
         with self._writing() as snapshot:
             return remove_images(snapshot, list(ids), list(paths), filter)
+
+    def calibrate(self, source: Any = None, rate: float = 0.01) -> Calibration:
+        """Chooses the similarity below which a query counts as unknown, and keeps it for every later search.
+
+        Args:
+            source: labelled images of classes that the model was not trained on, as ``add`` takes them; each is
+                searched in the index, apart from images of its own class. None takes the index's own images.
+            rate: the share of queries of unknown classes that may be accepted by mistake, above 0 and below 1.
+
+        Raises:
+            EmbeddingsError: for images without labels, or of too few classes.
+            IndexBusyError: if somebody else changes the index.
+        """
+        collection = None if source is None else _collection(source)
+        with self._writing() as snapshot:
+            return calibrate_index(snapshot, self.model, collection, rate)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What ``calibrate`` found; None before it."""
+        return self.snapshot().calibration
 
     def compact(self) -> None:
         """Merge all segments into one without the removed images, which speeds up searching.

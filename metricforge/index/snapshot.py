@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import torch
 
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import IndexFileError
+from metricforge.index.calibration import Calibration
 from metricforge.index.hit import Hit
 from metricforge.index.kinds import space_of
 from metricforge.index.manifest import Manifest
@@ -121,8 +122,15 @@ class Snapshot:
                 best[query] = _joined(best[query], Found(scores, np.full(len(rows), number), rows), self.segments, k)
         return best
 
-    def hits(self, found: Found, probability: Any = None) -> list[Hit]:
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How similarities become probabilities; None before ``metricforge index calibrate``."""
+        values = self.manifest.calibration
+        return None if values is None else Calibration.from_json(values)
+
+    def hits(self, found: Found) -> list[Hit]:
         """Return the images ``found`` with their path, label and other columns."""
+        calibration = self.calibration
         hits = []
         for score, number, row in zip(*found, strict=True):
             values = self.tables[number].slice(int(row), 1).to_pylist()[0]
@@ -132,7 +140,8 @@ class Snapshot:
                     score=float(score),
                     path=values["path"],
                     label=values.get("label"),
-                    probability=None if probability is None else float(probability(score)),
+                    probability=None if calibration is None else calibration.probability(float(score)),
+                    is_match=None if calibration is None else bool(score >= calibration.threshold),
                     metadata={key: value for key, value in values.items() if key not in KNOWN},
                 )
             )

@@ -35,7 +35,7 @@ def written(config, path):
 def test_runs_are_set_side_by_side_as_far_as_their_protocols_agree(config_file, tiny_config, tmp_path, capsys):
     one, reseeded, cropped = (tmp_path / name for name in ("one", "reseeded", "cropped"))
     assert run("train", config_file, "--device", "cpu", "--work-dir", one) == 0
-    checkpoint = [one / "iter_18.pth", "--device", "cpu", "--work-dir"]
+    checkpoint = [one / "iter_6.pth", "--device", "cpu", "--work-dir"]
     assert run("test", config_file, *checkpoint, reseeded, "--seed", 4) == 0
     tiny_config["test_dataloader"]["dataset"]["transform"][0]["size"] = 20
     assert run("test", written(tiny_config, tmp_path / "larger.py"), *checkpoint, cropped) == 0

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metricforge.cli.parsers.embed import add_model_and_source
-from metricforge.cli.parsers.values import at_least_1, memory_size, share
+from metricforge.cli.parsers.values import at_least_1, fraction, memory_size, share
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
 KINDS = ("flat", "hnsw", "ivfpq", "int8", "binary")
-VERBS = ("build", "add", "remove", "compact", "status")
+VERBS = ("build", "add", "remove", "calibrate", "compact", "status")
 
 
 def with_verb(argv: Sequence[str]) -> list[str]:
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_build(commands)
     _add_change(commands, "add", "add images, or replace those that are there under the same path")
     _add_change(commands, "remove", "remove images by id, path or filter")
+    _add_change(commands, "calibrate", "choose the similarity below which a query counts as unknown")
     _add_change(commands, "compact", "make searching quicker after many changes, and free what was removed")
     _add_change(commands, "status", "say what is in an index, how it is searched and how well")
 
@@ -74,6 +75,20 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
         parser.add_argument("paths", nargs="*", metavar="IMAGE", help="the images' paths")
         parser.add_argument("--id", dest="ids", type=int, action="append", default=[], help="by id; may be repeated")
         parser.add_argument("--filter", metavar="CONDITION", help="by a condition, such as \"label = 'shoe'\"")
+    if name == "calibrate":
+        parser.add_argument(
+            "source",
+            metavar="SOURCE",
+            nargs="?",
+            help="labelled images of classes that the model was not trained on (default: the index's own images)",
+        )
+        parser.add_argument(
+            "--rate",
+            type=fraction,
+            default=0.01,
+            metavar="SHARE",
+            help="queries of unknown classes that may be accepted by mistake (default: %(default)s)",
+        )
     if name == "status":
         parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=f"metricforge.cli.index:{name}")

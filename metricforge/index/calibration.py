@@ -1,0 +1,147 @@
+"""From which similarity on two images count as the same, and how likely each similarity is to be of one class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from metricforge.arrays import Floats, Indices
+from metricforge.errors import EmbeddingsError
+
+LEAST_CLASSES = 10
+SPLITS = 1000
+CONFIDENCE = 0.95
+MOST_POINTS = 200  # of the curve of probabilities
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What an index knows of its similarities, measured on images of known classes.
+
+    Args:
+        threshold: the similarity from which on the nearest image counts as a match.
+        wanted_rate: the share of queries of unknown classes that were to be accepted by mistake, in 0..1.
+        rate: the share that ``threshold`` accepts of the classes that it was chosen on.
+        low: between this and ``high`` lies, with ``confidence``, the share among other classes.
+        high: see ``low``.
+        confidence: of the interval.
+        accepted: the share of queries whose class is there that are accepted by a right image.
+        scores: similarities, ascending, and
+        probabilities: the share of neighbours with such a similarity that are of the query's class; between two points
+            it is a straight line.
+        queries: images that were searched with.
+        classes: how many classes they are of.
+    """
+
+    threshold: float
+    wanted_rate: float
+    rate: float
+    low: float
+    high: float
+    confidence: float
+    accepted: float
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    queries: int
+    classes: int
+
+    def probability(self, score: float) -> float:
+        """That an image of this similarity is of the query's class, in 0..1."""
+        return float(np.interp(score, self.scores, self.probabilities))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON's types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """What ``to_json`` gave."""
+        lists = {name: tuple(values[name]) for name in ("scores", "probabilities")}
+        return cls(**{**values, **lists})
+
+
+def calibrate(
+    impostors: Floats, genuine: Floats, classes: Indices, neighbours: Floats, is_match: Indices, rate: float
+) -> Calibration:
+    """Choose the threshold for ``rate`` false accepts, and measure what it does.
+
+    The interval is of classes, not images: again and again one half of the classes chooses a threshold and the other
+    half tries it, as classes will that nobody knows yet. All classes choose the one that counts, which is steadier.
+
+    Args:
+        impostors: for each query (Q,) the similarity of the nearest image of another class; -inf without one.
+        genuine: that of the nearest of its own class; -inf without one.
+        classes: the class of each query (Q,), any numbers.
+        neighbours: similarities (P,) of neighbours of queries, and
+        is_match: whether each is of the query's class (P,), 0 or 1.
+        rate: the wanted share of false accepts, above 0 and below 1.
+
+    Raises:
+        EmbeddingsError: for fewer than ``LEAST_CLASSES`` classes, or no neighbour of both kinds.
+        ValueError: for a rate outside 0..1.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"rate must be above 0 and below 1, got {rate}")
+    names, numbers = np.unique(classes, return_inverse=True)  # (C,), (Q,)
+    if len(names) < LEAST_CLASSES:
+        raise EmbeddingsError(
+            f"a threshold is chosen on at least {LEAST_CLASSES} classes, and there are {len(names)}; name a folder or "
+            "table of labelled images of more classes"
+        )
+    if not 0 < is_match.sum() < len(is_match):
+        raise EmbeddingsError("every neighbour is of one kind, match or non-match, so nothing can be told apart")
+    order = np.argsort(-impostors, kind="stable")
+    ordered, owners = impostors[order], numbers[order]  # (Q,) from the most alike impostor on
+    ones = np.ones((1, len(names)))
+    threshold = float(_thresholds(ordered, owners, ones, rate)[0])
+    draws = np.random.default_rng(0)
+    ranks = draws.permuted(np.tile(np.arange(len(names)), (SPLITS, 1)), axis=1)
+    chosen = (ranks < len(names) / 2).astype(np.float64)  # (R, C)
+    rates = _rates(ordered, owners, 1 - chosen, _thresholds(ordered, owners, chosen, rate))  # (R,)
+    tail = (1 - CONFIDENCE) / 2
+    scores, probabilities = _curve(neighbours, is_match)
+    return Calibration(
+        threshold=threshold,
+        wanted_rate=rate,
+        rate=float(_rates(ordered, owners, ones, np.array([threshold]))[0]),
+        low=float(np.quantile(rates, tail)),
+        high=float(np.quantile(rates, 1 - tail)),
+        confidence=CONFIDENCE,
+        accepted=float(((genuine >= threshold) & (genuine >= impostors))[np.isfinite(genuine)].mean()),
+        scores=scores,
+        probabilities=probabilities,
+        queries=len(impostors),
+        classes=len(names),
+    )
+
+
+def _thresholds(ordered: Floats, owners: Indices, weights: Floats, rate: float) -> Floats:
+    """For each set of classes (R, C) the least threshold (R,) that accepts at most ``rate`` of its impostors."""
+    counts = weights[:, owners]  # (R, Q)
+    passed = np.cumsum(counts, axis=1)  # impostors at least as alike as each
+    allowed = rate * passed[:, -1]
+    first_refused = (passed <= allowed[:, None]).sum(axis=1)  # (R,) the first that must not be accepted
+    refused = ordered[np.minimum(first_refused, len(ordered) - 1)]
+    return np.nextafter(refused, np.inf)
+
+
+def _rates(ordered: Floats, owners: Indices, weights: Floats, thresholds: Floats) -> Floats:
+    """The share (R,) of the impostors of each set of classes (R, C) that its threshold accepts."""
+    counts = weights[:, owners]  # (R, Q)
+    accepted = ordered[None] >= thresholds[:, None]  # (R, Q)
+    rates: Floats = (counts * accepted).sum(axis=1) / counts.sum(axis=1)
+    return rates
+
+
+def _curve(neighbours: Floats, is_match: Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Similarities and probabilities of a rising curve through what was seen."""
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(neighbours, is_match)
+    scores, probabilities = np.asarray(fitted.X_thresholds_), np.asarray(fitted.y_thresholds_)
+    if len(scores) > MOST_POINTS:
+        kept = np.unique(np.linspace(0, len(scores) - 1, MOST_POINTS).round().astype(int))
+        scores, probabilities = scores[kept], probabilities[kept]
+    return tuple(map(float, scores)), tuple(map(float, probabilities))
