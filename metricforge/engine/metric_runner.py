@@ -35,6 +35,7 @@ from metricforge.engine.records.checkpoints import (
     checkpoint_files,
     file_hash,
     load_checkpoint,
+    load_with_hash,
     save_checkpoint,
 )
 from metricforge.engine.records.config_changes import Changes, changes_scores, describe_changes
@@ -127,6 +128,7 @@ class MetricRunner(Runner):
         self.has_trained = False
         self.baseline_scores: dict[str, dict[str, float]] = {}
         self._weights_file = weights
+        self._hash_as_read: str | None = None
         self._weights_iteration: int | None = None
         self._loaded: dict[str, Any] | None = None  # the meta of the checkpoint whose weights were loaded to be scored
         training = train_loader is not None
@@ -313,7 +315,7 @@ class MetricRunner(Runner):
         """File and hash of the checkpoint that holds the present weights; None if they were not saved."""
         if self._weights_file is None or (self._loaded is None and self._weights_iteration != self.iter):
             return None
-        return {"file": self._weights_file.name, "sha256": file_hash(self._weights_file)}
+        return {"file": self._weights_file.name, "sha256": self._hash_as_read or file_hash(self._weights_file)}
 
     def describe_choice(self) -> dict[str, object]:
         """How the present weights were chosen, and how often weights of this run scored the test, now included."""
@@ -396,7 +398,8 @@ class MetricRunner(Runner):
             assert self._resume_point is not None
             self._restore(self._resume_point)
         elif self._weights_file is not None:
-            checkpoint = load_checkpoint(self._weights_file)
+            # a training beside may replace or remove the file once it is read
+            checkpoint, self._hash_as_read = load_with_hash(self._weights_file)
             self._load_to_score(checkpoint, self._weights_file)
             self._loaded = checkpoint["meta"]
             self.baseline_scores = checkpoint["meta"]["baselines"]

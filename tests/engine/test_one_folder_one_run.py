@@ -10,7 +10,7 @@ import pytest
 
 from metricforge import build_runner
 from metricforge.comparison import read_run
-from metricforge.engine.records.checkpoints import checkpoint_files
+from metricforge.engine.records.checkpoints import checkpoint_files, file_hash
 from metricforge.errors import ComparisonError, ConfigError, RunFolderError
 
 
@@ -107,3 +107,14 @@ def test_a_run_without_scores_of_its_own_says_where_its_evaluations_are(tiny_con
     with pytest.raises(ComparisonError, match=r"has no scores.json .*evaluations are .*evaluations/iter_18-1"):
         read_run(tmp_path / "run")
     assert read_run(tmp_path / "run" / "evaluations" / "iter_18-1").scores == scores
+
+
+def test_a_checkpoint_that_training_removes_while_it_is_tested_is_scored_and_named(tiny_config, tmp_path):
+    train(tiny_config, tmp_path)
+    checkpoint = tmp_path / "iter_18.pth"
+    digest = file_hash(checkpoint)
+    runner = build_runner(tiny_config, checkpoint=checkpoint, device="cpu")
+    checkpoint.unlink()
+    runner.test()
+    written = json.loads((tmp_path / "evaluations" / "iter_18-1" / "scores.json").read_text())
+    assert written["protocol"]["checkpoint"] == {"file": "iter_18.pth", "sha256": digest}

@@ -12,7 +12,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -54,6 +54,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: if there is no such file, a byte of it is not as it was written, or it holds anything but
             tensors and plain values.
     """
+    return load_with_hash(path)[0]
+
+
+def load_with_hash(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a checkpoint as ``load_checkpoint`` does, and the ``file_hash`` of the very bytes that were read."""
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint{_siblings(path)}")
     try:
@@ -61,6 +66,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             sealed = is_sealed(file)
             if sealed and not is_as_written(file):
                 raise CheckpointError(f"{path}: is damaged or was changed: its content is not what was written")
+            file.seek(0)
+            digest = _hash(file)
             file.seek(0)
             try:
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -73,7 +80,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     _check_content(checkpoint, path)
     if not sealed:
         raise CheckpointError(f"{path}: has no checksum; a checkpoint is written by training or by save_checkpoint")
-    return checkpoint
+    return checkpoint, digest
 
 
 def check_state_of_run(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -131,10 +138,14 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 def file_hash(path: Path) -> str:
     """The first 16 digits of the SHA-256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return _hash(file)
+
+
+def _hash(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()[:16]
 
 
