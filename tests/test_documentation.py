@@ -11,6 +11,7 @@ import pytest
 
 import metricforge
 from metricforge.cli.parser import build_parser
+from metricforge.cli.parsers.index import with_verb
 from metricforge.config_files import find_config
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +70,7 @@ def test_every_documented_command_has_arguments_that_the_command_accepts():
     assert len(documented) > 15
     for page, call in documented:
         try:
-            whole.parse_args(call)
+            whole.parse_args(with_verb(call))
         except (SystemExit, argparse.ArgumentError) as error:
             pytest.fail(f"{page}: metricforge {shlex.join(call)}: {error}")
 

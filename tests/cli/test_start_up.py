@@ -78,6 +78,7 @@ LINES = {
     "embed": ["embed", "run", "photos", "--out", "out"],
     "evaluate": ["evaluate", "a.npz"],
     "index": ["index", "build", "run", "photos", "--out", "out"],
+    "serve": ["serve", "index"],
     "search": ["search", "index", "photo.jpg"],
     "compare": ["compare", "a", "b"],
     "classes": ["classes", "a"],
