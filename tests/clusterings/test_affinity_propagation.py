@@ -9,7 +9,6 @@ from sklearn.metrics import adjusted_rand_score, euclidean_distances
 
 from metricforge.clusterings import AffinityPropagation
 from metricforge.clusterings import affinity_propagation as module
-from metricforge.clusterings.message_passing import find_exemplars
 from metricforge.testing import check_clustering
 
 
@@ -35,27 +34,6 @@ def test_the_preference_is_found_that_gives_the_wanted_number(neighbours, wanted
     assert sorted(set(assigned.tolist())) == list(range(wanted))
     if wanted == 9:
         assert adjusted_rand_score(labels, assigned) > 0.9
-
-
-@pytest.mark.parametrize("preference", [-2.0, -20.0, -150.0, -2000.0])
-def test_messages_among_all_images_find_scikit_learn_s_exemplars(preference):
-    embeddings, _ = blobs(80)
-    similarities = -euclidean_distances(embeddings.astype(np.float64), squared=True)
-    # of two that are each other's only candidate either may be the exemplar, unless one is a little nearer
-    similarities *= 1 + 1e-6 * np.random.default_rng(1).normal(size=similarities.shape)
-    centres, _ = affinity_propagation(similarities, preference=preference, damping=0.7, random_state=0)
-    candidates = np.array([[i, *(j for j in range(80) if j != i)] for i in range(80)])  # itself first
-    own = np.take_along_axis(similarities, candidates, axis=1)
-    own[:, 0] = preference
-    exemplars, settled = find_exemplars(own, candidates, 0.7, 200, 15, seed=0)
-    assert settled
-    # scikit-learn moves each exemplar to the middle of its cluster afterwards
-    moved = module._assign_to_exemplars(
-        embeddings - embeddings.mean(axis=0), np.ones(len(embeddings), int), np.flatnonzero(exemplars)
-    )
-    theirs = similarities[:, centres].argmax(axis=1)
-    assert exemplars.sum() == len(centres)
-    assert adjusted_rand_score(theirs, moved) == pytest.approx(1.0)
 
 
 def test_the_candidates_are_each_image_and_its_nearest_others_even_among_duplicates():

@@ -4,17 +4,16 @@ import json
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
 from metricforge import TaggedEmbeddings, evaluate_embeddings
 from metricforge.cli.main import main
 from metricforge.errors import EmbeddingsError
-from metricforge.measurement import build_evaluators, read_embedding_file
+from metricforge.measurement import build_evaluators
 
 POINTS = np.array([[0.0], [1.0], [1.1], [5.0], [5.2], [9.0]], dtype=np.float32)
 LABELS = np.array([0, 0, 1, 1, 1, 2])  # nearest: 1 hit, 2 miss, 1 miss, 4 hit, 3 hit; the last has no match
+BROKEN = np.where(np.arange(6)[:, None] % 2, np.nan, POINTS)
 
 
 def run(*arguments) -> int:
@@ -61,27 +60,6 @@ def test_the_fingerprint_is_of_the_images_not_of_what_a_model_made_of_them():
     assert fingerprint(POINTS + 1, LABELS) != fingerprint(POINTS + 1, LABELS, np.arange(6) + 1)
 
 
-BROKEN = np.where(np.arange(6)[:, None] % 2, np.nan, POINTS)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((BROKEN, LABELS, np.array(list("uvwxyz"))), r"3 of 6 embeddings are not finite \(the first ids: v, x, z\)"),
-        ((POINTS, LABELS[:5]), r"labels must be one for each of the 6 embeddings, got shape \(5,\)"),
-        ((POINTS, LABELS, np.arange(7)), r"ids must be one for each of the 6 embeddings, got shape \(7,\)"),
-        ((POINTS, LABELS, np.array([1, 2, 2, 3, 4, 5])), r"1 stand more than once \(the first: 2\)"),
-        ((POINTS[:, 0], LABELS), r"embeddings must be \(N, D\).*got shape \(6,\)"),
-        ((POINTS[:0], LABELS[:0]), r"with N and D above 0"),
-        ((POINTS, LABELS * 0.5), "labels must be whole numbers or text, got float64"),
-        ((POINTS > 1, LABELS), "embeddings must be floats or whole numbers, got bool"),
-    ],
-)
-def test_what_cannot_be_scored_is_refused_in_words(arguments, message):
-    with pytest.raises(EmbeddingsError, match=f"^the embeddings: .*{message}"):
-        TaggedEmbeddings(*arguments)
-
-
 def test_a_k_beyond_the_gallery_other_dimensions_and_an_unknown_similarity_are_refused():
     images = TaggedEmbeddings(POINTS, LABELS)
     with pytest.raises(EmbeddingsError, match=r"at most 5.*leave out \[6\]"):
@@ -102,48 +80,6 @@ def test_every_known_score_is_given_by_an_evaluator():
     found = evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=names, similarity="euclidean")
     assert list(found.scores) == names
     assert len(build_evaluators(names)) == 13
-
-
-@pytest.mark.parametrize("name", ["recal@1", "recall@0", "recall@01", "recall", "recall@²", "tar@far=2", "tar@far=x"])
-def test_an_unknown_score_is_named_with_those_there_are(name):
-    with pytest.raises(EmbeddingsError, match=r"is no score; .*known: map@r, "):
-        build_evaluators([name])
-    with pytest.raises(EmbeddingsError, match="distinct names, at least one, got nmi"):
-        build_evaluators(["nmi", "nmi"])
-
-
-def test_npz_and_parquet_hold_the_same(tmp_path):
-    ids = np.array(list("uvwxyz"))
-    np.savez(tmp_path / "a.npz", embeddings=POINTS, labels=LABELS, ids=ids)
-    columns = {"ids": ids.tolist(), "labels": LABELS, "embeddings": POINTS.tolist(), "more": [None] * 6}
-    parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
-    for file in ("a.npz", "a.parquet"):
-        read = read_embedding_file(tmp_path / file)
-        assert np.allclose(read.embeddings, POINTS)
-        assert (read.labels.tolist(), read.ids.tolist()) == (LABELS.tolist(), ids.tolist())
-
-
-def test_files_that_are_none_are_refused_with_what_is_expected(tmp_path):
-    (tmp_path / "broken.npz").write_bytes(b"PK nothing")
-    (tmp_path / "broken.parquet").write_bytes(b"nothing")
-    (tmp_path / "a.csv").write_text("labels")
-    np.savez(tmp_path / "other.npz", vectors=POINTS)
-    np.savez(tmp_path / "objects.npz", embeddings=POINTS, labels=np.array([{}] * 6, dtype=object))
-    ragged = pa.table({"labels": [0, 1], "embeddings": [[1.0], [1.0, 2.0]]})
-    parquet.write_table(ragged, tmp_path / "ragged.parquet")
-    parquet.write_table(pa.table({"labels": [0, None], "embeddings": [[1.0], [2.0]]}), tmp_path / "nulls.parquet")
-    for file, message in {
-        "none.npz": "there is no such file",
-        "broken.npz": "cannot be read",
-        "broken.parquet": "cannot be read as a table",
-        "a.csv": r"must end in \.npz or \.parquet",
-        "other.npz": "has no embeddings and no labels; it has vectors",
-        "objects.npz": "cannot be read",
-        "ragged.parquet": "lists of 1 to 2 numbers",
-        "nulls.parquet": r"some have none in labels \(1\)",
-    }.items():
-        with pytest.raises(EmbeddingsError, match=message):
-            read_embedding_file(tmp_path / file)
 
 
 def test_the_command_prints_the_scores_says_what_it_left_out_and_writes_the_protocol(tmp_path, capsys):
