@@ -1,4 +1,4 @@
-"""Affinity propagation, with the preference that gives the wanted number of clusters."""
+"""Affinity propagation with a search for the preference that gives the wanted number of clusters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from metricforge.registry import CLUSTERINGS
 
 MOST_IMAGES = 10_000  # five N x N arrays of doubles: 4 GB
 ITERATIONS = 200
-PATIENCE = 15  # iterations without another exemplar that end a run
+PATIENCE = 15  # iterations without a change of exemplars that end a run
 
 
 class _Graph(NamedTuple):
-    """What the messages run along: ``cluster`` makes clusters (N,) of a preference and says whether they settled.
+    """Images to cluster: ``cluster`` turns a preference into clusters (N,), and tells whether the messages converged.
 
     A preference of minus ``shortest`` gives nearly every image a cluster of its own. ``typical`` is the median squared
-    distance to the nearest other image, about where images begin to share one.
+    distance to the nearest other image, about where images begin to share a cluster.
     """
 
     cluster: Callable[[float], tuple[Indices, bool]]
@@ -40,24 +40,23 @@ class _Graph(NamedTuple):
 class AffinityPropagation(Clustering):
     """Affinity propagation (Frey and Dueck, Science 2007) by negative squared distances, as Song et al. (CVPR 2016) do.
 
-    The number of clusters follows from the preference, which is doubled or halved until the number asked for is
-    between two, then bisected, on a logarithmic scale, until there are as many or ``tries`` are used up; then the
-    nearest number that was met is kept, of about equally near ones (to a twentieth of what was asked for) one whose
-    messages settled within 200 iterations. Messages of a preference far from all similarities swing and may give more
-    clusters than a larger one did: it is taken for too small. Identical images, whose messages would swing for ever,
-    are one that weighs as much as all of them; so there are never more clusters than different images, and
-    ``scores.json`` says how many there are where that is not what was wanted.
+    The preference determines the number of clusters. It is doubled or halved until the wanted number is bracketed, then
+    bisected on a logarithmic scale until the number is reached or ``tries`` are used up. The closest result is kept;
+    among results about equally close (within a twentieth of the wanted number), one whose messages converged within 200
+    iterations. Messages under a preference far from all similarities oscillate and may give more clusters than a larger
+    preference did: it is then treated as too small. Identical images, whose messages would oscillate forever, are
+    merged into one with the weight of all; so there are never more clusters than distinct images, and ``scores.json``
+    records the number found where it differs from the wanted one.
 
-    By default all pairs are compared, by scikit-learn, which takes 40 N^2 bytes. With ``neighbours`` an image chooses
-    its exemplar among so many nearest neighbours only, in memory and time that grow with N ``neighbours``. No cluster
-    then reaches further than that: where classes have more images than ``neighbours``, more clusters than are wanted
-    may remain.
+    By default scikit-learn compares all pairs, which takes 40 N^2 bytes. With ``neighbours`` each image chooses its
+    exemplar among that many nearest neighbours only, in memory and time proportional to N ``neighbours``. This limits
+    the reach of a cluster: where classes have more images than ``neighbours``, more clusters than wanted may remain.
 
     Args:
-        neighbours: candidates an image, >= 1; None takes all.
-        tries: preferences that are tried, >= 1.
-        damping: share of a message's last value in its next one, 0.5 <= damping < 1; larger settles more surely and
-            more slowly.
+        neighbours: candidates per image, >= 1; None: all images.
+        tries: how many preferences to try, >= 1.
+        damping: the weight of a message's previous value in its next one, 0.5 <= damping < 1; larger values converge
+            more reliably and more slowly.
 
     Raises:
         ValueError: for arguments outside these ranges; when clustering, for more than 10,000 images without
@@ -111,11 +110,11 @@ class AffinityPropagation(Clustering):
     def _all_pairs(self, embeddings: Floats32, seed: int) -> _Graph:
         rows, number, counts = _distinct(embeddings)
         distances = euclidean_distances(rows.astype(np.float64), squared=True)  # (U, U)
-        similarities = -distances * counts[:, None]  # what all that are the same pay for an exemplar
+        similarities = -distances * counts[:, None]  # identical images all pay for their exemplar
 
         def cluster(preference: float) -> tuple[Indices, bool]:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it did not settle is returned
+                warnings.simplefilter("ignore")  # non-convergence is returned
                 _, assigned, iterations = affinity_propagation(
                     similarities,
                     preference=preference,
@@ -144,19 +143,19 @@ class AffinityPropagation(Clustering):
 
 
 def _distinct(embeddings: Floats32) -> tuple[Floats32, Indices, Indices]:
-    """The rows (U, D) that differ, in order of their first, which of them each row (N,) is, and how many are (U,).
+    """Return the distinct rows (U, D) by first occurrence, the distinct row of each (N,), and their counts (U,).
 
-    Rows that are the same might as well be each other's exemplar, so that their messages swing and never settle.
+    Identical rows could equally be each other's exemplar, so their messages would oscillate forever.
     """
     _, first, number, counts = np.unique(embeddings, axis=0, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(first)  # (U,)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return embeddings[first[order]], place[number.reshape(-1)], counts[order]
+    index = np.empty_like(order)  # of each distinct row in this order
+    index[order] = np.arange(len(order))
+    return embeddings[first[order]], index[number.reshape(-1)], counts[order]
 
 
 def _shortest_and_typical(distances: Floats) -> tuple[float, float]:
-    """The least and the median squared distance to the nearest image that is no duplicate; both inf where none is.
+    """Return the least and median squared distance to the nearest distinct image; both inf where there is none.
 
     ``distances`` (N, L) are those of each image to the others, and to itself.
     """
@@ -166,8 +165,8 @@ def _shortest_and_typical(distances: Floats) -> tuple[float, float]:
 
 
 def _search_preference(graph: _Graph, clusters: int, tries: int, on_step: Callable[[int], object]) -> Indices:
-    """The clusters of that preference, of ``tries``, whose number is nearest to ``clusters``."""
-    many, few = math.log(graph.shortest / 2), math.inf  # logarithms of minus preferences, between which it is
+    """Cluster under up to ``tries`` preferences; return the result whose number is closest to ``clusters``."""
+    many, few = math.log(graph.shortest / 2), math.inf  # bounds on the logarithm of minus the preference
     middle = max(math.log(graph.typical), many)
     best: tuple[tuple[int, bool, int], Indices] | None = None
     found_at: dict[float, int] = {}
@@ -181,7 +180,7 @@ def _search_preference(graph: _Graph, clusters: int, tries: int, on_step: Callab
             best = rank, assigned
         if settled and found == clusters:
             break
-        swings = any(found > fewer for place, fewer in found_at.items() if place < middle)
+        swings = any(found > fewer for logarithm, fewer in found_at.items() if logarithm < middle)
         found_at[middle] = found
         many, few = (middle, few) if found > clusters and not swings else (many, middle)
         middle = many + math.log(2) if few == math.inf else max((many + few) / 2, few - math.log(2))
@@ -193,27 +192,27 @@ def _search_preference(graph: _Graph, clusters: int, tries: int, on_step: Callab
 
 
 def _nearest_candidates(embeddings: Floats32, neighbours: int) -> tuple[Indices, Floats]:
-    """Each image and its nearest others (N, 1 + ``neighbours``), with the squared distances to them."""
+    """Return each image and its nearest others (N, 1 + ``neighbours``), with the squared distances to them."""
     count = len(embeddings)
     index = faiss.IndexFlatL2(embeddings.shape[1])
     index.add(embeddings)
     distances, found = index.search(embeddings, neighbours + 1)  # (N, 1 + neighbours)
     others = found != np.arange(count)[:, None]
-    others[others.all(axis=1), -1] = False  # as many duplicates have crowded the image itself out
+    others[others.all(axis=1), -1] = False  # duplicates have crowded out the image itself
     candidates = np.concatenate([np.arange(count)[:, None], found[others].reshape(count, neighbours)], axis=1)
     distances = distances[others].reshape(count, neighbours).clip(min=0)
     return candidates, np.concatenate([np.zeros((count, 1)), distances], axis=1)
 
 
 def _assign_to_exemplars(embeddings: Floats32, counts: Indices, exemplars: Indices) -> Indices:
-    """The cluster (N,) of each of ``embeddings``, which stand for ``counts`` (N,) images.
+    """Assign each of ``embeddings``, which stand for ``counts`` (N,) images, to a cluster (N,).
 
-    That is its nearest exemplar, once each has moved to the centre of its cluster.
+    That is its nearest exemplar, once each exemplar has moved to the centre of its cluster.
     """
     if not len(exemplars):
         return np.full(len(embeddings), -1)
     assigned = _nearest_exemplar(embeddings, exemplars)  # (N,)
-    # The member of the least sum of squared distances to its cluster is the one nearest to the cluster's mean.
+    # The member with the least sum of squared distances to its cluster is the one nearest to the cluster's mean.
     sizes = np.bincount(assigned, counts, minlength=len(exemplars))
     means = np.zeros((len(exemplars), embeddings.shape[1]))
     np.add.at(means, assigned, embeddings * counts[:, None])
@@ -229,5 +228,5 @@ def _nearest_exemplar(embeddings: Floats32, exemplars: Indices) -> Indices:
     index.add(np.ascontiguousarray(embeddings[exemplars]))
     _, nearest = index.search(embeddings, 1)  # (N, 1)
     assigned = nearest[:, 0]
-    assigned[exemplars] = np.arange(len(exemplars))  # also where it has a duplicate among them
+    assigned[exemplars] = np.arange(len(exemplars))  # even where another exemplar is a duplicate
     return assigned

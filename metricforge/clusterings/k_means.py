@@ -1,4 +1,4 @@
-"""K-means, the clustering that the field measures NMI on."""
+"""K-means, the usual clustering for NMI."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class KMeans(Clustering):
     """faiss's k-means on all images, Euclidean, from random starts: the same clusters for the same seed.
 
     Args:
-        iterations: of each start, >= 1.
-        starts: random starts, of which the one with the smallest sum of squared distances is kept (faiss's ``nredo``),
-            >= 1.
-        spherical: rows and centroids of length 1: clusters of directions.
+        iterations: per start, >= 1.
+        starts: how many random starts, >= 1; the one with the smallest sum of squared distances is kept (faiss's
+            ``nredo``).
+        spherical: normalise rows and centroids to length 1, which clusters directions.
 
     Raises:
         ValueError: for a number below 1.

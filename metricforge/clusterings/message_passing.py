@@ -1,4 +1,4 @@
-"""Affinity propagation on few candidates an image."""
+"""Message passing of affinity propagation, with few candidates per image."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from metricforge.arrays import Flags, Floats, Indices
 def find_exemplars(
     similarities: Floats, candidates: Indices, damping: float, iterations: int, patience: int, seed: int
 ) -> tuple[Flags, bool]:
-    """Which images are exemplars (N,), and whether that stayed so for ``patience`` iterations (Frey and Dueck, 2007).
+    """Find the exemplars (N,), and tell whether they were stable for ``patience`` iterations (Frey and Dueck, 2007).
 
     Each image may choose among L candidates, itself the first of them. With all images as candidates these are the
     messages of plain affinity propagation; time and memory are O(N L).
 
     Args:
         similarities: of each image to its candidates (N, L), the first column its preference.
-        candidates: image numbers (N, L), the first column 0..N - 1.
-        damping: share of a message's last value in its next one, 0 <= damping < 1.
-        iterations: at most so many.
-        patience: iterations without a change that end it.
-        seed: of a noise at the last digits, which decides between two that might as well be each other's exemplar.
+        candidates: image indices (N, L), the first column 0..N - 1.
+        damping: the weight of a message's previous value in its next one, 0 <= damping < 1.
+        iterations: the maximum.
+        patience: stop after this many iterations without a change.
+        seed: of noise in the last digits, which breaks ties between images that could equally be each other's exemplar.
     """
     noise = np.random.default_rng(seed).standard_normal(similarities.shape)
     similarities = similarities * (1 + 1e-12 * noise)

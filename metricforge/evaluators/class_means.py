@@ -1,4 +1,4 @@
-"""The means of classes, in the space in which a similarity compares."""
+"""Class means in the space in which a similarity compares."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from metricforge.evaluation.search.prepared_embeddings import prepared_rows
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import ROWS_AT_ONCE, row_blocks
 
-TIE = 1e-13  # similarities to means that are nearer to each other, of their size, are taken for equal: rounding's work
+TIE = 1e-13  # relative difference below which two similarities to means count as equal, being rounding alone
 
 
 def vectors_to_average(embeddings: Array, similarity: Similarity, device: torch.device) -> Tensor:
-    """``embeddings`` (N, D) as ``similarity`` prepares them, (N, D'): unit vectors for cosine, signs for Hamming.
+    """Prepare ``embeddings`` (N, D) for averaging, (N, D'): unit vectors for cosine, signs for Hamming.
 
-    In float64, but for a similarity with weights, which takes float32; so call it for one block after another.
+    The result is float64, or float32 for a similarity with weights; call it block by block to save memory.
     """
     prepared = prepared_rows(embeddings, similarity, device)  # (N, D')
     if device.type != "mps" and not any(True for _ in similarity.parameters()):
         prepared = prepared.double()
-    return 2 * prepared - 1 if similarity.search == "hamming" else prepared  # a bit's sign: a mean of 0 is a tie
+    return 2 * prepared - 1 if similarity.search == "hamming" else prepared  # signs of bits: a mean of 0 is a tie
 
 
 def sums_of_classes(
@@ -31,11 +31,11 @@ def sums_of_classes(
     similarity: Similarity,
     device: torch.device,
 ) -> Tensor:
-    """The sum (C, D') of the ``embeddings`` (N, D) to average of each class, whose number ``class_of`` (N,) tells."""
+    """Sum the prepared ``embeddings`` (N, D) of each class (C, D'); ``class_of`` (N,) are their classes, 0..C - 1."""
     sums: Tensor | None = None
-    for place, block in row_blocks(embeddings, ROWS_AT_ONCE):
+    for rows, block in row_blocks(embeddings, ROWS_AT_ONCE):
         vectors = vectors_to_average(block, similarity, device)  # (rows, D')
         sums = vectors.new_zeros(classes, vectors.shape[1]) if sums is None else sums
-        sums.index_add_(0, torch.from_numpy(class_of[place]).to(device), vectors)
+        sums.index_add_(0, torch.from_numpy(class_of[rows]).to(device), vectors)
     assert sums is not None, "a context never holds an empty set"
     return sums

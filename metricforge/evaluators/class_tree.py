@@ -1,4 +1,4 @@
-"""What is a kind of what: the classes' ancestors, from a file or from WordNet."""
+"""The ancestors of classes, from a file or from WordNet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/WordNet-3.0/dict", "/usr/share/wordnet/dict")
-HYPERNYMS = ("@", "@i")  # WordNet's marks of "is a kind of" and "is an instance of"
+HYPERNYMS = ("@", "@i")  # WordNet's symbols for "is a kind of" and "is an instance of"
 
 
 class ClassTree:
@@ -44,13 +44,13 @@ class ClassTree:
 
 
 def read_class_tree(source: str | Path) -> ClassTree:
-    """The tree in a CSV file with the columns ``child`` and ``parent``; or ``"wordnet"``: WordNet's nouns as installed.
+    """Read a tree from a CSV file with the columns ``child`` and ``parent``, or ``"wordnet"``: the installed WordNet.
 
     WordNet's names are those of ImageNet, such as ``n01443537``: the offset in WordNet 3.0's ``data.noun``, which is
     looked for in the folder that ``WNSEARCHDIR`` names and where Debian's ``wordnet-base`` puts it.
 
     Raises:
-        ValueError: for a file that is absent, lacks a column or goes in a circle, or if there is no WordNet.
+        ValueError: for a file that is absent, lacks a column or holds a cycle, or if WordNet is not installed.
     """
     if str(source) == "wordnet":
         return ClassTree(_wordnet_parents())

@@ -14,7 +14,7 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class CMC(RankEvaluator):
-    """The share of queries whose first right image is at rank K or before, as ``cmc@K``, in 0..1.
+    """The share of queries whose first match is at rank K or better, as ``cmc@K``, in 0..1.
 
     With every gallery image in the ranking (the multi-shot protocol, as on Market-1501) this is ``RecallAtK`` by
     definition, under the name that re-identification gives it, and that is what is computed. ``SingleShotCMC`` draws
@@ -25,7 +25,7 @@ class CMC(RankEvaluator):
         ks: the values of K.
 
     Raises:
-        ValueError: unless ``ks`` are distinct whole numbers >= 1; when evaluated, for a K beyond the gallery.
+        ValueError: unless ``ks`` are distinct integers >= 1; when evaluated, for a K beyond the gallery.
     """
 
     def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:

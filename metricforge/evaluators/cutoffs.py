@@ -1,4 +1,4 @@
-"""The values of K of an evaluator, checked in one way."""
+"""Checks the values of K of an evaluator."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from metricforge.evaluation.context import EvaluationContext
 
 
 def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    """``ks`` as a tuple.
+    """Return ``ks`` as a tuple.
 
     Raises:
-        ValueError: unless they are distinct whole numbers >= 1.
+        ValueError: unless ``ks`` are distinct integers >= 1.
     """
-    whole = isinstance(ks, Sequence) and all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in ks)
-    if not whole or not ks or len(set(ks)) != len(ks):
-        raise ValueError(f"ks must be distinct whole numbers >= 1, such as (1, 2, 4, 8), got {ks!r}")
+    are_counts = isinstance(ks, Sequence) and all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in ks)
+    if not are_counts or not ks or len(set(ks)) != len(ks):
+        raise ValueError(f"ks must be distinct integers >= 1, such as (1, 2, 4, 8), got {ks!r}")
     return tuple(ks)
 
 
 def largest_k(ks: Sequence[int], context: EvaluationContext, evaluator: str) -> int:
-    """The largest of ``ks``, which are ``evaluator``'s.
+    """Return the largest of the ``ks`` of ``evaluator``.
 
     Raises:
         ValueError: for a K beyond what a query of ``context`` can find.

@@ -1,4 +1,4 @@
-"""Pairs of a query and a gallery image, of one class or of two, all of them or a sample."""
+"""Lists or samples pairs of a query and a gallery image, of the same class or of different classes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from metricforge.evaluation.context import EvaluationContext
 
 
 class LabelledPairs(NamedTuple):
-    """``queries`` (P,) and ``images`` (P,), places in the query set and in the gallery, sorted by query.
+    """Pairs by their indices: ``queries`` (P,) in the query set, ascending, and ``images`` (P,) in the gallery.
 
-    ``available`` says how many such pairs there are altogether.
+    ``available`` is how many such pairs there are in all.
     """
 
     queries: Indices
@@ -22,17 +22,17 @@ class LabelledPairs(NamedTuple):
 
 
 def labelled_pairs(context: EvaluationContext, *, positive: bool, limit: int | None, seed: int) -> LabelledPairs:
-    """Pairs of one class if ``positive``, else of two: all, or where they exceed ``limit`` as many drawn evenly.
+    """List pairs of the same class if ``positive``, else of different classes; beyond ``limit``, a uniform sample.
 
-    A set that is searched in itself gives each unordered pair once; an image is never paired with itself.
+    Within one set each unordered pair is listed once; an image is never paired with itself.
     """
     order = np.argsort(context.gallery.labels, kind="stable")  # (G,): the gallery, class by class
     labels = context.gallery.labels[order]
     first = np.searchsorted(labels, context.queries.labels, side="left")  # (Q,): its class is first..end - 1
     end = np.searchsorted(labels, context.queries.labels, side="right")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    own = np.where(context.self_index >= 0, place[context.self_index], -1)  # (Q,)
+    position = np.empty(len(order), dtype=np.int64)  # of each gallery image in this order
+    position[order] = np.arange(len(order))
+    own = np.where(context.self_index >= 0, position[context.self_index], -1)  # (Q,)
     if context.searches_itself:  # only with what comes after it
         counts = end - own - 1 if positive else len(order) - end  # (Q,)
     else:

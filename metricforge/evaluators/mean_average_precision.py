@@ -15,7 +15,7 @@ from metricforge.registry import EVALUATORS
 class MeanAveragePrecision(RankEvaluator):
     """Mean average precision of the whole ranked gallery, as ``map``, in 0..1.
 
-    A query with right images at ranks r_1 < ... < r_R scores ``1/R sum_i i / r_i``; the mean is over queries with
+    A query with matches at ranks r_1 < ... < r_R scores ``1/R sum_i i / r_i``; the mean is over queries with
     R >= 1. Nothing is cut off and nothing interpolated, unlike MAP@R, which looks at R ranks, or the area under an
     interpolated precision-recall curve. It ranks the whole gallery for every query, so that its time, not its memory,
     grows with queries times gallery.

@@ -11,9 +11,9 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class MRR(RankEvaluator):
-    """The mean of one over the rank of the first right image, as ``mrr``, in 0..1.
+    """The mean reciprocal rank of the first match, as ``mrr``, in 0..1.
 
-    The rank is that in the whole gallery, however deep; queries without a match are left out.
+    Ranks are those in the whole gallery, however deep; queries without a match are left out.
     """
 
     def ranks_needed(self, context: EvaluationContext) -> Depth:

@@ -24,15 +24,15 @@ class NearestClassMean(QueryEvaluator):
 
     Flat nearest-class-mean classification: every class counts alike. Each class of the gallery is represented by the
     mean of its images as the similarity prepares them (unit vectors for cosine; the majority of each bit for Hamming),
-    and a query is compared with the means by the same similarity. A query that stands in the gallery is left out of its
-    own class's mean, or that mean would have seen the answer. Queries without a match in the gallery are left out.
+    and a query is compared with the means by the same similarity. A query that is in the gallery is left out of its
+    own class's mean, which would otherwise have seen the answer. Queries without a match in the gallery are left out.
     Similarities within 1e-13 of each other (of their size, above 1) tie, and the smaller label goes first.
 
     Args:
         ks: the values of K; one that is beyond the number of classes is reached by every query.
 
     Raises:
-        ValueError: unless ``ks`` are distinct whole numbers >= 1.
+        ValueError: unless ``ks`` are distinct integers >= 1.
     """
 
     def __init__(self, ks: Sequence[int] = (1, 5)) -> None:
@@ -48,7 +48,7 @@ class NearestClassMean(QueryEvaluator):
 
 @torch.no_grad()
 def _rank_of_own_class(context: EvaluationContext) -> Indices:
-    """The place of each query's class among all classes (Q,), 1 = nearest; for queries without a match, after all."""
+    """The rank of each query's class among all classes (Q,), 1 = nearest; beyond all for queries without a match."""
     similarity, device = context.similarity, context.device
     classes, of_image, sizes = np.unique(context.gallery.labels, return_inverse=True, return_counts=True)
     sums = sums_of_classes(context.gallery.embeddings, of_image, len(classes), similarity, device)  # (C, D')

@@ -18,7 +18,7 @@ from metricforge.interfaces import Evaluator
 
 
 class NestedEvaluator(CompositeEvaluator):
-    """Scores of ``evaluators`` on ``ranking(context)``; the names of their scores are led by ``name`` and a slash.
+    """Scores of ``evaluators`` on ``ranking(context)``, their names prefixed with ``name`` and a slash.
 
     Raises:
         ValueError: for an empty ``name``.
@@ -32,7 +32,7 @@ class NestedEvaluator(CompositeEvaluator):
 
     @abstractmethod
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
-        """The images of ``context`` under another ranking; for the same context the same object, with what it knows."""
+        """Return another ranking of the images of ``context``, the same object each time, so that its caches last."""
 
     def plan(self, context: EvaluationContext) -> EvaluationPlan:
         return plan_evaluation(context, self.evaluators)

@@ -11,9 +11,9 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class PairF1(ClusterEvaluator):
-    """F1 of the pairs of images that are in one cluster, as ``f1``, in 0..1.
+    """F1 of the pairs of images that share a cluster, as ``f1``, in 0..1.
 
-    A pair is right if its images are of one class too. With TP, FP and FN pairs that are together in both, in the
+    A pair is correct if its images are of one class too. With TP, FP and FN pairs that are together in both, in the
     clusters only and in the classes only, it is ``2 TP / (2 TP + FP + FN)``, the F1 of Song et al. (CVPR 2016). The
     clusters are those of ``NMI``: of the queries alone, by k-means unless told; theirs are by affinity propagation.
     Where neither clusters nor classes hold a pair, they agree: 1.

@@ -1,4 +1,4 @@
-"""How alike the images of given pairs are."""
+"""Scores given pairs of images by a similarity."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ QUERIES_AT_ONCE = 128
 
 @torch.no_grad()
 def pair_scores(context: EvaluationContext, pairs: LabelledPairs) -> Floats:
-    """Scores (P,) by which the context's similarity ranks ``pairs``, larger = more alike: its value or a monotone one.
+    """Score ``pairs`` (P,) by the context's similarity, larger = more alike: its value, or one that ranks the same.
 
-    For Euclidean similarities that is minus the squared distance, in float64. A similarity that has no index is called
+    Euclidean similarities give minus the squared distance, in float64. A similarity that no index can search is called
     on whole rows of the gallery, as in a search.
     """
     scores = np.empty(len(pairs.queries))

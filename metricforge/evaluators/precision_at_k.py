@@ -1,4 +1,4 @@
-"""Precision@K: how many of the first K are right."""
+"""Precision@K: the share of matches among the first K."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class PrecisionAtK(RankEvaluator):
-    """The share of right images among the K nearest, as ``precision@K``, in 0..1.
+    """The share of matches among the K nearest images, as ``precision@K``, in 0..1.
 
-    Always divided by K: a query with fewer than K right images in the gallery cannot reach 1. Queries without a match
+    Always divided by K: a query with fewer than K matches in the gallery cannot reach 1. Queries without a match
     are left out. Precision@1 is Recall@1.
 
     Args:
         ks: the values of K.
 
     Raises:
-        ValueError: unless ``ks`` are distinct whole numbers >= 1; when evaluated, for a K beyond the gallery.
+        ValueError: unless ``ks`` are distinct integers >= 1; when evaluated, for a K beyond the gallery.
     """
 
     def __init__(self, ks: Sequence[int] = (1, 10)) -> None:

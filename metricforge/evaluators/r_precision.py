@@ -13,7 +13,7 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class RPrecision(RankEvaluator):
-    """The share of right images among the first R, as ``r_precision``, in 0..1.
+    """The share of matches among the first R, as ``r_precision``, in 0..1.
 
     R is the number of other images of the query's class in the gallery; the mean is over queries with R >= 1.
     """

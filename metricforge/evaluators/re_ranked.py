@@ -1,4 +1,4 @@
-"""Scores of a shortlist that the model's similarity puts into order, and how near they come to the exact ones."""
+"""Scores of a shortlist re-ranked by the model's similarity, and how closely it agrees with the exact ranking."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class ReRanked(NestedEvaluator):
-    """What ``evaluators`` find where a fixed similarity lists candidates and the model's own puts them into order.
+    """Scores where a fixed similarity finds a shortlist and the model's own similarity re-ranks it.
 
-    So a learned metric head searches a large gallery: its time grows with the queries times ``shortlist``, not times
-    the gallery. Scores are named ``NAME/recall@1`` and so on; behind the shortlist neighbours stay as ``similarity``
-    ranks them. ``NAME/agreement@K``, in 0..1, is the mean share of a query's K exact neighbours that are among its K
-    here; for it the model's similarity is searched exactly, once for all evaluators of a config. It is a mean over all
-    queries, those without a match too.
+    This is how a learned metric head searches a large gallery: its time grows with the queries times ``shortlist``,
+    not times the gallery. Scores are named ``NAME/recall@1`` and so on; beyond the shortlist, neighbours stay in the
+    order of ``similarity``. ``NAME/agreement@K``, in 0..1, is the mean share of a query's K exact neighbours that are
+    among its K here; for it the model's similarity is searched exactly, once for all evaluators of a config. It is a
+    mean over all queries, those without a match too.
 
     Args:
         similarity: finds the shortlist.
-        evaluators: what is scored on the re-ordered neighbours; none where only ``agreement`` is asked for.
-        shortlist: candidates a query, at least 1; the whole gallery where that is smaller.
-        agreement: the values of K to compare with the exact search; empty leaves that search out.
-        name: leads the names of the scores.
+        evaluators: what to score on the re-ranked neighbours; empty to measure only ``agreement``.
+        shortlist: candidates per query, at least 1; the whole gallery where that is smaller.
+        agreement: the values of K at which to compare with the exact search; empty: do not search exactly.
+        name: the prefix of the score names.
 
     Raises:
         ValueError: for arguments outside these ranges; when evaluated, for a K beyond the gallery, or for ``map`` and
@@ -55,9 +55,9 @@ class ReRanked(NestedEvaluator):
         if evaluators or not agreement:
             check_evaluators(evaluators)
         if isinstance(shortlist, bool) or not isinstance(shortlist, int) or shortlist < 1:
-            raise ValueError(f"shortlist must be a whole number >= 1, got {shortlist!r}")
+            raise ValueError(f"shortlist must be an integer >= 1, got {shortlist!r}")
         if any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in agreement):
-            raise ValueError(f"agreement must hold whole numbers >= 1, such as (1, 10), or none, got {agreement!r}")
+            raise ValueError(f"agreement must hold integers >= 1, such as (1, 10), or none, got {agreement!r}")
         super().__init__(name, evaluators)
         self.similarity = similarity
         self.shortlist = shortlist
@@ -113,6 +113,6 @@ class ReRanked(NestedEvaluator):
 
 
 def _overlap(found: Indices, exact: Indices) -> Floats:
-    """The share (Q,) of the ``exact`` neighbours (Q, k) of each query that are among its ``found`` (Q, k)."""
-    both = np.sort(np.concatenate([found, exact], axis=1), axis=1)  # (Q, 2k): who is in both stands twice, side by side
+    """Return the share (Q,) of the ``exact`` neighbours (Q, k) of each query that are among its ``found`` (Q, k)."""
+    both = np.sort(np.concatenate([found, exact], axis=1), axis=1)  # (Q, 2k): what is in both occurs twice in a row
     return np.count_nonzero(both[:, 1:] == both[:, :-1], axis=1) / exact.shape[1]

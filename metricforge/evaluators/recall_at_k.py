@@ -1,4 +1,4 @@
-"""Recall@K: whether an image of the same class is among the first K."""
+"""Recall@K: whether a match is among the first K."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class RecallAtK(RankEvaluator):
-    """The share of queries with at least one image of their class among their K nearest, as ``recall@K``, in 0..1.
+    """The share of queries with at least one match among their K nearest images, as ``recall@K``, in 0..1.
 
     Queries without a match in the gallery are left out. This is Recall@K as metric learning reports it, not the share
-    of all right images that were found.
+    of all matches that were found.
 
     Args:
         ks: the values of K.
 
     Raises:
-        ValueError: unless ``ks`` are distinct whole numbers >= 1; when evaluated, for a K beyond the gallery.
+        ValueError: unless ``ks`` are distinct integers >= 1; when evaluated, for a K beyond the gallery.
     """
 
     def __init__(self, ks: Sequence[int] = (1, 2, 4, 8)) -> None:

@@ -1,4 +1,4 @@
-"""A ranking in which one similarity finds a shortlist and another puts it into order."""
+"""A ranking in which one similarity finds a shortlist and another re-ranks it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NUMBERS_AT_ONCE = 2**22  # floats of the shortlists' embeddings that one step ho
 
 
 def reranked_context(found: EvaluationContext, exact: EvaluationContext, shortlist: int) -> EvaluationContext:
-    """The first ``shortlist`` neighbours by one similarity, re-ordered by another; those behind them stay as they are.
+    """Re-rank the first ``shortlist`` neighbours by another similarity; those beyond keep their order.
 
     Args:
         found: finds the shortlists, by its own similarity.
-        exact: the same images under the similarity that re-orders.
-        shortlist: how many neighbours of each query are re-ordered, at least 1; all where there are fewer.
+        exact: the same images under the similarity that re-ranks.
+        shortlist: how many neighbours of each query to re-rank, at least 1; all where there are fewer.
     """
     length = min(shortlist, exact.gallery_size)  # L
 
@@ -31,8 +31,8 @@ def reranked_context(found: EvaluationContext, exact: EvaluationContext, shortli
 
 
 def _in_order(exact: EvaluationContext, shortlists: Indices) -> Indices:
-    """The ``shortlists`` (Q, L) in the order of the similarity of ``exact``."""
-    # In the gallery's order first, so that ties of the second similarity stay in it.
+    """Sort ``shortlists`` (Q, L) by the similarity of ``exact``, ties by gallery index."""
+    # By gallery index first, so that a stable sort breaks ties by it.
     lists = np.sort(shortlists, axis=1)  # (Q, L)
     queries, gallery, device = exact.queries.embeddings, exact.gallery.embeddings, exact.device
     name = type(exact.similarity).__name__

@@ -1,4 +1,4 @@
-"""The same clustering scores of other clusters, beside those of k-means."""
+"""The same clustering scores by another clustering, beside those by k-means."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class ScoresByClustering(NestedEvaluator):
-    """Runs ``evaluators`` on the same images clustered by ``clustering``; ``nmi`` becomes ``<name>/nmi``.
+    """Run ``evaluators`` on the same images clustered by ``clustering``; ``nmi`` becomes ``<name>/nmi``.
 
-    As the lifted structure paper clusters, beside the k-means of everybody else::
+    Affinity propagation, as in the lifted structure paper, beside the usual k-means::
 
         dict(
             type="ScoresByClustering",
@@ -28,12 +28,12 @@ class ScoresByClustering(NestedEvaluator):
     The clusters are found once for all of ``evaluators``.
 
     Args:
-        name: stands before the name of each score.
-        clustering: what clusters the queries.
-        evaluators: what is scored, at least one.
+        name: the prefix of the score names.
+        clustering: groups the queries.
+        evaluators: what to score, at least one.
 
     Raises:
-        ValueError: for an empty ``name``, no clustering, or ``evaluators`` that are none.
+        ValueError: for an empty ``name``, no clustering, or ``evaluators`` that are not a list of evaluators.
     """
 
     def __init__(self, name: str, clustering: Clustering, evaluators: Sequence[Evaluator]) -> None:

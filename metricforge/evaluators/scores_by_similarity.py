@@ -1,4 +1,4 @@
-"""The same scores by another similarity, beside those of the model's own."""
+"""The same scores by another similarity, beside those by the model's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class ScoresBySimilarity(NestedEvaluator):
-    """Runs ``evaluators`` on the same images ranked by ``similarity``; ``recall@1`` becomes ``<name>/recall@1``.
+    """Run ``evaluators`` on the same images ranked by ``similarity``; ``recall@1`` becomes ``<name>/recall@1``.
 
     Binary codes beside the float embeddings, or plain distances beside a learned score::
 
@@ -27,13 +27,13 @@ class ScoresBySimilarity(NestedEvaluator):
     Neighbours and clusters are computed once for all of ``evaluators``.
 
     Args:
-        name: stands before the name of each score.
-        similarity: what ranks the gallery; without weights of its own.
-        evaluators: what is scored, at least one.
+        name: the prefix of the score names.
+        similarity: ranks the gallery; without weights of its own.
+        evaluators: what to score, at least one.
 
     Raises:
-        ValueError: for an empty ``name``, ``evaluators`` that are none, or a similarity with weights, which nothing
-            would have trained.
+        ValueError: for an empty ``name``, ``evaluators`` that are not a list of evaluators, or a
+            similarity with weights, which nothing would have trained.
     """
 
     def __init__(self, name: str, similarity: Similarity, evaluators: Sequence[Evaluator]) -> None:

@@ -1,4 +1,4 @@
-"""The same scores in a smaller space, beside those of the embeddings as they are."""
+"""The same scores in a smaller space, beside those of the full embeddings."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class ScoresInSpace(NestedEvaluator):
-    """Runs ``evaluators`` on the same images in a smaller space; ``recall@1`` becomes ``<space>/recall@1``.
+    """Run ``evaluators`` on the same images in a smaller space; ``recall@1`` becomes ``<space>/recall@1``.
 
-    What a shorter vector costs, beside the bytes that it takes, which the protocol says::
+    This shows what a shorter vector costs; the protocol records the bytes that it takes::
 
         dict(type="ScoresInSpace", space="pca:64+int8", evaluators=[dict(type="RecallAtK", ks=[1, 2, 4, 8])])
 
-    The similarity is the model's own, applied to what is left of the embeddings; one that has weights was trained on
+    The similarity is the model's own, applied to what is left of the embeddings; one with weights was trained on
     all dimensions and is refused. Ranks and clusters are found once for all of ``evaluators``.
 
     Args:
         space: "first:N" (the first N dimensions), "pca:N" (fitted without labels), "int8" (a byte a dimension), or
             steps joined by "+"; see ``Space``.
-        evaluators: what is scored, at least one.
-        fit_on: embeddings of other images that PCA and steps of int8 are fitted on; None, as in every config: the
-            gallery, or the one set there is.
+        evaluators: what to score, at least one.
+        fit_on: embeddings of other images to fit PCA and the int8 steps on; None, as in every config: the gallery,
+            or the one set there is.
 
     Raises:
-        ValueError: for another ``space`` or ``fit_on``, or ``evaluators`` that are none; when evaluated, for more
-            dimensions than there are, a fitting set of other dimensions, or a similarity with weights.
+        ValueError: for another ``space`` or ``fit_on``, or ``evaluators`` that are not a list of evaluators; when
+            evaluated, for more dimensions than there are, a fitting set of other dimensions, or a similarity with
+            weights.
     """
 
     def __init__(self, space: str, evaluators: Sequence[Evaluator], fit_on: FittingSet | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The cumulative matching characteristic with one gallery image a class."""
+"""The cumulative matching characteristic with one gallery image per class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUERIES_AT_ONCE = 256
 
 @EVALUATORS.register_module()
 class SingleShotCMC(QueryEvaluator):
-    """The share of queries whose match is at rank K or before in a gallery of one image a class, ``cmc_single@K``.
+    """The share of queries whose match is at rank K or better in a gallery of one image per class, ``cmc_single@K``.
 
     The single-shot protocol of re-identification, as on CUHK03: each trial draws one gallery image of every class and,
     for each query, one of its matches; the score is the mean over trials. Queries without a match are left out. It
@@ -31,7 +31,7 @@ class SingleShotCMC(QueryEvaluator):
         seed: of the draws, which follow from it alone.
 
     Raises:
-        ValueError: unless ``ks`` are distinct whole numbers >= 1 and ``trials`` is one; when evaluated, for a K beyond
+        ValueError: unless ``ks`` are distinct integers >= 1 and ``trials`` is one; when evaluated, for a K beyond
             the number of classes in the gallery, or a ranking of neighbours alone (``ReRanked``).
     """
 
@@ -72,7 +72,7 @@ class SingleShotCMC(QueryEvaluator):
         return {"ks": list(self.ks), "gallery": gallery, "trials": self.trials, "seed": self.seed}
 
     def _rank_in_gallery(self, context: EvaluationContext) -> Iterator[tuple[Indices, Indices]]:
-        """Consecutive queries (b,), and where each gallery image stands in their rankings (b, G), from 0 on."""
+        """Yield consecutive queries (b,), and the rank of each gallery image for them (b, G), from 0 on."""
         embeddings, size = context.queries.embeddings, len(context.gallery)
         with context.progress("ranking for SingleShotCMC", len(embeddings)) as advance:
             for start in range(0, len(embeddings), QUERIES_AT_ONCE):
@@ -93,7 +93,7 @@ class SingleShotCMC(QueryEvaluator):
     def _ranks_of_trials(
         self, context: EvaluationContext, queries: Indices, rank: Indices, drawn: Indices, of_match: Array
     ) -> Indices:
-        """The rank (trials, b), from 1 on, of the match that each trial draws for each query."""
+        """Return the rank (trials, b), from 1 on, of the match that each trial draws for each query."""
         labels = context.gallery.labels
         ranks = np.full(of_match.shape, len(labels) + 1)
         for row, query in enumerate(queries.tolist()):

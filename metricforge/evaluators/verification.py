@@ -1,4 +1,4 @@
-"""Verification: are two images of one class?"""
+"""Verification: are two images of the same class?"""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from metricforge.registry import EVALUATORS
 
 @EVALUATORS.register_module()
 class Verification(Evaluator):
-    """How well a threshold on the similarity tells pairs of one class from pairs of two, all in 0..1.
+    """How well a threshold on the similarity separates matching pairs from non-matching ones, all in 0..1.
 
-    - ``roc_auc``: the area under the ROC curve, ties counting one half;
-    - ``eer``: the equal error rate, smaller = better, where the ROC curve, joined by straight lines, has as many false
-      accepts (of negative pairs) as false rejects (of positive ones), in rates;
-    - ``tar@far=F``: the largest share of positive pairs accepted by a threshold that accepts at most the share F of
-      negative ones. With fewer than 1 / F negative pairs that is a threshold that accepts none.
+    - ``roc_auc``: the area under the ROC curve, a tie counting as one half;
+    - ``eer``: the equal error rate, smaller = better: where, on the linearly interpolated ROC curve, the rate of false
+      accepts (of negative pairs) equals the rate of false rejects (of positive ones);
+    - ``tar@far=F``: the largest share of positive pairs that any threshold accepts while accepting at most the share F
+      of negative ones. With fewer than 1 / F negative pairs the threshold accepts none of them.
 
-    Both rates are shares of their own kind of pair, so positive and negative pairs are sampled apart, without bias. How
-    many were used and how many there are stands in the protocol.
+    Each rate is a share of one kind of pair, so positive and negative pairs are sampled separately, without bias. The
+    protocol records how many were used and how many there are.
 
     Args:
         fars: the false accept rates F, each in 0..1.
-        pairs: at most so many positive and so many negative pairs, drawn evenly; None takes all.
-        seed: of the draw.
+        pairs: how many positive and how many negative pairs to use at most, drawn uniformly; None: all.
+        seed: of the sampling.
 
     Raises:
         ValueError: for an argument out of its range; when evaluated, without a positive or without a negative pair.

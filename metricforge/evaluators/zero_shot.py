@@ -1,4 +1,4 @@
-"""Classification into classes of which no image was seen, by the means of their relatives in a class tree."""
+"""Classification into unseen classes by the means of their relatives in a class tree."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ZeroShot(QueryEvaluator):
 
     @torch.no_grad()
     def _rank_of_own_class(self, context: EvaluationContext, task: _Task) -> Indices:
-        """The place (q,) of the class of each query asked among the unseen ones, from 1 on, ties to smaller labels."""
+        """The rank (q,) of the class of each query asked among the unseen classes, from 1 on, ties by label."""
         similarity, device = context.similarity, context.device
         of_image = np.searchsorted(task.seen, context.gallery.labels)
         sums = sums_of_classes(context.gallery.embeddings, of_image, len(task.seen), similarity, device)  # (S, D')
@@ -104,7 +104,7 @@ class ZeroShot(QueryEvaluator):
         return torch.cat(ranks).cpu().numpy()
 
     def _estimated_means(self, context: EvaluationContext, task: _Task, of_seen: Tensor) -> Tensor:
-        """The mean (U, D') of each unseen class, from the means ``of_seen`` (S, D') ones."""
+        """Estimate the mean (U, D') of each unseen class from the means ``of_seen`` ones (S, D')."""
         below: dict[str, list[int]] = {}
         for number, name in enumerate(_names(context, task.seen, self.tree, self.source)):
             for node in _flat(self.tree.generations(name)):

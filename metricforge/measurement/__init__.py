@@ -1,4 +1,4 @@
-"""Scores of embeddings that any tool made: arrays or a file in, scores and their protocol out."""
+"""Scores embeddings from any tool: arrays or a file in, scores and their protocol out."""
 
 from metricforge.measurement.embedding_file import read_embedding_file
 from metricforge.measurement.evaluate_embeddings import DEFAULT_SCORES, Measurement, evaluate_embeddings

@@ -24,14 +24,14 @@ HINT = (
 
 
 def read_embedding_file(path: Path | str) -> TaggedEmbeddings:
-    """The arrays or columns ``embeddings``, ``labels`` and, optionally, ``ids`` and ``cameras`` of a .npz or .parquet.
+    """Read ``embeddings``, ``labels`` and, optionally, ``ids`` and ``cameras`` from a .npz or .parquet file.
 
-    A Parquet file has one row an image and a list of D numbers in ``embeddings``, and is read whole. What
-    ``numpy.savez`` wrote stays in its file, memory-mapped, so that it may be larger than memory; the file must not
-    change as long as it is used. Nothing in a file is executed.
+    A Parquet file has one row per image, with a list of D numbers in ``embeddings``, and is read as a whole. What
+    ``numpy.savez`` wrote stays in its file, memory-mapped, and may be larger than memory; the file must not change
+    while it is used. Nothing in a file is executed.
 
     Raises:
-        DiskSpaceError: if a large compressed file finds no room for what is in it.
+        DiskSpaceError: if there is no disk space to unpack a large compressed file.
         EmbeddingsError: for a file that is absent, another kind of file, a missing column, or what
             ``TaggedEmbeddings`` refuses.
     """

@@ -73,14 +73,14 @@ def evaluate_embeddings(
     fit_spaces: TaggedEmbeddings | None = None,
     exclude: str | None = None,
 ) -> Measurement:
-    """Scores ``queries``, searched in ``gallery`` or in their own set, each left out of its own neighbours by its id.
+    """Score ``queries`` searched in ``gallery``, or in their own set, where no query finds itself.
 
-    Where both sets have ids, the same id is the same image; otherwise no query is looked for in the gallery. Queries
+    Where both sets have ids, the same id is the same image; otherwise no query is taken to be in the gallery. Queries
     whose class has no other image there are left out of the retrieval scores, and counted in the protocol.
 
     Args:
-        queries: what is searched with.
-        gallery: what is searched; None: the queries' own set.
+        queries: the embeddings to search with.
+        gallery: the embeddings to search; None: the queries' own set.
         scores: names, such as ``["recall@1", "map@r", "nmi"]``.
         similarity: a name, or any similarity.
         seed: of the clustering.
@@ -90,9 +90,9 @@ def evaluate_embeddings(
         clustering: a name ("affinity" is affinity propagation among all images), or any clustering, for the scores of
             clusters.
         tree: for ``zero_shot@K``: a CSV file with the columns ``child`` and ``parent``, or "wordnet".
-        spaces: smaller spaces to score in besides, such as ``["pca:64", "first:64+int8"]``; scores are then named
+        spaces: smaller spaces to score in as well, such as ``["pca:64", "first:64+int8"]``; scores are then named
             ``pca:64/recall@1`` too. ``ScoresInSpace`` says what there is.
-        nearest: whether ``queries`` tells the class of each query's nearest image too.
+        nearest: whether ``Measurement.queries`` also holds the class of each query's nearest image.
         fit_spaces: what ``spaces`` are fitted on, such as the training set; None: the gallery, or the one set.
         exclude: "same label and same camera": such images are neither match nor non-match of a query; both sets need
             cameras then.
@@ -178,17 +178,17 @@ def _named(value: str | Named, known: Mapping[str, Callable[[], Named]], argumen
 
 
 def _floats(embeddings: Array) -> Array:
-    """Whole numbers as float32, floats as they are."""
+    """Return integers as float32, floats as they are."""
     if np.issubdtype(embeddings.dtype, np.floating):
         return embeddings
     floats = array_beside(embeddings, embeddings.shape, np.float32)
-    for place, block in row_blocks(embeddings, VALUES_AT_ONCE):
-        floats[place] = block
+    for rows, block in row_blocks(embeddings, VALUES_AT_ONCE):
+        floats[rows] = block
     return floats
 
 
 def _numbered(columns: Sequence[Array], name: str) -> tuple[list[Indices], tuple[str, ...] | None]:
-    """Whole numbers as they are; text as its place among all texts, and these texts."""
+    """Return integers as they are; text as its index among all distinct texts, and these texts."""
     texts = [column.dtype.kind == "U" for column in columns]
     if not any(texts):
         return [column.astype(np.int64) for column in columns], None
@@ -200,11 +200,11 @@ def _numbered(columns: Sequence[Array], name: str) -> tuple[list[Indices], tuple
 
 
 def _fingerprint(sets: Sequence[TaggedEmbeddings]) -> str:
-    """Of labels and ids, in their order: the same for two models' embeddings of the same images."""
+    """Hash labels and ids in their order: the same for two models' embeddings of the same images."""
     digest = hashlib.sha256()
     for one in sets:
         for column in (one.labels, np.arange(len(one)) if one.ids is None else one.ids):
-            for place, block in row_blocks(column, VALUES_AT_ONCE):
-                digest.update((("\0" if place.start else "") + "\0".join(map(str, block.tolist()))).encode())
+            for rows, block in row_blocks(column, VALUES_AT_ONCE):
+                digest.update((("\0" if rows.start else "") + "\0".join(map(str, block.tolist()))).encode())
             digest.update(b"\1")
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""One array of a .npz file, left in the file where that can be."""
+"""Reads one array of a .npz file, memory-mapped where possible."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LOCAL_HEADER = struct.Struct("<26x2H")  # of a member in a zip file; ends with t
 
 
 def read_npz_member(path: Path, archive: zipfile.ZipFile, member: str) -> Array:
-    """The array ``member`` of the open ``archive`` at ``path``: read-only, memory-mapped, if it is not compressed.
+    """Read array ``member`` of the open ``archive`` at ``path``, read-only and memory-mapped if it is not compressed.
 
-    (``numpy.load`` maps no member of an archive.) What is compressed is read block by block, above a size into a
-    temporary file. Its checksum is compared.
+    (``numpy.load`` maps no member of an archive.) A compressed one is read block by block, into a temporary file if it
+    is large. Its checksum is verified.
 
     Raises:
-        ValueError: for a member that is no array, or holds Python objects.
-        zipfile.BadZipFile: for another checksum.
+        ValueError: for a member that is not an array, or holds Python objects.
+        zipfile.BadZipFile: if the checksum does not match.
         EOFError: if it ends too early.
     """
     info = archive.getinfo(member)
@@ -43,7 +43,7 @@ def read_npz_member(path: Path, archive: zipfile.ZipFile, member: str) -> Array:
         if info.compress_type == zipfile.ZIP_STORED:
             offset = _start(path, info) + stream.tell()
             while stream.read(BYTES_AT_ONCE):
-                pass  # the archive compares the checksum when all was read
+                pass  # the archive verifies the checksum at the end
             return np.memmap(path, dtype, "r", offset, shape, "F" if by_column else "C")
         array = new_array(shape[::-1] if by_column else shape, dtype)
         _fill(array, stream)
@@ -60,7 +60,7 @@ def _header(stream: IO[bytes], member: str) -> tuple[tuple[int, ...], bool, np.d
 
 
 def _start(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where in the file the bytes of a member begin."""
+    """Return the offset in the file at which the bytes of a member begin."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
         name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
@@ -75,4 +75,4 @@ def _fill(array: Array, stream: IO[bytes]) -> None:
             raise EOFError(f"it ends {len(rest):,} bytes too early")
         rest[: len(block)] = np.frombuffer(block, np.uint8)
         rest = rest[len(block) :]
-    stream.read()  # to the end, where the archive compares the checksum
+    stream.read()  # to the end, where the archive verifies the checksum

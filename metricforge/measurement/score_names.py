@@ -1,4 +1,4 @@
-"""From the names of scores to the evaluators that give them."""
+"""Builds evaluators from the names of their scores."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ KNOWN = (*PLAIN, *(f"{name}@K" for name in (*AT_K, ZERO_SHOT)), *VERIFICATION, f
 
 
 def build_evaluators(scores: Sequence[str], tree: str | Path | None = None) -> list[Evaluator]:
-    """The evaluators that give ``scores``, such as ``["recall@1", "recall@10", "map@r"]``, each evaluator once.
+    """Build the evaluators that give ``scores``, such as ``["recall@1", "recall@10", "map@r"]``, each evaluator once.
 
     Args:
         scores: their names.
         tree: what ``zero_shot@K`` reads: a file of the class tree, or "wordnet".
 
     Raises:
-        EmbeddingsError: for a name that no evaluator gives, one that stands twice, or none; for ``zero_shot@K`` without
+        EmbeddingsError: for an unknown name, a repeated one, or none; for ``zero_shot@K`` without
             a tree, or a tree without it.
     """
     repeated = sorted({name for name in scores if scores.count(name) > 1})
@@ -75,7 +75,7 @@ def build_evaluators(scores: Sequence[str], tree: str | Path | None = None) -> l
             candidates = [*KNOWN, *(f"{known}@1" for known in (*AT_K, ZERO_SHOT))]
             raise EmbeddingsError(
                 f'scores: "{score}" is no score;{nearest(score, candidates, shown=list(KNOWN))}; '
-                "K is a whole number from 1 on and F a rate such as 0.001"
+                "K is an integer >= 1 and F a rate such as 0.001"
             )
     if (tree is None) != (ZERO_SHOT not in ks):
         raise EmbeddingsError(
@@ -91,7 +91,7 @@ def build_evaluators(scores: Sequence[str], tree: str | Path | None = None) -> l
 
 
 def _rate(text: str) -> float | None:
-    """``text`` as a rate in 0..1 if it is written as scores are named, else None."""
+    """Return ``text`` as a rate in 0..1 if it is spelled as in the names of scores, else None."""
     try:
         rate = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Embeddings as another tool left them, checked before anything is computed."""
+"""Embeddings from another tool, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class TaggedEmbeddings:
-    """``embeddings`` (N, D) numbers, ``labels`` (N,), and ``ids`` and ``cameras`` (N,) or None: whole numbers or text.
+    """``embeddings`` (N, D) numbers, ``labels`` (N,), and ``ids`` and ``cameras`` (N,) or None: integers or text.
 
     Args:
         source: what errors call it, such as the file's name.
@@ -41,7 +41,7 @@ class TaggedEmbeddings:
         if len(shape) != 2 or not shape[0] or not shape[1]:
             raise EmbeddingsError(f"{self.source}: embeddings must be (N, D), with N and D above 0, got shape {shape}")
         if not (np.issubdtype(kind, np.floating) or np.issubdtype(kind, np.integer)):
-            raise EmbeddingsError(f"{self.source}: embeddings must be floats or whole numbers, got {kind}")
+            raise EmbeddingsError(f"{self.source}: embeddings must be floats or integers, got {kind}")
         for name, column in (("labels", self.labels), ("ids", self.ids), ("cameras", self.cameras)):
             if column is None:
                 continue
@@ -51,7 +51,7 @@ class TaggedEmbeddings:
                     f"{column.shape}; write both from the same loop"
                 )
             if not (np.issubdtype(column.dtype, np.integer) or column.dtype.kind == "U"):
-                raise EmbeddingsError(f"{self.source}: {name} must be whole numbers or text, got {column.dtype}")
+                raise EmbeddingsError(f"{self.source}: {name} must be integers or text, got {column.dtype}")
             empty = np.char.strip(column) == "" if column.dtype.kind == "U" else np.zeros(len(column), dtype=bool)
             if empty.any():
                 raise EmbeddingsError(

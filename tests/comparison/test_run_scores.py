@@ -35,9 +35,7 @@ def test_a_run_that_is_not_there_is_said_with_the_nearest_that_is(tmp_path):
 
 
 def test_a_run_without_scores_yet_is_said_with_what_writes_them(tmp_path):
-    with pytest.raises(
-        ComparisonError, match=r"has no scores\.json of its own, which training writes after its first validation"
-    ):
+    with pytest.raises(ComparisonError, match=r"has no scores\.json of its own, which training writes when it ends"):
         read_run(tmp_path)
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metricforge.evaluation import EvaluationContext, context, evaluate, evaluator
+from metricforge.clusterings import KMeans
+from metricforge.evaluation import EvaluationContext, context, evaluate, evaluator, run_evaluation
 from metricforge.evaluation.ranking.match_ranks import Depth
-from metricforge.evaluators import NMI, MAPAtR, RecallAtK, RPrecision
+from metricforge.evaluators import NMI, MAPAtR, RecallAtK, RPrecision, ScoresByClustering, ScoresBySimilarity
 from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
-from metricforge.similarities import EuclideanSimilarity
+from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 
 
@@ -64,6 +65,25 @@ def test_ranks_are_found_once_for_all_and_no_neighbours_are_searched(experiment,
     assert asked == [Depth(first=30, up_to_r=True)]
     assert list(scores) == ["recall@1", "recall@2", "map@r", "nmi", "r_precision", "recall@30"]
     assert all(type(value) is float for value in scores.values())
+
+
+@pytest.mark.parametrize("run", [evaluate, run_evaluation])
+def test_how_deep_ranks_are_read_is_asked_once_of_each_evaluator_however_deep_it_is_nested(experiment, run):
+    asked = []
+
+    class Asked(RecallAtK):
+        def ranks_needed(self, context):
+            asked.append(self.ks)
+            return super().ranks_needed(context)
+
+        def from_ranks(self, ranks):
+            return {f"asked@{k}": ranks.first <= k for k in self.ks}
+
+    inner = [Asked((3,)), ScoresByClustering("again", KMeans(starts=2), [Asked((4,)), NMI()])]
+    evaluators = [Asked((1,)), Asked((2,)), ScoresBySimilarity("cosine", CosineSimilarity(), inner)]
+    for evaluation in range(1, 3):
+        run(experiment, evaluators)
+        assert sorted(asked) == sorted([(1,), (2,), (3,), (4,)] * evaluation)
 
 
 def test_clustering_scores_alone_need_no_search_and_no_match(monkeypatch):

@@ -40,5 +40,5 @@ def test_a_k_beyond_the_gallery_and_ks_that_are_none_are_refused():
     context = EvaluationContext(EmbeddingSet(np.eye(4), np.array([0, 0, 1, 1])), EuclideanSimilarity())
     with pytest.raises(ValueError, match=r"ks of PrecisionAtK must be at most 3.*leave out \[10\]"):
         PrecisionAtK().neighbours_needed(context)
-    with pytest.raises(ValueError, match="ks must be distinct whole numbers >= 1"):
+    with pytest.raises(ValueError, match="ks must be distinct integers >= 1"):
         PrecisionAtK((0,))

@@ -202,8 +202,8 @@ def test_a_config_builds_it_with_all_its_parts_and_a_fault_inside_has_the_whole_
         (dict(similarity="cosine"), "similarity must be one, such as .* got str"),
         (dict(evaluators=[], agreement=[]), "evaluators must hold at least one evaluator"),
         (dict(evaluators="RecallAtK"), "evaluators must be a list of them"),
-        (dict(shortlist=0), "shortlist must be a whole number >= 1, got 0"),
-        (dict(agreement=[0]), r"agreement must hold whole numbers >= 1.*got \[0\]"),
+        (dict(shortlist=0), "shortlist must be an integer >= 1, got 0"),
+        (dict(agreement=[0]), r"agreement must hold integers >= 1.*got \[0\]"),
         (dict(name=" "), "name must say"),
     ],
 )

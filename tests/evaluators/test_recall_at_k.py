@@ -46,7 +46,7 @@ def test_names_follow_the_order_asked_for():
 
 @pytest.mark.parametrize("ks", [(), (0,), (1, 1), (1.5,), (True,), 4, "12"])
 def test_ks_that_are_no_distinct_whole_numbers_are_refused(ks):
-    with pytest.raises(ValueError, match="ks must be distinct whole numbers >= 1"):
+    with pytest.raises(ValueError, match="ks must be distinct integers >= 1"):
         RecallAtK(ks)
 
 

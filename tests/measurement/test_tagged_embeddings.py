@@ -20,8 +20,8 @@ BROKEN = np.where(np.arange(6)[:, None] % 2, np.nan, POINTS)
         ((POINTS, LABELS, np.array([1, 2, 2, 3, 4, 5])), r"1 stand more than once \(the first: 2\)"),
         ((POINTS[:, 0], LABELS), r"embeddings must be \(N, D\).*got shape \(6,\)"),
         ((POINTS[:0], LABELS[:0]), r"with N and D above 0"),
-        ((POINTS, LABELS * 0.5), "labels must be whole numbers or text, got float64"),
-        ((POINTS > 1, LABELS), "embeddings must be floats or whole numbers, got bool"),
+        ((POINTS, LABELS * 0.5), "labels must be integers or text, got float64"),
+        ((POINTS > 1, LABELS), "embeddings must be floats or integers, got bool"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_words(arguments, message):

@@ -1,4 +1,4 @@
-"""The scores of single classes, and which classes are taken for which."""
+"""Scores of single classes, and pairs of classes that are confused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClassScores:
     counted: Mapping[str, Indices]
 
     def worst(self, score: str) -> Indices:
-        """Places of the scored classes by rising ``score``; of equal ones that of more queries first."""
+        """Return the indices of the scored classes by rising ``score``; among equal scores, more queries first."""
         counted = self.counted[score]
         order = np.lexsort((self.labels, -counted, self.values[score]))
         return order[counted[order] > 0]
@@ -47,7 +47,7 @@ class ConfusedClasses:
 
 
 def class_scores(queries: QueryScores) -> ClassScores:
-    """Every score of ``queries``, class by class."""
+    """Average every score of ``queries`` by class."""
     labels, of_query = np.unique(queries.labels, return_inverse=True)  # (C,), (Q,)
     sizes = np.bincount(of_query)  # (C,)
     scored = np.bincount(of_query[queries.has_match], minlength=len(labels))
@@ -62,7 +62,7 @@ def class_scores(queries: QueryScores) -> ClassScores:
 
 
 def confused_classes(queries: QueryScores, ranking: str = "") -> list[ConfusedClasses]:
-    """The pairs of classes of which one has queries whose nearest image is of the other, the most confused first.
+    """List pairs of classes where queries of one have a nearest image of the other, the most confused first.
 
     Only queries with a match are counted. Pairs are sorted by the sum of both directions, then by label; ``first`` is
     the class that is more often taken for the other.
@@ -79,8 +79,8 @@ def confused_classes(queries: QueryScores, ranking: str = "") -> list[ConfusedCl
             f'the nearest images by the ranking "{ranking}" are not known, only those by '
             f"{', '.join(repr(name) for name in queries.nearest) or 'none'}"
         )
-    wrong = queries.has_match & (queries.nearest[ranking] != queries.labels)
-    pairs = np.column_stack([queries.labels[wrong], queries.nearest[ranking][wrong]])  # (W, 2): from, to
+    is_confused = queries.has_match & (queries.nearest[ranking] != queries.labels)
+    pairs = np.column_stack([queries.labels[is_confused], queries.nearest[ranking][is_confused]])  # (W, 2): from, to
     directed, counts = np.unique(pairs, axis=0, return_counts=True)
     found = {(int(a), int(b)): int(count) for (a, b), count in zip(directed, counts, strict=True)}
     confused = []

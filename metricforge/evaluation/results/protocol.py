@@ -1,4 +1,4 @@
-"""How scores were measured: what must agree before two numbers are compared."""
+"""How scores were measured, which must agree before two of them are compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metricforge.version import __version__
 
 
 def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
-    """How the scores of ``evaluation`` were measured, ready for JSON."""
+    """Describe how the scores of ``evaluation`` were measured, ready for JSON."""
     context = evaluation.context
     task = context.task
     return {
@@ -48,14 +48,14 @@ def describe_protocol(evaluation: Evaluation) -> dict[str, object]:
 
 
 def _exclusion(task: RetrievalTask) -> dict[str, object]:
-    """What queries leave out besides themselves; nothing where they leave out nothing."""
+    """Describe what queries leave out besides themselves; empty if nothing."""
     if task.exclude is None:
         return {}
     return {"exclude": task.exclude, "images_left_out_per_query": _four_digits(float(task.left_out.mean()))}
 
 
 def _four_digits(value: float) -> float:
-    """``value`` to four digits."""
+    """Round ``value`` to four digits."""
     return float(f"{value:.4g}")
 
 
@@ -67,7 +67,7 @@ def _describe(result: EvaluatorResult) -> dict[str, object]:
 
 
 def _settings(result: EvaluatorResult) -> dict[str, object]:
-    """What it is, the scores that it gave, and how; of each evaluator inside it the same."""
+    """Describe an evaluator, its scores and its settings, and the same of each evaluator inside it."""
     evaluator = result.evaluator
     settings = {"type": type(evaluator).__name__, "scores": list(result.scores), **evaluator.protocol()}
     if result.inner is not None:

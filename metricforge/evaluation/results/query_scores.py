@@ -1,4 +1,4 @@
-"""What each query scored and found: what intervals, paired comparisons and scores of single classes are made of."""
+"""Per-query results, from which intervals, paired comparisons and per-class scores are computed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class QueryScores:
     """Columns of Q queries, in the order of the evaluated set.
 
     Args:
-        ids: what each is called (Q,), whole numbers or text.
+        ids: the id of each query (Q,), integers or text.
         labels: their classes (Q,) int64.
         has_match: whether there is an image of their class to find (Q,) bool; a score is the mean over these queries,
             unless ``counted`` says over which.
-        values: from the name of a score to what each query contributes to it (Q,), bool or float32.
+        values: from the name of a score to the value of each query (Q,), bool or float32.
         nearest: from a ranking to the label of each query's nearest image by it (Q,) int64. The model's own ranking is
-            ``""``; that of ``binary/recall@1`` is ``"binary"``. Only those that were searched.
+            ``""``; that of ``binary/recall@1`` is ``"binary"``. Only rankings that were searched.
         class_names: indexed by label, where the classes have names.
-        counted: from the name of a score to the queries that it is the mean over (Q,) bool, where these are others than
+        counted: from the name of a score to the queries that it is the mean over (Q,) bool, where these are not
             those with a match.
 
     Raises:
@@ -53,28 +53,28 @@ class QueryScores:
         return len(self.ids)
 
     def mean(self, score: str) -> float:
-        """The mean of ``score`` over the queries that count for it."""
+        """Return the mean of ``score`` over the queries that count for it."""
         return float(self.values[score][self.counted_for(score)].mean(dtype=np.float64))
 
     def counted_for(self, score: str) -> Column:
-        """Which queries (Q,) ``score`` is the mean over."""
+        """Return which queries (Q,) ``score`` is the mean over."""
         return self.counted.get(score, self.has_match)
 
     def class_name(self, label: int) -> str:
-        """What class ``label`` is called: its number where it has no name."""
+        """Return the name of class ``label``, or its number if it has none."""
         return str(label) if self.class_names is None else self.class_names[label]
 
 
 def collect_query_scores(
     evaluation: Evaluation, ids: Column | None = None, *, nearest: bool = True
 ) -> QueryScores | None:
-    """The values of each query behind the scores of ``evaluation``; None if no score has any.
+    """Collect the values of each query behind the scores of ``evaluation``; None if no score has any.
 
     Args:
-        evaluation: what evaluators found.
-        ids: what the queries are called (Q,); None: the ids they have in the evaluation's context.
-        nearest: whether nearest images are searched where nothing has found them, but never by a learned similarity,
-            which takes long; otherwise nothing is searched.
+        evaluation: from ``run_evaluation``.
+        ids: the ids of the queries (Q,); None: those in the evaluation's context.
+        nearest: whether to search for nearest images that are not known yet; never by a learned similarity, which
+            takes long.
     """
     context = evaluation.context
     values = {

@@ -1,4 +1,4 @@
-"""``scores.queries.npz``: what each query scored, beside ``scores.json``."""
+"""``scores.queries.npz``: per-query results, beside ``scores.json``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ VALUE, NEAREST, COUNTED = "value:", "nearest:", "counted:"
 
 
 def query_scores_path(scores_path: Path | str) -> Path:
-    """Where the values of single queries lie: ``scores.queries.npz`` for ``scores.json``."""
+    """Return the path of per-query results: ``scores.queries.npz`` for ``scores.json``."""
     path = Path(scores_path)
     return path.with_name(f"{path.name.removesuffix('.json')}.queries.npz")
 
 
 def write_query_scores(path: Path | str, queries: QueryScores) -> None:
-    """Writes ``queries`` to ``path``, compressed, whole or not at all, as arrays that ``numpy.load`` reads.
+    """Write ``queries`` to ``path`` atomically, compressed, as arrays that ``numpy.load`` reads.
 
     These are ``ids``, ``labels``, ``has_match``, ``class_names`` where there are any, ``value:<score>`` for each score,
     ``nearest:<ranking>`` for each ranking and ``counted:<score>`` for scores of other queries than those with a match.
@@ -36,11 +36,11 @@ def write_query_scores(path: Path | str, queries: QueryScores) -> None:
 
 
 def read_query_scores(path: Path | str) -> QueryScores:
-    """What ``write_query_scores`` wrote to ``path``.
+    """Read what ``write_query_scores`` wrote to ``path``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds something else.
+        ValueError: if it does not hold per-query results.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

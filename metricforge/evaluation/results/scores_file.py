@@ -1,4 +1,4 @@
-"""``scores.json``: scores and their protocol in one file, and beside it what each query scored."""
+"""``scores.json``: scores and their protocol in one file, with per-query results beside it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def write_scores(
     protocol: Mapping[str, object],
     queries: QueryScores | None = None,
 ) -> None:
-    """Writes ``{"scores": ..., "protocol": ...}`` to ``path``, whole or not at all, each score to its last digit.
+    """Write ``{"scores": ..., "protocol": ...}`` to ``path`` atomically, each score in full precision.
 
-    ``queries`` go to ``query_scores_path(path)``; without them a file that is still there from other scores goes away.
-    Folders that are missing are made.
+    ``queries`` go to ``query_scores_path(path)``; without them, one left from earlier scores is deleted. Missing
+    folders are created.
 
     Raises:
         ValueError: for a score that is not finite.
@@ -41,11 +41,11 @@ def write_scores(
 
 
 def read_scores(path: Path | str) -> tuple[dict[str, float], dict[str, object]]:
-    """The scores and the protocol that ``write_scores`` wrote to ``path``.
+    """Read the scores and the protocol that ``write_scores`` wrote to ``path``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds something else.
+        ValueError: if it is not a scores file.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
