@@ -120,6 +120,7 @@ def test_a_config_builds_on_installed_ones(demo, as_list):
     if as_list:
         assert config == {
             "seed": 0,
+            "validation": 0.1,
             "checkpoint": dict(interval=1, max_keep=2, save_best="recall@1"),
             "model": dict(head=dict(dim=3)),
         }
