@@ -13,6 +13,8 @@ from metricforge.functional import check_at_least
 from metricforge.interfaces import Clustering
 from metricforge.registry import CLUSTERINGS
 
+SMALLEST, LARGEST = 1e-12, 1e12  # of embeddings whose largest number is in between no square is lost
+
 
 @CLUSTERINGS.register_module()
 class KMeans(Clustering):
@@ -50,6 +52,7 @@ class KMeans(Clustering):
             raise ValueError(f"clusters ({clusters}) must be in 1..{len(embeddings)}, the number of embeddings")
         offset = common_offset(embeddings) if self.ignores_offset else None
         embeddings = np.ascontiguousarray(embeddings) if offset is None else without_offset(embeddings, offset)
+        embeddings = _in_range(embeddings)
         if self.spherical:
             embeddings = embeddings.copy()
             faiss.normalize_L2(embeddings)
@@ -75,3 +78,12 @@ class KMeans(Clustering):
             "starts": self.starts,
             "spherical": self.spherical,
         }
+
+
+def _in_range(embeddings: Floats32) -> Floats32:
+    """``embeddings``, by a power of two larger or smaller where float32 does not hold the sums of their squares."""
+    largest = float(max(embeddings.max(initial=0), -embeddings.min(initial=0)))
+    if largest == 0 or SMALLEST < largest < LARGEST:
+        return embeddings
+    scaled: Floats32 = np.ldexp(embeddings, -int(np.frexp(largest)[1]))
+    return scaled

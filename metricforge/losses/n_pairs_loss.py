@@ -29,6 +29,9 @@ class NPairsLoss(Loss):
     drawn from torch's global generator of the labels' device; with ``pick="first"`` the anchor is the class's first row
     and the positive its second, so that the value depends on the batch's order where a class has more than two.
 
+    The formula compares differences of inner products, ``f_i.(g_j - g_i)``, so an offset that all positives share is
+    taken from them; one of the anchors counts, and is left. Embeddings far from the origin so keep their digits.
+
     Where fewer than two classes have two images, no anchor has a negative and the cross entropy is 0; the length still
     counts, over all embeddings of the batch if no class has two. Half types are computed in
     float32, also under autocast. ``similarity`` is not used. It takes no tuples.
@@ -70,7 +73,8 @@ class NPairsLoss(Loss):
             total = embeddings[:0].sum()  # connected to the embeddings
         else:
             with torch.autocast(embeddings.device.type, enabled=False):
-                scores = anchors @ positives.T  # (N, N)
+                # What all positives share leaves the differences of a row as they are, and costs them their digits.
+                scores = anchors @ (positives - positives.detach().mean(dim=0)).T  # (N, N), but for a number a row
             total = cross_entropy(scores, torch.arange(len(anchor), device=labels.device))
         if self.l2_weight:
             total = total + self.l2_weight * squared_norm

@@ -88,15 +88,24 @@ def _check_batch(miner: Miner, name: str, embeddings: Tensor, labels: Tensor, si
             rows = getattr(tuples, column.name)
             inside = rows.dtype == torch.bool or bool(((rows >= 0) & (rows < len(labels))).all())
             require(inside, f"{column.name} has rows outside 0..{len(labels) - 1}: {rows.tolist()}")
-    positives, negatives = _partners(tuples)
     with clause(miner, f"a positive is another sample of the same class ({name})"):
-        for first, second in positives:
-            _require_all(first != second, "is paired with itself", first, second)
-            _require_all(labels[first] == labels[second], "is of another class", first, second)
+        require_positives(tuples, labels)
     with clause(miner, f"a negative is of another class ({name})"):
-        for first, second in negatives:
-            _require_all(labels[first] != labels[second], "is of the same class", first, second)
+        require_negatives(tuples, labels)
     return len(tuples)
+
+
+def require_positives(tuples: Tuples, labels: Tensor) -> None:
+    """Raise AssertionError unless positives are other samples of the same class."""
+    for first, second in _partners(tuples)[0]:
+        _require_all(first != second, "is paired with itself", first, second)
+        _require_all(labels[first] == labels[second], "is of another class", first, second)
+
+
+def require_negatives(tuples: Tuples, labels: Tensor) -> None:
+    """Raise AssertionError unless negatives are of another class."""
+    for first, second in _partners(tuples)[1]:
+        _require_all(labels[first] != labels[second], "is of the same class", first, second)
 
 
 def _partners(tuples: Tuples) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:

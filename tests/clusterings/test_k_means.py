@@ -56,3 +56,15 @@ def test_a_number_below_1_is_refused(argument, value):
 def test_its_protocol_names_how():
     protocol = KMeans(starts=4, spherical=True).protocol()
     assert protocol == {"method": "k-means", "iterations": 20, "starts": 4, "spherical": True}
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e30, 1e38])
+def test_numbers_whose_squares_float32_does_not_hold_are_clustered_alike(scale, spherical):
+    generator = np.random.default_rng(0)
+    groups = np.arange(60) % 3
+    rows = (generator.uniform(-0.1, 0.1, (60, 4)) + np.eye(3, 4)[groups]).astype(np.float32)
+    power = np.float32(2.0 ** np.round(np.log2(scale)))
+    expected = KMeans(spherical=spherical, starts=3).assign(rows, 3, seed=0)
+    found = KMeans(spherical=spherical, starts=3).assign(rows * power, 3, seed=0)
+    assert len({(one, other) for one, other in zip(found, expected, strict=True)}) == 3

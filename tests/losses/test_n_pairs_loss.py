@@ -139,3 +139,16 @@ def test_lengths_count_where_no_anchor_has_a_negative(labels):
     total = NPairsLoss(l2_weight=0.5)(embeddings, torch.tensor(labels)).total
     assert total.item() == pytest.approx(0.5 * 25)
     assert torch.autograd.grad(total, embeddings)[0].any()
+
+
+@pytest.mark.parametrize("offset", [0, 300, 3000])
+def test_an_offset_that_all_embeddings_share_costs_neither_value_nor_gradient_their_digits(offset):
+    embeddings = (rows(16, 32) / 30 + offset / 30).float()
+    labels = torch.arange(8).repeat_interleave(2)
+    found, expected = embeddings.clone().requires_grad_(), embeddings.double().requires_grad_()
+    loss = NPairsLoss(pick="first")
+    totals = [loss(one, labels).total for one in (found, expected)]
+    for total in totals:
+        total.backward()
+    assert totals[0].item() == pytest.approx(totals[1].item(), rel=1e-4)
+    assert float((found.grad.double() - expected.grad).norm() / expected.grad.norm()) < 1e-4

@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from metricforge import LOSSES, MINERS, SIMILARITIES, Loss, LossOutput, Similarity, load_plugins
+from metricforge import EVALUATORS, LOSSES, MINERS, SIMILARITIES, Loss, LossOutput, Similarity, load_plugins
 from metricforge.testing import check_any_batch
 
 DIM, CLASSES = 8, 4
 SETTINGS = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+
+
+RETRIEVAL = [dict(type="RecallAtK", ks=[1]), dict(type="MAPAtR")]
+CLUSTERED = dict(clustering=dict(type="AffinityPropagation"), evaluators=[dict(type="NMI")])
+NEEDED = {  # what evaluators cannot be built without
+    "ReRanked": dict(similarity=dict(type="CosineSimilarity"), evaluators=RETRIEVAL, shortlist=3, agreement=[1]),
+    "ScoresByClustering": dict(name="affinity", **CLUSTERED),
+    "ScoresBySimilarity": dict(name="cosine", similarity=dict(type="CosineSimilarity"), evaluators=RETRIEVAL),
+    "ScoresInSpace": dict(space="pca:2", evaluators=RETRIEVAL),
+    "ZeroShot": dict(tree="tree.csv", ks=[1]),
+    **{name: dict(ks=[1]) for name in ("RecallAtK", "CMC", "PrecisionAtK", "NearestClassMean", "SingleShotCMC")},
+}
 
 
 def _built(registry):
@@ -19,6 +34,14 @@ def _built(registry):
     for name in registry.names():
         if not name.startswith("pml."):
             yield pytest.param(registry.build(dict(type=name), dim=DIM, num_classes=CLASSES), id=name)
+
+
+def _mined():
+    """Each loss with each miner whose tuples it takes."""
+    for loss in _built(LOSSES):
+        for miner in _built(MINERS):
+            if miner.values[0].yields in loss.values[0].accepts:
+                yield pytest.param(loss.values[0], miner.values[0], id=f"{loss.id}-{miner.id}")
 
 
 @st.composite
@@ -44,6 +67,32 @@ def test_every_registered_component_stands_any_batch(component, autocast):
     def stands(batch):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             check_any_batch(component, *batch)
+
+    stands()
+
+
+@pytest.mark.parametrize(("loss", "miner"), _mined())
+def test_every_loss_stands_any_batch_with_the_tuples_of_every_miner_that_it_takes(loss, miner):
+    @settings(SETTINGS, max_examples=15)
+    @given(batches())
+    def stands(batch):
+        check_any_batch(loss, *batch, miner=miner)
+
+    stands()
+
+
+@pytest.mark.parametrize("name", EVALUATORS.names())
+def test_every_registered_evaluator_stands_any_batch(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tree.csv").write_text("child,parent\n0,all\n1,all\n")
+    evaluator = EVALUATORS.build(dict(type=name, **NEEDED.get(name, {})))
+
+    @settings(SETTINGS, max_examples=15)
+    @given(batches())
+    def stands(batch):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check_any_batch(evaluator, *batch)
 
     stands()
 
