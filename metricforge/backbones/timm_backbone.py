@@ -73,7 +73,7 @@ class TimmBackbone(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.model(images)  # (B, F)
-        assert features.shape == (len(images), self.feature_dim), (self.name, features.shape, self.feature_dim)
+        assert features.shape[1:] == (self.feature_dim,), (self.name, features.shape, self.feature_dim)
         return features
 
 

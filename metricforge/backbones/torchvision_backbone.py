@@ -103,5 +103,5 @@ class TorchvisionBackbone(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.dropout(self.model(images))  # (B, F)
-        assert features.shape == (len(images), self.feature_dim), (self.name, features.shape, self.feature_dim)
+        assert features.shape[1:] == (self.feature_dim,), (self.name, features.shape, self.feature_dim)
         return features

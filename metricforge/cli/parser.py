@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train an embedding and evaluate it",
     "test": "evaluate a checkpoint",
     "embed": "embed a collection of images into files",
+    "export": "write a model into a folder that others can load, also as ONNX or TorchScript",
     "evaluate": "score embeddings made by any tool",
     "index": "make a collection of images searchable, or change what is in it",
     "search": "find the images of an index that are most like a given one",

@@ -1,11 +1,11 @@
 """Runs side by side: intervals over classes, differences on the same queries, and protocols that must agree."""
 
-from metricforge.comparison.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 from metricforge.comparison.compare_runs import ComparedScore, Comparison, Difference, Standing, compare_runs
 from metricforge.comparison.comparison_table import print_run_comparison
 from metricforge.comparison.run_scores import RunScores, read_run
 from metricforge.comparison.same_queries import on_the_same_queries
 from metricforge.comparison.settings import Differing, differing_settings, remarkable_differences
+from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 
 __all__ = [
     "ComparedScore",

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from metricforge.arrays import Flags, Floats
-from metricforge.comparison.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 from metricforge.comparison.run_scores import SCORES_FILE, RunScores, read_run
 from metricforge.comparison.same_queries import on_the_same_queries
 from metricforge.comparison.settings import Differing, differing_settings, remarkable_differences, says_settings
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path
+from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 from metricforge.report import run_names
 from metricforge.spelling import nearest
 

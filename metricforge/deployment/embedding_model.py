@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -52,7 +52,8 @@ class EmbeddingModel:
         description: its architecture and preprocessing.
         device: where it runs.
         source: where it was loaded from, for messages.
-        record: how it was made (scores, protocol, data set), for a model card; may be empty.
+        record: how it was made (scores, protocol, data set), for a model card; may be empty, or a function that is
+            called when the record is first needed.
 
     ``transform`` is the preprocessing, built.
 
@@ -69,13 +70,13 @@ class EmbeddingModel:
         description: ModelDescription,
         device: torch.device,
         source: str,
-        record: dict[str, Any] | None = None,
+        record: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.learner = learner.to(device).eval().requires_grad_(False)
         self.description = description
         self.device = device
         self.source = source
-        self.record = record or {}
+        self._record = record or {}
         self.transform: list[Callable[[Any], Any]] = [
             TRANSFORMS.build(dict(step), path=f"preprocessing[{number}]")
             for number, step in enumerate(description.preprocessing)
@@ -86,6 +87,13 @@ class EmbeddingModel:
     def dim(self) -> int:
         """D, the size of an embedding."""
         return int(self.learner.head.dim)  # type: ignore[arg-type]
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """How it was made: scores and protocol, data, pretraining, how its weights were chosen."""
+        if not isinstance(self._record, Mapping):
+            self._record = self._record()
+        return self._record
 
     @property
     def hash(self) -> str:
@@ -249,7 +257,7 @@ class EmbeddingModel:
         learner.backbone = AcceleratedBackbone(
             learner.backbone, bfloat16=precision == "bfloat16", channels_last=channels_last, compiled=compiled
         )
-        other = EmbeddingModel(learner, self.description, self.device, self.source, self.record)
+        other = EmbeddingModel(learner, self.description, self.device, self.source, self._record)
         other._hash = self.hash  # the same model: how a vector was computed is recorded beside it
         return other
 
@@ -257,9 +265,13 @@ class EmbeddingModel:
         """Write a bundle, a folder that ``metricforge.load_model`` reads without executing any of it.
 
         Raises:
-            MetricForgeError: if ``bundle`` exists and is not an empty folder.
+            MetricForgeError: if ``bundle`` exists and is not an empty folder, or a value does not fit into JSON.
         """
-        return write_bundle(BundledModel(self.learner, self.description, self.record, self.hash), Path(bundle))
+        return write_bundle(self.bundled(), Path(bundle))
+
+    def bundled(self) -> BundledModel:
+        """Return what a bundle of the model holds."""
+        return BundledModel(self.learner, self.description, self.record, self.hash)
 
     def __repr__(self) -> str:
         backbone = self.description.architecture["backbone"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from metricforge.deployment.bundle import is_bundle, read_bundle
+from metricforge.bundle_files import is_bundle
+from metricforge.deployment.bundle import read_bundle
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.deployment.stored_config import read_stored_config
+from metricforge.deployment.training_record import training_record
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import CheckpointError
 from metricforge.models import MetricLearner
@@ -88,8 +91,7 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
         num_classes=meta["num_classes"],
         class_names=tuple(meta.get("class_names", ())),
     )
-    record = {"checkpoint": path.name, "meta": {k: v for k, v in meta.items() if k not in ("config", "class_names")}}
-    return EmbeddingModel(learner, description, device, str(path), record | {"folder": str(path.parent)})
+    return EmbeddingModel(learner, description, device, str(path), partial(training_record, path, meta, config))
 
 
 def preprocessing_of(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:

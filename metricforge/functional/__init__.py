@@ -15,6 +15,7 @@ from metricforge.functional.binary_codes import check_packable, pack_bits, pairw
 from metricforge.functional.common_frame import Frame, centred, common_frame
 from metricforge.functional.distances import (
     in_float32,
+    is_exporting,
     l2_normalize,
     paired_squared_distances,
     pairwise_cosine,
@@ -42,6 +43,7 @@ __all__ = [
     "common_frame",
     "has_positive_and_negative",
     "in_float32",
+    "is_exporting",
     "l2_normalize",
     "least_alike",
     "most_alike",

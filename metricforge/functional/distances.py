@@ -176,6 +176,11 @@ def paired_squared_distances(x: Tensor, y: Tensor) -> Tensor:
         return (in_float32(x) - in_float32(y)).square().sum(dim=1)
 
 
+def is_exporting() -> bool:
+    """Whether operations are being recorded as a graph, which can look at no number (torch.export, TorchScript)."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+
+
 def l2_normalize(x: Tensor) -> Tensor:
     """Rows of ``x`` (N, D) scaled to length 1, in at least float32, however long or short they are.
 
@@ -184,6 +189,10 @@ def l2_normalize(x: Tensor) -> Tensor:
     x = in_float32(x)
     with torch.no_grad():
         largest = x.abs().amax(dim=1, keepdim=True) if x.shape[1] else x.new_ones(len(x), 1)  # (N, 1)
+        if is_exporting():
+            usual = (largest > SHORT) & (largest < 1 / SHORT)
+            units = torch.where(usual | (largest == 0), torch.ones_like(largest), largest)  # (N, 1)
+            return torch.nn.functional.normalize(x / units, dim=1)
         # on a CPU a look is cheaper than a pass over all rows, on a GPU it is not
         moderate = x.device.type == "cpu" and bool(((largest > SHORT) & (largest < 1 / SHORT)).all())
         if not moderate:

@@ -76,6 +76,7 @@ LINES = {
     "train": ["train", "a.py"],
     "test": ["test", "a.py", "a.pth"],
     "embed": ["embed", "run", "photos", "--out", "out"],
+    "export": ["export", "run", "--out", "bundle"],
     "evaluate": ["evaluate", "a.npz"],
     "index": ["index", "build", "run", "photos", "--out", "out"],
     "serve": ["serve", "index"],

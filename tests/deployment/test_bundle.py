@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from metricforge.bundle_files import seal
 from metricforge.deployment import load_model
-from metricforge.deployment.bundle import seal
 from metricforge.errors import CheckpointError, MetricForgeError
 
 

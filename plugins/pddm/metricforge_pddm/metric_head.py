@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metricforge import Similarity
+from metricforge import Similarity, functional
 from metricforge_pddm.pair_unit import (
     check_unit,
     difference_direction,
@@ -47,14 +47,23 @@ class MetricHead(Similarity):
         same = x is y
         with torch.autocast(x.device.type, enabled=False):
             x, y = unit_rows(x, self.difference), unit_rows(y, self.difference)
+            if functional.is_exporting():  # a graph has no loops: its memory grows with N x M x H
+                return self._scores(x, y) if self.mean is None else self._scores_with_mean(x, *self._halves(x, y))
             if is_plain(self.dropout):
                 return in_tiles(self._layers(), x, y[None], symmetric=same)
             width = max(self.difference.in_features, self.difference.out_features)
             if self.mean is None:
                 return in_row_blocks(self._scores, (x,), (y,), width)
-            # W_v (f_i + f_j) / 2 + b_v is the sum of a half from each side: no product for each pair.
-            x_half, y_half = linear(x, self.mean) / 2, linear(y, self.mean) / 2  # (N, H), (M, H)
+            x_half, _, y_half = self._halves(x, y)
             return in_row_blocks(self._scores_with_mean, (x, x_half), (y, y_half), width)
+
+    def _halves(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The half of ``x`` (N, H), ``y``, and the half of ``y`` (M, H), as ``_scores_with_mean`` takes them.
+
+        W_v (f_i + f_j) / 2 + b_v is the sum of a half from each side: no product for each pair.
+        """
+        assert self.mean is not None
+        return linear(x, self.mean) / 2, y, linear(y, self.mean) / 2
 
     def score_lists(self, x: Tensor, lists: Tensor) -> Tensor:
         if not is_plain(self.dropout):

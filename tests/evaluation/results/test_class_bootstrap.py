@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from metricforge.comparison import class_bootstrap, percentile_interval, resampled_means, two_sided_p
+from metricforge.evaluation.results import class_bootstrap
+from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 
 
 def test_means_are_those_of_a_loop_over_the_same_draws_query_by_query():

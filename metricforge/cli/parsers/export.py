@@ -1,0 +1,35 @@
+"""The arguments of ``metricforge export``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+# what metricforge.deployment.graphs.export_model.FORMATS says; that module is slow to import
+FORMATS = ("safetensors", "onnx", "torchscript", "torch-export")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a run's folder, a checkpoint or a bundle")
+    parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="the bundle, a new folder")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="safetensors",
+        help="what else the bundle holds: nothing, or the model as a graph, compared with the model on real images "
+        "before it is handed out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="resize, crop and normalise inside the ONNX graph, which then takes uint8 images of any size",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="SOURCE",
+        help="a folder or a table of images to compare the graph on (default: the test images of the model's run)",
+    )
+    parser.add_argument(
+        "--license", dest="licence", metavar="ID", help="of these weights, for the model card, such as apache-2.0"
+    )
