@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from metricforge.engine.optim.sparse_rows_step import step_touched_rows
     from metricforge.errors import MetricForgeError
     from metricforge.index import Hit, SearchIndex, load_index
-    from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
-    from metricforge.measurement import TaggedEmbeddings, evaluate_embeddings
+    from metricforge.interfaces import Backbone, Clustering, EvaluationContext, Evaluator, Loss, Miner, Similarity
+    from metricforge.measurement.evaluate_embeddings import evaluate_embeddings
+    from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
     from metricforge.plugins import load_plugins
     from metricforge.registry import (
         BACKBONES,
@@ -56,6 +57,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingSet",
     "EmptyBatchWarning",
+    "EvaluationContext",
     "Evaluator",
     "Hit",
     "Loss",
@@ -87,8 +89,9 @@ _DEFINED_IN = {
     "engine.optim.sparse_rows_step": ["step_touched_rows"],
     "errors": ["MetricForgeError"],
     "index": ["Hit", "SearchIndex", "load_index"],
-    "interfaces": ["Backbone", "Clustering", "Evaluator", "Loss", "Miner", "Similarity"],
-    "measurement": ["TaggedEmbeddings", "evaluate_embeddings"],
+    "interfaces": ["Backbone", "Clustering", "EvaluationContext", "Evaluator", "Loss", "Miner", "Similarity"],
+    "measurement.evaluate_embeddings": ["evaluate_embeddings"],
+    "measurement.tagged_embeddings": ["TaggedEmbeddings"],
     "plugins": ["load_plugins"],
     "registry": [
         "BACKBONES",

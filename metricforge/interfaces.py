@@ -14,17 +14,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from metricforge.arrays import Array, Floats32, Indices
+from metricforge.arrays import Array, Flags, Floats32, Indices
 from metricforge.empty_batches import EmptyBatches
 from metricforge.functional.pair_masks import has_positive_and_negative
-from metricforge.structures import LossOutput, RowShard, Tuples
-
-EvaluationContext = Any  # what an evaluator reads; see `Evaluator`
+from metricforge.structures import EmbeddingSet, LossOutput, RowShard, Tuples
 
 
 class Backbone(nn.Module, ABC):
@@ -197,14 +195,78 @@ class Loss(nn.Module, ABC):
         return output
 
 
-class Evaluator(ABC):
-    """Embedding sets to named scores, such as ``{"recall@1": 0.61}``.
+class EvaluationContext(Protocol):
+    """What an evaluator reads: queries, the gallery, and what is computed from them once for all evaluators.
 
-    ``context`` holds the images and caches what is computed from them, for all evaluators: ``queries`` and ``gallery``
-    (``EmbeddingSet``, the same one if ``searches_itself``), ``similarity`` on ``device``, ``neighbours(k)`` (Q, k)
-    gallery indices, ``hits(k)`` (Q, k) whether these are of the query's class, ``matches`` (Q,) how many images of its
-    class a query can find in the gallery, ``gallery_size`` how many images at all, ``self_index`` (Q,) where the query
-    is in the gallery, -1 where it is not, and ``clusters()`` (Q,). Nothing in it may be changed.
+    Nothing in it may be changed. Q is the number of queries and G that of gallery images.
+
+    Examples:
+        >>> class Purity(Evaluator):
+        ...     def neighbours_needed(self, context: EvaluationContext) -> int:
+        ...         return 5
+        ...
+        ...     def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+        ...         found = context.hits(5)[context.matches > 0]  # (q, 5), of queries with a match
+        ...         return {"purity": float(found.mean())}
+        >>> from metricforge.testing import check_evaluator
+        >>> check_evaluator(Purity())
+    """
+
+    @property
+    def queries(self) -> EmbeddingSet:
+        """The images to search with."""
+
+    @property
+    def gallery(self) -> EmbeddingSet:
+        """The images to search; ``queries`` themselves if ``searches_itself``."""
+
+    @property
+    def searches_itself(self) -> bool:
+        """Whether queries and gallery are the same set, in which no query finds itself."""
+
+    @property
+    def similarity(self) -> Similarity:
+        """What ranks the gallery, in evaluation mode, on ``device``."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where scores are computed; embeddings stay on the host."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the evaluation."""
+
+    @property
+    def self_index(self) -> Indices:
+        """The gallery index of each query itself (Q,), -1 for queries that are not in the gallery."""
+
+    @property
+    def matches(self) -> Indices:
+        """How many matches each query has in the gallery (Q,): other images of its class that it may find.
+
+        Retrieval scores are means over the queries for which this is above 0.
+        """
+
+    @property
+    def gallery_size(self) -> int:
+        """How many images every query can find: the largest ``k`` for ``neighbours``."""
+
+    def neighbours(self, k: int) -> Indices:
+        """Return the gallery indices (Q, k) of each query's ``k`` nearest images, best first, ties by gallery index.
+
+        Raises:
+            ValueError: for a ``k`` below 1 or above ``gallery_size``.
+        """
+
+    def hits(self, k: int) -> Flags:
+        """Return whether each of the ``k`` nearest images is a match (Q, k)."""
+
+    def clusters(self) -> Indices:
+        """Return the cluster of each query (Q,), of as many clusters as the queries have classes."""
+
+
+class Evaluator(ABC):
+    """Embedding sets to named scores, such as ``{"recall@1": 0.61}``, from what an ``EvaluationContext`` holds.
 
     Examples:
         >>> class GallerySize(Evaluator):

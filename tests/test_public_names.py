@@ -29,6 +29,7 @@ PUBLIC = [
     "EmbeddingModel",
     "EmbeddingSet",
     "EmptyBatchWarning",
+    "EvaluationContext",
     "Evaluator",
     "Hit",
     "Loss",

@@ -17,6 +17,7 @@ from metricforge.evaluation.search.exact_knn import exact_knn
 from metricforge.evaluation.search.prepared_embeddings import is_prepared, prepared_embeddings
 from metricforge.evaluation.search.retrieval_task import RetrievalTask
 from metricforge.interfaces import Clustering, Similarity
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.registry import CLUSTERINGS
 from metricforge.structures import EmbeddingSet
 
@@ -266,6 +267,20 @@ class EvaluationContext:
                 on_queries=advance,
             )
         return found if not spare else nearest_kept(task, found, k)
+
+
+def full_context(context: ReadableContext) -> EvaluationContext:
+    """Return ``context`` with all that core evaluators use, which is more than evaluators of plug-ins may read.
+
+    Raises:
+        TypeError: for another implementation of the contract.
+    """
+    if not isinstance(context, EvaluationContext):
+        raise TypeError(
+            f"context must be a metricforge.evaluation.EvaluationContext, got {type(context).__name__}; "
+            "evaluators of MetricForge read more of it than the contract lists"
+        )
+    return context
 
 
 def nearest_kept(task: RetrievalTask, found: Indices, k: int) -> Indices:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import final
 
 from metricforge.arrays import Array
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluator import QueryEvaluator, RankEvaluator, neighbours_for_ranks, values_from_ranks
 from metricforge.evaluation.ranking.match_ranks import Depth
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator
 
 
@@ -89,12 +90,13 @@ class CompositeEvaluator(Evaluator):
         """Search as ``plan``, made for ``context``, says, and give what was found; see ``run_evaluation``."""
 
     @final
-    def neighbours_needed(self, context: EvaluationContext) -> int:
-        return self.plan(context).outer_neighbours
+    def neighbours_needed(self, context: ReadableContext) -> int:
+        return self.plan(full_context(context)).outer_neighbours
 
     @final
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
-        return dict(self.run(context, self.plan(context)).scores)
+    def evaluate(self, context: ReadableContext) -> dict[str, float]:
+        searched = full_context(context)
+        return dict(self.run(searched, self.plan(searched)).scores)
 
 
 def check_evaluators(evaluators: object) -> None:

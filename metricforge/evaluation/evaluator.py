@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from metricforge.arrays import Array, Indices
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.ranking.match_ranks import (
     Depth,
     MatchRanks,
@@ -17,7 +17,7 @@ from metricforge.evaluation.ranking.match_ranks import (
     match_ranks,
     ranks_among_neighbours,
 )
-from metricforge.evaluation.search.retrieval_task import RetrievalTask
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator
 
 
@@ -25,19 +25,19 @@ class QueryEvaluator(Evaluator):
     """Scores that are means of ``per_query``: over queries with a match, or those that ``counted_queries`` names."""
 
     @abstractmethod
-    def per_query(self, context: EvaluationContext) -> dict[str, Array]: ...
+    def per_query(self, context: ReadableContext) -> dict[str, Array]: ...
 
     @final
-    def evaluate(self, context: EvaluationContext) -> dict[str, float]:
+    def evaluate(self, context: ReadableContext) -> dict[str, float]:
         return self.mean_scores(context, self.per_query(context))
 
-    def mean_scores(self, context: EvaluationContext, values: dict[str, Array]) -> dict[str, float]:
+    def mean_scores(self, context: ReadableContext, values: dict[str, Array]) -> dict[str, float]:
         """The scores of ``values`` (Q,), which ``per_query`` gave for ``context``."""
         counted = self.counted_queries(context)
         return {
             name: float(column[counted[name]].mean(dtype=np.float64))
             if name in counted
-            else mean_over_queries(context.task, column)
+            else mean_over_queries(context.matches, column)
             for name, column in values.items()
         }
 
@@ -49,26 +49,27 @@ class RankEvaluator(QueryEvaluator):
     """
 
     @abstractmethod
-    def ranks_needed(self, context: EvaluationContext) -> Depth:
+    def ranks_needed(self, context: ReadableContext) -> Depth:
         """How deep the ranks have to be known; raises ValueError for what the gallery of ``context`` cannot tell."""
 
     @abstractmethod
     def from_ranks(self, ranks: MatchRanks) -> dict[str, Array]:
         """The values (b,) by name of a block of queries; what it gives for queries without a match is not read."""
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
+    def neighbours_needed(self, context: ReadableContext) -> int:
         self.ranks_needed(context)  # refuses a K beyond the gallery before anything is searched
         return 0
 
-    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
-        return values_from_ranks(context, [self], self.ranks_needed(context))[0]
+    def per_query(self, context: ReadableContext) -> dict[str, Array]:
+        return values_from_ranks(full_context(context), [self], self.ranks_needed(context))[0]
 
 
 class ClusterEvaluator(Evaluator):
     """Scores of ``context.clusters()``."""
 
-    def counts(self, context: EvaluationContext) -> dict[str, int]:
-        found, wanted = context.clusters_found, context.task.num_classes
+    def counts(self, context: ReadableContext) -> dict[str, int]:
+        searched = full_context(context)
+        found, wanted = searched.clusters_found, searched.task.num_classes
         if found is None:
             return {}
         return {"clusters_found": found} if found == wanted else {"clusters_found": found, "clusters_wanted": wanted}
@@ -77,18 +78,19 @@ class ClusterEvaluator(Evaluator):
         return {"clusters": "those of `clustering`"}
 
 
-def mean_over_queries(task: RetrievalTask, values: Array) -> float:
-    """The mean of one value a query (Q,) over the queries that have a match, in float64.
+def mean_over_queries(matches: Indices, values: Array) -> float:
+    """Average one value per query (Q,) over the queries of which ``matches`` (Q,) is above 0, in float64.
 
     Raises:
         ValueError: if no query has one.
     """
-    if not task.has_match.any():
+    has_match = matches > 0  # (Q,)
+    if not has_match.any():
         raise ValueError(
-            f"none of the {len(task.queries)} queries has another image of its class in the gallery, so no "
+            f"none of the {len(matches)} queries has another image of its class in the gallery, so no "
             "retrieval score is defined; check the labels, or evaluate on classes of two images and more"
         )
-    return float(values[task.has_match].mean(dtype=np.float64))
+    return float(values[has_match].mean(dtype=np.float64))
 
 
 def neighbours_for_ranks(context: EvaluationContext, depth: Depth) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sklearn.metrics import adjusted_mutual_info_score
 
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import ClusterEvaluator
+from metricforge.interfaces import EvaluationContext
 from metricforge.registry import EVALUATORS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.interfaces import EvaluationContext
 
 
 def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:

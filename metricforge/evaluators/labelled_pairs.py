@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metricforge.arrays import Indices
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.interfaces import EvaluationContext
 
 
 class LabelledPairs(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from metricforge.arrays import Array
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
+from metricforge.interfaces import EvaluationContext
 from metricforge.registry import EVALUATORS
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from metricforge.arrays import Array, Indices
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.evaluators.class_means import TIE, sums_of_classes, vectors_to_average
 from metricforge.evaluators.cutoffs import checked_ks
+from metricforge.interfaces import EvaluationContext
 from metricforge.registry import EVALUATORS
 
 QUERIES_AT_ONCE = 128

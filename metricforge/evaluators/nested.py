@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from metricforge.arrays import Array
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluate import (
     CompositeEvaluator,
     EvaluationPlan,
@@ -14,6 +14,7 @@ from metricforge.evaluation.evaluate import (
     plan_evaluation,
     run_evaluation,
 )
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator
 
 
@@ -42,19 +43,20 @@ class NestedEvaluator(CompositeEvaluator):
         scores = {f"{self.name}/{score}": value for score, value in inner.scores.items()}
         return EvaluatorResult(self, context, scores, {}, inner, self.name)
 
-    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
-        return self.run(context, self.plan(context)).per_query()
+    def per_query(self, context: ReadableContext) -> dict[str, Array]:
+        searched = full_context(context)
+        return self.run(searched, self.plan(searched)).per_query()
 
-    def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
-        ranking = self.ranking(context)
+    def counted_queries(self, context: ReadableContext) -> dict[str, Array]:
+        ranking = self.ranking(full_context(context))
         return {
             f"{self.name}/{score}": counted
             for evaluator in self.evaluators
             for score, counted in evaluator.counted_queries(ranking).items()
         }
 
-    def counts(self, context: EvaluationContext) -> dict[str, int]:
-        ranking = self.ranking(context)
+    def counts(self, context: ReadableContext) -> dict[str, int]:
+        ranking = self.ranking(full_context(context))
         return {
             f"{type(evaluator).__name__}/{key}": count
             for evaluator in self.evaluators

@@ -6,8 +6,8 @@ from typing import Literal
 
 from sklearn.metrics import normalized_mutual_info_score
 
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import ClusterEvaluator
+from metricforge.interfaces import EvaluationContext
 from metricforge.registry import EVALUATORS
 
 

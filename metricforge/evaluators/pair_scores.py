@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from metricforge.arrays import Floats
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.search.hamming_knn import packed_embeddings
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
 from metricforge.evaluation.search.prepared_embeddings import prepared_rows
 from metricforge.evaluators.labelled_pairs import LabelledPairs
+from metricforge.interfaces import EvaluationContext
 
 CODES_AT_ONCE = 2**17
 NUMBERS_AT_ONCE = 2**20

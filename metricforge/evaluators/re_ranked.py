@@ -14,6 +14,7 @@ from metricforge.evaluators.mean_average_precision import MeanAveragePrecision
 from metricforge.evaluators.mrr import MRR
 from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.evaluators.reranked_context import reranked_context
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
 
@@ -91,7 +92,7 @@ class ReRanked(NestedEvaluator):
         means = {name: float(shares.mean()) for name, shares in agreement.items()}
         return replace(result, scores={**result.scores, **means}, own_values=agreement)
 
-    def counted_queries(self, context: EvaluationContext) -> dict[str, Array]:
+    def counted_queries(self, context: ReadableContext) -> dict[str, Array]:
         names = (f"{self.name}/agreement@{k}" for k in self.agreement)
         return super().counted_queries(context) | dict.fromkeys(names, np.ones(len(context.queries), dtype=bool))
 

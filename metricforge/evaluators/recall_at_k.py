@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metricforge.arrays import Array
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import RankEvaluator
 from metricforge.evaluation.ranking.match_ranks import Depth, MatchRanks
 from metricforge.evaluators.cutoffs import checked_ks, largest_k
+from metricforge.interfaces import EvaluationContext
 from metricforge.registry import EVALUATORS
 
 

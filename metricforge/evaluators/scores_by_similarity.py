@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluate import check_evaluators
 from metricforge.evaluators.nested import NestedEvaluator
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import EVALUATORS
 
@@ -54,8 +55,8 @@ class ScoresBySimilarity(NestedEvaluator):
     def ranking(self, context: EvaluationContext) -> EvaluationContext:
         return context.by(self.similarity)
 
-    def counts(self, context: EvaluationContext) -> dict[str, int]:
-        return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
+    def counts(self, context: ReadableContext) -> dict[str, int]:
+        return {"bytes_per_vector": self.ranking(full_context(context)).bytes_per_vector, **super().counts(context)}
 
     def protocol(self) -> dict[str, object]:
         return {"name": self.name, "similarity": type(self.similarity).__name__, **super().protocol()}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluate import check_evaluators
 from metricforge.evaluation.spaces import FittingSet, Space
 from metricforge.evaluators.nested import NestedEvaluator
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
 
@@ -69,8 +70,8 @@ class ScoresInSpace(NestedEvaluator):
             smaller.bytes_per_vector = space.bytes_per_vector(given.shape[1], given.dtype.itemsize)
         return smaller
 
-    def counts(self, context: EvaluationContext) -> dict[str, int]:
-        return {"bytes_per_vector": self.ranking(context).bytes_per_vector, **super().counts(context)}
+    def counts(self, context: ReadableContext) -> dict[str, int]:
+        return {"bytes_per_vector": self.ranking(full_context(context)).bytes_per_vector, **super().counts(context)}
 
     def protocol(self) -> dict[str, object]:
         other = self.space.fit_on

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from metricforge.arrays import Array, Flags, Indices
-from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.evaluation.search.exact_knn import exact_knn
 from metricforge.evaluators.cutoffs import checked_ks
 from metricforge.functional.embedding_checks import check_count
+from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.registry import EVALUATORS
 
 QUERIES_AT_ONCE = 256
@@ -41,18 +42,19 @@ class SingleShotCMC(QueryEvaluator):
         self.trials = trials
         self.seed = seed
 
-    def neighbours_needed(self, context: EvaluationContext) -> int:
+    def neighbours_needed(self, context: ReadableContext) -> int:
         classes = len(np.unique(context.gallery.labels))
         if max(self.ks) > classes:
             raise ValueError(
                 f"ks of SingleShotCMC must be at most {classes}, the gallery's classes, got {list(self.ks)}"
             )
-        if context.ranks_are_neighbours:
+        if full_context(context).ranks_are_neighbours:
             raise ValueError("SingleShotCMC reads the whole ranking, and this one ends after a shortlist; leave it out")
         return 0
 
-    def per_query(self, context: EvaluationContext) -> dict[str, Array]:
+    def per_query(self, context: ReadableContext) -> dict[str, Array]:
         self.neighbours_needed(context)
+        searched = full_context(context)
         generator = np.random.default_rng(self.seed)
         classes, nth = np.unique(context.gallery.labels, return_inverse=True)
         order = np.argsort(nth, kind="stable")
@@ -61,8 +63,8 @@ class SingleShotCMC(QueryEvaluator):
         drawn = order[starts + (draws * counts).astype(np.int64)]  # (trials, C), gallery indices
         of_match = generator.random((self.trials, len(context.queries)))
         hits = {k: np.zeros(len(context.queries)) for k in self.ks}
-        for queries, rank in self._rank_in_gallery(context):
-            ranks = self._ranks_of_trials(context, queries, rank, drawn, of_match[:, queries])  # (trials, b)
+        for queries, rank in self._rank_in_gallery(searched):
+            ranks = self._ranks_of_trials(searched, queries, rank, drawn, of_match[:, queries])  # (trials, b)
             for k in self.ks:
                 hits[k][queries] = (ranks <= k).mean(axis=0)
         return {f"cmc_single@{k}": hits[k] for k in self.ks}

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import auc, roc_curve
 
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluators.labelled_pairs import labelled_pairs
 from metricforge.evaluators.pair_scores import pair_scores
-from metricforge.interfaces import Evaluator
+from metricforge.interfaces import EvaluationContext, Evaluator
 from metricforge.registry import EVALUATORS
 
 

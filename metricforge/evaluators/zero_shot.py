@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from metricforge.arrays import Array, Flags, Indices
-from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.evaluators.class_means import TIE, sums_of_classes, vectors_to_average
 from metricforge.evaluators.class_tree import ClassTree, read_class_tree
 from metricforge.evaluators.cutoffs import checked_ks
+from metricforge.interfaces import EvaluationContext
 from metricforge.registry import EVALUATORS
 
 QUERIES_AT_ONCE = 1024
@@ -104,7 +104,7 @@ class ZeroShot(QueryEvaluator):
         return torch.cat(ranks).cpu().numpy()
 
     def _estimated_means(self, context: EvaluationContext, task: _Task, of_seen: Tensor) -> Tensor:
-        """Estimate the mean (U, D') of each unseen class from the means ``of_seen`` ones (S, D')."""
+        """Estimate the mean (U, D') of each unseen class from those of seen classes ``of_seen`` (S, D')."""
         below: dict[str, list[int]] = {}
         for number, name in enumerate(_names(context, task.seen, self.tree, self.source)):
             for node in _flat(self.tree.generations(name)):

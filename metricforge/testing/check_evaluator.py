@@ -90,7 +90,7 @@ def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -
                 require(mask.shape == (images,) and mask.dtype == bool, f"counted_queries of {key} must be (Q,) bool")
                 mean = float(values[mask].mean())
             else:
-                mean = mean_over_queries(context.task, values)
+                mean = mean_over_queries(context.matches, values)
             require(math.isclose(mean, scores[key], rel_tol=1e-6, abs_tol=1e-9), f"{key} is {scores[key]}, not {mean}")
     with clause(evaluator, f"it leaves the embedding set alone ({name})"):
         same = (context.queries.embeddings == embeddings).all() and (context.queries.labels == labels).all()

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import metricforge
 from metricforge.evaluation import EvaluationContext, context
 from metricforge.evaluation.evaluator import mean_over_queries
+from metricforge.evaluators import RecallAtK
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -139,13 +141,13 @@ def test_the_similarity_is_copied_in_evaluation_mode_and_training_goes_on_undist
 
 def test_a_mean_leaves_out_queries_without_match():
     experiment = EvaluationContext(embedding_set(np.eye(4), [0, 0, 1, 2]), EuclideanSimilarity())
-    assert mean_over_queries(experiment.task, np.array([1.0, 0.5, 100.0, 100.0])) == 0.75
+    assert mean_over_queries(experiment.matches, np.array([1.0, 0.5, 100.0, 100.0])) == 0.75
 
 
 def test_no_query_with_a_match_is_an_error_not_a_nan():
     experiment = EvaluationContext(embedding_set(np.eye(3), [0, 1, 2]), EuclideanSimilarity())
     with pytest.raises(ValueError, match="none of the 3 queries has another image of its class"):
-        mean_over_queries(experiment.task, np.zeros(3))
+        mean_over_queries(experiment.matches, np.zeros(3))
 
 
 def test_bad_sets_are_refused_with_the_way_out():
@@ -184,3 +186,20 @@ def test_shared_ids_change_nothing_where_queries_and_gallery_are_apart():
     assert apart.gallery_size == 12
     expected = EvaluationContext(queries, EuclideanSimilarity(), gallery=gallery).neighbours(12)
     assert (apart.neighbours(12) == expected).all()
+
+
+def test_all_that_the_contract_lets_an_evaluator_read_is_there_and_documented():
+    contract = metricforge.EvaluationContext
+    members = [name for name in vars(contract) if not name.startswith("_")]
+    assert {"queries", "gallery", "matches", "neighbours", "hits", "clusters"} <= set(members)
+    experiment = EvaluationContext(embedding_set(np.eye(4), [0, 0, 1, 1]), EuclideanSimilarity())
+    assert [name for name in members if not hasattr(experiment, name)] == []
+    assert [name for name in members if not getattr(contract, name).__doc__] == []
+
+
+def test_evaluators_of_the_core_say_that_they_need_more_than_the_contract():
+    class Other:
+        gallery_size = 9
+
+    with pytest.raises(TypeError, match=r"context must be a metricforge\.evaluation\.EvaluationContext, got Other"):
+        RecallAtK((1,)).per_query(Other())

@@ -53,16 +53,16 @@ def test_the_mean_is_over_queries_with_a_match_unless_others_are_counted():
 
 
 def test_flags_and_float32_are_averaged_in_float64():
-    task = context().task
-    assert mean_over_queries(task, np.array([True, False, True, True, True])) == 0.75
+    matches = context().matches
+    assert mean_over_queries(matches, np.array([True, False, True, True, True])) == 0.75
     tiny = np.array([1, 2**-30, 0, 0, 0], dtype=np.float32)
-    assert mean_over_queries(task, tiny) == (1 + 2**-30) / 4
+    assert mean_over_queries(matches, tiny) == (1 + 2**-30) / 4
 
 
 def test_without_any_match_no_retrieval_score_is_defined():
     lonely = EvaluationContext(EmbeddingSet(np.eye(3), np.arange(3)), EuclideanSimilarity())
     with pytest.raises(ValueError, match="none of the 3 queries has another image of its class"):
-        mean_over_queries(lonely.task, np.ones(3))
+        mean_over_queries(lonely.matches, np.ones(3))
 
 
 @pytest.mark.parametrize("similarity", [EuclideanSimilarity(), Plane()])
