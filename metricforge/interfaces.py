@@ -86,7 +86,7 @@ class Similarity(nn.Module, ABC):
         return torch.cat(scores) if scores else x.new_empty(lists.shape[:2])
 
     def prepare(self, embeddings: Tensor) -> Tensor:
-        """Maps embeddings (N, D), each row by itself, into the space in which ``search`` ranks as ``pairwise`` does."""
+        """Map embeddings (N, D), each row by itself, into the space in which ``search`` ranks as ``pairwise`` does."""
         return embeddings
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class Plugin:
 
 @functools.cache
 def load_plugins() -> tuple[Plugin, ...]:
-    """Imports every installed plug-in, once a process, and returns them sorted by name.
+    """Import every installed plug-in, once per process, and return them sorted by name.
 
     A plug-in that fails is warned about with its distribution and the reason; ``metricforge plugins`` lists it too.
 

@@ -61,7 +61,7 @@ class Registry(mmengine.Registry):
         self._left_out: dict[str, str] = {}
 
     def leave_out(self, name: str, why: str) -> None:
-        """Notes that ``name`` is not registered on purpose: whoever asks for it is told ``why``, and the way out."""
+        """Record that ``name`` is not registered on purpose; the error for it gives ``why`` and the way out."""
         self._left_out[name] = why
 
     def names(self) -> list[str]:
@@ -81,7 +81,7 @@ class Registry(mmengine.Registry):
         return self._module_dict[key]
 
     def build(self, cfg: Mapping[str, Any], *, path: str = "", **derived: Any) -> Any:
-        """Builds the object that ``cfg`` describes: ``type``, and the constructor's arguments.
+        """Build the object that ``cfg`` describes: ``type``, and the constructor's arguments.
 
         Args:
             cfg: ``dict(type="TripletLoss", margin=0.2)``; values that are such dicts under a key naming a kind

@@ -28,7 +28,7 @@ from metricforge.large_arrays import array_beside, finite_rows
 
 
 def _check_index_columns(owner: object) -> None:
-    """Raises ValueError unless every integer column of ``owner`` is one-dimensional and of one length."""
+    """Raise ValueError unless every integer column of ``owner`` is one-dimensional and of one length."""
     columns = {f.name: getattr(owner, f.name) for f in fields(owner)}  # type: ignore[arg-type]
     shapes = {name: tuple(column.shape) for name, column in columns.items()}
     if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) != 1:

@@ -1,4 +1,4 @@
-"""GoogLeNet with batch normalisation, which many of the metric-learning papers begin from."""
+"""GoogLeNet with batch normalisation, the starting point of many metric-learning papers."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _WHERE = (
 class BNInception(Backbone):
     """BN-Inception (Ioffe and Szegedy 2015, Figure 5): images (B, 3, H, W) to pooled features (B, 1024).
 
-    H and W are at least 7; 224 is what it was made for. This is the Caffe network that the papers' weights are of:
+    H and W are at least 7; it was designed for 224. This is the Caffe network that the papers' weights belong to:
     convolutions have biases, and 4c and 4d give 608 channels, 4e 1,056, the sums of Figure 5's branches, where its
     column of output sizes has 576 and 1,024. Where 3c or 4e halves an odd size, which that network cannot, its pooling
     sees a border of zeros.
 
     Layers have the names of the package pretrainedmodels, whose files expect blue, green, red in 0..255 less a mean.
-    ``mean`` and ``std`` make 0..255 of images in 0..1, and ``forward`` reverses the channels, so that images come as
-    red, green, blue like everyone's while weights are as in the file, and a saved state dict is such a file again.
-    Without ``weights`` they are random: nothing is ever downloaded.
+    ``mean`` and ``std`` map images from 0..1 to that range, and ``forward`` reverses the channels: images come as red,
+    green, blue as everywhere else, weights stay as in the file, and a saved state dict is again such a file. Without
+    ``weights`` they are random: nothing is ever downloaded.
 
     Args:
         weights: a local file (state dict, .pth or .safetensors), such as ``bn_inception-52deb4733.pth``, with or

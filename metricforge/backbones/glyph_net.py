@@ -1,4 +1,4 @@
-"""A network small enough to be trained on letterforms in a minute."""
+"""A small network that trains on letterforms in a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture itself as its feature: the least that a trained embedding must beat."""
+"""The pixels themselves as features: the baseline that any trained embedding must beat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metricforge.registry import BACKBONES
 
 @BACKBONES.register_module()
 class RawPixels(Backbone):
-    """Images (B, 3, ``height``, ``width``) laid out as features (B, F); nothing to train, for use as a baseline.
+    """Images (B, 3, ``height``, ``width``) flattened to features (B, F); nothing to train, a baseline.
 
     Args:
         height: of the images.
@@ -33,6 +33,6 @@ class RawPixels(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         if tuple(images.shape[2:]) != self.size:
             raise ValueError(
-                f"images are {tuple(images.shape[2:])}, RawPixels was told {self.size}; add a Resize to the transform"
+                f"images are {tuple(images.shape[2:])}, RawPixels expects {self.size}; add a Resize to the transform"
             )
         return (images.mean(dim=1) if self.grey else images).flatten(start_dim=1)  # (B, F)

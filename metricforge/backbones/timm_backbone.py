@@ -22,9 +22,9 @@ from metricforge.registry import BACKBONES
 class TimmBackbone(Backbone):
     """A timm network without its classifier: images (B, 3, H, W) to its pooled features (B, F).
 
-    ``mean`` and ``std`` are those that timm's weights were trained with, and ``evaluation_transform`` is what timm
-    evaluates them by: resized to size / crop_pct by their interpolation, the shorter side or, for some, squashed, then
-    cropped in the centre. There is none for the few that timm pads or that are not square; those have to be told.
+    ``mean`` and ``std`` are those that timm's weights were trained with, and ``evaluation_transform`` is how timm
+    evaluates them: a resize to size / crop_pct with their interpolation, of the shorter side or of both, then a centre
+    crop. The few networks that timm pads or that are not square have none; their config must name a transform.
 
     Args:
         name: as in ``timm.list_models()``, such as "resnet50", with or without a tag of its weights.
@@ -55,7 +55,7 @@ class TimmBackbone(Backbone):
                 model = timm.create_model(name, pretrained=True, num_classes=0)
             except Exception as fault:  # timm, its hub and their network clients have no common error
                 raise CheckpointError(
-                    f"pretrained: the weights of timm's {name} could not be had ({type(fault).__name__}: {fault}); "
+                    f"pretrained: the weights of timm's {name} cannot be downloaded ({type(fault).__name__}: {fault}); "
                     "download them elsewhere and give the file as weights=FILE, or set pretrained=False"
                 ) from fault
         else:

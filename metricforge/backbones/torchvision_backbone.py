@@ -22,12 +22,12 @@ _AUXILIARY = ("aux1", "aux2", "AuxLogits")
 
 @BACKBONES.register_module()
 class TorchvisionBackbone(Backbone):
-    """A torchvision classification network without its last linear layer: images (B, 3, H, W) to what it saw (B, F).
+    """A torchvision classification network without its last linear layer: images (B, 3, H, W) to features (B, F).
 
-    That is the pooled feature, but for AlexNet and VGG, where it is the last hidden layer (4,096 values). ``mean`` and
-    ``std`` are ImageNet's; for GoogLeNet and Inception v3 they are 0.5, because their weights expect values in -1..1
-    (torchvision's own ``transform_input``, which would undo ImageNet's first, is off), and the auxiliary classifiers
-    are left out.
+    A feature is the pooled one, except in AlexNet and VGG, where it is the last hidden layer (4,096 values). ``mean``
+    and ``std`` are ImageNet's; for GoogLeNet and Inception v3 they are 0.5, because their weights expect values in
+    -1..1 (torchvision's own ``transform_input``, which would undo ImageNet's first, is off), and the auxiliary
+    classifiers are left out.
 
     Args:
         name: as in ``torchvision.models.list_models()``, such as "googlenet".
@@ -75,7 +75,7 @@ class TorchvisionBackbone(Backbone):
             if not download:
                 raise
             raise CheckpointError(
-                f"pretrained: the weights of torchvision's {name} could not be had ({type(fault).__name__}: {fault}); "
+                f"pretrained: torchvision's weights of {name} cannot be downloaded ({type(fault).__name__}: {fault}); "
                 "download them elsewhere and give the file as weights=FILE, or set pretrained=False"
             ) from fault
         if name in _INCEPTION:
@@ -86,8 +86,8 @@ class TorchvisionBackbone(Backbone):
         classifier, layer = list(model.named_modules())[-1]
         if not isinstance(layer, nn.Linear):
             raise ValueError(
-                f"name: torchvision's {name} ends in {type(layer).__name__}, not in a linear layer to take away; "
-                'take another, such as "googlenet" or "resnet50"'
+                f"name: torchvision's {name} ends in {type(layer).__name__}, not in a linear layer; "
+                'choose another, such as "googlenet" or "resnet50"'
             )
         if weights is not None:
             load_weights_file(model, weights, [classifier, *_AUXILIARY])

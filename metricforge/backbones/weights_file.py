@@ -20,18 +20,18 @@ def load_weights_file(
     *,
     absent: str = "give the path of a .pth or .safetensors file",
 ) -> None:
-    """Loads the state dict in ``file`` (.pth, .pt or .safetensors) into ``model``; nothing in it is executed.
+    """Load the state dict in ``file`` (.pth, .pt or .safetensors) into ``model``; nothing in it is executed.
 
-    Every weight of ``model`` must be there, in its shape; a vector (C,) may be (1, C). What else is there must belong
+    The file must have every weight of ``model`` in its shape; a vector (C,) may be (1, C). Any other tensor must belong
     to a layer in ``ignored``: the classifier, auxiliary heads. A state dict under the key ``state_dict`` or ``model``,
-    as training scripts save it, is found. The error of an absent file ends in ``absent``, the way out.
+    as training scripts save it, is accepted too. The error for an absent file ends in ``absent``, the way out.
 
     Raises:
         CheckpointError: if the file is absent, unreadable, or of another network.
     """
     path = Path(file).expanduser().absolute()
     if not path.is_file():
-        raise CheckpointError(f"weights: {path} does not exist or is no file; {absent}")
+        raise CheckpointError(f"weights: {path} does not exist or is not a file; {absent}")
     state = _read(path)
     prefixes = tuple(f"{name}." for name in ignored)
     state = {name: value for name, value in state.items() if not name.startswith(prefixes)}
@@ -42,7 +42,7 @@ def load_weights_file(
             state[name] = state[name][0]
     faults = {
         "lacks": sorted(name for name in wanted.keys() - state.keys() if not name.endswith("num_batches_tracked")),
-        "has nothing to do with": sorted(state.keys() - wanted.keys()),
+        "has no use for": sorted(state.keys() - wanted.keys()),
         "has another shape of": sorted(n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape),
     }
     if any(faults.values()):

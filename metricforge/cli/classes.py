@@ -13,14 +13,14 @@ from metricforge.spelling import nearest
 
 
 def classes(arguments: argparse.Namespace) -> None:
-    """Prints the worst classes and the most confused pairs, and writes all of them if asked."""
+    """Print the worst classes and the most confused pairs, and write all of them if asked."""
     console = open_console()
     run = arguments.evaluated
     read = read_run(run)
     queries = read.queries
     if queries is None:
         raise ComparisonError(
-            f"{run}: has no {query_scores_path(read.path).name}, so nothing is known of its single classes; "
+            f"{run}: has no {query_scores_path(read.path).name}, so nothing is known about single classes; "
             "evaluate again with `metricforge test CONFIG CHECKPOINT` and name the folder that it prints, or "
             "`metricforge evaluate FILE --json FILE` with a "
             "score that is a mean over queries, such as recall@1"
@@ -36,9 +36,9 @@ def classes(arguments: argparse.Namespace) -> None:
         print_confused_classes(console, queries, ranking, arguments.pairs)
     else:
         console.print(
-            f"which classes are confused is not known: no nearest images were searched by the ranking of {score}: it "
-            "is a learned one, or training went on; `metricforge test CONFIG CHECKPOINT` searches them by any other "
-            "and prints the folder to name here",
+            f"which classes are confused is unknown: the evaluation did not record nearest images by the ranking of "
+            f"{score} (it is a learned one, or training continued); `metricforge test CONFIG CHECKPOINT` records them "
+            "for any other ranking and prints the folder to name here",
             highlight=False,
             soft_wrap=True,
         )

@@ -11,7 +11,7 @@ from metricforge.comparison import compare_runs, print_run_comparison
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Prints the table, and below it what it does not show and why."""
+    """Print the table, and below it what it does not show and why."""
     console = open_console()
     with console.status("drawing classes"):
         comparison = compare_runs(

@@ -16,7 +16,7 @@ from metricforge.progress_bars import progress_bar
 
 
 def list_benchmarks(arguments: argparse.Namespace) -> None:
-    """Prints a table of the benchmarks."""
+    """Print a table of the benchmarks."""
     console = open_console()
     table = Table("name", "data set", "images", "to download", "here")
     for benchmark in BENCHMARKS.values():
@@ -35,7 +35,7 @@ def list_benchmarks(arguments: argparse.Namespace) -> None:
 
 
 def prepare_benchmark(arguments: argparse.Namespace) -> None:
-    """Prepares the benchmark and says what to train with."""
+    """Prepare the benchmark, and print how to train on it."""
     console = open_console()
     benchmark = BENCHMARKS[arguments.name]
     target = arguments.data_dir / benchmark.folder
@@ -62,7 +62,7 @@ def prepare_benchmark(arguments: argparse.Namespace) -> None:
 
 
 def index(arguments: argparse.Namespace) -> None:
-    """Writes the index and says what to train with."""
+    """Write the index, and print how to train on it."""
     console = open_console()
     shards = expand_shards(arguments.shards)
     with progress_bar(console, "reading shards", len(shards)) as advance:

@@ -29,7 +29,7 @@ from metricforge.progress_bars import progress_bar
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Looks through the images, prints what was found, and writes all of it with a contact sheet."""
+    """Check the images, print the findings, and write all of them with a contact sheet."""
     console = open_console()
     with console.status("reading what is there"):
         try:

@@ -1,4 +1,4 @@
-"""``metricforge embed``: a collection of images to files of embeddings."""
+"""``metricforge embed``: from a collection of images to files of embeddings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 5
 
 
 def embed(arguments: argparse.Namespace) -> None:
-    """Embed what the command line says, and say what came of it."""
+    """Embed the images, and print a summary."""
     device = join_processes(arguments.device)
     processes = Processes.current()
     console = open_console() if processes.is_main else open_console(quiet=True)
@@ -55,7 +55,7 @@ def embed(arguments: argparse.Namespace) -> None:
 def _accelerated(
     model: EmbeddingModel, collection: ImageCollection, arguments: argparse.Namespace, console: Console
 ) -> tuple[EmbeddingModel, str]:
-    """The model as the options have it compute, and what its vectors are computed in."""
+    """Return the model with the numerics of the options, and the precision of its vectors."""
     precision = PRECISIONS[arguments.precision]
     if precision == "float32" and not arguments.channels_last and not arguments.compile:
         return model, precision
@@ -67,15 +67,15 @@ def _accelerated(
     first = first_images(collection, model, arguments.batch_size or model.description.batch_size)
     if first:
         difference = np.abs(fast.embed_pixels(first) - model.embed_pixels(first)).max()
-        _say(console, f"options  change a number of the first {len(first)} vectors by at most {difference:.2g}")
+        _say(console, f"options  change the values of the first {len(first)} vectors by at most {difference:.2g}")
     return fast, precision
 
 
 def _report(console: Console, arguments: argparse.Namespace, found: EmbeddedCollection) -> None:
     before = f", {found.taken_up:,} of them by an earlier start" if found.taken_up else ""
-    _say(console, f"\n{found.embedded:,} embeddings of {found.origin.dim} numbers in {arguments.out}{before}")
+    _say(console, f"\n{found.embedded:,} embeddings of {found.origin.dim} dimensions in {arguments.out}{before}")
     if found.unreadable:
-        _say(console, f"{len(found.unreadable):,} images could not be read and have none:")
+        _say(console, f"{len(found.unreadable):,} images could not be read and have no embedding:")
         for _, fault in found.unreadable[:SHOWN]:
             _say(console, f"  {fault}")
         if len(found.unreadable) > SHOWN:

@@ -24,7 +24,7 @@ SHOWN_CLASSES = 5
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Prints the scores and what was left out, and writes them if asked."""
+    """Print the scores and what was left out, and write them if asked."""
     console = open_console()
     spaces = [name.strip() for name in arguments.space.split(",") if name.strip()]
     with console.status("reading"):

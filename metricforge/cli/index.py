@@ -1,4 +1,4 @@
-"""``metricforge index``: builds an index, changes it, and says what is in it."""
+"""``metricforge index``: builds an index, changes it, and shows its state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ console = open_console()
 
 
 def build(arguments: argparse.Namespace) -> None:
-    """Build the index, and say what was measured."""
+    """Build the index, and print what was measured."""
     collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
     model = load_model(arguments.model, device=arguments.device)
     _say(f"model    {model}")
@@ -75,7 +75,7 @@ def calibrate(arguments: argparse.Namespace) -> None:
 
 
 def compact(arguments: argparse.Namespace) -> None:
-    """Make one segment of all."""
+    """Merge all segments into one."""
     index = SearchIndex(arguments.index)
     segments = len(index.manifest.segments)
     index.compact()
@@ -83,7 +83,7 @@ def compact(arguments: argparse.Namespace) -> None:
 
 
 def status(arguments: argparse.Namespace) -> None:
-    """Say what is in the index."""
+    """Print the state of the index."""
     index = SearchIndex(arguments.index)
     if arguments.json:
         print(json.dumps({"images": len(index), **_state(index)}, indent=2))

@@ -13,7 +13,7 @@ from metricforge.similarities import EuclideanSimilarity
 
 
 def distributions(arguments: argparse.Namespace) -> None:
-    """Draws the scores of random pairs of test images by their distance and by the model's own similarity."""
+    """Draw the scores of random pairs of test images by their distance and by the model's own similarity."""
     console = open_console()
     with console.status("looking at the config, the data and the checkpoint"):
         runner = build_runner(
@@ -44,7 +44,7 @@ def distributions(arguments: argparse.Namespace) -> None:
 
 
 def convergence(arguments: argparse.Namespace) -> None:
-    """Draws how the loss and a score of runs went, from their histories."""
+    """Draw the loss and a score of runs over training, from their histories."""
     drawn = draw_convergence(arguments.runs, arguments.out, arguments.score)
     scores = " or ".join(dict.fromkeys(drawn.values()))
     open_console().print(f"loss and {scores} drawn into {arguments.out}", highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ LISTED = 3
 
 
 def plugins(arguments: argparse.Namespace) -> None:
-    """Prints a table of the installed plug-ins, or with ``--all`` a line for each of their components."""
+    """Print a table of the installed plug-ins, or with ``--all`` a line for each of their components."""
     console = open_console()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the table says what the warning says

@@ -1,4 +1,4 @@
-"""``metricforge search``: the images of an index that are most like a given one."""
+"""``metricforge search``: the images of an index that are most similar to given ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metricforge.index import Hit, SearchIndex
 
 
 def search(arguments: argparse.Namespace) -> None:
-    """Print what is found, a table or a JSON object for each query."""
+    """Print the results, a table or a JSON object for each query."""
     index = SearchIndex(arguments.index)
     console = open_console()
     found = index.search(arguments.images, arguments.k, arguments.filter, exact=arguments.exact)
@@ -28,7 +28,7 @@ def search(arguments: argparse.Namespace) -> None:
 def _print(console: Console, image: str, hits: list[Hit]) -> None:
     console.print(Text(image), soft_wrap=True)
     if not hits:
-        console.print("  no image of the index fulfils the filter")
+        console.print("  no image in the index fulfils the filter")
         return
     calibrated = hits[0].probability is not None
     if calibrated and not hits[0].is_match:

@@ -13,7 +13,7 @@ PICTURED_QUERIES = 6
 
 
 def test(arguments: argparse.Namespace) -> None:
-    """Evaluates the checkpoint as training's validation does, to the last digit, and writes its scores beside."""
+    """Evaluate the checkpoint as training does, to the last digit, and write its scores beside it."""
     console = open_console(quiet=os.environ.get("RANK", "0") != "0")
     with console.status("looking at the config, the data and the checkpoint"):
         runner = build_runner(

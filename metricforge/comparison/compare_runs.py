@@ -1,4 +1,4 @@
-"""Runs side by side: their scores with intervals, their differences on the same queries, and what forbids it."""
+"""Compares runs: scores with intervals, differences on the same queries, and settings that forbid a comparison."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metricforge.spelling import nearest
 
 @dataclass(frozen=True)
 class Difference:
-    """A score less that of the first run, its interval, and the two-sided p-value of no difference at all.
+    """The difference of a score to the first run's, its interval, and the two-sided p-value of no difference.
 
     ``interval`` and ``p`` are None where the two were not compared query by query.
     """
@@ -72,7 +72,7 @@ class Comparison:
     seed: int
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as dicts and lists, ``withheld`` by score."""
+        """Return the comparison as dicts and lists, ``withheld`` by score."""
         return asdict(self) | {"withheld": {name: [asdict(one) for one in its] for name, its in self.withheld}}
 
 
@@ -84,7 +84,7 @@ def compare_runs(
     seed: int = 0,
     force: bool = False,
 ) -> Comparison:
-    """Compares what ``runs`` left of their last evaluation, every score that all of them have.
+    """Compare the last evaluations of ``runs``, in every score that all of them have.
 
     Intervals are over classes: ``resamples`` times as many classes as there are were drawn with replacement, with all
     their queries, and the middle share ``level`` of the means is the interval. A difference to the first run is that of
@@ -94,18 +94,18 @@ def compare_runs(
         runs: folders of runs, or scores files.
         scores: which ones; None: all.
         resamples: how often classes are drawn, at least 100.
-        level: of the intervals, between 0 and 1.
+        level: confidence level of the intervals, between 0 and 1.
         seed: of the draws.
-        force: set also scores side by side that were measured differently; each says what differs.
+        force: also compare scores that were measured differently; each says what differs.
 
     Raises:
-        ComparisonError: for a run that ``read_run`` refuses, one that stands there twice, an argument out of its range,
-            a score that a run lacks, or, without ``force``, if every score was measured differently.
+        ComparisonError: for a run that ``read_run`` refuses or that is listed twice, an argument out of its range, a
+            score that a run lacks, or, without ``force``, if every score was measured differently.
     """
     if not runs:
         raise ComparisonError("runs must name at least one run, got none")
     if resamples < 100:
-        raise ComparisonError(f"resamples must be at least 100, got {resamples}; 10,000 are quick enough")
+        raise ComparisonError(f"resamples must be at least 100, got {resamples}; 10,000 are fast enough")
     if not 0 < level < 1:
         raise ComparisonError(f"level must be between 0 and 1, got {level:g}; 0.95 is usual")
     read = [read_run(run) for run in runs]
@@ -147,13 +147,13 @@ def compare_runs(
 
 
 def _place(scores_file: Path) -> Path:
-    """What a run is named after: its folder, or the scores file itself where that has a name of its own."""
+    """Return what names a run: its folder, or the scores file if that has a name of its own."""
     own_name = scores_file.with_name(scores_file.name.removesuffix(".json"))
     return scores_file.resolve().parent if scores_file.name == SCORES_FILE else own_name
 
 
 def describe_differences(names: Sequence[str], differing: Sequence[Differing]) -> list[str]:
-    """A line for each setting, with the value of each run."""
+    """Describe each setting in a line, with the value of each run."""
     return [
         f"{one.setting}: " + ", ".join(f"{name} {_said(value)}" for name, value in zip(names, one.values, strict=True))
         for one in differing
@@ -181,7 +181,7 @@ def _refusal(names: Sequence[str], withheld: Mapping[str, tuple[Differing, ...]]
     lines = "".join(f"\n  - {line}" for line in describe_differences(names, list(settings)))
     return (
         f"these runs were not measured in the same way, so their scores do not compare:{lines}\n"
-        "evaluate them by one protocol, or see them all the same, flagged, with --force"
+        "evaluate them with one protocol, or show them with a warning by --force"
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side in the terminal."""
+"""Prints the comparison of runs in the terminal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DASH = "–"
 
 
 def print_run_comparison(console: Console, comparison: Comparison) -> None:
-    """Prints each score of each run in per cent, with its interval, and the difference to the first run.
+    """Print each score of each run in per cent, with its interval, and the difference to the first run.
 
-    A difference is bold where zero lies outside its interval; a score that was measured differently has a ``!``, and
-    what differs stands below.
+    A difference is bold if zero is outside its interval; a score that was measured differently has a ``!``, and the
+    differences are listed below.
     """
     table = Table(box=SIMPLE_HEAD, header_style="dim")
     table.add_column(overflow="fold")  # names that are cut off look alike

@@ -1,4 +1,4 @@
-"""What a run left of its last evaluation."""
+"""Reads the scores, protocol and per-query results of a run's last evaluation."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class RunScores:
 
 
 def read_run(run: Path | str) -> RunScores:
-    """The scores of ``run``: the folder of a run or of an evaluation, or a ``scores.json`` by any name.
+    """Read the scores of ``run``: the folder of a run or of an evaluation, or a ``scores.json`` by any name.
 
-    Those of a run's folder are what its training recorded; what a test of it found lies below ``evaluations``.
+    A run's folder has the scores of its training; those of later tests are below ``evaluations``.
 
     Raises:
-        ComparisonError: if there is no such run, it has no scores yet, or its files are none of ours or not of the same
-            evaluation.
+        ComparisonError: if there is no such run, it has no scores yet, or its files are not MetricForge's or not of the
+            same evaluation.
     """
     run = Path(run)
     if not run.exists():

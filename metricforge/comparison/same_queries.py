@@ -10,9 +10,9 @@ from metricforge.evaluation import QueryScores
 
 
 def on_the_same_queries(queries: QueryScores, first: QueryScores) -> QueryScores | None:
-    """``queries`` in the order of ``first``; None unless both hold the same ids, with the same classes and matches.
+    """Return ``queries`` in the order of ``first``; None unless both have the same ids, classes and matches.
 
-    Where both say which queries count for a score, these must be the same too.
+    If both say which queries count for a score, these must be the same too.
     """
     if len(queries) != len(first) or queries.ids.dtype.kind != first.ids.dtype.kind:
         return None

@@ -1,4 +1,4 @@
-"""Which settings of a protocol decide what a score means, and in which of them runs differ."""
+"""Finds the settings of a protocol that change what a score means and in which runs differ."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OF_EVERY_SCORE = (
 )
 OF_THE_MODEL_S_RANKING = ("similarity.type",)
 OF_CLUSTERS = "clustering"
-# Of an evaluator everything counts but which scores were asked for, what is counted elsewhere, and names of files.
+# Everything about an evaluator counts, except which scores were requested, what is counted elsewhere, and file names.
 NOT_OF_ONE_SCORE = frozenset(
     {
         *("type", "scores", "name", "ks", "fars", "agreement", "evaluators", "clusters", "counts", "bytes_per_vector"),
         "fitted_on_source",
     }
 )
-# What a reader wants to know of two models, though it changes the meaning of no score.
+# Worth knowing about two models, though it does not change the meaning of a score.
 REMARKABLE = ("embedding", "epoch", "choice.score", "choice.among", "choice.classes", "choice.test_looks", "versions")
 
 
@@ -43,10 +43,10 @@ class Differing:
 
 
 def differing_settings(score: str, protocols: Sequence[Mapping[str, Any]]) -> tuple[Differing, ...]:
-    """The settings that decide what ``score`` means and are not the same in all ``protocols``.
+    """Return the settings that change what ``score`` means and differ between ``protocols``.
 
-    Protocols of before evaluators noted their scores say nothing of an evaluator's settings: with one of these, they
-    are not compared.
+    Old protocols, from before evaluators recorded their scores, do not have an evaluator's settings: if there is one,
+    these settings are not compared.
     """
     known = [_settings_of_evaluator(score, protocol) for protocol in protocols]
     settings: list[dict[str, object]] = []
@@ -60,7 +60,7 @@ def differing_settings(score: str, protocols: Sequence[Mapping[str, Any]]) -> tu
 
 
 def remarkable_differences(protocols: Sequence[Mapping[str, Any]]) -> tuple[Differing, ...]:
-    """What differs in ``protocols``, changes the meaning of no score, and is still worth a reader's eye."""
+    """Return the differences between ``protocols`` that are worth knowing but do not change what a score means."""
     return _differing([dict(_values(protocol, REMARKABLE)) for protocol in protocols])
 
 

@@ -1,4 +1,4 @@
-"""What every data set is: images with labels, which says itself how many classes it has."""
+"""The base of every data set: labelled images, with the names of their classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metricforge.registry import TRANSFORMS, is_component
 from metricforge.structures import Role
 
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-# Pillow clips these to 8 bits, so that a picture would silently become white; nothing says how they are to be scaled.
+# Pillow clips these to 8 bits, so that an image would silently become white; nothing says how to scale them.
 _OPEN_SCALE = ("I", "F")
 _OF_ONE_IMAGE = (v2.RandomResizedCrop, v2.RandomCrop, v2.CenterCrop, v2.Resize)
 
@@ -34,29 +34,29 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     images, calls this constructor and implements ``load``.
 
     Args:
-        name: what the collection is called, such as "Glyphs".
+        name: of the collection, such as "Glyphs".
         split: which part of it this is, such as "train".
-        labels: one integer an image (N,), which together take every value in 0..C-1.
-        class_names: one name a class, indexed by label.
-        roles: of each image (N,), as bits of ``Role``: whether a test searches with it, finds it, or both. None: both,
-            for all. Each of the two needs an image.
-        groups: one integer an image (N,), which together take every value in 0..G-1: what is above the classes, such
-            as the kind of product. None: there is nothing.
-        group_names: one name a group, indexed by group.
-        cameras: one integer an image (N,), which together take every value from 0 on: what took it. None: not known.
-        camera_names: one name a camera, indexed by camera.
-        notes: what is to be said of how the images were found, a line each, such as what was left out.
+        labels: one integer per image (N,); together they take every value in 0..C-1.
+        class_names: one name per class, indexed by label.
+        roles: of each image (N,), as bits of ``Role``: whether a test uses it as a query, in the gallery, or both.
+            None: both, for all. There must be at least one query and one image in the gallery.
+        groups: one integer per image (N,), together every value in 0..G-1: a level above the classes, such as the kind
+            of product. None: there is none.
+        group_names: one name per group, indexed by group.
+        cameras: one integer per image (N,), together every value from 0 on: which camera took it. None: unknown.
+        camera_names: one name per camera, indexed by camera.
+        notes: lines to print about how the images were found, such as what was left out.
         transform: transform configs such as ``dict(type="CenterCrop", size=224)``, or callables, applied in this order
-            to the uint8 image (3, H, W); what comes out of the last must again be uint8 (3, H', W').
+            to the uint8 image (3, H, W); the last must return uint8 (3, H', W').
 
-    ``reduced_decoding``, False at first, says whether a JPEG may be decoded at a fraction of its size where the first
-    transform makes it smaller still; ``metricforge.datasets.decoding.reduced_decoding`` has the rule.
-    ``decodes_later``, False at first and always where images are no files, says whether JPEGs are handed out undecoded.
-    ``transform_of_any_file`` are the transform configs that make an image of any size like those of this data set, for
-    a model that was trained on it without a transform.
+    ``reduced_decoding`` (initially False) says whether a JPEG may be decoded at a fraction of its size if the first
+    transform shrinks it further; ``metricforge.datasets.decoding.reduced_decoding`` has the rule. ``decodes_later``
+    (initially False, and always if images are not files) says whether JPEGs are returned undecoded.
+    ``transform_of_any_file`` are transform configs that bring an image of any size into the form of this data set's,
+    for a model that was trained on it without a transform.
 
     Raises:
-        DatasetError: if there is no image, or labels and class names do not fit together.
+        DatasetError: if there are no images, or labels and class names do not match.
         ConfigError: for a transform that cannot be built.
     """
 
@@ -105,7 +105,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         self.set_transform(transform or ())
 
     def set_transform(self, transform: Sequence[Mapping[str, Any] | Callable[[Any], Any]]) -> None:
-        """Replaces the transform.
+        """Replace the transform.
 
         Raises:
             ConfigError: for one that cannot be built.
@@ -122,9 +122,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """Image ``index`` as Pillow opens it, in any mode and size."""
 
     def of_classes(self, chosen: Flags, split: str) -> ImageDataset:
-        """The images of the classes for which ``chosen`` (C,) is true, as a data set called ``split``.
+        """Return the images of the classes for which ``chosen`` (C,) is true, as a data set called ``split``.
 
-        Classes, groups and cameras keep their order and are numbered anew; the transform stays.
+        Classes, groups and cameras are renumbered in the same order; the transform stays.
 
         Raises:
             DatasetError: if this kind of data set cannot leave images out.
@@ -145,10 +145,10 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         return part
 
     def _keep_images(self, rows: Flags) -> None:
-        """Leaves out of whatever there is of each image, but not named above, where ``rows`` (N,) is false."""
+        """Keep only ``rows`` (N,) of whatever a subclass stores for each image."""
         raise DatasetError(
-            f"validation: {type(self).__name__} cannot leave images out, so no training classes can be set aside; have "
-            "it implement _keep_images(rows), or take the weights of the last epoch (validation=None)"
+            f"validation: {type(self).__name__} cannot leave images out, so no training classes can be set aside; "
+            "implement _keep_images(rows) in it, or use the weights of the last epoch (validation=None)"
         )
 
     def location(self, index: int) -> str:
@@ -156,9 +156,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         return f"image {index} of {self.name} {self.split}"
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when the classes, the labels or the images do.
+        """Return 16 hexadecimal digits that change when the classes, the labels or the images do.
 
-        Transforms do not count, nor does what the collection and its folder are called.
+        Transforms and the names of the collection and its folder do not matter.
         """
         digest = hashlib.sha256("\0".join([self.split, *self.class_names]).encode())
         digest.update(self.labels.astype("<i8").tobytes())
@@ -169,7 +169,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         return digest.hexdigest()[:16]
 
     def _digest_images(self, digest: hashlib._Hash) -> None:
-        """Adds to ``digest`` what tells these images from others, without reading millions of files."""
+        """Add to ``digest`` what distinguishes these images from others, without reading millions of files."""
 
     def describe(self) -> str:
         """One line, such as ``Glyphs train: 9,876 images of 858 classes``."""
@@ -190,7 +190,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         return {"image": image, "label": int(self.labels[index]), "id": int(index)}
 
     def _begin(self, index: int) -> tuple[Tensor, int]:
-        """Image ``index`` after so many steps of the transform as decoding it takes upon itself, and their number."""
+        """Return image ``index`` after the steps of the transform that decoding includes, and their number."""
         return self._pixels(index, self.load), 0
 
     def _pixels(self, index: int, load: Callable[[int], Image.Image]) -> Tensor:
@@ -215,7 +215,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (3, H, W)
 
     def _apply_transform(self, image: Any, index: int, done: int) -> Tensor:
-        """What the transform makes of ``image``, to which its first ``done`` steps were applied."""
+        """Apply the steps of the transform after the first ``done`` to ``image``."""
         culprit = ""
         for step in self.transform[done:]:
             image = _applied(step, image)
@@ -226,14 +226,14 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         if culprit:
             raise DatasetError(
                 f"transform {culprit} of {self.name} {self.split} made {_describe_value(image)} out of "
-                f"{self.location(index)}; the last transform must give a uint8 tensor (3, H, W): "
-                "scaling and normalising is done on the device, by the model"
+                f"{self.location(index)}; the last transform must return a uint8 tensor (3, H, W): "
+                "the model scales and normalises it on the device"
             )
         return image
 
 
 def eight_bit_rgb(image: Image.Image) -> Image.Image:
-    """``image`` of any mode as RGB: 16 bits scaled to 8 by their full range, what is transparent laid on white."""
+    """Convert ``image`` of any mode to RGB: 16 bits are scaled to 8 by their full range, transparency becomes white."""
     if image.mode in _SIXTEEN_BITS:
         deep = np.asarray(image).astype(np.uint32)  # (H, W)
         return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
@@ -245,7 +245,7 @@ def eight_bit_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_numbering(numbers: Indices, names: int, where: str, kind: str, number: str) -> None:
-    """Raises DatasetError unless ``numbers`` take exactly the values 0..names-1."""
+    """Raise DatasetError unless ``numbers`` take exactly the values 0..names-1."""
     low, high = numbers.min(), numbers.max()
     if low < 0 or high != names - 1 or not np.bincount(numbers).all():
         raise DatasetError(
@@ -261,7 +261,7 @@ def _renumbered(numbers: Indices, names: Sequence[str]) -> tuple[Indices, tuple[
 
 
 def _check_roles(roles: Bytes, where: str) -> None:
-    for role, name, task in ((Role.QUERY, "query", "to search with"), (Role.GALLERY, "gallery", "to find")):
+    for role, name, task in ((Role.QUERY, "query", "to search with"), (Role.GALLERY, "gallery", "to search in")):
         if not (roles & role).any():
             raise DatasetError(f"{where} has no image whose role is {name}, so there is nothing {task}")
 
@@ -280,7 +280,7 @@ def _build_transform(step: Any, path: str) -> Callable[[Any], Any]:
 
 
 def _applied(step: Callable[[Any], Any], image: Any) -> Any:
-    """``step(image)``, with the same draws; the commonest without torchvision's look for boxes, masks and videos."""
+    """Apply ``step`` with the same random draws, without torchvision's search for boxes and masks if it can be."""
     if type(image) is Tensor:
         if isinstance(step, v2.RandomHorizontalFlip) and type(step) is v2.RandomHorizontalFlip:
             return functional.horizontal_flip_image(image) if torch.rand(1).item() < step.p else image

@@ -26,18 +26,18 @@ from metricforge.errors import DatasetError
 
 
 class ImageFileDataset(ImageDataset):
-    """Images that lie as files under ``root``; a subclass says which, and of which class each is.
+    """Images stored as files under ``root``; a subclass says which, and the class of each.
 
-    A picture that its camera recorded sideways (EXIF orientation) is turned upright. ``cache_in`` spares later epochs
-    the decoding. With ``decodes_later``, False at first, JPEGs are handed out undecoded: an item's ``image`` is the
-    file's content (bytes,) and its ``orientation`` EXIF's, which ``transformed`` makes an image of once it was decoded;
-    what is no plain JPEG is handed out as pixels (3, H, W), its ``orientation`` 0.
+    Images are turned upright by their EXIF orientation. ``cache_in`` spares later epochs the decoding. With
+    ``decodes_later`` (initially False) JPEGs are returned undecoded: an item's ``image`` is the content of the file
+    (bytes,) and its ``orientation`` that of EXIF; ``transformed`` turns both into an image once it is decoded. Anything
+    but a plain JPEG is returned as pixels (3, H, W) with ``orientation`` 0.
 
     Args:
         root: the folder that ``files`` are relative to.
         files: the path of each image (N,), relative to ``root``.
-        boxes: what to crop each image to (N, 4): left, top, right and bottom in pixels of the upright image, right and
-            bottom excluded. None: whole images.
+        boxes: the box to crop each image to (N, 4): left, top, right and bottom in pixels of the upright image, right
+            and bottom excluded. None: whole images.
         name: see ImageDataset, as for the arguments that follow.
     """
 
@@ -87,7 +87,7 @@ class ImageFileDataset(ImageDataset):
         return {"image": image, "orientation": orientation, "label": int(self.labels[index]), "id": int(index)}
 
     def transformed(self, index: int, pixels: Tensor, orientation: int) -> Tensor:
-        """What ``self[index]`` would have as its image, from the ``pixels`` (3, H, W) of what it has instead."""
+        """Return the image that ``self[index]`` has if decoded at once, from its ``pixels`` (3, H, W)."""
         if orientation:
             pixels = turned_upright(pixels, orientation)
             rows, columns = self._area(index, pixels.shape[2], pixels.shape[1]).place
@@ -109,12 +109,12 @@ class ImageFileDataset(ImageDataset):
         return upright if self.boxes is None else upright.crop(self._box(index, *upright.size))
 
     def _read(self, index: int) -> bytes:
-        """The content of the file that image ``index`` is in."""
-        # no Path made of two: a twentieth of the time that an image takes
+        """Return the content of the file that holds image ``index``."""
+        # joining two Paths would take a twentieth of the time of an image
         return read_regular_file(os.path.join(self.root, self.files[index]))  # noqa: PTH118
 
     def _state(self, index: int) -> str | None:
-        """What changes when that file does, for the cache; None if it is not there."""
+        """Return a key for the cache that changes when the file does; None if the file is absent."""
         return self._state_of(self.root / self.files[index])
 
     @staticmethod
@@ -126,12 +126,12 @@ class ImageFileDataset(ImageDataset):
         return f"{file}\0{state.st_size}\0{state.st_mtime_ns}"
 
     def cache_in(self, folder: str | Path) -> None:
-        """From now on keeps images in ``folder`` as they are after the first transforms; ImageCache has the rules.
+        """Keep images in ``folder`` as they are after the first transforms from now on; ImageCache has the rules.
 
-        ``reduced_decoding`` is set before.
+        Set ``reduced_decoding`` first.
 
         Raises:
-            DatasetError: if the first transform draws at random, or there is no room.
+            DatasetError: if the first transform draws at random, or the disk is full.
         """
         reader = f"{type(self).__module__}.{type(self).__qualname__}" if self._opens_files_itself() else ""
         place = Path(folder).expanduser().absolute()
@@ -163,36 +163,36 @@ class ImageFileDataset(ImageDataset):
         return decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding, by_pillow)
 
     def _content(self, index: int) -> bytes | None:
-        """The file's content, or None where only ``load`` may open it."""
+        """Return the content of the file, or None if only ``load`` may open it."""
         if not self._opens_files_itself():
-            with suppress(OSError):  # load meets the same fault again where it is told with the image's place
+            with suppress(OSError):  # load meets the same fault again and reports it with the image's location
                 return self._read(index)
         return None
 
     def _opened_by_pillow(self, index: int, content: bytes | None) -> Tensor:
-        # what is far away is not fetched twice
+        # a remote file is not fetched twice
         return self._pixels(index, self.load if content is None else partial(self._opened, content=content))
 
     def _opens_files_itself(self) -> bool:
-        # A subclass with a load of its own opens files otherwise, and then only it can.
+        # A subclass with its own load opens its files in its own way.
         return type(self).load is not ImageFileDataset.load
 
     def _area(self, index: int, width: int, height: int) -> Region:
-        """The part of the upright picture that image ``index`` is."""
+        """The part of the upright picture that image ``index`` shows."""
         if self.boxes is None:
             return Region(0, 0, height, width)
         left, top, right, bottom = self._box(index, width, height)
         return Region(top, left, bottom - top, right - left)
 
     def _box(self, index: int, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of what image ``index`` is cropped to; DatasetError if that lies not in it."""
+        """Return the box (left, top, right, bottom) of image ``index``; DatasetError if it is not inside the image."""
         assert self.boxes is not None
         left, top, right, bottom = self.boxes[index].tolist()
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise DatasetError(
                 f"{self.location(index)} is {width} x {height} pixels, and its box (left, top, right, "
-                f"bottom) ({left}, {top}, {right}, {bottom}) is empty or reaches beyond; mend the box, or use whole "
-                "images (crop=False)"
+                f"bottom) ({left}, {top}, {right}, {bottom}) is empty or exceeds the image; correct the box, or use "
+                "whole images (crop=False)"
             )
         return left, top, right, bottom
 

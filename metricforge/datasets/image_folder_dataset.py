@@ -1,4 +1,4 @@
-"""Any folder of images whose sub-folders, or whose files' names, say the class."""
+"""A folder of images whose sub-folders or file names say the class."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ class ImageFolderDataset(ImageFileDataset):
     Classes and images are in lexicographic order. Either the first ``train_fraction`` of the classes is for training,
     or ``train_classes`` lists its classes; all others are the test split. ``split="all"`` takes every class.
 
-    Folders called train, val (also: valid, validation, dev), test, query and gallery are splits, and the classes stand
-    below them; they are used unless ``train_fraction`` or ``train_classes`` is given. A folder around everything, such
-    as images/, is no class. Where no image lies directly in the folders of a level, so that those below may be the
-    classes, ``class_depth`` says which are. How the folder was understood and what was left out of it (hidden files,
-    formats that are not read, empty folders, links in a circle, ...) stands in ``notes``.
+    Folders called train, val (also: valid, validation, dev), test, query and gallery are splits that contain the
+    classes; they are used unless ``train_fraction`` or ``train_classes`` is given. A folder around everything, such as
+    images/, is not a class. If folders are nested deeper, so that several levels could be the classes, ``class_depth``
+    says which one is. ``notes`` say how the folder was read and what was left out of it (hidden files, formats that are
+    not read, empty folders, circular links, ...).
 
-    For a class-disjoint cross-validation, ``folds`` parts the classes for training into as many consecutive parts of
-    their order. Part ``fold`` is then the "val" split, the others are the "train" split, and the test stays as it is.
+    For a class-disjoint cross-validation, ``folds`` splits the training classes into that many consecutive parts. Part
+    ``fold`` is then the "val" split, the others are the "train" split, and the test split stays the same.
 
     Args:
         root: the folder.
         split: "train", "val" (only with ``folds`` or a folder of that name), "test" or "all".
-        train_fraction: how many of the classes are for training, rounded to whole classes, in 0..1, both excluded;
-            with ``folds`` also 1, which leaves no test. None: the folder's own splits, or a half where there are none.
-        train_classes: names of the training classes instead of a fraction, or a text file with one name a line.
+        train_fraction: share of the classes for training, rounded to whole classes, above 0 and below 1; with
+            ``folds`` also 1, which leaves no test split. None: the folder's own splits, or 0.5 if it has none.
+        train_classes: names of the training classes instead of a share, or a text file with one name per line.
         folds: of the cross-validation, at least 2.
-        fold: which part validates, in 0..folds-1.
-        class_depth: at which level of folders the class stands, from ``root`` on: 1 for class/image, 2 for split/class
-            or alphabet/character, 3 for split/coarse/fine. Of a class below another folder, that is its group.
+        fold: the part that validates, in 0..folds-1.
+        class_depth: the level of the class folders below ``root``: 1 for class/image, 2 for split/class or
+            alphabet/character, 3 for split/coarse/fine. A folder above the class is its group.
         pattern: a regular expression for a file's name or else its path, whose groups say ``label`` and, optionally,
             ``camera``, ``group``, ``split`` and ``role``: ``r"(?P<label>-?\\d+)_c(?P<camera>\\d+)"`` for Market-1501.
-        drop_unlabelled: leave out files that ``pattern`` does not fit, and tell how many; otherwise they are refused.
+        drop_unlabelled: leave out files that ``pattern`` does not match and report how many; else they are an error.
         ignore_labels: classes whose images are left out, such as ``["-1"]``.
         shared_classes: whether a class may be in several splits of the folder, which the papers' protocols never do.
         transform: see ImageDataset.
 
     Raises:
-        DatasetError: if the folder is absent, has no image, or may be understood in several ways; if a class is in two
-            of its splits, a split has fewer than two classes, or ``train_classes`` names a class that is not there.
-        ValueError: for another split, a fraction that is not between 0 and 1, or arguments that do not go together.
+        DatasetError: if the folder is absent, has no images or is ambiguous; if a class is in two of its splits, a
+            split has fewer than two classes, or ``train_classes`` names a class that does not exist.
+        ValueError: for another split, a fraction outside its range, or arguments that contradict each other.
     """
 
     def __init__(

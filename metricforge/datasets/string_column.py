@@ -85,7 +85,7 @@ class StringColumn(Sequence[str]):
         return ends, np.frombuffer(data if data is not None else b"", dtype=np.uint8)
 
     def add_to(self, digest: hashlib._Hash) -> None:
-        """Updates ``digest`` with all strings, so that any two different columns differ."""
+        """Update ``digest`` with all strings, so that any two different columns differ."""
         ends, data = self._ends_and_bytes()  # (N + 1,), (bytes,)
         digest.update((ends - ends[0]).astype("<i8").tobytes())
         digest.update(data[ends[0] : ends[-1]].data)

@@ -80,7 +80,7 @@ def validation_classes(
 
 
 def refuse_shared_classes(train: Sequence[str], validation: Sequence[str], where: str) -> None:
-    """Raises DatasetError, naming some, if classes that validate are trained as well."""
+    """Raise DatasetError, naming some, if validation classes are also trained on."""
     shared = sorted(set(train) & set(validation))
     if shared:
         raise DatasetError(

@@ -23,7 +23,7 @@ def pack_bits(embeddings: Tensor) -> Tensor:
 
 
 def check_packable(dim: int) -> None:
-    """Raises ValueError unless ``dim`` bits fill whole bytes."""
+    """Raise ValueError unless ``dim`` bits fill whole bytes."""
     if dim < 8 or dim % 8:
         nearest = f"{dim - dim % 8} or " if dim >= 8 else ""
         raise ValueError(

@@ -11,7 +11,7 @@ from metricforge.structures import Tuples
 
 
 def check_batch(embeddings: Tensor, labels: Tensor) -> None:
-    """Raises ValueError unless ``embeddings`` are (B, D) floats and ``labels`` (B,) int64 on the same device."""
+    """Raise ValueError unless ``embeddings`` are (B, D) floats and ``labels`` (B,) int64 on the same device."""
     if embeddings.dim() != 2 or not embeddings.is_floating_point():
         raise ValueError(
             f"embeddings must be a float tensor (B, D), got {embeddings.dtype} of shape {tuple(embeddings.shape)}"
@@ -26,20 +26,20 @@ def check_batch(embeddings: Tensor, labels: Tensor) -> None:
 
 
 def check_at_least(name: str, value: float, lowest: float, *, open_end: bool = False) -> None:
-    """Raises ValueError unless ``value`` is a finite number >= ``lowest`` (> ``lowest`` if ``open_end``)."""
+    """Raise ValueError unless ``value`` is a finite number >= ``lowest`` (> ``lowest`` if ``open_end``)."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (value > lowest if open_end else value >= lowest) or value == float("inf"):
         raise ValueError(f"{name} must be a number {'>' if open_end else '>='} {lowest}, got {value!r}")
 
 
 def check_count(name: str, value: int, lowest: int = 1) -> None:
-    """Raises ValueError unless ``value`` is a whole number >= ``lowest``, numpy's included, 2.0 and True not."""
+    """Raise ValueError unless ``value`` is a whole number >= ``lowest``, numpy's included, 2.0 and True not."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
         raise ValueError(f"{name} must be a whole number >= {lowest}, got {value!r}")
 
 
 def check_tuples(tuples: Tuples | None, accepts: tuple[type, ...]) -> None:
-    """Raises TypeError unless ``tuples`` are None or of a type that the loss ``accepts``."""
+    """Raise TypeError unless ``tuples`` are None or of a type that the loss ``accepts``."""
     if tuples is not None and not isinstance(tuples, accepts):
         allowed = " or ".join(kind.__name__ for kind in accepts) or "no tuples"
         raise TypeError(

@@ -20,7 +20,7 @@ class EmbeddingHead(nn.Module):
     Args:
         feature_dim: F, filled in from the backbone.
         dim: D; None for no linear layer, so that D = F (as in the NormSoftmax paper if the sizes agree).
-        layer_norm: whether each feature vector is first brought to mean 0 and variance 1.
+        layer_norm: whether each feature vector is first normalised to mean 0 and variance 1.
         l2_normalize: whether embeddings have length 1.
         bias: whether the linear layer has one.
         dropout: probability in 0..1 (1 excluded) that training drops a feature.

@@ -77,7 +77,7 @@ def _parquet(path: Path) -> dict[str, Array]:
         _refuse_missing(path, present)
         table = parquet.read_table(path, columns=[name for name in (*NEEDED, *OPTIONAL) if name in present])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
-        raise EmbeddingsError(f"{path} cannot be read as a table ({fault}); mend or replace it") from fault
+        raise EmbeddingsError(f"{path} cannot be read as a table ({fault}); repair or replace it") from fault
     empty = [f"{name} ({table[name].null_count:,})" for name in table.column_names if table[name].null_count]
     if empty:
         raise EmbeddingsError(f"{path}: every row must have a value, and some have none in {', '.join(empty)}")

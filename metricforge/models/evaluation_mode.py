@@ -1,4 +1,4 @@
-"""Evaluation mode for a while: nothing that runs in it changes a buffer."""
+"""Temporary evaluation mode, in which no buffer changes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Puts every module of ``model`` into evaluation mode, and each back into its own mode at the end, errors included.
+    """Put every module of ``model`` into evaluation mode, and each back into its own mode at the end, even on errors.
 
-    ``model.train(was_training)`` would not do: it also puts those into training mode that were in evaluation mode on
-    purpose, such as a BatchNorm whose statistics stay as they are.
+    ``model.train(was_training)`` would also switch modules to training mode that were in evaluation mode on purpose,
+    such as a BatchNorm with fixed statistics.
     """
     training = [module for module in model.modules() if module.training]
     for module in training:

@@ -74,7 +74,7 @@ class MetricLearner(nn.Module):
     def from_config(
         cls, cfg: Mapping[str, Any], num_classes: int | None, path: str = "model", *, for_checkpoint: bool = False
     ) -> MetricLearner:
-        """Builds the model that ``cfg`` describes, handing ``num_classes`` and the sizes to those who ask for them.
+        """Build the model that ``cfg`` describes, passing ``num_classes`` and the sizes to the parts that need them.
 
         ``cfg`` has the keys ``backbone``, and optionally ``head`` (default: the features themselves), ``similarity``
         (default: Euclidean), ``train_similarity`` (False: its weights stay as they are), ``miner`` and ``loss``. A loss

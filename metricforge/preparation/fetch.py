@@ -57,7 +57,7 @@ def fetch_archive(archive: Archive, folder: Path, console: Console, retries: int
 
 
 def _download(url: str, archive: Archive, file: Path, console: Console, retries: int) -> str | None:
-    """Downloads ``file``; why that failed, or None. A wrong file is removed, an unfinished one kept."""
+    """Download ``file``; return why that failed, or None. A wrong file is removed, an unfinished one kept."""
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with download_bar(console, archive.name) as update:

@@ -60,7 +60,7 @@ def index_shards(
     folder_labels: bool = False,
     skip_incomplete: bool = False,
 ) -> IndexedShards:
-    """Writes a Parquet table with the columns path and label for ``ShardDataset``, and says how many there are.
+    """Write a Parquet table with the columns path and label for ``ShardDataset``, and says how many there are.
 
     In WebDataset's layout the files of a sample have one name and follow each other: the image (17.jpg) and its class,
     as a number or a name in 17.cls, or within 17.json.
@@ -191,11 +191,11 @@ def _refuse_packed(content: BinaryIO, shard: str) -> None:
 
 
 def _refuse_open_end(content: BinaryIO, end: int, shard: str) -> None:
-    # tarfile takes a file that is cut off between two members for a whole one
+    # tarfile takes a file that is truncated between two members for a complete one
     content.seek(end)
     if not content.read(HEADER):
         raise DatasetError(
-            f"{shard} is cut off: it ends without tar's end mark; copy it again, or close its writer and pack it again"
+            f"{shard} is truncated: it lacks tar's end mark; copy it again, or close its writer and pack it again"
         )
 
 
@@ -225,7 +225,7 @@ def _class_in(content: bytes, json_key: str | None, where: str) -> str:
         text = content.decode("utf-8").strip()
         found: Any = text if json_key is None else json.loads(text)
     except ValueError as fault:
-        raise DatasetError(f"{where} holds no class ({type(fault).__name__}: {fault}); mend it") from fault
+        raise DatasetError(f"{where} holds no class ({type(fault).__name__}: {fault}); correct it") from fault
     for name in json_key.split(".") if json_key is not None else ():
         if not isinstance(found, dict) or name not in found:
             there = f"its keys are {', '.join(found)}" if isinstance(found, dict) else f"it holds {found!r}"

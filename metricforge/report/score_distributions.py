@@ -88,7 +88,7 @@ def draw_score_distributions(
 
 @torch.no_grad()
 def _scores(context: EvaluationContext, similarity: Similarity, pairs: LabelledPairs) -> Floats32:
-    """Scores (P,) of ``pairs``, each computed by itself: a metric head needs no whole rows of the gallery for them."""
+    """Score ``pairs`` (P,) one by one, so that a metric head need not score whole rows of the gallery."""
     similarity = context.by(similarity).similarity  # on the context's device, in evaluation mode
     parts = []
     for start in range(0, len(pairs.queries), PAIRS_AT_ONCE):

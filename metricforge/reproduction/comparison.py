@@ -1,4 +1,4 @@
-"""The paper's rows beside ours in the terminal."""
+"""Prints the paper's figures beside ours in the terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from metricforge.reproduction.paper_table import PaperTable, Row
 
 
 def print_comparison(console: Console, table: PaperTable, ours: Sequence[Mapping[str, float]]) -> None:
-    """Prints each row's figures in per cent: the paper's, ours, and by how much ours are above; if reduced, ours.
+    """Print each row's figures in per cent: the paper's, ours, and the difference; if reduced, only ours.
 
     Args:
-        console: where to.
+        console: where to print.
         table: its rows.
         ours: the scores (in 0..1) of each row; empty for one that has not been run.
     """

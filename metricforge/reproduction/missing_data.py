@@ -1,4 +1,4 @@
-"""Which data sets are not on this machine, before anything is trained."""
+"""Finds data sets that are not on this machine, before anything is trained."""
 
 from __future__ import annotations
 

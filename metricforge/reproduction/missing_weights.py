@@ -1,4 +1,4 @@
-"""Which files of pretrained weights are not on this machine, before anything is trained."""
+"""Finds files of pretrained weights that are not on this machine, before anything is trained."""
 
 from __future__ import annotations
 

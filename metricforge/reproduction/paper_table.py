@@ -48,7 +48,7 @@ class PaperTable:
     rows: tuple[Row, ...]
 
     def only(self, words: Sequence[str]) -> PaperTable:
-        """The rows whose name has one of ``words`` in it, in either case.
+        """Return the rows whose name contains one of ``words``, ignoring case.
 
         Raises:
             ConfigError: if there is none.
@@ -63,14 +63,14 @@ class PaperTable:
 
 
 def read_tables(file: str | Path, reduced: str | None = None) -> dict[str, PaperTable]:
-    """The tables in ``file``, by name; configs are looked for beside it.
+    """Read the tables in ``file``, by name; configs are looked up beside it.
 
     Args:
         file: YAML with the key ``tables``, as ``configs/tables.yaml`` has and explains.
         reduced: ``"glyphs"``, or a folder of images: the tables' reduced forms on these instead.
 
     Raises:
-        ConfigError: if the file is absent or no YAML, or with every fault of its tables.
+        ConfigError: if the file is absent or not YAML, or with every fault of its tables.
     """
     file = Path(file)
     content = read_tables_file(file)

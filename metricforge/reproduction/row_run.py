@@ -1,4 +1,4 @@
-"""The run behind a row of a table: where it is, how far it is, and what it scored."""
+"""The run behind a row of a table: its folder, its progress and its scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metricforge.overrides import format_override, value_at
 
 
 class RowRun:
-    """A config with options, in a folder of its own that follows from both: rows that need the same run share it.
+    """A config with options, in a folder named after both, so that rows that need the same run share it.
 
     Args:
         config: a config file.
@@ -47,7 +47,7 @@ class RowRun:
 
     @property
     def command(self) -> str:
-        """What trains the same by hand."""
+        """The command that trains the same run by hand."""
         options = [format_override(key, value) for key, value in self.options.items()]
         words = ["metricforge", "train", str(self.config), *(["--cfg-options"] if options else []), *options]
         return shlex.join(words)
@@ -66,7 +66,7 @@ class RowRun:
 
     @property
     def started(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return bool(checkpoint_files(self.folder))
 
     @property
@@ -77,11 +77,11 @@ class RowRun:
         return f"started: {checkpoint_files(self.folder)[0].stem}" if self.started else "new"
 
     def scores(self) -> dict[str, float]:
-        """The scores of a finished run, in 0..1; none of one that is not."""
+        """The scores of a finished run, in 0..1; empty for an unfinished one."""
         return read_scores(self.folder / "scores.json")[0] if self.finished else {}
 
     def _check_folder(self) -> None:
-        """Scores must be those of this very config, not of what it was before someone edited it."""
+        """Refuse the folder of a run whose config has been edited since."""
         written = self.folder / self.config.name
         if not (self.started and written.exists()):
             return

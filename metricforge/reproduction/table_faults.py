@@ -79,7 +79,7 @@ def _row_faults(
         )
     paper, scores = row.get("paper"), row.get("scores") or around.get("scores") or []
     if paper is not None and reduced:
-        faults.append(f"{here}.paper: a reduced table has nothing to compare to; leave it out")
+        faults.append(f"{here}.paper: a reduced table has nothing to compare with; leave it out")
     elif paper is not None and not _are_figures(paper):
         faults.append(f"{here}.paper: must be a list of figures in per cent, 0 to 100, or null, got {paper!r}")
     elif paper is not None and isinstance(scores, list) and len(paper) != len(scores):

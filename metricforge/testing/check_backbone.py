@@ -11,7 +11,7 @@ from metricforge.testing.clause import clause, require
 
 
 def check_backbone(backbone: Backbone, *, image_size: int = 32) -> None:
-    """Tests a backbone against the contract, on the CPU and on a copy of it.
+    """Test a backbone against the contract, on the CPU and on a copy of it.
 
     - ``feature_dim`` is a whole number above 0, ``mean`` and ``std`` three numbers each, ``std`` above 0;
     - images (B, 3, H, W) give finite features (B, feature_dim), in both modes and for one image in evaluation mode;

@@ -14,7 +14,7 @@ from metricforge.testing.sample_batches import random_rows
 
 
 def check_clustering(clustering: Clustering) -> None:
-    """Tests a clustering against the contract, on a copy of it.
+    """Test a clustering against the contract, on a copy of it.
 
     - ``assign`` gives a cluster >= 0 for each embedding, as int64, and leaves the embeddings alone;
     - the same seed gives the same clusters;

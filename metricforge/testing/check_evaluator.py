@@ -18,7 +18,7 @@ from metricforge.testing.sample_batches import random_rows
 
 
 def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
-    """Tests an evaluator against the contract, on a copy of it, with four classes of random embeddings.
+    """Test an evaluator against the contract, on a copy of it, with four classes of random embeddings.
 
     - ``evaluate`` gives finite floats under names that are not empty, and leaves the embedding set alone;
     - the same images give the same scores, and what the classes are called (0, 1, ... or 7, 12, ...) changes nothing;

@@ -26,7 +26,7 @@ LIST_TUPLES: dict[type, Callable[[Tensor], Tuples]] = {
 
 
 def check_loss(loss: Loss, *, dim: int = 8, num_classes: int = 4) -> None:
-    """Tests a loss against the contract, on the CPU and on a copy of it.
+    """Test a loss against the contract, on the CPU and on a copy of it.
 
     It is called without tuples (unless ``needs_miner``), and with all tuples of the batch of each type it accepts,
     always with a ``EuclideanSimilarity``. In each of these ways:

@@ -34,7 +34,7 @@ class _ShiftedSimilarity(Similarity):
 
 
 def check_miner(miner: Miner, *, dim: int = 8, similarity: Similarity | None = None) -> None:
-    """Tests a miner against the contract, on the CPU and on a copy of it.
+    """Test a miner against the contract, on the CPU and on a copy of it.
 
     On ordinary and uneven batches, one class, all different classes, one sample, duplicates and bfloat16, with the
     similarity as it is and shifted so that all scores are positive or all negative (masking by multiplication shows):

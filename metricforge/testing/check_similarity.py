@@ -14,7 +14,7 @@ from metricforge.testing.sample_batches import random_rows
 
 
 def check_similarity(similarity: Similarity, *, dim: int = 8, symmetric: bool = True) -> None:
-    """Tests a similarity against the contract, on the CPU and on a copy of it.
+    """Test a similarity against the contract, on the CPU and on a copy of it.
 
     - ``pairwise`` gives finite (N, M) floats, for bfloat16 and duplicates too, and leaves its inputs alone;
     - in evaluation mode a score depends on its two embeddings alone, not on the others of the batch;

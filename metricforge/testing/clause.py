@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def clause(component: object, text: str) -> Iterator[None]:
-    """Turns whatever is raised inside into an AssertionError that begins with the component's class and ``text``."""
+    """Turn any error inside into an AssertionError that begins with the component's class and ``text``."""
     try:
         yield
     except AssertionError as fault:
@@ -18,6 +18,6 @@ def clause(component: object, text: str) -> Iterator[None]:
 
 
 def require(holds: bool, otherwise: str) -> None:
-    """Raises AssertionError with ``otherwise`` unless it ``holds``, under ``python -O`` too."""
+    """Raise AssertionError with ``otherwise`` unless it ``holds``, under ``python -O`` too."""
     if not holds:
         raise AssertionError(otherwise)

@@ -19,5 +19,5 @@ def test_grey_averages_the_channels():
 
 
 def test_another_size_is_refused_with_both():
-    with pytest.raises(ValueError, match=r"images are \(4, 6\), RawPixels was told \(4, 5\)"):
+    with pytest.raises(ValueError, match=r"images are \(4, 6\), RawPixels expects \(4, 5\)"):
         RawPixels(4, 5)(torch.randn(1, 3, 4, 6))

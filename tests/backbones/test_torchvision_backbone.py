@@ -114,7 +114,7 @@ def test_a_failed_download_says_the_way_out(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
-    with pytest.raises(CheckpointError, match=r"googlenet could not be had .*no route to host.*weights=FILE"):
+    with pytest.raises(CheckpointError, match=r"googlenet cannot be downloaded .*no route to host.*weights=FILE"):
         TorchvisionBackbone("googlenet", pretrained=True)
 
 

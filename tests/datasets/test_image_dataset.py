@@ -79,7 +79,7 @@ def test_roles_that_leave_nothing_to_search_or_to_find_are_refused():
 
     assert build([Role.QUERY, Role.GALLERY]).describe().endswith("1 queries in a gallery of 1")
     assert build([Role.BOTH, Role.BOTH]).roles is None
-    with pytest.raises(DatasetError, match="no image whose role is gallery, so there is nothing to find"):
+    with pytest.raises(DatasetError, match="no image whose role is gallery, so there is nothing to search in"):
         build([Role.QUERY, Role.QUERY])
     with pytest.raises(DatasetError, match="no image whose role is query"):
         build([Role.GALLERY, Role.GALLERY])

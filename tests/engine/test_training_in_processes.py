@@ -155,7 +155,7 @@ def test_a_batch_that_cannot_be_shared_is_a_config_fault_with_the_way_out(tiny_c
 def test_synchronised_batch_norm_on_the_cpu_is_refused(tiny_config, tmp_path):
     tiny_config["train_cfg"]["sync_batch_norm"] = True
     for message in run_in_processes(refused, 2, tiny_config, tmp_path, ConfigError):
-        assert "train_cfg.sync_batch_norm: torch has it on GPUs only" in message
+        assert "train_cfg.sync_batch_norm: torch supports it on GPUs only" in message
 
 
 def refused_folder(config, folder):

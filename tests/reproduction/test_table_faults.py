@@ -73,7 +73,7 @@ def test_all_faults_are_told_together(tmp_path):
     ("text", "says"),
     [
         ("tables: {demo: [1, 2}", "line 1, column 21: expected"),
-        ("tables:\n  demo: {title: a}\n  demo: {title: b}\n", "line 3, column 3: the key 'demo' stands twice"),
+        ("tables:\n  demo: {title: a}\n  demo: {title: b}\n", "line 3, column 3: the key 'demo' is repeated"),
         ("tables: *nobody", "line 1, column 9: found undefined alias 'nobody'"),
         ("tables:\n\tdemo: 1", "line 2, column 1: found character '\\t'"),
         ("tables: {}", "tables: is missing"),

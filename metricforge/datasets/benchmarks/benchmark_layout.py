@@ -9,7 +9,7 @@ from metricforge.errors import DatasetError
 
 
 def check_split(split: str) -> None:
-    """Raises ValueError unless ``split`` is one that the papers have."""
+    """Raise ValueError unless the papers have the ``split``."""
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", got {split!r}')
 
@@ -36,7 +36,7 @@ def absence(benchmark: str, folder: Path, fault: str, expected: str, way_out: st
 def check_counts(
     benchmark: str, source: Path, split: str, found: tuple[int, int], official: tuple[int, int], again: str
 ) -> None:
-    """Raises DatasetError unless ``found`` (classes, images), which ``source`` lists, is ``official``.
+    """Raise DatasetError unless ``found`` (classes, images), which ``source`` lists, is ``official``.
 
     Args:
         benchmark: its name.
@@ -113,7 +113,7 @@ def read_rows(
 
 
 def refuse_repeated(files: Sequence[str], source: Path, again: str) -> None:
-    """Raises DatasetError, naming it, if an image of ``files``, which ``source`` lists, comes twice."""
+    """Raise DatasetError, naming it, if ``source`` lists an image of ``files`` twice."""
     if len(set(files)) == len(files):
         return
     seen: set[str] = set()
@@ -122,7 +122,7 @@ def refuse_repeated(files: Sequence[str], source: Path, again: str) -> None:
 
 
 def check_files(root: Path, files: Sequence[str], listed_by: str, again: str) -> None:
-    """Raises DatasetError, naming some, unless every one of ``files`` is under ``root``."""
+    """Raise DatasetError, naming some, unless all ``files`` exist under ``root``."""
     missing = [file for file in files if not (root / file).is_file()]
     if missing:
         raise DatasetError(

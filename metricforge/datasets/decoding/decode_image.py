@@ -32,7 +32,7 @@ class DecodedImage(NamedTuple):
     orientation: int
 
     def upright(self) -> Image.Image:
-        """The image as a person is to see it."""
+        """Return the image turned upright."""
         turn = _UPRIGHT.get(self.orientation)
         return self.image if turn is None else self.image.transpose(turn)
 
@@ -40,12 +40,12 @@ class DecodedImage(NamedTuple):
 def decode_image(content: bytes) -> DecodedImage:
     """Decode an image file of any format that Pillow reads.
 
-    Where reading its metadata (EXIF, colour profile, index of further pictures) fails, the pixels are decoded without,
+    If reading its metadata (EXIF, colour profile, index of further images) fails, the pixels are decoded without it,
     and the orientation is used if it can be read.
 
     Raises:
-        UnreadableImageError: if the pixels cannot be decoded, whatever the decoder raised; the message is the reason
-            alone, for a caller who knows the path.
+        UnreadableImageError: if the pixels cannot be decoded, whatever the decoder raised; the message is only the
+            reason, and the caller adds the path.
     """
     try:
         image = _loaded(content)

@@ -1,4 +1,4 @@
-"""Images as they are after the first transforms, kept in a folder so that later epochs need not decode them."""
+"""Keeps images as they are after the first transforms in a folder, so that later epochs need not decode them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ _TYPICAL = (3, 375, 500)
 class ImageCache:
     """uint8 images (3, H, W) in files of their own, after the leading transforms that draw nothing at random.
 
-    An image's file is named after its source's state (path, size, time of change, box), within a folder named after the
-    transforms, the way of decoding and the versions of what decodes and resizes: what was changed is made anew, and
-    nothing outdated is ever read. A file gets its name when it is written whole, so that any number of workers and
-    processes may share a folder, and a run that is killed does no harm. Whatever is outdated stays until the folder is
-    removed, which may be done at any time.
+    The name of a cached file follows from its source (path, size, modification time, box), that of its folder from the
+    transforms, the kind of decoding and the versions of the libraries: a changed image is cached anew, and nothing
+    outdated is ever read. Files are written atomically, so that any number of workers and processes may share a folder,
+    and a killed run does no harm. Outdated files stay until the folder is removed, which is safe at any time.
 
     Args:
-        folder: where; made if need be.
-        transform: all of a data set's; those before the first other than ``Resize`` and ``CenterCrop`` are applied.
-        reduced: whether JPEGs are decoded approximately, and at a fraction of their size where that is enough.
-        reader: what opens the files, where that is not what opens any image file.
+        folder: created if it does not exist.
+        transform: that of the data set; the leading ``Resize`` and ``CenterCrop`` steps are applied before caching.
+        reduced: whether JPEGs are decoded approximately, at a fraction of their size if that is enough.
+        reader: the class that opens the files, if it does so in its own way.
 
     Raises:
-        DatasetError: if the first transform is none of the two: there would be nothing to keep but the picture itself.
+        DatasetError: if the first transform is neither of the two: only the image itself could be cached.
     """
 
     def __init__(
@@ -54,8 +53,8 @@ class ImageCache:
         if not kept:
             first = type(transform[0]).__name__ if transform else "nothing"
             raise DatasetError(
-                f"cache: the first transform must be Resize or CenterCrop, whose result is kept, and it is {first}; "
-                'put dict(type="Resize", size=256) before one that draws its crop at random, or leave cache out'
+                f"cache: the first transform must be Resize or CenterCrop, whose result is kept, got {first}; "
+                'put dict(type="Resize", size=256) before a random crop, or leave cache out'
             )
         self.steps = list(transform[:kept])
         made_by = (torch.__version__, torchvision_version, simplejpeg.__version__, pillow_version)
@@ -64,7 +63,7 @@ class ImageCache:
         self.folder = folder / hashlib.sha256(self._what.encode()).hexdigest()[:12]
 
     def get(self, state: str) -> Tensor | None:
-        """The image (3, H, W) that was made of a file in ``state``, or None."""
+        """Return the cached image (3, H, W) of a file in ``state``, or None."""
         try:
             content = np.fromfile(self._path(state), dtype=np.uint8)
         except OSError:
@@ -77,7 +76,7 @@ class ImageCache:
         return torch.from_numpy(content[_HEADER:].reshape(height, width, 3)).permute(2, 0, 1)
 
     def put(self, state: str, image: Tensor) -> None:
-        """Keeps ``image`` (3, H, W), which was made of a file in ``state``.
+        """Cache ``image`` (3, H, W) of a file in ``state``.
 
         Raises:
             DatasetError: if it cannot be written.
@@ -94,22 +93,22 @@ class ImageCache:
             ) from fault
 
     def prepare(self, images: int) -> None:
-        """Makes the folder and looks whether ``images`` have room in it.
+        """Create the folder and check that it has room for ``images``.
 
         Raises:
-            DatasetError: if the folder cannot be made, or its disk has no room for what it lacks.
+            DatasetError: if the folder cannot be created, or its disk lacks the space.
         """
         try:
             write_atomically(self.folder / "transform.txt", self._what)
         except OSError as fault:
             raise DatasetError(
-                f"cache: {self.folder} cannot be made ({fault.strerror}); name another folder"
+                f"cache: {self.folder} cannot be created ({fault.strerror}); name another folder"
             ) from fault
         there = sum(len(files) for _, _, files in os.walk(self.folder)) - 1
         lacking, free = max(0, images - there) * self._bytes_an_image(), shutil.disk_usage(self.folder).free
         if lacking > free:
             raise DatasetError(
-                f"cache: {self.folder} lacks {lacking / 1e9:,.1f} GB for all {images:,} images, and its disk has "
+                f"cache: {self.folder} needs {lacking / 1e9:,.1f} GB more for all {images:,} images, and its disk has "
                 f"{free / 1e9:,.1f} GB free; free some space, name another folder, or leave cache out"
             )
 

@@ -1,4 +1,4 @@
-"""A JPEG that is decoded straight into an array, at full size or a whole fraction of it."""
+"""Decodes a JPEG straight into an array, at full size or 1/2, 1/4 or 1/8 of it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ FACTORS = (8, 4, 2)
 
 
 class JpegFile:
-    """The bytes of a JPEG whose header was read: grey or of three colours, turned upright by its EXIF orientation.
+    """The bytes of a JPEG whose header was read: grey or with three colours, turned upright by its EXIF orientation.
 
-    ``open`` gives None for what Pillow should read: other formats, CMYK, and files in which something is wrong, so that
-    there is one place where errors are told.
+    ``open`` returns None for files that Pillow should read: other formats, CMYK, and damaged files, so that errors are
+    reported in one place.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class JpegFile:
 
     @classmethod
     def open(cls, data: bytes) -> JpegFile | None:
-        """The file whose content is ``data``, or None if Pillow should read it."""
+        """Open the file with the content ``data``; None if Pillow should read it."""
         try:
             segments = _segments(data)
             if not _may_hold_more(data, segments):
@@ -68,10 +68,10 @@ class JpegFile:
                     return None
                 return cls(data, image.height, image.width, orientation_of(image), segments)
         except Exception:  # readers of metadata raise errors of any type
-            return None  # Pillow meets the same fault again where it is told with the image's place
+            return None  # Pillow meets the same fault again, where it is reported with the image's location
 
     def pixels(self, factor: int = 1, approximate: bool = False, rows: int | None = None) -> Pixels | None:
-        """The picture as uint8 (ceil(H / factor), ceil(W / factor), 3), or None if Pillow should read it.
+        """Decode to uint8 (ceil(H / factor), ceil(W / factor), 3); None if Pillow should read it.
 
         At factor 1 these are Pillow's pixels, bit for bit, unless ``approximate``: libjpeg's quicker inverse transform,
         whose rounding darkens by less than 1 of 255, and colours taken from the nearest of their fewer pixels. Of an

@@ -1,4 +1,4 @@
-"""Decoding at a fraction of the size, where a transform makes the picture that small anyway."""
+"""Decodes images at a fraction of their size if a transform shrinks them anyway."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Region(NamedTuple):
 def decode_for(
     jpeg: JpegFile, area: Region, step: Callable[[Any], Any] | None, reduce: bool, by_pillow: Callable[[], Tensor]
 ) -> tuple[Tensor, bool]:
-    """The part ``area`` of a picture, uint8 (3, H', W'), and whether ``step`` was applied to it already.
+    """Decode the part ``area`` of an image, uint8 (3, H', W'), and say whether ``step`` is already applied to it.
 
     ``RandomResizedCrop`` draws its crop first, exactly as it would from the decoded picture, and ``Resize`` needs no
     more than the size. If ``reduce``, the picture is then decoded at 1/2, 1/4 or 1/8 where what is resized still has
@@ -106,7 +106,7 @@ def _factor(wanted: Region, size: tuple[int, int] | None) -> int:
 
 
 def _resized(step: v2.Resize, height: int, width: int) -> tuple[int, int] | None:
-    """What size ``step`` makes of a picture, by the rule that torchvision documents; None where it is another."""
+    """Return the size to which ``step`` resizes an image, by torchvision's documented rule; None for other rules."""
     if step.size is None or step.max_size is not None:
         return None
     if len(step.size) == 2:

@@ -1,4 +1,4 @@
-"""Reads a file, and nothing that only looks like one."""
+"""Reads regular files, and refuses pipes, sockets, devices and folders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
-# A named pipe would be waited for until someone writes to it; on Windows there is no such flag, and no such pipe.
+# Opening a named pipe would wait for a writer; Windows has neither the flag nor such pipes.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def read_regular_file(path: str | os.PathLike[str]) -> bytes:
-    """The content of the file at ``path``.
+    """Return the content of the file at ``path``.
 
     Raises:
-        OSError: if it cannot be read, or is a named pipe, a socket, a device or a folder, of which none is waited for.
+        OSError: if it cannot be read, or is a named pipe, a socket, a device or a folder; never waits for any of them.
     """
     descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123

@@ -1,4 +1,4 @@
-"""An image file without its metadata, for files whose metadata is what cannot be read."""
+"""Removes the metadata of an image file, for files whose metadata cannot be read."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StrippedFile(NamedTuple):
 
 
 def without_metadata(content: bytes) -> StrippedFile | None:
-    """Take the metadata out of a JPEG, PNG, WebP or TIFF file; None of other formats, or where nothing is to be found.
+    """Remove the metadata from a JPEG, PNG, WebP or TIFF file; None for other formats or if there is none.
 
     The pixels' bytes stay as they are. A TIFF keeps its orientation, which Pillow applies itself.
     """

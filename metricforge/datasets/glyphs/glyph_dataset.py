@@ -1,4 +1,4 @@
-"""Real letterforms with nothing to download."""
+"""Letterforms of real fonts, with nothing to download."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from metricforge.registry import DATASETS
 
 @DATASETS.register_module()
 class GlyphDataset(ImageDataset):
-    """Glyphs: the characters that Matplotlib's DejaVu fonts share, one class a character, one 40x40 image a font.
+    """Glyphs: the characters that Matplotlib's DejaVu fonts share; a character is a class, with a 40x40 image per font.
 
     1,900 letters, digits, punctuation and mathematical signs are rendered in twelve fonts. Characters that look the
     same are one class (Latin A, Greek Alpha, Cyrillic A): those that at least three fonts draw with identical pictures,
-    which leaves 1,687 classes. No picture stands twice, neither within a class nor in two, so that none is found by
-    being its own copy; most classes have 12 pictures, some fewer, merged ones up to 45. The splits share no class: one
-    half of all classes each, chosen by a hash of their names. (Counted with Matplotlib 3.11; others may differ.)
+    which leaves 1,687 classes. No image occurs twice, neither within a class nor across classes, so that none matches
+    its own copy; most classes have 12 images, some fewer, merged ones up to 45. The splits share no class: each has
+    half of the classes, chosen by a hash of their names. (Counted with Matplotlib 3.11; other versions may differ.)
 
     Args:
         split: "train" or "test".
         transform: see ImageDataset.
-        cache_dir: where the rendered pictures are kept; by default the user's cache folder. Rendering takes seconds.
+        cache_dir: folder for the rendered images; None: the user's cache folder. Rendering takes seconds.
 
     Raises:
         ValueError: for another split.
@@ -77,8 +77,8 @@ class GlyphDataset(ImageDataset):
 def _train_half(class_names: Sequence[str]) -> Flags:
     """Which classes (C,) are for training: the half whose hashed names come first.
 
-    A hash rather than a shuffle, so that a class which another version of the fonts adds moves hardly any other.
-    Neighbouring code points are upper and lower case by turns: taking every second one would part the cases.
+    A hash rather than a shuffle, so that a class added by another version of the fonts moves hardly any other. Upper
+    and lower case alternate in Unicode: taking every second code point would separate them.
     """
     order = sorted(range(len(class_names)), key=lambda c: hashlib.sha256(class_names[c].encode()).digest())
     half = np.zeros(len(class_names), bool)

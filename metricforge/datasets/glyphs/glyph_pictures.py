@@ -1,4 +1,4 @@
-"""Renders the letterforms of the fonts that Matplotlib brings along, and keeps them in a cache."""
+"""Renders the characters of the fonts that come with Matplotlib, and caches them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from metricforge.errors import DatasetError
 SIZE = 40
 _FONT_SIZE = 26
 _FONTS = 12
-# As many fonts as this must draw two characters alike before they are one class. One or two do so by accident: a serif
-# italic draws Cyrillic pe and te like Latin n and m, which no upright font does.
+# Two characters are one class if this many fonts draw them alike. One or two do so by accident: a serif italic draws
+# Cyrillic pe and te like Latin n and m, which no upright font does.
 _FONTS_ALIKE = 3
 _FORMAT = 2
 
@@ -43,9 +43,9 @@ class GlyphPictures:
 
 
 def load_glyph_pictures(cache_dir: Path | None = None) -> GlyphPictures:
-    """The glyphs, from ``cache_dir`` (default: the user's cache) if they are there, else rendered and put there.
+    """Read the glyphs from ``cache_dir`` (default: the user's cache folder), or render and store them there.
 
-    A cache that is damaged, or was made from other fonts or by other versions, is not used.
+    A cache that is damaged or comes from other fonts or versions is not used.
     """
     folder = Path(platformdirs.user_cache_dir("metricforge")) if cache_dir is None else cache_dir
     fonts = font_files()
@@ -64,8 +64,8 @@ def font_files() -> list[Path]:
     fonts = sorted(font for font in folder.glob("DejaVu*.ttf") if "Display" not in font.name)
     if len(fonts) != _FONTS:
         raise DatasetError(
-            f"found {len(fonts)} of the {_FONTS} DejaVu fonts (Sans, Sans Mono, Serif) in {folder}; some systems' "
-            "packages of Matplotlib leave them out: pip install --force-reinstall matplotlib"
+            f"found {len(fonts)} of the {_FONTS} DejaVu fonts (Sans, Sans Mono, Serif) in {folder}; some Linux "
+            "distributions package Matplotlib without them: pip install --force-reinstall matplotlib"
         )
     return fonts
 
@@ -103,11 +103,11 @@ def render_glyphs(fonts: list[Path]) -> tuple[list[str], Bytes]:
 
 
 def merge_glyphs(characters: list[str], pictures: Bytes, font_names: tuple[str, ...]) -> GlyphPictures:
-    """Makes classes of characters, so that no picture stands twice, and none in two classes.
+    """Group characters into classes, so that no image occurs twice.
 
-    Characters that at least three fonts draw with identical pictures are one class (and so is a chain of them). Then
-    each class keeps each of its pictures once, a picture that still stands in two classes is left out, and so is a
-    class that has fewer than two pictures left.
+    Characters that at least three fonts draw with identical images are one class (and so is a chain of them). Then each
+    class keeps each of its images once; images that are still in two classes are left out, and so are classes with
+    fewer than two images left.
     """
     keys = [[picture.tobytes() for picture in row] for row in pictures]  # (characters, fonts)
     group = _groups(keys)
@@ -138,7 +138,7 @@ def merge_glyphs(characters: list[str], pictures: Bytes, font_names: tuple[str, 
 
 
 def _groups(keys: list[list[bytes]]) -> list[int]:
-    """For each character the first character that it is one class with."""
+    """Return for each character the first one of its class."""
     rows_with: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     for row, row_keys in enumerate(keys):
         for font, key in enumerate(row_keys):
@@ -163,7 +163,7 @@ def _groups(keys: list[list[bytes]]) -> list[int]:
 
 
 def _cache_key(fonts: list[Path]) -> str:
-    """Changes with whatever may change a pixel, a character or a class."""
+    """Return a key that changes with everything that can change a pixel, a character or a class."""
     versions = [
         matplotlib.__version__,
         PIL.__version__,
@@ -191,14 +191,14 @@ def _read(file: Path) -> GlyphPictures | None:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as fault:
         warnings.warn(
-            f"{file} is damaged ({type(fault).__name__}: {fault}); the glyphs are rendered anew", stacklevel=3
+            f"{file} is damaged ({type(fault).__name__}: {fault}); the glyphs are rendered again", stacklevel=3
         )
         return None
     return glyphs
 
 
 def _write(file: Path, glyphs: GlyphPictures) -> None:
-    """Puts ``glyphs`` into ``file`` in one step, so that no other process ever reads half of it."""
+    """Write ``glyphs`` into ``file`` atomically; warn if that fails."""
     try:
         with atomic_write(file) as stream:
             np.savez_compressed(
@@ -211,7 +211,7 @@ def _write(file: Path, glyphs: GlyphPictures) -> None:
             )
     except OSError as fault:
         warnings.warn(
-            f"the rendered glyphs cannot be kept in {file.parent} ({fault}); they are rendered at each start, "
-            "unless cache_dir names a folder that can be written",
+            f"the rendered glyphs cannot be stored in {file.parent} ({fault}), so they are rendered at every start; "
+            "set cache_dir to a writable folder",
             stacklevel=3,
         )

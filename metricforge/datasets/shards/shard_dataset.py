@@ -1,4 +1,4 @@
-"""Images that lie in tar shards, on a disk or far away, in any order."""
+"""Images in local or remote tar shards, read in any order."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MOST_LOOKS = 100_000
 
 @DATASETS.register_module()
 class ShardDataset(TableDataset):
-    """Images in tar shards (WebDataset's layout), by the index that ``metricforge data index`` makes of them once.
+    """Images in tar shards (WebDataset layout), found by the index that ``metricforge data index`` writes once.
 
-    The index is a table as TableDataset reads it, and takes all of its arguments; a ``path`` in it says shard, offset,
-    size and name, ``train-000.tar@1536+20480/cat/17.jpg``. Each image is read by itself, at its offset: any sampler
-    works, exactly and resumably, and nothing is unpacked. The tar header before it is read with it and compared, so
-    that a shard that was changed is seen. Columns such as split, group or role may be added to the index.
+    The index is a table that TableDataset can read, with all of its arguments; a ``path`` in it names shard, offset,
+    size and file, ``train-000.tar@1536+20480/cat/17.jpg``. Each image is read on its own, at its offset: any sampler
+    works, exactly and resumably, and nothing is unpacked. The tar header before it is read and compared as well, so
+    that a changed shard is noticed. Columns such as split, group or role may be added to the index.
 
     A shard may also be a URL that fsspec reads, such as s3:// or https:// (with the package that fsspec asks for).
-    Every image is a request then, so have as many workers as hide its latency, or a ``cache`` of resized images, which
-    takes it that shards never change under one name.
+    Each image is then a request: use enough workers to hide its latency, or a ``cache`` of resized images, which
+    assumes that a shard never changes under the same name.
 
     Args:
         table: the index.
@@ -46,8 +46,8 @@ class ShardDataset(TableDataset):
         transform: see ImageDataset.
 
     Raises:
-        DatasetError: for a path that names no part of a shard, a shard that is absent, cut off or not the one that was
-            indexed (every shard's size and some hundred images are looked at; far away one image), and see
+        DatasetError: for a path that names no part of a shard, or a shard that is absent, truncated or not the one that
+            was indexed (checks the size of every local shard and some hundred images, and one remote image); see also
             TableDataset.
         ValueError: see TableDataset.
     """
@@ -117,9 +117,9 @@ class ShardDataset(TableDataset):
 
 
 def _ends_of_shards(files: StringColumn) -> list[int]:
-    """Where in ``files`` (N,), whose shards follow each other, the next shard begins after; the last image as well.
+    """Return the indices in ``files`` (N,) of the last image of each shard, if its images are consecutive.
 
-    By halving: of ten million paths a few thousand are looked at. If they are in no order, it stops somewhere.
+    A binary search: it looks at a few thousand of ten million paths. On unsorted paths it stops after a fixed number.
     """
     ends, between = [len(files) - 1], [(0, len(files) - 1)]
     looks = 0
@@ -137,14 +137,14 @@ def _ends_of_shards(files: StringColumn) -> list[int]:
 
 
 def reader_of(table: Path, root: str | Path | None, options: Mapping[str, Any] | None = None) -> ShardReader:
-    """Reads the shards of the index ``table`` where ``root`` says, or in its folder."""
+    """Return a reader for the shards of the index ``table``, below ``root`` or in the folder of the index."""
     if root is None:
         root = table.expanduser().absolute().parent
     return ShardReader(str(root) if is_remote(str(root)) else str(Path(root).expanduser().absolute()), options or {})
 
 
 def part_of(path: str) -> ShardPart:
-    """What ``path`` of an index says.
+    """Parse a ``path`` of an index.
 
     Raises:
         DatasetError: if it is the path of a file.
@@ -152,7 +152,7 @@ def part_of(path: str) -> ShardPart:
     part = ShardPart.parse(path)
     if part is None:
         raise DatasetError(
-            f"{path!r} names no part of a tar shard; make an index (metricforge data index SHARDS --out FILE), or take "
-            "TableDataset for files"
+            f"{path!r} does not name a part of a tar shard; make an index (metricforge data index SHARDS --out FILE), "
+            "or use TableDataset for files"
         )
     return part

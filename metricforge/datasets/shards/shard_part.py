@@ -1,4 +1,4 @@
-"""Where an image lies within a tar shard, as one piece of text that a table's path column can hold."""
+"""The position of an image in a tar shard, as text that fits into a table's path column."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WRITTEN = re.compile(r"(?P<shard>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)/(?P<na
 
 
 class ShardPart(NamedTuple):
-    """``size`` bytes from byte ``offset`` on of the file ``shard``, a path or a URL, in which they are called ``name``.
+    """``size`` bytes at ``offset`` in the file ``shard`` (a path or URL), stored there under ``name``.
 
     Written ``train-000.tar@1536+20480/cat/17.jpg``.
     """
@@ -24,12 +24,12 @@ class ShardPart(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ShardPart | None:
-        """What ``text`` says, or None if it is the path of a file."""
+        """Parse ``text``; None if it is the path of a file."""
         match = _WRITTEN.fullmatch(text)
         return None if match is None else cls(match["shard"], int(match["offset"]), int(match["size"]), match["name"])
 
     def is_announced_by(self, header: bytes) -> bool:
-        """Whether ``header``, the 512 bytes before it, is what tar writes before a file of this name and size."""
+        """Whether ``header``, the 512 bytes before the file, is the tar header for this name and size."""
         try:
             member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except tarfile.HeaderError:

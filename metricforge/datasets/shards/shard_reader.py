@@ -1,4 +1,4 @@
-"""Reads images out of the middle of tar shards, on a disk or far away."""
+"""Reads single images from local or remote tar shards."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PAUSES = (1.0, 5.0)  # seconds before a request is repeated
 
 @dataclass(frozen=True)
 class ShardReader:
-    """Shards that lie in one place.
+    """The shards in one place.
 
     Args:
-        root: the folder or URL that their names are relative to; a name that is a URL needs none.
-        options: of fsspec's file system, where they are far away.
+        root: the folder or URL that their names are relative to; not needed for names that are URLs.
+        options: for the fsspec file system of remote shards.
     """
 
     root: str
@@ -39,29 +39,29 @@ class ShardReader:
         return f"{self.root.rstrip('/')}/{part.shard}" if is_remote(self.root) else str(Path(self.root) / part.shard)
 
     def read(self, part: ShardPart) -> bytes:
-        """The file ``part``, as it was packed.
+        """Read the file ``part``, byte for byte as it was packed.
 
         Raises:
-            DatasetError: if its shard is absent, cut off, or no longer has it there.
+            DatasetError: if its shard is absent or truncated, or has something else at its offset.
         """
         shard = self.shard(part)
         size = HEADER + part.size
         content = _bytes_of(shard, part.offset - HEADER, size, self.options)
         if len(content) > size:
             raise DatasetError(
-                f"{shard} is given whole ({len(content):,} bytes) where {size:,} bytes of it were asked for; its "
-                "server must know range requests: use another, or copy the shards to a disk (root)"
+                f"{shard}: the server sent {len(content):,} bytes where {size:,} were requested; it must support range "
+                "requests: use another server, or copy the shards to a disk (root)"
             )
         if len(content) < size:
-            raise _changed(shard, part, "is cut off")
+            raise _changed(shard, part, "is truncated")
         if not part.is_announced_by(content[:HEADER]):
             raise _changed(shard, part, "is not the one that was indexed")
         return content[HEADER:]
 
     def refuse_unreachable(self, part: ShardPart) -> None:
-        """Raises DatasetError if what is to give ``part`` from far away does not answer; that it lacks it is an answer.
+        """Raise DatasetError if the server of a remote ``part`` does not answer; that a file is absent is an answer.
 
-        A look through millions of images would otherwise ask again for each.
+        Otherwise a check of millions of images would retry for each of them.
         """
         shard = self.shard(part)
         if not is_remote(shard):
@@ -73,7 +73,7 @@ class ShardReader:
                 raise
 
     def refuse_short(self, part: ShardPart) -> None:
-        """Raises DatasetError if a shard on a disk is not there or ends before ``part`` does."""
+        """Raise DatasetError if a local shard is absent or ends before ``part`` does."""
         shard = self.shard(part)
         if is_remote(shard):
             return
@@ -82,7 +82,7 @@ class ShardReader:
         except OSError as fault:
             raise _absent(shard) from fault
         if size < part.offset + part.size:
-            raise _changed(shard, part, "is cut off")
+            raise _changed(shard, part, "is truncated")
 
 
 def is_remote(place: str) -> bool:
@@ -91,7 +91,7 @@ def is_remote(place: str) -> bool:
 
 
 class _OpenShard:
-    """A shard on a disk. Each read says where, so that threads and forked workers do not disturb each other."""
+    """A local shard. Reads are positional, so that threads and forked workers do not disturb each other."""
 
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -107,13 +107,13 @@ def _open_shard(path: str) -> _OpenShard:
 
 
 def _bytes_of(shard: str, start: int, size: int, options: Mapping[str, Any]) -> bytes:
-    """``size`` bytes from byte ``start`` on; fewer where the shard ends before. DatasetError if they cannot be had."""
+    """Read ``size`` bytes at ``start``, fewer if the shard ends earlier; DatasetError if it cannot be read."""
     try:
         return _fetch(shard, start, size, options) if is_remote(shard) else _open_shard(shard).read(start, size)
     except FileNotFoundError as fault:
         raise _absent(shard) from fault
     except Exception as fault:  # the clients below fsspec have no error in common
-        advice = "see that it can be reached, and go on with --resume" if is_remote(shard) else "mend or replace it"
+        advice = "check the connection and continue with --resume" if is_remote(shard) else "repair or replace it"
         if isinstance(fault, ImportError):
             advice = "install the package that it names"
         raise DatasetError(f"the shard {shard} cannot be read ({type(fault).__name__}: {fault}); {advice}") from fault
@@ -133,11 +133,11 @@ def _fetch(shard: str, start: int, size: int, options: Mapping[str, Any]) -> byt
 
 
 def _absent(shard: str) -> DatasetError:
-    return DatasetError(f"the shard {shard} is not there; name the folder or URL that it is in (root)")
+    return DatasetError(f"the shard {shard} does not exist; name the folder or URL that contains it (root)")
 
 
 def _changed(shard: str, part: ShardPart, how: str) -> DatasetError:
     return DatasetError(
-        f"{shard} {how}: {part.name} should be its bytes {part.offset:,} to {part.offset + part.size:,}, and is not; "
-        "bring the shard back as it was, or make the index again (metricforge data index)"
+        f"{shard} {how}: its bytes {part.offset:,} to {part.offset + part.size:,} should be {part.name}, and are not; "
+        "restore the shard, or make the index again (metricforge data index)"
     )

@@ -12,7 +12,7 @@ from metricforge.errors import DatasetError
 
 
 def check_split_arguments(split: str, train_fraction: float | None, folds: int | None, fold: int | None) -> None:
-    """Raises ValueError unless these go together."""
+    """Raise ValueError if these contradict each other."""
     if split not in ("train", "val", "test", "all"):
         raise ValueError(f'split must be "train", "val", "test" or "all", got {split!r}')
     if train_fraction is not None and not (0 < train_fraction < 1 or (train_fraction == 1 and folds)):

@@ -103,7 +103,7 @@ def open_text_table(file: Path, delimiter: str | None, has_header: bool, needed:
     if delimiter is None:
         raise DatasetError(
             f"{file}: no delimiter parts its lines into as many columns each; its first line is {lines[0][:80]!r}; "
-            'mend the lines that differ, or name it: delimiter=";"'
+            'correct the lines that differ, or name it: delimiter=";"'
         )
     cells = [cell.strip() for cell in _cells(lines[0], delimiter)]
     if given is not None and len(cells) < 2 and any(other in lines[0] for other in ",;\t|"):

@@ -65,7 +65,7 @@ class SharedStep:
         return gathered
 
     def finish(self) -> None:
-        """Waits until the gradients of the backward pass that has ended are averaged."""
+        """Wait until the gradients of the backward pass that has ended are averaged."""
         for work, parameter, indices, values in self._under_way:
             work.wait()
             if parameter.grad is not None and parameter.grad.is_sparse:
@@ -75,7 +75,7 @@ class SharedStep:
         self._under_way.clear()
 
     def close(self) -> None:
-        """Takes the hooks off the parameters."""
+        """Remove the hooks from the parameters."""
         for hook in self._hooks:
             hook.remove()
 
@@ -94,7 +94,7 @@ class SharedStep:
         self._under_way.append((work, parameter, indices, gradient))
 
     def settle(self) -> None:
-        """Makes the running statistics of BatchNorm the mean of the processes' own, before they are saved or used."""
+        """Average the running statistics of BatchNorm over the processes, before they are saved or used."""
         for module in self._moving:
             for statistics in (module.running_mean, module.running_var):
                 if statistics is not None:

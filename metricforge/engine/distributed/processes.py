@@ -44,7 +44,7 @@ class Processes:
         return self.world_size > 1
 
     def wait(self) -> None:
-        """Returns when every process is here."""
+        """Wait until every process is here."""
         if dist.is_available() and dist.is_initialized():
             dist.barrier()
 
@@ -178,7 +178,7 @@ def join_processes(device: str | torch.device | None) -> str | torch.device | No
 
 
 def leave_processes() -> None:
-    """Leaves the process group, if there is one, once all others are here too."""
+    """Leave the process group, if there is one, once all others are ready to leave."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()

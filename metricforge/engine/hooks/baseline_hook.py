@@ -1,4 +1,4 @@
-"""What the trained embedding is compared with: untrained models, on the same images, in the same run."""
+"""Scores untrained models on the same images in the same run, as baselines for the trained embedding."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from metricforge.models import MetricLearner
 
 
 class BaselineHook(Hook):
-    """Scores the test by each of ``baselines`` (name -> config of a model without a loss) once before training.
+    """Scores the test classes with each of ``baselines`` (name -> config of a model without a loss) before training.
 
-    Nothing is chosen by them, so these are no looks at the test classes that a choice has to mention.
+    Nothing is chosen by these scores, so they do not count as looks at the test classes.
     """
 
     def __init__(self, baselines: Mapping[str, Mapping[str, Any]]) -> None:
@@ -23,7 +23,7 @@ class BaselineHook(Hook):
     def before_train(self, runner: Any) -> None:
         for name, cfg in self.baselines.items():
             if name in runner.baseline_scores:
-                continue  # a resumed run brings them along
+                continue  # a resumed run already has them
             model = MetricLearner.from_config(cfg, None, path=f"baselines.{name}").to(runner.device)
             scores, *_ = runner.test_loop.score(model, f"baseline {name}")
             runner.baseline_scores[name] = scores

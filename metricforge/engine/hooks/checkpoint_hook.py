@@ -1,4 +1,4 @@
-"""When checkpoints are written, and which are kept."""
+"""Decides when checkpoints are written and which are kept."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SAVE_BEST = "recall@1"
 class CheckpointHook(Hook):
     """Saves the run periodically and at the end, and the weights that validation scored best.
 
-    The newest ``max_keep`` files stay, and an older one goes only after the newer is whole on the disk; with at least
-    two, a crash at any moment leaves one that loads. (mmengine's deletes first.)
+    The newest ``max_keep`` files are kept. An older one is removed only when a newer one is completely on disk, so that
+    with at least two a crash at any moment leaves one that loads. (mmengine deletes first.)
 
     Args:
         interval: epochs between two checkpoints.
-        interval_iterations: iterations between two, besides; None: only whole epochs.
-        max_keep: how many periodic checkpoints stay, at least 2.
-        save_best: the score whose best epoch is kept as ``best.pth`` and then scores the test, where the config has
-            validation classes; None: the last epoch's weights do.
+        interval_iterations: additionally, iterations between two; None: only after epochs.
+        max_keep: number of periodic checkpoints to keep, at least 2.
+        save_best: the score whose best epoch is kept as ``best.pth`` and scored on the test classes, if the config has
+            validation classes; None: the weights of the last epoch.
 
     Raises:
         ValueError: for an interval below 1 or ``max_keep`` below 2.

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: one moving bar, and one line an epoch."""
+"""The terminal output of a training run: one progress bar, and one line per epoch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mmengine.hooks import Hook
 
 from metricforge.atomic_write import write_atomically
 
-LISTED = 20  # skipped images that a person is shown
+LISTED = 20  # skipped images that are printed
 
 
 def headline(scores: Mapping[str, float]) -> str:
-    """One score of each kind, so that a line stays a line: of recall@1, recall@2, ... the first."""
+    """Return one score of each kind, to fit a line: of recall@1, recall@2, ... the first."""
     kinds: dict[str, str] = {}
     for name, value in scores.items():
         kinds.setdefault(name.partition("@")[0], f"{name} {value:.4f}")
@@ -23,7 +23,7 @@ def headline(scores: Mapping[str, float]) -> str:
 
 
 class ConsoleHook(Hook):
-    """Shows progress, reads the losses once an interval, and writes both to log file, history and visualizer."""
+    """Shows progress, reads the losses once per interval, and writes both to log file, history and visualizer."""
 
     priority = "BELOW_NORMAL"
 
@@ -68,7 +68,7 @@ class ConsoleHook(Hook):
         kind = "validation" if seen == "validation classes" else "TEST"
         self._line = f"{self._line + '  ' if self._line else ''}{kind} {headline(metrics or {})}"
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in (metrics or {}).items()))
-        if runner.trains_now:  # a validation by itself is no part of the run
+        if runner.trains_now:  # a validation on its own is not part of the run
             runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
             runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {}, seen)
         self._flush(runner)
@@ -96,7 +96,7 @@ class ConsoleHook(Hook):
         self._bar.close()
 
     def _read(self, runner: Any, done: int) -> None:
-        """Reads the losses of the updates since the last reading, ``done`` updates into the run."""
+        """Read the losses of the updates since the last reading; ``done`` counts the updates so far."""
         means = runner.losses.read()
         for name, value in means.items():
             self._losses.setdefault(name, []).append(value)

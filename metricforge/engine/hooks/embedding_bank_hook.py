@@ -1,4 +1,4 @@
-"""Brings a batch sampler the embeddings it chooses by, and keeps its state in the checkpoints."""
+"""Feeds a batch sampler the embeddings it chooses by, and keeps its state in the checkpoints."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from metricforge.samplers import EmbeddingBatchSampler
 class EmbeddingBankHook(Hook):
     """Calls an ``EmbeddingBatchSampler`` as that class says, so that a resumed run draws the same batches.
 
-    With several processes each embeds its share of the training set and all are told the whole; of a batch, each has
-    the embeddings of all processes already. So all know the same, to the bit.
+    With several processes each embeds its share of the training set and all receive the whole; the embeddings of a
+    batch are already on all of them. So all processes know the same, bit for bit.
 
     Args:
-        sampler: the one that the training loader draws from.
+        sampler: the sampler of the training loader.
         loader: this process's share of the training images, without random transforms, as ``build_test_loader`` makes
             it.
     """
@@ -65,7 +65,7 @@ class EmbeddingBankHook(Hook):
         name = type(self.sampler).__name__
         way_out = "only the same run can be resumed, anything else is a new one (another --work-dir)"
         if "sampler" not in checkpoint:
-            raise CheckpointError(f"the checkpoint has no state of {name}: it is of another sampler; {way_out}")
+            raise CheckpointError(f"the checkpoint has no state of {name}: it comes from another sampler; {way_out}")
         try:
             self.sampler.load_state_dict(checkpoint["sampler"])
         except ValueError as error:

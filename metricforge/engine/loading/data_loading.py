@@ -1,8 +1,8 @@
 """DataLoaders whose every sample is seeded, and that skip seen batches without decoding them.
 
-mmengine never tells a batch sampler of its own the epoch, repeats the same augmentations each epoch with non-persistent
-workers, and resumes inside an epoch by decoding everything again (or not at all). Here a batch sampler yields keys
-(index, what its seed follows from): which worker draws the sample, in which epoch of its life, no longer matters.
+mmengine never tells a custom batch sampler the epoch, repeats the same augmentations each epoch with non-persistent
+workers, and resumes within an epoch by decoding everything again (or not at all). Here a batch sampler yields keys
+(index, parts of the seed), so that it does not matter which worker loads a sample, or how old that worker is.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SampleKey = tuple[int, tuple[int, ...]]
 
 
 class SeededDataset(Dataset[dict[str, Any]]):
-    """``dataset`` asked by (index, parts of a seed): whatever its transforms draw follows from these alone.
+    """``dataset`` indexed by (index, parts of a seed), which alone determine what its transforms draw.
 
     Args:
-        dataset: what is asked.
-        skip_unreadable: an image that cannot be read is no error, but gives way to the next one of its class that can,
-            so that batches keep their classes and a resumed run its images.
+        dataset: the images.
+        skip_unreadable: replace an image that cannot be read by the next readable one of its class, so that batches
+            keep their classes and a resumed run its images; otherwise it is an error.
     """
 
     def __init__(self, dataset: ImageDataset, skip_unreadable: bool = False) -> None:
         self.dataset = dataset
         self.skip_unreadable = skip_unreadable
-        # Shared, for it is the workers who find out.
+        # Shared memory, because the workers fill it.
         self._unreadable = torch.zeros(len(dataset) if skip_unreadable else 0, dtype=torch.bool)
         self._unreadable.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -47,10 +47,10 @@ class SeededDataset(Dataset[dict[str, Any]]):
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[SampleKey]) -> list[dict[str, Any]]:
-        """What DataLoader asks for a batch.
+        """Load the samples of a batch; DataLoader calls it.
 
-        The seeds are derived in a worker, and not where the batches are drawn, for training waits for that; and one
-        after the other, because the first after an image was decoded takes five times as long as the next.
+        The seeds are derived in the worker, because training would wait for them where the batches are drawn; and all
+        at once, because the first after an image was decoded takes five times as long as the next.
         """
         seeds = [derive_seed(*parts) for _, parts in keys]
         return [self._item(index, seed) for (index, _), seed in zip(keys, seeds, strict=True)]
@@ -66,7 +66,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
         return {**item, "seed": seed} if self.dataset.decodes_later else item
 
     def unreadable_images(self) -> list[str]:
-        """Where the images lie that were skipped so far."""
+        """The locations of the images skipped so far."""
         return [self.dataset.location(index) for index in self._unreadable.nonzero()[:, 0].tolist()]
 
     def _replacement(self, index: int, seed: int) -> dict[str, Any]:
@@ -82,15 +82,15 @@ class SeededDataset(Dataset[dict[str, Any]]):
                 self._unreadable[other] = True
         raise DatasetError(
             f"none of the {len(others)} images of class {self.dataset.class_names[label]!r} can be read, such as "
-            f"{self.dataset.location(index)}; take the class out of {self.dataset.name}"
+            f"{self.dataset.location(index)}; remove the class from {self.dataset.name}"
         )
 
 
 class SeededBatches:
-    """A batch sampler's batches as (index, parts of its seed) keys, from the position where an epoch is to be taken up.
+    """The batches of ``sampler`` as keys (index, parts of its seed), from any position of an epoch on.
 
     Args:
-        sampler: what is in each batch; told the epoch before each.
+        sampler: chooses the batches; told the epoch before each one.
         seed: the run's seed.
     """
 
@@ -101,7 +101,7 @@ class SeededBatches:
         self._first = 0
 
     def set_position(self, epoch: int, first: int = 0) -> None:
-        """Makes the next pass yield the batches of ``epoch`` from number ``first`` on."""
+        """Let the next pass yield the batches of ``epoch`` from number ``first`` on."""
         self._epoch = epoch
         self._first = first
         self.sampler.set_epoch(epoch)
@@ -144,9 +144,9 @@ def build_test_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[dict[str, Any]]:
-    """All images once, in their stored order, of which each process gets every ``world_size``-th batch.
+    """Load all images once in stored order; each process gets every ``world_size``-th batch.
 
-    A batch is the same whoever has it, so embeddings do not depend on the number of processes, to the last bit.
+    The batches are the same for any number of processes, and so are the embeddings, bit for bit.
     """
     batches = list(Batches(range(len(dataset)), batch_size, drop_last=False))
     return _loader(dataset, dataset, device, batch_sampler=batches[rank::world_size], num_workers=num_workers)
@@ -158,7 +158,7 @@ def _loader(
     loading["worker_init_fn"] = _one_thread
     if images.decodes_later:
         assert isinstance(images, ImageFileDataset)
-        return DeviceDecodingLoader(asked, images, device, **loading)  # decoders take what is on the host, unpinned
+        return DeviceDecodingLoader(asked, images, device, **loading)  # decoders take unpinned host memory
     return DataLoader(asked, pin_memory=device.type == "cuda", **loading)
 
 

@@ -1,4 +1,4 @@
-"""JPEGs that are decoded and augmented where the model is, not by the workers."""
+"""Decodes and augments JPEGs on the model's device instead of in the workers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from metricforge.errors import DatasetError, UnreadableImageError
 class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
     """Batches of ``images``, which ``decodes_later``: workers read files, ``device`` decodes and transforms them.
 
-    Batches are those of any other loader, already on ``device``. What the transforms draw there follows from each
-    sample's ``seed``, where it has one, as it does in a worker.
+    Batches are the same as in any other loader, and already on ``device``. What the transforms draw follows from each
+    sample's ``seed``, if it has one, as in a worker.
 
     Args:
-        dataset: ``images``, or what asks them.
+        dataset: ``images``, or a wrapper around them.
         images: the data set whose JPEGs are decoded.
-        device: where. A CUDA device decodes by nvJPEG, whose pixels may differ from libjpeg's in the last bits.
-        **loading: of ``DataLoader``.
+        device: where to decode. CUDA devices use nvJPEG, whose pixels may differ from libjpeg's in the last bits.
+        **loading: arguments of ``DataLoader``.
 
     Raises:
-        DatasetError: where this torchvision has no decoder any more (0.29 announces that).
+        DatasetError: if this version of torchvision has no decoder (0.29 announces its removal).
     """
 
     def __init__(self, dataset: Any, images: ImageFileDataset, device: torch.device, **loading: Any) -> None:
@@ -62,7 +62,7 @@ class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
         }
 
     def _pixels(self, columns: Mapping[str, list[Any]]) -> list[Tensor]:
-        """Each image (3, H, W) on the device, as its file has it."""
+        """Decode each image (3, H, W) on the device."""
         pixels: list[Tensor] = list(columns["image"])
         encoded = [place for place, orientation in enumerate(columns["orientation"]) if orientation]
         if encoded:
@@ -76,7 +76,7 @@ class DeviceDecodingLoader(DataLoader[dict[str, Any]]):
         return [image.to(self._device, non_blocking=True) for image in pixels]
 
     def _reason(self, contents: Sequence[Tensor], indices: Sequence[int], fault: RuntimeError) -> DatasetError:
-        """Which image it was that cannot be decoded, or that it is the device that cannot."""
+        """Find out which image cannot be decoded, or whether the device cannot."""
         for content, index in zip(contents, indices, strict=True):
             try:
                 io.decode_jpeg(content, mode=io.ImageReadMode.RGB)
@@ -100,11 +100,11 @@ def _refuse_unlike(images: Sequence[Tensor], indices: Sequence[int], dataset: Im
         if image.shape != images[0].shape:
             raise DatasetError(
                 f"{dataset.location(index)} is {tuple(image.shape)} after the transform of {dataset.name} "
-                f"{dataset.split}, and {dataset.location(indices[0])} {tuple(images[0].shape)}; a batch takes images "
-                "of one size: end with a crop, or with a Resize of two sides"
+                f"{dataset.split}, and {dataset.location(indices[0])} {tuple(images[0].shape)}; a batch needs images "
+                "of one size: end with a crop, or with a Resize to height and width"
             )
 
 
 def _last_words(fault: RuntimeError) -> str:
-    """torchvision's message without the place in its sources that it begins with."""
+    """Return torchvision's message without the source location that it begins with."""
     return str(fault).splitlines()[0].rpartition(", ")[2]

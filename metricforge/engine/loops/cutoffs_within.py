@@ -1,4 +1,4 @@
-"""Evaluators for few images: values of K that no query can find so many images for are left out."""
+"""Evaluators for few images, without values of K that exceed the number of images a query can find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images to an embedding set: one pass, one preallocated array."""
+"""From images to an embedding set: one pass, one preallocated array."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def embed_dataset(
     dtype: Dtype = "float32",
     mapped_above_gb: float = MAPPED_ABOVE_GB,
 ) -> EmbeddingSet | None:
-    """Embeddings (N, D) of every image of the data set of ``loader``, in evaluation mode.
+    """Embed every image of the data set of ``loader`` in evaluation mode: embeddings (N, D).
 
-    With several processes each embeds what its loader has; process 0 gets the whole set, in the stored order, and the
+    With several processes each embeds the images of its loader; process 0 returns the whole set in stored order, the
     others None. Process 0 holds all N, the others their own share.
 
     Args:
-        model: each of its modules is left in the mode (training or evaluation) it came in.
+        model: afterwards, each of its modules is back in its own mode (training or evaluation).
         loader: from ``build_test_loader``; its data set is an ``ImageDataset``.
         device: where the model is.
         on_batch: called with the number of images after each batch, for a progress bar.
-        processes: who shares the images; None: only this process.
-        dtype: the numbers that embeddings are kept in, "float32" or "float16".
-        mapped_above_gb: an array of more than so many 10^9 bytes lies in a memory-mapped temporary file.
+        processes: which processes share the images; None: only this one.
+        dtype: in which embeddings are kept, "float32" or "float16".
+        mapped_above_gb: keep an array of more than this many 10^9 bytes in a memory-mapped temporary file.
 
     Raises:
         EmbeddingsError: for an embedding that ``dtype`` cannot hold.
@@ -92,7 +92,7 @@ def _converted(rows: Array, dtype: np.dtype[Any], ids: Indices) -> Array:
     lost = (np.isinf(converted) & np.isfinite(rows)).any(axis=1)  # (B,)
     if lost.any():
         raise EmbeddingsError(
-            f"test_cfg.dtype: {dtype} holds numbers up to {np.finfo(dtype).max:,.0f}, and the embedding of image "
-            f"{ids[lost][0]} has one of {np.abs(rows[lost][0]).max():.3g}; take float32"
+            f"test_cfg.dtype: {dtype} holds values up to {np.finfo(dtype).max:,.0f}, and the embedding of image "
+            f"{ids[lost][0]} has one of {np.abs(rows[lost][0]).max():.3g}; use float32"
         )
     return converted

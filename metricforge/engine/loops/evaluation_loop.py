@@ -34,12 +34,12 @@ class EvaluationLoop(BaseLoop):
     Args:
         runner: the runner this loop belongs to.
         dataloader: the images of the validation or of the test.
-        evaluators: what is scored.
-        final_evaluators: what a test scores besides.
+        evaluators: what to score.
+        final_evaluators: what a test scores in addition.
         mode: ``"val"`` or ``"test"``: which hooks are called, and whether scores are written.
-        scores_at_once: a search holds at most so many scores in memory, but no fewer than one query's.
-        dtype: the numbers that embeddings are kept in, "float32" or "float16".
-        mapped_above_gb: embeddings that take more than so many 10^9 bytes lie in a memory-mapped temporary file.
+        scores_at_once: how many scores a search holds in memory at most, but never fewer than one query's.
+        dtype: in which embeddings are kept, "float32" or "float16".
+        mapped_above_gb: keep embeddings of more than this many 10^9 bytes in a memory-mapped temporary file.
         exclude: "same label and same camera", the rule of re-identification: such images are neither match nor
             non-match of a query. None: a query leaves out itself alone.
     """

@@ -1,4 +1,4 @@
-"""The training loop: epochs that can be taken up at any iteration, bit for bit."""
+"""The training loop: epochs that can be resumed at any iteration, bit for bit."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ class ResumableTrainLoop(BaseLoop):
     """Trains, validates, scores the test, and derives every seed: a resumed run equals an uninterrupted one.
 
     Before each update the global generators are seeded from (seed, epoch, iteration): dropout and random miners draw
-    the same however the run got there, and validation may draw what it likes.
+    the same however the run got there, and validation may draw anything.
 
     Args:
         runner: the runner this loop belongs to.
         dataloader: its batches come from ``SeededBatches``.
-        max_epochs: how many epochs, warm-up included.
-        warmup_epochs: for so many epochs first, only the new parameters (all but the backbone's) are trained.
-        val_interval: validate after every so many epochs and after the last; 0: never, and score no test at the end.
+        max_epochs: number of epochs, including warm-up.
+        warmup_epochs: number of epochs at the start that train only the new parameters (all but the backbone's).
+        val_interval: epochs between two validations; the last epoch is always validated. 0: never validate, and score
+            no test at the end.
         log_interval: iterations between two readings of the losses.
-        sync_batch_norm: with several processes, whether BatchNorm normalises by the statistics of the whole batch (on
-            GPUs only) and not by those of the process's own images.
+        sync_batch_norm: with several processes, whether BatchNorm uses the statistics of the whole batch (GPUs only)
+            instead of those of the process's own images.
 
     With several processes, each update is that of one process with all their images, but for BatchNorm and for what the
     embedding draws at random (dropout).
@@ -54,7 +55,9 @@ class ResumableTrainLoop(BaseLoop):
         self.processes = runner.processes
         if sync_batch_norm and self.processes.several:
             if runner.device.type == "cpu":
-                raise ConfigError(["train_cfg.sync_batch_norm: torch has it on GPUs only; leave it out on the CPU"])
+                raise ConfigError(
+                    ["train_cfg.sync_batch_norm: torch supports it on GPUs only; leave it out on the CPU"]
+                )
             for name in ("backbone", "head"):
                 part = getattr(runner.model, name)
                 part = torch.nn.SyncBatchNorm.convert_sync_batchnorm(part)  # type: ignore[no-untyped-call]
@@ -73,26 +76,26 @@ class ResumableTrainLoop(BaseLoop):
 
     @property
     def epoch(self) -> int:
-        """Whole epochs done."""
+        """Completed epochs."""
         return self._epoch
 
     @property
     def iter(self) -> int:
-        """Updates done in all epochs together."""
+        """Completed updates in all epochs together."""
         return self._iter
 
     def set_position(self, iteration: int) -> None:
-        """Takes training up after ``iteration`` updates."""
+        """Resume after ``iteration`` updates."""
         self._iter = iteration
         self._epoch = iteration // len(self.dataloader)
 
     def settle(self) -> None:
-        """Makes the model the same on all processes, before it is saved or evaluated."""
+        """Make the model the same on all processes, before it is saved or evaluated."""
         if self._shared is not None:
             self._shared.settle()
 
     def run(self) -> torch.nn.Module:
-        """Trains to the end and returns the model, with the chosen weights, which the test was scored by."""
+        """Train to the end and return the model with the chosen weights, those that the test was scored with."""
         if self.processes.several:
             self._shared = SharedStep(self.runner.model, self.processes, find_row_shards(self.runner.model))
         self.runner.call_hook("before_train")
@@ -145,7 +148,7 @@ class ResumableTrainLoop(BaseLoop):
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
         if self.processes.several:
-            # the images stay this process's share, labels and ids are of the whole batch
+            # images are this process's share; labels and ids are those of the whole batch
             labels, ids = self.processes.gather_columns(torch.stack([batch["label"], batch["id"]]))  # (B,) each
             batch = batch | {"label": labels, "id": ids}
         self.runner.call_hook("before_train_iter", batch_idx=number, data_batch=batch)

@@ -1,7 +1,7 @@
 """Checkpoint files: written atomically, read without running anything, found again after a crash.
 
-A checkpoint holds tensors and plain values alone, so ``torch.load(..., weights_only=True)`` takes it: mmengine's own do
-not load that way, and loading them the other way runs whatever code a stranger's file contains. A checksum over the
+A checkpoint holds tensors and plain values only, so that ``torch.load(..., weights_only=True)`` reads it. mmengine's
+checkpoints do not load that way, and loading them otherwise runs any code that the file contains. A checksum over the
 whole file is verified before anything in it is used.
 """
 
@@ -26,7 +26,7 @@ BEST = "best.pth"
 
 
 def to_plain(value: Any) -> Any:
-    """``value`` with tensors on the CPU and numpy's scalars and arrays as Python's and torch's, at any depth."""
+    """Convert ``value`` at any depth: tensors to the CPU, numpy scalars and arrays to Python and torch."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, np.ndarray):
@@ -34,7 +34,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, str):
-        return str(value)  # torch.__version__ is a str that no safe reading accepts
+        return str(value)  # torch.__version__ is a subclass of str that safe loading refuses
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -43,7 +43,7 @@ def to_plain(value: Any) -> Any:
 
 
 def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write ``checkpoint`` with a checksum, so that ``path`` is at any moment the old file or the whole new one."""
+    """Write ``checkpoint`` with a checksum, atomically: ``path`` is the old file or the complete new one."""
     write_sealed(to_plain(checkpoint), path)
 
 
@@ -65,7 +65,7 @@ def load_with_hash(path: Path) -> tuple[dict[str, Any], str]:
         with path.open("rb") as file:
             sealed = is_sealed(file)
             if sealed and not is_as_written(file):
-                raise CheckpointError(f"{path}: is damaged or was changed: its content is not what was written")
+                raise CheckpointError(f"{path}: is damaged or was changed after it was written")
             file.seek(0)
             digest = _hash(file)
             file.seek(0)
@@ -113,7 +113,7 @@ def _check_content(checkpoint: Mapping[str, Any], path: Path) -> None:
         found = meta.get("format") if isinstance(meta, dict) else meta
         raise CheckpointError(f"{path}: has format {found!r}, this version reads {FORMAT}")
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: its state_dict is not a dict of tensors, so it is no model's")
+        raise CheckpointError(f"{path}: its state_dict is not a dict of tensors")
 
 
 def _unreadable(error: Exception) -> str:
@@ -121,13 +121,13 @@ def _unreadable(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and foreign is not None:
         return (
             f"refused, because it holds a Python object ({foreign[1]}) and not only tensors and plain values; "
-            "reading it could run foreign code. Whoever trusts it may convert it to a plain state dict"
+            "reading it could run foreign code. If you trust it, convert it to a plain state dict"
         )
     return f"truncated or not a checkpoint ({type(error).__name__}: {_first_line(error)})"
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The periodic checkpoints of a run, the one with the most iterations first. (The best one is not among them.)"""
+    """Return the periodic checkpoints of a run, newest first, without the best one."""
     files = [
         (int(found[1]), path)
         for path in folder.glob("iter_*.pth")
@@ -137,7 +137,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def file_hash(path: Path) -> str:
-    """The first 16 digits of the SHA-256 of a file."""
+    """Return the first 16 digits of the SHA-256 of a file."""
     with path.open("rb") as file:
         return _hash(file)
 

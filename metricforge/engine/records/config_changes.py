@@ -1,4 +1,4 @@
-"""What a resumed run's config says otherwise than before, and what of that leaves it the same run."""
+"""Compares the config of a resumed run with the earlier one: which changes are allowed, and which are not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metricforge.errors import CheckpointError
 Changes = dict[str, tuple[Any, Any]]
 ABSENT = "not set"
 TRAIN_IMAGES, TEST_IMAGES, BATCHES = "training images", "test images", "batches per epoch"
-# These decide what is seen of a run, not what is trained. Where images lie is judged by their fingerprints.
+# These affect what is reported, not what is trained. Where images are stored is judged by their fingerprints.
 _FREE = re.compile(
     r"(evaluators|final_evaluators|baselines|visualizer|test_cfg)(\..*)?"
     r"|train_cfg\.(val_interval|log_interval)|checkpoint\.(interval|interval_iterations|max_keep)"
@@ -27,20 +27,20 @@ WAY_OUT = (
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a config by dotted key, plain enough for a checkpoint; lists of values are one value."""
+    """Return the values of a config by dotted key, plain enough for a checkpoint; a list of values is one value."""
     content = {key: value for key, value in config.items() if not key.startswith("_")}
     return dict(_leaves(content | {"seed": int(config.get("seed", 0))}, ""))
 
 
 def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Each setting that differs, with its old and its new value."""
+    """Return each setting that differs, with its old and its new value."""
     names = dict.fromkeys([*before, *now])
     pairs = {name: (before.get(name, ABSENT), now.get(name, ABSENT)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def check_changes(changes: Changes, source: str, *, allowed: bool) -> None:
-    """Refuse what makes another run of it, unless it is ``allowed``, and what cannot take effect at all.
+    """Refuse changes that make it a different run, unless they are ``allowed``, and changes that cannot take effect.
 
     Raises:
         CheckpointError: lists every such setting with its old and its new value.
@@ -60,12 +60,12 @@ def check_changes(changes: Changes, source: str, *, allowed: bool) -> None:
 
 
 def describe_changes(changes: Changes) -> list[str]:
-    """A line for each, ``optim_wrapper.optimizer.lr: 0.001 -> 0.01``."""
+    """Describe each change in a line, such as ``optim_wrapper.optimizer.lr: 0.001 -> 0.01``."""
     return [f"{name}: {before} -> {now}" for name, (before, now) in changes.items()]
 
 
 def changes_scores(changes: Changes) -> bool:
-    """Whether scores from before do not compare with those from now on."""
+    """Whether earlier scores do not compare with later ones."""
     return any(_SCORED.fullmatch(name) or name == "checkpoint.save_best" for name in changes)
 
 

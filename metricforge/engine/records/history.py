@@ -1,4 +1,4 @@
-"""A run's losses and scores as JSON lines, which outlive a crash and which a resume continues."""
+"""A run's losses and scores as JSON lines, which survive a crash and continue on resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class History:
 
     Args:
         folder: the run's.
-        writes: whether this process is the one that writes it; the others of a run only pass by.
+        writes: whether this process writes it; of a run's processes only one does.
     """
 
     def __init__(self, folder: Path, writes: bool = True) -> None:
@@ -33,9 +33,9 @@ class History:
         self._writes = writes
 
     def start(self, iteration: int) -> None:
-        """Drops what a run that goes on after ``iteration`` updates will write again, and a line cut off by a crash.
+        """Drop the lines that a run resumed after ``iteration`` updates writes again, and a line cut off by a crash.
 
-        A validation after exactly ``iteration`` updates is repeated by the resumed run, so it is dropped too.
+        The resumed run repeats a validation after exactly ``iteration`` updates, so that line is dropped too.
         """
         if not self._writes:
             return
@@ -47,15 +47,15 @@ class History:
         write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def add_losses(self, iteration: int, epoch: float, lr: Sequence[float], losses: Mapping[str, float]) -> None:
-        """Appends the mean ``losses`` of the iterations up to ``iteration``."""
+        """Append the mean ``losses`` of the iterations up to ``iteration``."""
         self._append({"iteration": iteration, "epoch": epoch, "lr": list(lr), "losses": dict(losses)})
 
     def add_scores(self, iteration: int, epoch: float, scores: Mapping[str, float], of: str) -> None:
-        """Appends the ``scores`` of weights after ``iteration`` updates on the classes that ``of`` names."""
+        """Append the ``scores`` of weights after ``iteration`` updates on the classes that ``of`` names."""
         self._append({"iteration": iteration, "epoch": epoch, "of": of, "scores": dict(scores)})
 
     def add_changes(self, iteration: int, epoch: float, changes: Changes) -> None:
-        """Appends what was ``changes`` when the run was taken up after ``iteration`` updates: old and new values."""
+        """Append the ``changes``, old and new values, with which the run was resumed after ``iteration`` updates."""
         self._append(
             {"iteration": iteration, "epoch": epoch, "changes": {n: list(pair) for n, pair in changes.items()}}
         )
@@ -68,10 +68,10 @@ class History:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's history, oldest first, without a last one that a crash cut; none where there is no file.
+    """Read the lines of a run's history, oldest first, without a last line cut off by a crash; empty without a file.
 
     Raises:
-        ValueError: for another line that is not one of a history.
+        ValueError: for any other line that does not belong to a history.
     """
     path = folder / FILE_NAME
     if not path.is_file():

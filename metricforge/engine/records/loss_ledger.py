@@ -1,4 +1,4 @@
-"""Losses stay on the device until a whole interval of them is read in one transfer."""
+"""Keeps losses on the device until a whole interval of them is read in one transfer; refuses NaN and infinity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from metricforge.errors import NonFiniteLossError
 class LossLedger:
     """Collects each iteration's losses; ``read`` fetches them together and refuses those that are not finite.
 
-    One ``.item()`` a scalar an iteration, mmengine's way, makes a GPU wait in every step; and nothing there stops a run
-    whose loss is NaN. The sample ids are kept with the losses, so the batch that did it is named even later.
+    mmengine's way, one ``.item()`` per scalar and iteration, makes a GPU wait in every step, and does not stop a run
+    whose loss is NaN. The sample ids are kept with the losses, so that the batch at fault can be named later.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,11 @@ class LossLedger:
         self._read: dict[str, list[float]] = {}
 
     def add(self, epoch: int, iteration: int, ids: Tensor, losses: Mapping[str, Tensor]) -> None:
-        """Notes the detached scalars ``losses`` (``loss`` among them) of the batch of samples ``ids`` (B,)."""
+        """Record the detached scalars ``losses`` (``loss`` among them) of the batch of samples ``ids`` (B,)."""
         self._rows.append((epoch, iteration, ids, dict(losses)))
 
     def check(self) -> None:
-        """Fetches what was added since the last fetch.
+        """Fetch what was added since the last fetch.
 
         Raises:
             NonFiniteLossError: names the first iteration whose ``loss`` is NaN or infinite, and its batch.
@@ -45,7 +45,7 @@ class LossLedger:
                 self._read.setdefault(name, []).append(value)
 
     def read(self) -> dict[str, float]:
-        """The mean of every scalar since the last reading, after ``check``; empty if there is none."""
+        """Return the mean of every scalar since the last reading, after ``check``; empty if there is none."""
         self.check()
         read, self._read = self._read, {}
         return {name: sum(values) / len(values) for name, values in read.items()}

@@ -1,4 +1,4 @@
-"""Where a run is taken up, and with what changes."""
+"""Finds the checkpoint that a run resumes from, and what has changed since."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from metricforge.errors import CheckpointError
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """The checkpoint ``path`` to go on from, the ``changes`` since it, and ``notes`` for whoever resumes."""
+    """The checkpoint ``path`` to resume from, the ``changes`` since then, and ``notes`` to print."""
 
     path: Path
     changes: Changes
@@ -29,12 +29,12 @@ class ResumePoint:
 
 
 def find_resume_point(folder: Path, settings: Mapping[str, Any], *, allow_changes: bool) -> ResumePoint:
-    """The newest checkpoint in ``folder`` that loads, compared with the ``settings`` of now.
+    """Find the newest checkpoint in ``folder`` that loads, and compare it with the current ``settings``.
 
     Args:
         folder: the run's.
         settings: those of ``run_settings``.
-        allow_changes: whether the run may go on as another.
+        allow_changes: whether the run may continue with other settings.
 
     Raises:
         CheckpointError: if none loads, or for changes that are not allowed.
@@ -59,6 +59,6 @@ def find_resume_point(folder: Path, settings: Mapping[str, Any], *, allow_change
 def run_settings(
     settings: Mapping[str, Any], train_images: str, test_images: str, batches_per_epoch: int
 ) -> dict[str, Any]:
-    """The ``settings`` of a config with what else makes a run this run: its images, by fingerprint, and its batches."""
+    """Return the ``settings`` of a config together with the run's images, by fingerprint, and its number of batches."""
     found = {TRAIN_IMAGES: train_images, TEST_IMAGES: test_images, BATCHES: batches_per_epoch}
     return {**settings, **found}

@@ -1,4 +1,4 @@
-"""Which folder a run or an evaluation gets: none that another one has, and none chosen twice at the same moment."""
+"""Chooses the folder of a run or an evaluation: never one that is taken, nor the same one twice at the same time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from metricforge.engine.records.run_lock import LOCK_FILE, RunLock
 from metricforge.errors import CheckpointError, ConfigError
 
 RUNS, EVALUATIONS = Path("runs"), "evaluations"
-# What a training writes through a temporary file beside it; whatever else lies in its folder belongs to others.
+# What training writes through a temporary file beside it; any other file in its folder belongs to others.
 _WRITTEN = r"iter_[0-9]+\.pth|best\.pth|history\.jsonl|scores\.json|scores\.queries\.npz|unreadable_images\.txt|.+\.py"
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})(\..*)?\.tmp|\.(scores\.json|scores\.queries\.npz)\.[0-9]+")
 
 
 def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> RunLock:
-    """The folder that a training writes into, locked, with what dead runs left unfinished in it removed.
+    """Take and lock the folder of a training run, and remove unfinished files of killed runs from it.
 
     Args:
         name: of the config; without a ``work_dir`` the folder is ``runs/<name>``, or ``runs/<name>-<number>`` where
             that is taken; a resume takes the one with the largest number.
-        work_dir: the folder to take.
-        resume: go on with the run that is there.
+        work_dir: the folder to use instead.
+        resume: continue the run in it.
 
     Raises:
         RunFolderError: if another training is using it.
@@ -43,9 +43,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> 
         else:
             folder, made = _new_folder(RUNS, name), True
         if resume and not folder.is_dir():
-            raise CheckpointError(
-                f"cannot resume {folder}: it is no folder and holds no checkpoint; train without --resume"
-            )
+            raise CheckpointError(f"cannot resume {folder}: there is no such folder; train without --resume")
         lock = RunLock(folder)
         lock.acquire()
     except OSError as error:
@@ -54,7 +52,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> 
     if found:
         lock.release()
         raise ConfigError(
-            [f"--work-dir {folder}: holds another run's {found[0]}; --resume goes on with it, or name another"],
+            [f"--work-dir {folder}: holds another run's {found[0]}; continue it with --resume, or name another folder"],
             "the command",
         )
     lock.made_folder = made
@@ -65,7 +63,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> 
 
 
 def give_back_run_folder(lock: RunLock) -> None:
-    """Release a folder whose run could not begin, and remove it if it was made for that and nothing is in it."""
+    """Release the folder of a run that could not start, and remove it if it was created for the run and is empty."""
     lock.release()
     if lock.made_folder:
         with suppress(OSError):
@@ -74,10 +72,10 @@ def give_back_run_folder(lock: RunLock) -> None:
 
 
 def take_evaluation_folder(checkpoint: Path) -> Path:
-    """A new folder ``evaluations/<checkpoint>-<n>`` beside ``checkpoint``, with the smallest n that is free.
+    """Create the folder ``evaluations/<checkpoint>-<n>`` beside ``checkpoint``, with the smallest free n.
 
     Raises:
-        ConfigError: if it cannot be made.
+        ConfigError: if it cannot be created.
     """
     parent = checkpoint.parent / EVALUATIONS
     for number in count(1):
@@ -104,27 +102,27 @@ def check_evaluation_folder(folder: Path) -> None:
     if found:
         raise ConfigError(
             [
-                f"--work-dir {folder}: holds the {found[0]} of a run or an evaluation, which another evaluation does "
-                f"not change; name another folder, or leave it out: then it is numbered below {EVALUATIONS}/ beside "
-                "the checkpoint"
+                f"--work-dir {folder}: holds the {found[0]} of a run or an evaluation, which stay as they are; name "
+                f"another folder, or leave --work-dir out to get a numbered one below {EVALUATIONS}/ beside the "
+                "checkpoint"
             ],
             "the command",
         )
 
 
 def _records(folder: Path) -> list[str]:
-    """What a run or an evaluation has left in ``folder``."""
+    """Return the files of a run or an evaluation in ``folder``."""
     found = ["checkpoints"] if checkpoint_files(folder) else []
     return found + [name for name in ("best.pth", "scores.json") if (folder / name).exists()]
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """Make ``<name>`` in ``parent``, or ``<name>-<number>`` above all that are there."""
+    """Create ``<name>`` in ``parent``, or ``<name>-<number>`` with a number above all existing ones."""
     parent.mkdir(parents=True, exist_ok=True)
     numbers = _numbers(parent, name)
     for number in count(max(numbers) + 1 if numbers else 1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        with suppress(FileExistsError):  # chosen by another at this moment
+        with suppress(FileExistsError):  # another process chose it at the same time
             folder.mkdir()
             return folder
     raise AssertionError("some number is free")
@@ -137,7 +135,7 @@ def _newest(base: Path) -> Path:
 
 
 def _numbers(parent: Path, name: str) -> list[int]:
-    """The numbers of those in ``parent`` that are called ``<name>``, which is number 1, or ``<name>-<number>``."""
+    """Return the numbers of the folders ``<name>`` (number 1) and ``<name>-<number>`` in ``parent``."""
     if not parent.is_dir():
         return []
     pattern = re.compile(re.escape(name) + r"(?:-([1-9][0-9]{0,8}))?")

@@ -1,4 +1,4 @@
-"""Who has a run's folder: one training at a time, on this machine and on others that share the disk."""
+"""Locks a run's folder: one training at a time, on this machine and on others that share the disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from metricforge.atomic_write import write_atomically
 from metricforge.errors import RunFolderError
 
 LOCK_FILE, OWNER_FILE = ".run.lock", ".run.lock.json"
-# Workers of a loader outlive a killed training for some seconds, and with them its lock.
+# The loader's workers, and with them the lock, outlive a killed training by some seconds.
 PATIENCE_SECONDS = 15.0
 SIGN_OF_LIFE_SECONDS, GIVEN_UP_SECONDS = 20.0, 120.0
 
@@ -32,11 +32,11 @@ _choosing = threading.Lock()
 class RunLock:
     """The right to write into ``folder``, from ``acquire`` to ``release``.
 
-    The operating system keeps the lock (``filelock``) and takes it back from a process that died. Where it does not
-    reach other hosts, as on some network disks, the holder's record does: it is touched every 20 seconds, and after two
-    minutes without a touch it counts as left behind.
+    The operating system keeps the lock (``filelock``) and releases it when the process dies. If it does not reach other
+    hosts, as on some network disks, the holder's record does: it is touched every 20 seconds, and counts as abandoned
+    after two minutes without a touch.
 
-    A runner that was built and is not training gives way to the next one of the same process. ``made_folder`` says
+    A runner that was built but does not train gives way to the next one of the same process. ``made_folder`` says
     whether the folder was made for this run.
     """
 
@@ -49,11 +49,11 @@ class RunLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this is the holder now."""
+        """Whether this object holds the lock."""
         return self._let_go is not None and self._let_go.alive
 
     def acquire(self) -> None:
-        """Take the folder, which must exist; does nothing for the holder.
+        """Lock the folder, which must exist; do nothing if it is already held.
 
         Raises:
             RunFolderError: if another training has it; says which.
@@ -81,7 +81,7 @@ class RunLock:
             self.release()
 
     def release(self) -> None:
-        """Let others have the folder."""
+        """Release the folder."""
         if self._let_go is not None:
             self._let_go()
 
@@ -102,7 +102,7 @@ class RunLock:
             lock.release()
             raise RunFolderError(
                 f"{_refusal(self.folder, owner)}. Its last sign of life was {max(0, age):.0f} s ago; if it has died, "
-                f"the folder is free {GIVEN_UP_SECONDS:.0f} s after that"
+                f"the folder becomes free {GIVEN_UP_SECONDS:.0f} s after that"
             )
         write_atomically(record, json.dumps(_this_process()), durable=False)
         ended = threading.Event()
@@ -111,7 +111,7 @@ class RunLock:
 
 
 def read_owner(folder: Path) -> dict[str, Any]:
-    """Host, pid, since and command of the training that has ``folder``, as its record says; empty without one."""
+    """Read the record of the training that holds ``folder``: host, pid, since and command; empty without one."""
     with suppress(OSError, ValueError):
         owner = json.loads((folder / OWNER_FILE).read_text(encoding="utf-8"))
         if isinstance(owner, dict):
@@ -136,7 +136,7 @@ def _refusal(folder: Path, owner: dict[str, Any]) -> str:
 
 
 def _has_died(owner: dict[str, Any]) -> bool:
-    """Whether it is known to have ended: a process of this host that is no longer there, or one without a record."""
+    """Whether the holder is known to have ended: a process of this host that no longer exists, or has no record."""
     pid = owner.get("pid")
     if not owner or not isinstance(pid, int) or pid <= 0:
         return True
@@ -172,7 +172,7 @@ def _show_life(record: Path, ended: threading.Event) -> None:
 
 def _let_go(lock: FileLock, record: Path, ended: threading.Event, pid: int) -> None:
     ended.set()
-    if os.getpid() != pid:  # a process that was forked off has a copy, and the lock is not its own
+    if os.getpid() != pid:  # a forked process has a copy, and does not own the lock
         return
     if read_owner(record.parent).get("pid") == pid:
         record.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A torch archive with a checksum over everything in it, so that a changed byte is an error and not another model.
+"""A torch archive with a checksum over all of its bytes, so that a changed byte is an error, not another model.
 
-``torch.load`` does not compare the checksums of the zip archive that it reads, and the directory of the archive has
-none. Here the archive's comment, which every zip reader passes over, holds the SHA-256 of all bytes before it.
+``torch.load`` does not verify the checksums of the zip archive it reads, and the archive's directory has none. Here the
+comment of the archive, which zip readers ignore, holds the SHA-256 of all bytes before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 def write_sealed(content: Any, path: Path) -> None:
-    """Write ``torch.save(content)`` with its checksum; ``path`` is at any moment the old file or the whole new one."""
+    """Write ``torch.save(content)`` with its checksum, atomically: ``path`` is the old file or the complete new one."""
     with atomic_write(path) as file:
         torch.save(content, file)
         file.seek(-2, os.SEEK_END)  # an archive ends in the length of its comment, which was 0

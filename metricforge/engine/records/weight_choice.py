@@ -1,4 +1,4 @@
-"""Which weights the test classes are scored by, and what they were chosen among."""
+"""Chooses the weights that the test classes are scored with, and records what they were chosen from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WeightChoice:
     test_looks: int = 0
 
     def consider(self, scores: Mapping[str, float], iteration: int) -> bool:
-        """Notes a validation after ``iteration`` updates; whether its weights are the best so far.
+        """Record a validation after ``iteration`` updates; whether its weights are the best so far.
 
         Raises:
             ValueError: if no evaluator gives the score to choose by.
@@ -53,25 +53,25 @@ class WeightChoice:
         return True
 
     def forget(self) -> None:
-        """Begins to choose anew."""
+        """Start the choice over."""
         self.among, self.best, self.iteration = 0, None, None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run has to know."""
+        """Return what a resumed run needs."""
         return {name: getattr(self, name) for name in ("among", "best", "iteration", "test_looks")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from where ``state_dict`` was taken."""
+        """Continue from a ``state_dict``."""
         for name, value in state.items():
             setattr(self, name, value)
 
     def of_last_epoch(self) -> dict[str, object]:
-        """How the weights of the last epoch were chosen, for a protocol."""
+        """Describe the choice of the last epoch's weights, for a protocol."""
         how: dict[str, object] = {"weights": "last epoch", "by": None}
         return how | ({"reason": self.reason} if self.reason else {})
 
     def of_best_epoch(self) -> dict[str, object]:
-        """How the best weights so far were chosen, for a protocol."""
+        """Describe the choice of the best weights so far, for a protocol."""
         return {
             "weights": "best epoch",
             "by": self.by,
@@ -83,13 +83,13 @@ class WeightChoice:
         }
 
     def describe(self) -> str:
-        """How weights will be chosen, in one line."""
+        """Describe in one line how weights will be chosen."""
         if self.score is None:
             return "of the last epoch" + (f": {self.reason}" if self.reason else "")
         return f"of the epoch with the best {self.score} on {self._described_classes()}"
 
     def conclude(self, epoch: int) -> str:
-        """Which weights were chosen, of the end of ``epoch``, in one line."""
+        """Describe in one line which weights were chosen, those after ``epoch``."""
         if self.best is None:
             return f"epoch {epoch}, the last{f': {self.reason}' if self.reason else ''}"
         return (

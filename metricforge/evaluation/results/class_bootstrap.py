@@ -10,11 +10,11 @@ COUNTS_AT_ONCE = 2**21
 
 
 def resampled_means(values: Array, labels: Indices, resamples: int, seed: int) -> Floats:
-    """The means (resamples, S) of ``values`` (Q, S) over the queries of classes that were drawn with replacement.
+    """Return means (resamples, S) of ``values`` (Q, S) over the queries of classes drawn with replacement.
 
-    A resample draws as many classes as ``labels`` (Q,) hold, each with all its queries, and takes the mean over the
-    queries: a class of twice the queries counts twice, as in the score. All S columns see the same draws, so that means
-    of two columns may be subtracted; the same seed and classes give the same draws.
+    A resample draws as many classes as ``labels`` (Q,) have, each with all its queries, and takes the mean over the
+    queries: a class with twice the queries counts twice, as in the score. All S columns see the same draws, so that
+    means of two columns may be subtracted; the same seed and classes give the same draws.
     """
     _, of_query, sizes = np.unique(labels, return_inverse=True, return_counts=True)  # (Q,), (C,)
     classes = len(sizes)
@@ -34,13 +34,13 @@ def resampled_means(values: Array, labels: Indices, resamples: int, seed: int) -
 
 
 def percentile_interval(means: Floats, level: float) -> tuple[Floats, Floats]:
-    """Between what the middle share ``level`` of ``means`` (resamples, S) lies: lower and upper ends (S,)."""
+    """Return the lower and upper ends (S,) of the middle share ``level`` of ``means`` (resamples, S)."""
     lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return lower, upper
 
 
 def two_sided_p(differences: Floats) -> Floats:
-    """Two-sided p-values (S,) of ``differences`` (resamples, S) from zero.
+    """Return two-sided p-values (S,) of ``differences`` (resamples, S) from zero.
 
     Twice the share of resamples that fall on zero or on the rarer side of it, ``2 (1 + n) / (1 + resamples)``, at most
     1: below ``1 - level`` about where the percentile interval of that level leaves zero out.

@@ -97,7 +97,7 @@ def test_boxes_crop_where_they_are_asked_for(root):
     with pytest.raises(DatasetError, match=r"has no box of .* images"):
         CUB200Dataset(root, "test", crop=True, check_counts=False)
     (root / "bounding_boxes.txt").write_text("".join(f"{i} 2 1 30 4\n" for i in range(1, 11)))
-    with pytest.raises(DatasetError, match=r"is 8 x 6 pixels, and its box .* \(2, 1, 32, 5\) .* reaches beyond"):
+    with pytest.raises(DatasetError, match=r"is 8 x 6 pixels, and its box .* \(2, 1, 32, 5\) .* exceeds the image"):
         CUB200Dataset(root, "train", crop=True, check_counts=False)[0]
 
 

@@ -151,7 +151,7 @@ def test_what_cannot_be_written_leaves_nothing_half_made(make, tmp_path, monkeyp
 def test_a_disk_without_room_is_said_before_training(make, tmp_path, monkeypatch):
     dataset = make(SQUASH)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * 48 * 48 * 3 - 1))
-    with pytest.raises(DatasetError, match=r"lacks 0\.0 GB for all 2 images, and its disk has 0\.0 GB free"):
+    with pytest.raises(DatasetError, match=r"needs 0\.0 GB more for all 2 images, and its disk has 0\.0 GB free"):
         dataset.cache_in(tmp_path / "kept")
 
 

@@ -114,7 +114,7 @@ def test_a_damaged_cache_is_told_and_rendered_anew(train, cache, tmp_path):
 def test_a_cache_folder_that_cannot_be_written_is_told_and_does_no_harm(train, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.warns(UserWarning, match="cannot be kept"):
+    with pytest.warns(UserWarning, match="cannot be stored in"):
         assert GlyphDataset("train", cache_dir=blocked / "cache").fingerprint() == train.fingerprint()
 
 

@@ -126,7 +126,7 @@ def test_shards_far_away_are_read_at_their_offsets(shards, tmp_path):
         assert torch.equal(remote[i]["image"], local[i]["image"])
     far.rm("/far", recursive=True)
     with pytest.raises(
-        DatasetError, match=r"the shard memory://far/train-\d\.tar is not there; name the folder or URL"
+        DatasetError, match=r"the shard memory://far/train-\d\.tar does not exist; name the folder or URL"
     ):
         remote[0]
 
@@ -211,7 +211,7 @@ def test_a_shard_cut_off_between_two_files_is_seen(shards, tmp_path):
     with tarfile.open(shards[0]) as tar:
         end = tar.getmembers()[10].offset
     shards[0].write_bytes(shards[0].read_bytes()[:end])
-    with pytest.raises(DatasetError, match=r"train-0\.tar is cut off: it ends without tar's end mark"):
+    with pytest.raises(DatasetError, match=r"train-0\.tar is truncated: it lacks tar's end mark"):
         index_shards([str(shards[0])], tmp_path / "i.parquet")
 
 
@@ -232,10 +232,10 @@ def test_a_shard_that_was_cut_off_is_an_error_at_once_and_in_training(indexed):
     shard = indexed.parent / part.shard
     os.truncate(shard, part.offset + 10)
     # an error that unreadable="skip" does not skip, for a shard's images would be gone in silence
-    with pytest.raises(DatasetError, match=rf"{part.shard} is cut off: {part.name} should be its bytes") as raised:
+    with pytest.raises(DatasetError, match=rf"{part.shard} is truncated: its bytes .* should be {part.name}") as raised:
         dataset[last]
     assert not isinstance(raised.value, UnreadableImageError)
-    with pytest.raises(DatasetError, match=r"is cut off: .* or make the index again"):
+    with pytest.raises(DatasetError, match=r"is truncated: .* or make the index again"):
         ShardDataset(indexed, split="all")
 
 
@@ -249,7 +249,7 @@ def test_every_shard_is_looked_at_before_training(tmp_path):
     assert sorted(ends) == list(range(39, 360, 40))
     part = ShardPart.parse(ShardDataset(tmp_path / "i.parquet", split="all").files[5 * 40 + 39])
     os.truncate(shards[5], part.offset)
-    with pytest.raises(DatasetError, match=r"5\.tar is cut off: 5-39\.jpg should be its bytes"):
+    with pytest.raises(DatasetError, match=r"5\.tar is truncated: its bytes .* should be 5-39\.jpg"):
         ShardDataset(tmp_path / "i.parquet", split="all")
 
 
@@ -265,7 +265,7 @@ def test_a_shard_of_the_same_size_with_its_images_in_another_order_is_an_error(t
     index_shards([str(write("ab"))], tmp_path / "i.parquet")
     size = (tmp_path / "s.tar").stat().st_size
     assert write("ba").stat().st_size == size
-    with pytest.raises(DatasetError, match=r"s\.tar is not the one that was indexed: a\.jpg should be its bytes"):
+    with pytest.raises(DatasetError, match=r"s\.tar is not the one that was indexed: its bytes .* should be a\.jpg"):
         ShardDataset(tmp_path / "i.parquet", split="all")
 
 
@@ -427,11 +427,11 @@ def test_a_web_server_is_asked_for_the_images_alone_also_by_forked_workers(serve
 
 def test_a_server_without_ranges_and_one_without_the_shard_are_errors(served, indexed, monkeypatch):
     _, url = served
-    with pytest.raises(DatasetError, match=rf"the shard {url}/none/train-\d\.tar is not there"):
+    with pytest.raises(DatasetError, match=rf"the shard {url}/none/train-\d\.tar does not exist"):
         ShardDataset(indexed, root=f"{url}/none")
     monkeypatch.setattr(Server, "knows_ranges", False)
     with pytest.raises(
-        DatasetError, match=r"is given whole \([\d,]+ bytes\) where [\d,]+ bytes .* must know range requests"
+        DatasetError, match=r"the server sent [\d,]+ bytes where [\d,]+ were requested; it must support range requests"
     ):
         ShardDataset(indexed, root=url)
 
@@ -455,7 +455,7 @@ def test_a_request_that_fails_is_repeated_and_then_an_error(indexed, monkeypatch
     assert waited == [1.0, 5.0]
     faults += [OSError("reset")] * 3
     with pytest.raises(
-        DatasetError, match=r"cannot be read \(OSError: reset\); see that it can be reached, .*--resume"
+        DatasetError, match=r"cannot be read \(OSError: reset\); check the connection and continue with --resume"
     ):
         dataset[0]
     far.rm("/weak", recursive=True)
@@ -527,7 +527,7 @@ def contents(shard):
 
 def test_a_table_of_files_and_an_absent_shard_are_errors_with_the_way_out(shards, tmp_path):
     parquet.write_table(pa.table({"path": ["a.jpg", "b.jpg"], "label": ["x", "y"]}), tmp_path / "files.parquet")
-    with pytest.raises(DatasetError, match=r"'a\.jpg' names no part of a tar shard; make an index"):
+    with pytest.raises(DatasetError, match=r"'a\.jpg' does not name a part of a tar shard; make an index"):
         ShardDataset(tmp_path / "files.parquet", split="all")
     index_shards([str(shard) for shard in shards], tmp_path / "i.parquet")
     for shard in shards:

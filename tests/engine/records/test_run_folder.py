@@ -50,9 +50,9 @@ def test_folders_chosen_at_the_same_moment_are_different():
 
 
 def test_resuming_what_is_not_there_makes_no_folder(here):
-    with pytest.raises(CheckpointError, match="runs/tiny: it is no folder"):
+    with pytest.raises(CheckpointError, match="runs/tiny: there is no such folder"):
         take_run_folder("tiny", None, resume=True)
-    with pytest.raises(CheckpointError, match="nowhere: it is no folder"):
+    with pytest.raises(CheckpointError, match="nowhere: there is no such folder"):
         take_run_folder("tiny", "nowhere", resume=True)
     assert list(here.iterdir()) == []
 
@@ -62,7 +62,7 @@ def test_what_a_run_left_is_not_written_over(here, record):
     (here / record).write_text("")
     with pytest.raises(ConfigError, match="holds another run's"):
         take_run_folder("tiny", here, resume=False)
-    with pytest.raises(ConfigError, match="which another evaluation does not change"):
+    with pytest.raises(ConfigError, match="which stay as they are"):
         check_evaluation_folder(here)
     take_run_folder("tiny", here, resume=True)
 
