@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from metricforge.errors import NonFiniteLossError
+from metricforge.engine.records.nan_guard import refuse_non_finite
 
 
 class LossLedger:
@@ -39,8 +38,7 @@ class LossLedger:
         values = iter(flat)
         for epoch, iteration, ids, losses in rows:
             read = {name: next(values) for name in losses}
-            if not math.isfinite(read["loss"]):
-                raise NonFiniteLossError(_explain(epoch, iteration, ids, read))
+            refuse_non_finite(epoch, iteration, ids, read)
             for name, value in read.items():
                 self._read.setdefault(name, []).append(value)
 
@@ -49,14 +47,3 @@ class LossLedger:
         self.check()
         read, self._read = self._read, {}
         return {name: sum(values) / len(values) for name, values in read.items()}
-
-
-def _explain(epoch: int, iteration: int, ids: Tensor, losses: Mapping[str, float]) -> str:
-    scalars = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-    shown = ", ".join(str(i) for i in ids[:8].tolist()) + (", ..." if len(ids) > 8 else "")
-    return (
-        f"the loss became {losses['loss']:g} at epoch {epoch + 1}, iteration {iteration + 1} ({scalars}), "
-        f"on the batch of {len(ids)} samples with ids {shown}. The weights are no longer usable; the checkpoints "
-        "written before are. Ways out: a smaller optim_wrapper.optimizer.lr, optim_wrapper.clip_grad=dict(max_norm=1), "
-        "a look at these images"
-    )

@@ -15,6 +15,7 @@ from metricforge.evaluation.search.hamming_knn import hamming_knn, packed_embedd
 from metricforge.evaluation.search.inner_product_scores import InnerProductScores
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
 from metricforge.evaluation.search.symmetric_knn import symmetric_knn
+from metricforge.evaluation.search.ties_by_index import in_exact_order
 from metricforge.interfaces import Similarity
 
 SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second look
@@ -97,35 +98,15 @@ def _nearest(block: Tensor, slack: Tensor, k: int, scores: InnerProductScores | 
     # At least k true scores reach the k-th rough one less its error, so whoever is below by twice the error is out.
     lowest = best[:, k - 1] - slack  # (b,)
     queries = torch.arange(start, start + len(block), device=block.device)
-    nearest = _ordered(best, candidates, slack, lowest, queries, scores)[:, :k]
+    nearest = in_exact_order(best, candidates, slack, lowest, queries, scores)[:, :k]
     undecided = best[:, -1] >= lowest
     if best.shape[1] < block.shape[1]:
         for row in undecided.nonzero()[:, 0].tolist():
             candidates = (block[row] >= lowest[row]).nonzero()[:, 0]
             best, order = block[row, candidates].sort(descending=True)
             one = slice(row, row + 1)
-            whole_row = _ordered(best[None], candidates[order][None], slack[one], lowest[one], queries[one], scores)
+            whole_row = in_exact_order(
+                best[None], candidates[order][None], slack[one], lowest[one], queries[one], scores
+            )
             nearest[row] = whole_row[0, :k]
     return nearest
-
-
-def _ordered(
-    best: Tensor,
-    candidates: Tensor,
-    slack: Tensor,
-    lowest: Tensor,
-    queries: Tensor,
-    scores: InnerProductScores | PairwiseScores,
-) -> Tensor:
-    """``candidates`` (b, w), sorted by falling rough score ``best``, put into exact order, ties by index."""
-    apart = best[:, :-1] - best[:, 1:] > slack[:, None]  # (b, w - 1): surely in the right order
-    run = torch.nn.functional.pad(apart.long().cumsum(dim=1), (1, 0))  # (b, w): who shares a run may have to swap
-    close = torch.nn.functional.pad(~apart, (1, 0)) | torch.nn.functional.pad(~apart, (0, 1))
-    close &= best >= lowest[:, None]
-    exact = torch.full(best.shape, -torch.inf, dtype=torch.float64, device=best.device)  # (b, w)
-    row, column = close.nonzero(as_tuple=True)
-    exact[row, column] = scores.exact(queries[row], candidates[row, column])
-    order = candidates.argsort(dim=1)
-    order = order.gather(1, exact.gather(1, order).argsort(dim=1, descending=True, stable=True))
-    order = order.gather(1, run.gather(1, order).argsort(dim=1, stable=True))
-    return candidates.gather(1, order)

@@ -10,7 +10,7 @@ from torch import Tensor
 from metricforge.arrays import Array
 from metricforge.evaluation.search.hamming_knn import packed_embeddings
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
-from metricforge.evaluation.search.sortable_bits import sortable_keys
+from metricforge.evaluation.search.ties_by_index import keys_without_ties
 from metricforge.interfaces import Similarity
 
 
@@ -64,4 +64,4 @@ class PairwiseIntegerScores:
 
     def rows(self, queries: Tensor) -> Tensor:
         """Numbers (b, G) of ``queries`` (b,), consecutive places."""
-        return sortable_keys(self._scores.rough(int(queries[0]), int(queries[-1]) + 1)[0])
+        return keys_without_ties(self._scores.rough(int(queries[0]), int(queries[-1]) + 1)[0])

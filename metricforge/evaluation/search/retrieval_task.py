@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from metricforge.arrays import Array, Flags, Indices
+from metricforge.evaluation.search.self_match import find_self_matches
 from metricforge.structures import EmbeddingSet
 
 SAME_CAMERA = "same label and same camera"
@@ -70,14 +71,7 @@ class RetrievalTask:
         """The gallery index of each query itself (Q,), -1 for queries that are not in the gallery."""
         if self.searches_itself:
             return np.arange(len(self.queries))
-        if not self.shared_ids:
-            return np.full(len(self.queries), -1)
-        assert self.queries.ids is not None
-        assert self.gallery.ids is not None
-        order = np.argsort(self.gallery.ids)
-        nth = np.searchsorted(self.gallery.ids, self.queries.ids, sorter=order).clip(max=len(order) - 1)  # (Q,)
-        index = order[nth]
-        return np.where(self.gallery.ids[index] == self.queries.ids, index, -1)
+        return find_self_matches(self.queries, self.gallery) if self.shared_ids else np.full(len(self.queries), -1)
 
     @property
     def gallery_size(self) -> int:

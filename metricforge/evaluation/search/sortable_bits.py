@@ -1,4 +1,4 @@
-"""Scores as whole numbers of which no two in a row are the same."""
+"""Scores as integers that rank the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from torch import Tensor
 
 from metricforge.arrays import Integers16
 
-LOW_BITS = 2**32 - 1
-
 Bfloat16Bits = Integers16
 
 
@@ -17,12 +15,6 @@ def sortable_bits(scores: Tensor) -> Tensor:
     """Integers (N, ...) int64 of 32 bits that rank as float32 ``scores`` do."""
     bits = (scores + 0.0).view(torch.int32)  # adding 0 makes -0 and 0 the same
     return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
-
-
-def sortable_keys(scores: Tensor, first_column: int = 0) -> Tensor:
-    """Integers (b, m) that rank as float32 ``scores`` (b, m) of columns ``first_column`` on do, ties by column."""
-    columns = torch.arange(first_column, first_column + scores.shape[1], device=scores.device)
-    return sortable_bits(scores) * (LOW_BITS + 1) + (LOW_BITS - columns)
 
 
 def sortable_bfloat16_bits(scores: Tensor) -> Bfloat16Bits:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metricforge.evaluation.search.pairwise_scores import PairwiseScores
-from metricforge.evaluation.search.sortable_bits import LOW_BITS, sortable_keys
+from metricforge.evaluation.search.ties_by_index import columns_of_keys, keys_without_ties
 
 
 def symmetric_knn(scores: PairwiseScores, count: int, k: int, rows: int, on_queries: Callable[[int], object]) -> Tensor:
@@ -35,10 +35,10 @@ def symmetric_knn(scores: PairwiseScores, count: int, k: int, rows: int, on_quer
         _keep_best(best[stop:], block[:, stop - start :].T, start)
         on_queries(stop - start)
     assert best is not None, "a context never holds an empty set"
-    return LOW_BITS - (best & LOW_BITS)
+    return columns_of_keys(best)
 
 
 def _keep_best(best: Tensor, scores: Tensor, first_column: int) -> None:
     """Puts into ``best`` (b, k) the largest keys of its own and of ``scores`` (b, m), columns ``first_column`` on."""
-    keys = torch.cat([best, sortable_keys(scores, first_column)], dim=1)  # (b, k + m)
+    keys = torch.cat([best, keys_without_ties(scores, first_column)], dim=1)  # (b, k + m)
     best.copy_(keys.topk(best.shape[1], dim=1).values)
