@@ -103,7 +103,7 @@ def test_each_benchmark_goes_by_the_command_from_its_archives_to_a_trained_and_t
     assert train[0] == "train"
     assert run("train", *options, "train_cfg.max_epochs=1", "train_cfg.warmup_epochs=0", "--work-dir", "run") == 0
     trained = json.loads(Path("run/scores.json").read_text())
-    newest = max(Path("run").glob("iter_*.pth"))
+    newest = str(max(Path("run").glob("iter_*.pth")))
     assert run("test", config, newest, "--work-dir", "tested", *options[1:]) == 0
     tested = json.loads(Path("tested/scores.json").read_text())
     assert tested["scores"] == trained["scores"]
