@@ -103,9 +103,9 @@ class Service:
         )
 
     def _is_match(self, hits: Sequence[Hit]) -> bool | None:
-        calibration = self.index.manifest.calibration
-        threshold = None if calibration is None else calibration.get("threshold")
-        return None if threshold is None else bool(hits) and hits[0].score >= float(threshold)
+        if not hits:
+            return None if self.index.manifest.calibration is None else False
+        return hits[0].is_match
 
     async def vector_of(self, image: int) -> Floats32:
         """The embedding (D,) of an image of the index."""

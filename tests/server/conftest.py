@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -116,3 +119,23 @@ def client(serve: Serve) -> TestClient:
 def authorised() -> dict[str, str]:
     """The headers of one who knows the token."""
     return {"Authorization": "Bearer 0123456789abcdef0123456789abcdef"}
+
+
+@pytest.fixture
+def live(built: Path) -> Iterator[Callable[..., str]]:
+    """Starts a server that listens, as ``serve`` does, and gives its address."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(index: SearchIndex | None = None, token: str | None = None, **limits) -> str:
+        app = create_app(index or SearchIndex(built), AccessToken(token), Limits(**{"rate": 10**6, **limits}))
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(20)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from metricforge.index import SearchIndex
+from metricforge.index.calibration import Calibration
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -93,11 +95,18 @@ def test_the_likeliest_classes_are_those_of_the_model(client, pixel_model, png):
 
 
 def test_calibration_says_match_and_no_match(serve, index, png):
+    measured = dict(wanted_rate=0.01, rate=0.01, low=0.0, high=0.1, confidence=0.95, accepted=0.9, queries=9, classes=9)
+    curve = dict(scores=(0.0, 1.0), probabilities=(0.25, 0.75))
     manifest = index.manifest
     for threshold, match in ((0.999, True), (1.5, False)):
-        type(manifest)(**{**vars(manifest), "calibration": {"threshold": threshold}}).write(index.path)
+        calibration = Calibration(threshold=threshold, **measured, **curve).to_json()
+        replace(manifest, calibration=calibration).write(index.path)
         client = serve(SearchIndex(index.path))
-        assert client.post("/search", files={"image": png(3)}).json()["match"] is match
+        found = client.post("/search", files={"image": png(3)}).json()
+        assert found["match"] is match
+        assert found["hits"][0]["probability"] == pytest.approx(0.75)
+        none = client.post("/search", files={"image": png(3)}, data={"filter": "label = 'none'"}).json()
+        assert none == {"hits": [], "match": False}
         assert client.get("/health").json()["calibrated"]
 
 
