@@ -8,7 +8,7 @@ DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/n
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo       set up, train on the embedded data set, evaluate"
+	@echo "make demo       set up, train on the embedded data set, evaluate, index what training never saw"
 	@echo "make test       set up, run the test suite, the same every time (under 10 minutes on 2 cores)"
 	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments"
 	@echo "make fuzz       try the properties that the suite states on inputs drawn at random, 500 each"
@@ -29,6 +29,7 @@ $(VENV)/installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject
 
 demo: setup
 	$(BIN)/python tools/train.py configs/normsoftmax_glyphs.py
+	$(BIN)/python tools/index_unseen.py runs/normsoftmax_glyphs
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 ROUTES = ("/search", "/embed", "/classify", "/add", "/remove", "/health", "/metrics", "/images/3", "/", "/openapi.json")
-METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "FOO")
+METHODS = (*["POST"] * 12, "GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "FOO")
 PATHS = (
     "/images/../../etc/passwd",
     "/images/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
