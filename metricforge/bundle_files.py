@@ -83,9 +83,13 @@ def verified_file(bundle: Path, entry: Any) -> Path:
     if Path(name).name != name or "\0" in name:
         raise CheckpointError(f"{bundle / DESCRIPTION} names a file outside the bundle ({name!r})")
     file = bundle / name
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing; export the model again")
-    if file.stat().st_size != size or sha256_of(file) != digest:
+    try:
+        if not file.is_file():
+            raise CheckpointError(f"{file} is missing; export the model again")
+        whole = file.stat().st_size == size and sha256_of(file) == digest
+    except OSError as fault:
+        raise CheckpointError(f"{bundle / DESCRIPTION} names a file that cannot be read ({fault})") from fault
+    if not whole:
         raise CheckpointError(f"{file} was changed or damaged after the export; export the model again")
     return file
 

@@ -29,7 +29,8 @@ class TimmBackbone(Backbone):
     Args:
         name: as in ``timm.list_models()``, such as "resnet50", with or without a tag of its weights.
         pretrained: whether to download timm's weights.
-        weights: a local file of weights instead (state dict, .pth or .safetensors); nothing is downloaded then.
+        weights: a local file of weights instead (state dict, .pth or .safetensors), or a bundle of `metricforge export`
+            with this network; nothing is downloaded then.
         frozen_batch_norm: whether BatchNorm keeps its statistics, weight and bias in training.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from metricforge.bundle_files import is_bundle, read_description, verified_file
 from metricforge.errors import CheckpointError
 
 
@@ -24,15 +25,19 @@ def load_weights_file(
 
     The file must have every weight of ``model`` in its shape; a vector (C,) may be (1, C). Any other tensor must belong
     to a layer in ``ignored``: the classifier, auxiliary heads. A state dict under the key ``state_dict`` or ``model``,
-    as training scripts save it, is accepted too. The error for an absent file ends in ``absent``, the way out.
+    as training scripts save it, is accepted too. ``file`` may be a bundle of `metricforge export`: it is verified, and
+    its backbone is taken. The error for an absent file ends in ``absent``, the way out.
 
     Raises:
-        CheckpointError: if the file is absent, unreadable, or of another network.
+        CheckpointError: if the file is absent, unreadable, changed since the export, or of another network.
     """
     path = Path(file).expanduser().absolute()
+    of_bundle = is_bundle(path)
+    if of_bundle:
+        path = verified_file(path, read_description(path).get("weights"))
     if not path.is_file():
         raise CheckpointError(f"weights: {path} does not exist or is not a file; {absent}")
-    state = _read(path)
+    state = _backbone_s(_read(path)) if of_bundle else _read(path)
     prefixes = tuple(f"{name}." for name in ignored)
     state = {name: value for name, value in state.items() if not name.startswith(prefixes)}
     wanted = {name: value for name, value in model.state_dict().items() if not name.startswith(prefixes)}
@@ -55,6 +60,13 @@ def load_weights_file(
             f"weights: {path} is of another network than {type(model).__name__} with {len(wanted)} tensors. It {told}"
         )
     model.load_state_dict(state, strict=False)
+
+
+def _backbone_s(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the network in a bundle's backbone, by their names in that network."""
+    own = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
+    wrapped = all(name.startswith("model.") for name in own)  # by a backbone that holds a library's network
+    return {name.removeprefix("model.") if wrapped else name: value for name, value in own.items()}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -19,11 +20,13 @@ from torch import Tensor
 
 from metricforge.arrays import Floats32
 from metricforge.deployment.accelerated_backbone import AcceleratedBackbone
-from metricforge.deployment.bundle import BundledModel, write_bundle
+from metricforge.deployment.bundle import BundledModel, read_bundle, write_bundle
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
+from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import MetricForgeError
 from metricforge.models import MetricLearner
+from metricforge.plugins import load_plugins
 from metricforge.progress_bars import progress_bar
 from metricforge.registry import TRANSFORMS
 
@@ -268,6 +271,50 @@ class EmbeddingModel:
             MetricForgeError: if ``bundle`` exists and is not an empty folder, or a value does not fit into JSON.
         """
         return write_bundle(self.bundled(), Path(bundle))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        device: str | torch.device | None = None,
+    ) -> EmbeddingModel:
+        """Load a bundle from a folder or the Hugging Face hub (extra ``[hub]``); executes none of it.
+
+        Args:
+            name: a bundle's folder, or a repository such as "someone/shoes".
+            revision: of the repository: a branch, a tag or a commit.
+            token: for a private repository; None: the one that ``hf auth login`` stored.
+            device: "cpu", "cuda", ...; None: a GPU if there is one.
+
+        Raises:
+            CheckpointError: if nothing is there, it is not a bundle, or it was changed since the export.
+        """
+        folder = bundle_from_hub(name, revision=revision, token=token)
+        load_plugins()
+        bundled = read_bundle(folder)
+        where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+        return cls(bundled.learner, bundled.description, where, str(name), bundled.record)
+
+    def push_to_hub(
+        self, repository: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None
+    ) -> str:
+        """Write a bundle into a repository of the Hugging Face hub (extra ``[hub]``), and return its address.
+
+        Args:
+            repository: such as "someone/shoes"; it is made if it is not there.
+            private: whether a new repository is; None: as the hub does.
+            revision: the branch; None: main.
+            token: with write access; None: the one that ``hf auth login`` stored.
+
+        Raises:
+            MetricForgeError: if the hub refuses, or a value of the model does not fit into JSON.
+        """
+        with tempfile.TemporaryDirectory(prefix="metricforge-bundle-") as folder:
+            bundle = self.save(Path(folder) / repository.rpartition("/")[2])
+            return bundle_to_hub(bundle, repository, private=private, revision=revision, token=token)
 
     def bundled(self) -> BundledModel:
         """Return what a bundle of the model holds."""

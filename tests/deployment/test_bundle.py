@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import stat
@@ -11,6 +12,7 @@ import torch
 
 from metricforge.bundle_files import seal
 from metricforge.deployment import load_model
+from metricforge.deployment.bundle import BundledModel, write_bundle
 from metricforge.errors import CheckpointError, MetricForgeError
 
 
@@ -87,3 +89,30 @@ def test_a_file_of_python_objects_is_no_bundle(tmp_path):
     torch.save({"a": Path()}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="refused, because it holds a Python object"):
         load_model(tmp_path / "model.pth")
+
+
+def test_a_value_that_does_not_fit_into_json_is_named_and_nothing_is_written(trained_run, tmp_path):
+    model = load_model(trained_run, device="cpu")
+    head = dict(model.description.architecture["head"], sizes={3, 4})
+    architecture = dict(model.description.architecture, head=head)
+    model.description = dataclasses.replace(model.description, architecture=architecture)
+    with pytest.raises(MetricForgeError, match=r"architecture\.head\.sizes is \{3, 4\}, a set"):
+        write_bundle(BundledModel(model.learner, model.description, {}, "0"), tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_description_names_no_file_outside_its_folder(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "copy")
+    (tmp_path / "secret").write_text("x")
+    values = json.loads((tmp_path / "copy" / "model.json").read_text())
+    del values["sha256"]
+    values["weights"]["file"] = "../secret"
+    (tmp_path / "copy" / "model.json").write_bytes(seal(values))
+    with pytest.raises(CheckpointError, match="names a file outside the bundle"):
+        load_model(tmp_path / "copy")
+
+
+def test_the_card_may_be_edited(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "copy")
+    (tmp_path / "copy" / "README.md").write_text("# Mine")
+    assert load_model(tmp_path / "copy").hash == load_model(saved).hash
