@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from metricforge.preparation import index_shards
 from metricforge.structures import EmbeddingSet
 
 
@@ -312,3 +315,39 @@ def rankings_of_hard_set(hard_set: EmbeddingSet, brute_force: Callable[..., list
     rows = brute_force("euclidean", hard_set.embeddings, hard_set.embeddings, True)
     right = [[bool(labels[g] == labels[q]) for g in row] for q, row in enumerate(rows)]
     return [row for row in right if any(row)]
+
+
+def write_tar(shard, samples):
+    """Writes (name, content) pairs into a tar."""
+    with tarfile.open(shard, "w") as tar:
+        for name, content in samples:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return shard
+
+
+@pytest.fixture
+def pack():
+    return write_tar
+
+
+@pytest.fixture
+def shards(image_folder, tmp_path):
+    """The images of a folder in two shards, in no order, with their classes' names in .cls files."""
+    files = sorted(image_folder.rglob("*.png"))
+    np.random.default_rng(0).shuffle(files)
+    made = []
+    for number, part in enumerate((files[:20], files[20:])):
+        samples = []
+        for file in part:
+            stem = f"{file.parent.name}/{file.stem}"
+            samples += [(f"{stem}.png", file.read_bytes()), (f"{stem}.cls", file.parent.name.encode())]
+        made.append(write_tar(tmp_path / f"train-{number}.tar", samples))
+    return made
+
+
+@pytest.fixture
+def indexed(shards, tmp_path):
+    index_shards([str(shard) for shard in shards], tmp_path / "i.parquet")
+    return tmp_path / "i.parquet"

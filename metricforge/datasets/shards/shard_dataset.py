@@ -86,7 +86,7 @@ class ShardDataset(TableDataset):
             shared_classes=shared_classes,
             transform=transform,
         )
-        for end in _ends_of_shards(self.files):
+        for end in ends_of_shards(self.files):
             self.reader.refuse_short(part_of(self.files[end]))
 
     def location(self, index: int) -> str:
@@ -116,7 +116,7 @@ class ShardDataset(TableDataset):
         return True
 
 
-def _ends_of_shards(files: StringColumn) -> list[int]:
+def ends_of_shards(files: StringColumn) -> list[int]:
     """Return the indices in ``files`` (N,) of the last image of each shard, if its images are consecutive.
 
     A binary search: it looks at a few thousand of ten million paths. On unsorted paths it stops after a fixed number.
