@@ -63,7 +63,7 @@ def test_a_number_beyond_half_precision_is_named_with_its_image_and_stays_finite
 
     runner.model.embed = with_a_large_one
     device = torch.device("cpu")
-    with pytest.raises(EmbeddingsError, match=r"up to 65,504, and the embedding of image 10 has one of 1.23e\+05; tak"):
+    with pytest.raises(EmbeddingsError, match=r"up to 65,504, and the embedding of image 10 has one of 1.23e\+05; use"):
         embed_dataset(runner.model, runner.test_dataloader, device, dtype="float16")
     calls.clear()
     assert embed_dataset(runner.model, runner.test_dataloader, device).embeddings[10, 1] == -123456
