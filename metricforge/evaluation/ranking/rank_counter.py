@@ -243,43 +243,43 @@ class RankCounter:
         source = self._source
         slack: Tensor | None = None
         if isinstance(source, InnerProductScores):
-            table, error = source.double(queries)
-            score = table[row, image]
+            scores, error = source.double(queries)
+            score = scores[row, image]
             # Rounding keeps the order, and float32 is compared and sorted in half the time.
             low, high = (score - 2 * error[row]).float(), (score + 2 * error[row]).float()
-            table, score = table.float(), score.float()
+            scores, score = scores.float(), score.float()
             slack = (2 * error).float()
         else:
-            table = source.rows(queries)
-            low = high = score = table[row, image]
-        lowest, _ = limits(table.dtype)
+            scores = source.rows(queries)
+            low = high = score = scores[row, image]
+        lowest, _ = limits(scores.dtype)
         own = self._self_index[queries]
         itself = (own >= 0).nonzero()[:, 0]
-        table[itself, own[itself]] = lowest
-        table[row, image] = lowest
+        scores[itself, own[itself]] = lowest
+        scores[row, image] = lowest
         # Where ranks beyond the first do not matter, only the nearest match does, or those it may tie with.
         best = torch.full((len(queries),), lowest, dtype=score.dtype, device=self.device)
         best.scatter_reduce_(0, row, low, reduce="amax")
         wanted = ((self._every[queries] > 0)[row] | (high >= best[row])).nonzero()[:, 0]  # (p,)
         counts = torch.full_like(row, BEYOND)
         counts[wanted] = self._above_in_rows(
-            queries, MatchList(row[wanted], image[wanted]), table, low[wanted], high[wanted]
+            queries, MatchList(row[wanted], image[wanted]), scores, low[wanted], high[wanted]
         )
         nearest = torch.zeros_like(queries)
         asked = (~_has_match_first(matches, counts, len(queries))).nonzero()[:, 0]
         if self._seeks_nearest and len(asked):
             if isinstance(source, InnerProductScores):
                 assert slack is not None
-                rounded = table[asked].amax(dim=1).abs() / 2**22  # of float64 to float32
-                nearest[asked] = nearest_in_rows(source, queries[asked], table[asked], slack[asked] + rounded)
+                rounded = scores[asked].amax(dim=1).abs() / 2**22  # of float64 to float32
+                nearest[asked] = nearest_in_rows(source, queries[asked], scores[asked], slack[asked] + rounded)
             else:
-                nearest[asked] = table[asked].argmax(dim=1)
+                nearest[asked] = scores[asked].argmax(dim=1)
         return counts, nearest
 
-    def _above_in_rows(self, queries: Tensor, matches: MatchList, table: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    def _above_in_rows(self, queries: Tensor, matches: MatchList, scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """How many non-matches are ranked above ``matches`` (p,) with scores from ``low`` (p,) to ``high`` (p,)."""
         row, image = matches
-        above, reached = count_larger(table, row, low, high)  # (p,)
+        above, reached = count_larger(scores, row, low, high)  # (p,)
         if not isinstance(self._source, InnerProductScores):
             return above
         band = reached - above
@@ -288,8 +288,8 @@ class RankCounter:
         above = torch.where(undecided, above, above + torch.where(band > 0, self._duplicates_before[image], 0))
         for one in row[undecided].unique():  # type: ignore[no-untyped-call]
             who = (undecided & (row == one)).nonzero()[:, 0]
-            involved = columns_in_some_band(table[one], low[who], high[who])  # (n,) columns
-            larger = table[one, involved].sort().values
+            involved = columns_in_some_band(scores[one], low[who], high[who])  # (n,) columns
+            larger = scores[one, involved].sort().values
             above[who] -= len(involved) - torch.searchsorted(larger, high[who], right=True)
             above[who] += self._exactly_above(
                 queries, row[who], image[who], torch.full_like(involved, int(one)), involved

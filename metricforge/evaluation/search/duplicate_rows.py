@@ -27,8 +27,8 @@ def first_duplicates(rows: Tensor, after_block: Callable[[], object] = lambda: N
     order = hashes.argsort(stable=True)
     in_order = hashes[order]
     same_hash = torch.nn.functional.pad(in_order[1:] == in_order[:-1], (1, 0))  # (N,): as the one before in this order
-    places = same_hash.nonzero()[:, 0]
-    for some in places.split(step):  # type: ignore[no-untyped-call]
+    candidates = same_hash.nonzero()[:, 0]
+    for some in candidates.split(step):  # type: ignore[no-untyped-call]
         if not torch.equal(rows[order[some]], rows[order[some - 1]]):  # two different rows of one hash
             distinct, group = torch.unique(rows, dim=0, return_inverse=True)
             first = torch.full((len(distinct),), len(rows), device=rows.device)
@@ -41,6 +41,6 @@ def first_duplicates(rows: Tensor, after_block: Callable[[], object] = lambda: N
 
 
 def _bits(rows: Tensor) -> Tensor:
-    """``rows`` (n, D) as the whole numbers that their bits are, the same for 0 and -0."""
+    """``rows`` (n, D) as the integers of their bits, the same for 0 and -0."""
     rows = (rows if rows.dtype in (torch.float32, torch.float64) else rows.float()).contiguous() + 0.0
     return rows.view(torch.int64) if rows.dtype == torch.float64 else rows.view(torch.int32).long()

@@ -18,7 +18,7 @@ from metricforge.evaluation.search.symmetric_knn import symmetric_knn
 from metricforge.evaluation.search.ties_by_index import in_exact_order
 from metricforge.interfaces import Similarity
 
-SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second look
+SPARE = 32  # neighbours fetched beyond k, so that ties at rank k rarely need a second look
 
 
 @torch.no_grad()

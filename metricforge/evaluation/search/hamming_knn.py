@@ -13,7 +13,7 @@ from metricforge.functional.binary_codes import pack_bits
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import ROWS_AT_ONCE
 
-SPARE = 32  # neighbours fetched beyond k, so that ties at the k-th place rarely need a second search
+SPARE = 32  # neighbours fetched beyond k, so that ties at rank k rarely need a second search
 
 Codes = Bytes
 
@@ -44,7 +44,7 @@ def hamming_knn(queries: Codes | None, gallery: Codes, k: int, *, distances_at_o
         keys[found == itself[:, None]] = np.iinfo(np.int64).max
         neighbours[start : start + len(block)] = np.sort(keys, axis=1)[:, :k] % len(gallery)
         if distances.shape[1] < len(gallery):
-            # faiss keeps any of those that tie at the last place it returns
+            # faiss keeps any of those that tie at the last rank it returns
             undecided = distances[:, first] == distances[:, -1]
             for radius in np.unique(distances[undecided, first]):
                 tied = (undecided & (distances[:, first] == radius)).nonzero()[0]

@@ -15,7 +15,7 @@ from metricforge.interfaces import Similarity
 
 
 class HammingScores:
-    """Minus the distance of packed bits times the gallery's size, less the place in it, so that ties go by place.
+    """Minus the Hamming distance times the gallery's size, less the gallery index, so that ties rank by index.
 
     Args:
         queries: (Q, D), or None to search the gallery with itself.
@@ -35,7 +35,7 @@ class HammingScores:
         self._dtype = torch.int32 if largest < 2**31 else torch.int64
 
     def rows(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
-        """Numbers (b, G) of ``queries`` (b,), on the host; in ``out`` (b, G) int32 where they fit."""
+        """Return the integers (b, G) of ``queries`` (b,), on the host; ``out`` (b, G) int32 holds distances."""
         codes = np.ascontiguousarray(self._queries[queries.numpy()])  # (b, bytes)
         distances = torch.empty(len(codes), len(self._gallery), dtype=torch.int32) if out is None else out
         faiss.hammings(  # type: ignore[attr-defined]
@@ -46,12 +46,12 @@ class HammingScores:
             codes.shape[1],
             faiss.swig_ptr(distances.numpy()),
         )
-        places = torch.arange(len(self._gallery), dtype=self._dtype)
-        return distances.to(self._dtype).mul_(-len(self._gallery)).sub_(places)
+        index = torch.arange(len(self._gallery), dtype=self._dtype)
+        return distances.to(self._dtype).mul_(-len(self._gallery)).sub_(index)
 
 
 class PairwiseIntegerScores:
-    """What ``similarity.pairwise`` says, in whole numbers; arguments as those of ``HammingScores``."""
+    """Integers that rank as ``similarity.pairwise`` does, ties by index; arguments as for ``HammingScores``."""
 
     def __init__(
         self,
@@ -63,5 +63,5 @@ class PairwiseIntegerScores:
         self._scores = PairwiseScores(queries, gallery, similarity, device)
 
     def rows(self, queries: Tensor) -> Tensor:
-        """Numbers (b, G) of ``queries`` (b,), consecutive places."""
+        """Return the integers (b, G) of ``queries`` (b,), consecutive indices."""
         return keys_without_ties(self._scores.rough(int(queries[0]), int(queries[-1]) + 1)[0])
