@@ -26,7 +26,7 @@ from metricforge.server.uploaded_image import format_of
 from metricforge.server.uploads import Uploads
 
 SIZES = (128, 256, 512, 1024)  # pixels of the longer side
-QUALITY = 85
+QUALITY = 90
 MOST_CACHED_BYTES = 64 * 2**20
 
 
