@@ -30,8 +30,8 @@ def photos(image_folder: Path) -> list[Path]:
 def test_embeddings_are_those_of_evaluation_to_the_last_bit(trained_run, image_folder, model):
     config = next(trained_run.glob("*.py"))
     runner = build_runner(config, checkpoint=trained_run / "best.pth", device="cpu", console=Console(quiet=True))
-    dataset = runner._test_dataloader.dataset
-    evaluated = embed_dataset(runner.model, runner._test_dataloader, torch.device("cpu"), processes=Processes())
+    dataset = runner.test_dataloader.dataset
+    evaluated = embed_dataset(runner.model, runner.test_dataloader, torch.device("cpu"), processes=Processes())
     assert evaluated is not None
     found = model.embed([dataset.location(number) for number in range(len(dataset))])
     assert np.array_equal(found, evaluated.embeddings)

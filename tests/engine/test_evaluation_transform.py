@@ -22,9 +22,9 @@ def untold(tiny_config):
 
 def test_a_test_set_without_a_transform_takes_the_backbone_s_and_the_run_s_config_holds_it(untold, tmp_path):
     runner = build_runner(untold, work_dir=tmp_path / "run", device="cpu")
-    steps = [repr(step) for step in runner._test_dataloader.dataset.transform]
+    steps = [repr(step) for step in runner.test_dataloader.dataset.transform]
     assert [step.startswith(start) for step, start in zip(steps, LITE, strict=True)] == [True, True]
-    assert runner._test_dataloader.dataset[0]["image"].shape == (3, 224, 224)
+    assert runner.test_dataloader.dataset[0]["image"].shape == (3, 224, 224)
     assert runner.cfg.test_dataloader.dataset.transform == [
         dict(type="Resize", size=256, interpolation="bicubic"),
         dict(type="CenterCrop", size=224),
@@ -50,10 +50,10 @@ def test_scores_name_the_preprocessing_they_were_measured_by(untold, tmp_path):
 def test_what_the_config_says_holds(untold, tmp_path, told):
     untold["test_dataloader"]["dataset"]["transform"] = told
     runner = build_runner(untold, work_dir=tmp_path / "run", device="cpu")
-    assert len(runner._test_dataloader.dataset.transform) == len(told)
+    assert len(runner.test_dataloader.dataset.transform) == len(told)
 
 
 def test_pictures_that_are_no_files_stay_as_they_are(untold, tmp_path):
     untold["test_dataloader"]["dataset"] = dict(type="GlyphDataset", split="test")
     runner = build_runner(untold, work_dir=tmp_path / "run", device="cpu")
-    assert runner._test_dataloader.dataset.transform == []
+    assert runner.test_dataloader.dataset.transform == []

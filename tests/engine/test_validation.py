@@ -68,7 +68,7 @@ def test_the_test_is_scored_once_by_the_weights_of_the_best_validation(config, t
 
 def test_validation_classes_are_neither_trained_nor_tested(config, tmp_path):
     runner = build_runner(config, work_dir=tmp_path, device="cpu")
-    sets = [runner._train_dataloader.dataset.dataset, runner.val_dataloader.dataset, runner.test_dataloader.dataset]
+    sets = [runner.train_dataloader.dataset.dataset, runner.val_dataloader.dataset, runner.test_dataloader.dataset]
     names = [set(dataset.class_names) for dataset in sets]
     assert [len(one) for one in names] == [9, 3, 12]
     assert len(set.union(*names)) == 24

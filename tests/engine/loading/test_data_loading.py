@@ -81,13 +81,13 @@ def test_the_test_loader_gives_every_image_once_in_order(dataset):
 
 def test_training_decodes_fast_and_evaluation_fully_unless_told(tiny_config, tmp_path):
     runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
-    assert runner._train_dataloader.dataset.dataset.reduced_decoding
-    assert not runner._test_dataloader.dataset.reduced_decoding
+    assert runner.train_dataloader.dataset.dataset.reduced_decoding
+    assert not runner.test_dataloader.dataset.reduced_decoding
     tiny_config["train_dataloader"]["decode"] = "full"
     tiny_config["test_dataloader"]["decode"] = "fast"
     runner = build_runner(tiny_config, work_dir=tmp_path / "other", device="cpu")
-    assert not runner._train_dataloader.dataset.dataset.reduced_decoding
-    assert runner._test_dataloader.dataset.reduced_decoding
+    assert not runner.train_dataloader.dataset.dataset.reduced_decoding
+    assert runner.test_dataloader.dataset.reduced_decoding
 
 
 def test_an_unknown_way_of_decoding_is_a_fault_of_the_config(tiny_config, tmp_path):
