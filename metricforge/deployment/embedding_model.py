@@ -317,7 +317,13 @@ class EmbeddingModel:
             return bundle_to_hub(bundle, repository, private=private, revision=revision, token=token)
 
     def bundled(self) -> BundledModel:
-        """Return what a bundle of the model holds."""
+        """Return what a bundle of the model holds.
+
+        Raises:
+            MetricForgeError: for an accelerated model, whose weights are not those of its description.
+        """
+        if isinstance(self.learner.backbone, AcceleratedBackbone):
+            raise MetricForgeError("an accelerated model cannot be saved; save the model that it was made from")
         return BundledModel(self.learner, self.description, self.record, self.hash)
 
     def __repr__(self) -> str:

@@ -132,6 +132,9 @@ def _choice(record: Mapping[str, Any]) -> str:
     if choice.get("score"):
         told += f", by {as_text(choice['score'])} on {as_text(by)}, among {choice.get('among', '?')}"
     told += f"; the weights are those of epoch {as_text(record.get('epoch', '?'))}."
+    looks = choice.get("test_looks")
+    if looks:
+        told += f" The test classes were looked at {'once' if looks == 1 else f'{as_text(looks)} times'}."
     if by.startswith("test"):
         told += " **The test classes chose these weights, so scores on them are too high.**"
     return told

@@ -116,3 +116,9 @@ def test_the_card_may_be_edited(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "copy")
     (tmp_path / "copy" / "README.md").write_text("# Mine")
     assert load_model(tmp_path / "copy").hash == load_model(saved).hash
+
+
+def test_an_accelerated_model_is_not_saved(trained_run, tmp_path):
+    with pytest.raises(MetricForgeError, match="save the model that it was made from"):
+        load_model(trained_run, device="cpu").accelerated(precision="bfloat16").save(tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []

@@ -57,6 +57,7 @@ def test_the_card_has_the_scores_of_the_run_with_intervals_and_how_they_were_mea
     assert protocol["dataset"]["fingerprint"] in card
     assert "24 queries search 24 images of 4 classes" in card
     assert "The test classes chose these weights" in card
+    assert "The test classes were looked at 2 times." in card
     assert "random weights, no pretraining" in card
     assert str(trained_run.parent) not in card + (tmp_path / "shoes" / "model.json").read_text()
 
