@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from metricforge import functional
 from metricforge.functional import (
     in_float32,
     l2_normalize,
@@ -293,3 +294,17 @@ def test_distances_and_gradients_are_finite_whichever_rows_are_duplicates(seed, 
     assert x.grad.isfinite().all()
     squares = distances.detach().square()  # what rounds is |x|^2 + |y|^2 - 2xy, relative to the rows' lengths
     torch.testing.assert_close(squares, squares.T, rtol=1e-4, atol=1e-4 * scale**2)
+
+
+class _Normalized(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.l2_normalize(x)
+
+
+def test_a_recorded_normalisation_is_that_of_the_rows_however_long_or_short():
+    rows = torch.tensor([[3.0, 4.0], [3e-30, 4e-30], [3e30, 4e30], [0.0, 0.0], [3e-42, 4e-42]])
+    program = torch.export.export(_Normalized(), (torch.ones(3, 2),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    found = program.module()(rows)
+    assert torch.equal(found[0], functional.l2_normalize(rows[:1])[0])
+    assert torch.allclose(found, functional.l2_normalize(rows), atol=1e-6)
+    assert not functional.is_exporting()
