@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import struct
 import time
 import zlib
@@ -104,6 +105,16 @@ def test_a_request_that_takes_too_long_is_given_up(serve, monkeypatch):
     assert answer.status_code == 503
     assert "0.2 s" in answer.json()["error"]
     assert "retry-after" in answer.headers
+
+
+def test_a_body_that_does_not_arrive_is_given_up(live):
+    address = live(seconds=0.3).removeprefix("http://").strip("/")
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        head = ["POST /search HTTP/1.1", f"Host: {address}", "Content-Type: application/json", "Content-Length: 100"]
+        connection.sendall("\r\n".join([*head, "", '{"id"']).encode())
+        answer = connection.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 408")
 
 
 def test_a_fault_of_ours_is_told_without_a_word_of_it(serve, monkeypatch, caplog):
