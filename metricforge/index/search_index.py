@@ -70,8 +70,8 @@ class SearchIndex:
         if model_hash != wanted:
             raise EmbeddingsError(
                 f"{self.path} was built with model {wanted}; this is model {model_hash}, whose embeddings cannot be "
-                "compared with its own; search with the model stored in the index, or move the index to this one with "
-                "metricforge index migrate"
+                "compared with its own; search with the model stored in the index, or build an index with this one: "
+                "metricforge index MODEL SOURCE --out INDEX"
             )
 
     @property
