@@ -1,4 +1,4 @@
-"""From which similarity on two images count as the same, and how likely each similarity is to be of one class."""
+"""The threshold below which a query counts as unknown, and how likely each similarity is to be of one class."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from metricforge.arrays import Floats32
 from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
-from metricforge.index.calibrating import calibrate_index
+from metricforge.index.calibrate_index import calibrate_index
 from metricforge.index.calibration import Calibration
 from metricforge.index.hit import Hit
 from metricforge.index.manifest import NAME, Manifest

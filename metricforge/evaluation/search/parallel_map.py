@@ -1,4 +1,4 @@
-"""Blocks of work done side by side, whose results come in order."""
+"""Blocks of work done by several threads, whose results come in order."""
 
 from __future__ import annotations
 
