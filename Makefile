@@ -31,11 +31,14 @@ demo: setup
 	$(BIN)/python tools/train.py configs/normsoftmax_glyphs.py
 	$(BIN)/python tools/index_unseen.py runs/normsoftmax_glyphs
 
+# a file's tests stay in one process, for they share what is made once for all of them
+SHARED := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(SHARED)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SHARED)
 
 fuzz: setup
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis $(FUZZ)
