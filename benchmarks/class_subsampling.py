@@ -52,7 +52,7 @@ def _wait(device: torch.device) -> None:
 
 
 def main() -> int:
-    """Measures, prints, and returns 1 where the ratio is above what is allowed."""
+    """Measure, print, and return 1 where the ratio is above what is allowed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=1_000_000)
     parser.add_argument("--sampled", type=int, default=10_000, help="drawn from either table in each step")

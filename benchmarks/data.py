@@ -66,7 +66,7 @@ RECIPES: dict[str, tuple[list[dict[str, Any]], list[nn.Module]]] = {
 
 
 def make_images(folder: Path, count: int) -> int:
-    """Writes ``count`` JPEGs in two classes, with detail at every scale, and returns their mean size in bytes."""
+    """Write ``count`` JPEGs in two classes, with detail at every scale, and return their mean size in bytes."""
     generator = np.random.default_rng(0)
     for number in range(count):
         picture = np.zeros((HEIGHT, WIDTH, 3))
@@ -111,7 +111,7 @@ def core_seconds(one_pass: Callable[[], int]) -> float:
 
 
 def compare_loaders(folder: Path, batch: int, passes: int) -> dict[str, float]:
-    """Prints a row a recipe and returns the ratios without the cache."""
+    """Print a row a recipe and return the ratios without the cache."""
     print(f"{'':<26}{'images/s a core':^27}{'ratio':^17}")
     print(f"{'':<26}{'plain':>9}{'ours':>9}{'cached':>9}{'ours':>8}{'cached':>9}")
     ratios = {}
@@ -162,7 +162,7 @@ def waiting_share(loader: DataLoader[Any], read: Callable[[Any], torch.Tensor], 
 
 
 def compare_waiting(folder: Path, batch: int, workers: int, backbone: str, device: torch.device) -> None:
-    """Prints the share of a training step that waits for data, with the plain loader and with ours."""
+    """Print the share of a training step that waits for data, with the plain loader and with ours."""
     config, steps = RECIPES["random resized crop 224"]
     model = BACKBONES.build(dict(type="TimmBackbone", name=backbone)).to(device)
     plain = waiting_share(plain_loader(folder, steps, batch, workers), lambda item: item[0], model)
@@ -172,7 +172,7 @@ def compare_waiting(folder: Path, batch: int, workers: int, backbone: str, devic
 
 
 def main() -> int:
-    """Measures, prints, and returns 1 where a ratio is below what is required."""
+    """Measure, print, and return 1 where a ratio is below what is required."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--passes", type=int, default=5)

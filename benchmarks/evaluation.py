@@ -147,7 +147,7 @@ def status_kilobytes(field: str) -> int:
 
 
 def child(name: str, images: int, classes: int, dim: int, threads: int) -> None:
-    """Runs one side and prints what it found as JSON."""
+    """Run one side and print what it found as JSON."""
     torch.set_num_threads(threads)
     run = runs(name)
     run(*made_up(2000, 20, dim))  # imports and threads
@@ -164,7 +164,7 @@ def child(name: str, images: int, classes: int, dim: int, threads: int) -> None:
 
 
 def main() -> int:
-    """Parses the arguments, runs the cases and prints the table; returns 1 where one fails."""
+    """Parse the arguments, run the cases and print the table; return 1 where one fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [*CASES, "per-query", "million"]
     parser.add_argument("--case", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
@@ -196,7 +196,7 @@ def main() -> int:
 
 
 def print_row(name: str, case: Case, arguments: argparse.Namespace) -> bool:
-    """Measures one case and prints its row; returns whether it failed."""
+    """Measure one case and print its row; return whether it failed."""
     images, classes = int(case.images * arguments.scale), max(20, int(case.classes * arguments.scale))
     found: dict[str, list[dict]] = {case.ours: [], case.theirs: []}
     for _ in range(arguments.rounds):
@@ -227,7 +227,7 @@ def print_row(name: str, case: Case, arguments: argparse.Namespace) -> bool:
 
 
 def print_per_query(arguments: argparse.Namespace) -> bool:
-    """Measures final evaluations with and without per-query results and prints the row; returns whether it failed."""
+    """Measure final evaluations with and without per-query results and print the row; return whether it failed."""
     torch.set_num_threads(arguments.threads)
     images, classes = int(PER_QUERY.images * arguments.scale), max(20, int(PER_QUERY.classes * arguments.scale))
     embeddings, labels = made_up(images, classes, PER_QUERY.dim)
@@ -253,7 +253,7 @@ def print_per_query(arguments: argparse.Namespace) -> bool:
 
 
 def print_million(arguments: argparse.Namespace) -> bool:
-    """Runs the command on files of a million embeddings and prints its row; returns whether it failed."""
+    """Run the command on files of a million embeddings and print its row; return whether it failed."""
     images, queries = (int(count * arguments.scale) for count in (MILLION.images, MILLION_QUERIES))
     classes = max(20, int(MILLION.classes * arguments.scale))
     command = [sys.executable, "-c", "from metricforge.cli.main import main; main()", "evaluate"]

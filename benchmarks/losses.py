@@ -163,7 +163,7 @@ def their_bytes(name: str, batch: int, images: int) -> float:
 
 
 def main() -> int:
-    """Parses the arguments, runs the cases and prints the table; returns 1 where a target was missed."""
+    """Parse the arguments, run the cases and print the table; return 1 where a target was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loss", nargs="+", choices=CASES, default=list(CASES), metavar="NAME", help=", ".join(CASES))
     sizes = f"(default: {' '.join(map(str, SIZES))}, and {LARGEST_LIFTED} for lifted)"
@@ -207,7 +207,7 @@ def main() -> int:
 
 
 def print_row(name: str, dim: int, batch: int, arguments: argparse.Namespace, device: torch.device) -> bool:
-    """Measures one case and prints its row; returns whether it missed a target."""
+    """Measure one case and print its row; return whether it missed a target."""
     torch.manual_seed(0)
     case = CASES[name](arguments.classes, dim)
     case.ours.to(device)
@@ -261,7 +261,7 @@ def step(run: Callable[[], Tensor], embeddings: Tensor) -> None:
 
 
 def compare(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], embeddings: Tensor) -> None:
-    """Raises AssertionError unless the totals and the gradients of the embeddings agree."""
+    """Raise AssertionError unless the totals and the gradients of the embeddings agree."""
     found = []
     for run in (ours, theirs):
         total = run()

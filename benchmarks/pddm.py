@@ -37,7 +37,7 @@ def seconds(run: Callable[[], object], repeats: int = 1) -> float:
 
 
 def products(pairs: int, dim: int) -> Callable[[], None]:
-    """Runs three products with a (dim, dim) matrix for each of ``pairs``, in the fastest block size."""
+    """Run three products with a (dim, dim) matrix for each of ``pairs``, in the fastest block size."""
     weights = [torch.randn(dim, dim) for _ in range(3)]
 
     def run(count: int, rows: int) -> None:
@@ -51,7 +51,7 @@ def products(pairs: int, dim: int) -> Callable[[], None]:
 
 
 def check(unit: PDDM, x: Tensor, scores: Tensor) -> None:
-    """Compares the first scores with Eq. 2, pair by pair in float64."""
+    """Compare the first scores with Eq. 2, pair by pair in float64."""
     rows = torch.nn.functional.normalize(x[:CHECKED].double())
     layers = {name: layer.double() for name, layer in PDDM(x.shape[1]).named_children() if name != "dropout"}
     for name, layer in layers.items():
@@ -71,7 +71,7 @@ def peak_bytes() -> int:
 
 @torch.no_grad()
 def main() -> None:
-    """Measures and prints ratios; ends with 1 if one is beyond its bound."""
+    """Measure and print ratios; end with 1 if one is beyond its bound."""
     parser = argparse.ArgumentParser(description="PDDM scores of all pairs against their matrix products.")
     parser.add_argument("--images", type=int, default=5924, help="N (default: CUB-200-2011's 5,924 test images)")
     parser.add_argument("--dim", type=int, default=128, help="embedding size (default: 128)")

@@ -113,7 +113,7 @@ class Alternation(Hook):
 
 
 def measure(name: str, device: torch.device, rounds: int, workers: int) -> float:
-    """Prints a row and returns the ratio."""
+    """Print a row and return the ratio."""
 
     def clock() -> float:
         if device.type == "cpu":
@@ -148,7 +148,7 @@ def measure(name: str, device: torch.device, rounds: int, workers: int) -> float
 
 
 def main() -> int:
-    """Measures, prints, and returns 1 where a ratio is below what is required."""
+    """Measure, print, and return 1 where a ratio is below what is required."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="epochs of each that count")
     parser.add_argument("--workers", type=int, default=1)

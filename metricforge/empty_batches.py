@@ -38,7 +38,7 @@ class EmptyBatches:
         self._next_warning = 1
 
     def add(self, comparable: Tensor | bool, look_every: int = 1) -> None:
-        """Counts one batch.
+        """Count one batch.
 
         Args:
             comparable: whether it had something to compare; a tensor () stays on its device until it is looked at.

@@ -62,7 +62,7 @@ def build_runner(
     device: str | torch.device | None = None,
     console: Console | None = None,
 ) -> MetricRunner:
-    """Builds what trains (``.train()``) or, given a ``checkpoint``, evaluates (``.test()``) the model of a config.
+    """Build what trains (``.train()``) or, given a ``checkpoint``, evaluates (``.test()``) the model of a config.
 
     Everything is checked first: the config's faults are reported together, and a data set that is absent is said before
     a model is built.

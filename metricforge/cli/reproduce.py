@@ -25,7 +25,7 @@ from metricforge.spelling import nearest
 
 
 def reproduce(arguments: argparse.Namespace) -> None:
-    """Runs what is not yet finished, one row after the other, and ends with the comparison.
+    """Run what is not yet finished, one row after the other, and end with the comparison.
 
     A row that fails does not keep the others from running; the command then ends with an error that says which.
     """

@@ -12,7 +12,7 @@ HEAD_DEFAULTS = {"layer_norm": False, "l2_normalize": True, "bias": False, "dim"
 
 
 def metricforge_example(folder: str) -> str:
-    """Embeds two photos, in five lines."""
+    """Embed two photos, in five lines."""
     return "\n".join(
         [
             "import metricforge",
@@ -24,7 +24,7 @@ def metricforge_example(folder: str) -> str:
 
 
 def timm_example(description: ModelDescription, normalisation: Mapping[str, Any], folder: str) -> str | None:
-    """Embeds a photo without MetricForge; None for a network or a head that this cannot say."""
+    """Embed a photo without MetricForge; None for a network or a head that this cannot say."""
     backbone, head = description.architecture["backbone"], description.architecture["head"]
     if backbone["type"] != "TimmBackbone" or head["type"] != "EmbeddingHead":
         return None
@@ -58,7 +58,7 @@ def timm_example(description: ModelDescription, normalisation: Mapping[str, Any]
 
 
 def onnx_example(graphs: Mapping[str, Any], folder: str) -> str | None:
-    """Embeds a photo by the ONNX graph that has the preprocessing inside; None where there is no such graph."""
+    """Embed a photo by the ONNX graph that has the preprocessing inside; None where there is no such graph."""
     graph = graphs.get("model.onnx")
     if graph is None or not graph.get("preprocessing_inside"):
         return None

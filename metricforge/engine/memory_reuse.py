@@ -13,7 +13,7 @@ GROW_BY = 2**28  # bytes asked of the system at a time
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc's malloc to keep what was freed for the next allocation, and says whether there is a glibc to tell.
+    """Tell glibc's malloc to keep what was freed for the next allocation, and say whether there is a glibc to tell.
 
     By default it maps each large tensor anew and unmaps it when it is freed. A step of a convolutional network
     allocates the same gigabytes every time, and their page faults take up to half of its time on a CPU. The process

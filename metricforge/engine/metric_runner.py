@@ -158,7 +158,7 @@ class MetricRunner(Runner):
         )
 
     def train(self) -> torch.nn.Module:
-        """Trains to the end; no other training gets the run's folder meanwhile. ``trains_now`` is then True.
+        """Train to the end; no other training gets the run's folder meanwhile. ``trains_now`` is then True.
 
         Raises:
             RunFolderError: if another one has it.
@@ -193,7 +193,7 @@ class MetricRunner(Runner):
         return self.run_dir if self._evaluation_dir is None else self._evaluation_dir
 
     def dump_config(self) -> None:
-        """Writes the config into the run's folder; an evaluation writes it beside its scores."""
+        """Write the config into the run's folder; an evaluation writes it beside its scores."""
         if self._scratch is None and self.processes.is_main:
             self._write_config(self.run_dir)
 
@@ -204,12 +204,12 @@ class MetricRunner(Runner):
     # ------------------------------------------------------------------ what a person sees
 
     def say(self, text: str) -> None:
-        """Prints a line and puts it into the log file."""
+        """Print a line and put it into the log file."""
         self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.logger.info(text)
 
     def progress(self, task: str, total: int, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
-        """Shows a bar while it is open, on a terminal; yields the function that advances it."""
+        """Show a bar while it is open, on a terminal; yield the function that advances it."""
         return progress_bar(self.console, task, total, done)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -221,7 +221,7 @@ class MetricRunner(Runner):
         return logger
 
     def describe(self) -> None:
-        """Says in a few lines what is trained or evaluated, on what."""
+        """Say in a few lines what is trained or evaluated, on what."""
         learner = self.model
         shards = find_row_shards(learner)
         size = sum(
@@ -255,7 +255,7 @@ class MetricRunner(Runner):
     # ------------------------------------------------------------------ what is built differently
 
     def wrap_model(self, model_wrapper_cfg: Any, model: MetricLearner) -> MetricLearner:
-        """Moves the model to this runner's device. (mmengine takes whatever accelerator it finds.)"""
+        """Move the model to this runner's device. (mmengine takes whatever accelerator it finds.)"""
         return model.to(self.device)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -325,7 +325,7 @@ class MetricRunner(Runner):
         return how | {"test_looks": self.choice.test_looks}
 
     def take_chosen_weights(self) -> None:
-        """Puts the chosen weights into the model once training has ended: the best ones, or those that it has.
+        """Put the chosen weights into the model once training has ended: the best ones, or those that it has.
 
         Raises:
             CheckpointError: if the best weights are no longer where they were written.
@@ -347,7 +347,7 @@ class MetricRunner(Runner):
         self.say(f"weights  {self.choice.conclude(self.trained_epochs)}")
 
     def write_checkpoint(self, name: str, iteration: int, *, best: bool = False) -> None:
-        """Saves everything that decides how training goes on after ``iteration`` updates, atomically.
+        """Save everything that decides how training goes on after ``iteration`` updates, atomically.
 
         ``best`` says that these are the best weights so far.
 
@@ -390,7 +390,7 @@ class MetricRunner(Runner):
         self.logger.info(f"saved {self.run_dir / name}")
 
     def load_or_resume(self) -> None:
-        """Restores what ``resume`` or ``weights`` ask for, once."""
+        """Restore what ``resume`` or ``weights`` ask for, once."""
         if self._has_loaded:
             return
         self._has_loaded = True
@@ -467,7 +467,7 @@ class MetricRunner(Runner):
         )
 
     def _resume_choice(self, state: dict[str, Any], *, comparable: bool) -> None:
-        """Goes on choosing where the checkpoint left off, if the best weights until then are still there."""
+        """Go on choosing where the checkpoint left off, if the best weights until then are still there."""
         self.choice.load_state_dict(state)
         if not comparable:
             self.choice.forget()
@@ -502,7 +502,7 @@ def _visualizer(cfg: Config) -> dict[str, Any]:
 
 
 def load_weights(model: MetricLearner, checkpoint: dict[str, Any], path: Path) -> None:
-    """Puts a checkpoint's weights into ``model``, every one of them.
+    """Put a checkpoint's weights into ``model``, every one of them.
 
     Raises:
         CheckpointError: if it is of another architecture; names the first tensors that do not fit.

@@ -69,7 +69,7 @@ def pull_near(
     weights: Tensor,
     distances: Tensor | None = None,
 ) -> None:
-    """Adds ``weights`` (P,) times each pair's difference to its row of ``to_x`` (N, D); takes it from that of ``to_y``.
+    """Add ``weights`` (P,) times each pair's difference to its row of ``to_x`` (N, D); take it from that of ``to_y``.
 
     Either may be None: it is not wanted then. The difference is that of the rows of ``x`` (N, D) and ``y`` (M, D),
     divided by ``distances`` (P,) where they are given: a direction then, or nothing between duplicates.

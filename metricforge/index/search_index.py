@@ -207,7 +207,7 @@ class SearchIndex:
             return remove_images(snapshot, list(ids), list(paths), filter)
 
     def calibrate(self, source: Any = None, rate: float = 0.01) -> Calibration:
-        """Chooses the similarity below which a query counts as unknown, and keeps it for every later search.
+        """Choose the similarity below which a query counts as unknown, and keep it for every later search.
 
         Args:
             source: labelled images of classes that the model was not trained on, as ``add`` takes them; each is

@@ -49,7 +49,7 @@ class AccessToken:
         return self._token is not None
 
     def require(self, sent: str | None) -> None:
-        """Raises RefusedError unless ``sent`` is the token; how long that takes tells nothing of it."""
+        """Raise RefusedError unless ``sent`` is the token; how long that takes tells nothing of it."""
         if self._token is None:
             raise RefusedError(403, "this server changes nothing: it was started without --token-file")
         if sent is None or not secrets.compare_digest(sent.encode(), self._token.encode()):

@@ -85,7 +85,7 @@ class Gate:
             self._measures.seconds.labels(route).observe(time.perf_counter() - started)
 
     async def _refuse(self, scope: Scope) -> None:
-        """Raises RefusedError for a request that does not pass."""
+        """Raise RefusedError for a request that does not pass."""
         path = scope["path"]
         host = Headers(scope=scope).get("host", "")
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
@@ -111,7 +111,7 @@ class _LimitedBody:
         self.begun = self.complete = False
 
     def refuse(self, announced: str | None) -> None:
-        """Raises RefusedError if the body is ``announced`` to have more bytes than allowed."""
+        """Raise RefusedError if the body is ``announced`` to have more bytes than allowed."""
         if announced is not None and announced.isdecimal() and int(announced) > self._limits.body:
             raise _too_large(self._limits)
 

@@ -45,7 +45,7 @@ class Uploads:
         return path.startswith(f"{self.folder}/")
 
     def add(self, uploads: Sequence[Upload], label: str | None) -> list[int]:
-        """Adds the images, and gives their ids; what was added before under the same name keeps its id.
+        """Add the images, and give their ids; what was added before under the same name keeps its id.
 
         Raises:
             RefusedError: if the index's labels are of a type that ``label`` does not fit.
@@ -63,7 +63,7 @@ class Uploads:
         return [by_name[self._name(upload)] for upload in uploads]
 
     def remove(self, ids: Sequence[int]) -> int:
-        """Removes images, the files of those that were added over HTTP too, and gives their number."""
+        """Remove images, the files of those that were added over HTTP too, and give their number."""
         snapshot = self._index.snapshot()
         places = [place for place in map(snapshot.place_of, ids) if place is not None]
         paths = [str(snapshot.segments[number].table["path"][row].as_py()) for number, row in places]

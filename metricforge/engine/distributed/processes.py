@@ -134,7 +134,7 @@ class Processes:
 
 
 def join_processes(device: str | torch.device | None) -> str | torch.device | None:
-    """Joins the processes that ``torchrun`` started, if it started this one, and says which device is this one's.
+    """Join the processes that ``torchrun`` started, if it started this one, and say which device is this one's.
 
     On the CPU they talk through gloo; on GPUs, one each, through NCCL, and through gloo about what lies on the host. A
     process group that is there already is used as it is, with ``device`` as given.

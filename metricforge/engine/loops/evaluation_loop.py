@@ -67,7 +67,7 @@ class EvaluationLoop(BaseLoop):
         self.context: EvaluationContext | None = None
 
     def run(self) -> dict[str, float]:
-        """Evaluates, writes ``scores.json`` and what each query scored if it is a test, and returns the scores."""
+        """Evaluate, write ``scores.json`` and what each query scored if it is a test, and return the scores."""
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
         scores, protocol, evaluation = self.score(self.runner.model)

@@ -30,7 +30,7 @@ class GradientWatch:
         self._waiting.pop(name).remove()
 
     def report(self) -> str:
-        """Warns of the parameters without a gradient, once, and stops watching; the warning's text, or nothing."""
+        """Warn of the parameters without a gradient, once, and stop watching; the warning's text, or nothing."""
         names = list(self._waiting)
         for handle in self._waiting.values():
             handle.remove()

@@ -13,7 +13,7 @@ PAIRS_AT_ONCE = 2**14  # a metric head holds some hundreds of activations a pair
 
 
 def require_finite(scores: Tensor, source: str, start: int, stop: int) -> None:
-    """Raises ValueError if one of the ``scores`` that ``source`` gave for queries ``start:stop`` is not finite."""
+    """Raise ValueError if one of the ``scores`` that ``source`` gave for queries ``start:stop`` is not finite."""
     finite = scores.isfinite()
     if not finite.all():
         raise ValueError(

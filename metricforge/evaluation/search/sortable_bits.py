@@ -18,7 +18,7 @@ def sortable_bits(scores: Tensor) -> Tensor:
 
 
 def sortable_bfloat16_bits(scores: Tensor) -> Bfloat16Bits:
-    """Turns bfloat16 ``scores`` (N, ...) on the host, in place, into int16 that rank as they do, -1 for minus zero."""
+    """Turn bfloat16 ``scores`` (N, ...) on the host, in place, into int16 that rank as they do, -1 for minus zero."""
     bits: Bfloat16Bits = scores.view(torch.int16).numpy()
     bits ^= np.right_shift(bits, 15) & 0x7FFF  # those of negative numbers are in the reverse order
     return bits

@@ -39,6 +39,6 @@ def symmetric_knn(scores: PairwiseScores, count: int, k: int, rows: int, on_quer
 
 
 def _keep_best(best: Tensor, scores: Tensor, first_column: int) -> None:
-    """Puts into ``best`` (b, k) the largest keys of its own and of ``scores`` (b, m), columns ``first_column`` on."""
+    """Put into ``best`` (b, k) the largest keys of its own and of ``scores`` (b, m), columns ``first_column`` on."""
     keys = torch.cat([best, keys_without_ties(scores, first_column)], dim=1)  # (b, k + m)
     best.copy_(keys.topk(best.shape[1], dim=1).values)

@@ -90,7 +90,7 @@ class DifficultNeighbourBatchSampler(EmbeddingBatchSampler):
         self._drawn: Indices | None = None  # the epoch's batches (batches, B)
 
     def _check_supply(self) -> None:
-        """Raises ValueError unless every batch, however its pairs fall, can be filled."""
+        """Raise ValueError unless every batch, however its pairs fall, can be filled."""
         disjoint = int((self._sizes // 2).sum())
         if disjoint < self.pairs_per_batch:
             raise ValueError(

@@ -183,7 +183,7 @@ def _measure(
 
 
 def _leave_out(distances: Tensor, part: _RowBlock, negative: Tensor | None) -> None:
-    """Puts infinity where there is no negative pair: its exponential, and that over it, is 0."""
+    """Put infinity where there is no negative pair: its exponential, and that over it, is 0."""
     if negative is not None:
         distances.masked_fill_(~negative[part.rows], torch.inf)
         return

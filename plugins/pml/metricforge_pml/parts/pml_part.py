@@ -12,7 +12,7 @@ from metricforge_pml.parts.registries import NESTED
 
 
 def register_part(registry: Registry, name: str, part: Callable[..., Any], parameters: Mapping[str, Parameter]) -> None:
-    """Registers a function of ``parameters``, and of no other argument, that returns what ``part`` makes of them."""
+    """Register a function of ``parameters``, and of no other argument, that returns what ``part`` makes of them."""
     signature = signature_of(parameters, method=False)
 
     def build(**arguments: Any) -> Any:
@@ -26,5 +26,5 @@ def register_part(registry: Registry, name: str, part: Callable[..., Any], param
 
 
 def register_pml_part(registry: Registry, name: str, pml_class: type) -> None:
-    """Registers ``pml_class`` as ``name``; a config's build of it is the object of pytorch-metric-learning itself."""
+    """Register ``pml_class`` as ``name``; a config's build of it is the object of pytorch-metric-learning itself."""
     register_part(registry, name, lambda arguments: construct(pml_class, arguments), our_arguments(pml_class))
