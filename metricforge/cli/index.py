@@ -82,6 +82,26 @@ def compact(arguments: argparse.Namespace) -> None:
     _say(f"{segments:,} segments became {len(index.manifest.segments):,}, with {len(index):,} images")
 
 
+def migrate(arguments: argparse.Namespace) -> None:
+    """Embed the index's images again with another model."""
+    index = SearchIndex(arguments.index)
+    model = load_model(arguments.model, device=arguments.device)
+    calibrated = index.calibration is not None
+    _say(f"model    {model}")
+    with progress_bar(console, "embedding", len(index)) as advance:
+        done = index.migrate(
+            model, drop_unreadable=arguments.drop_unreadable, num_workers=arguments.workers, on_images=advance
+        )
+    for path, fault in done.dropped:
+        _say(f"removed  {path}: {fault}")
+    if done.taken_up:
+        _say(f"{done.taken_up:,} images had been embedded by an earlier start")
+    _describe(index)
+    if calibrated:
+        again = next_command("index", "calibrate", arguments.index)
+        _say(f"\nthe threshold was of the old model; choose a new one: {again}")
+
+
 def status(arguments: argparse.Namespace) -> None:
     """Print the state of the index."""
     index = SearchIndex(arguments.index)

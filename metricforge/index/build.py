@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from metricforge.arrays import Floats32
@@ -17,15 +14,14 @@ from metricforge.deployment.embed_collection import embed_collection
 from metricforge.deployment.embedding_parts import read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
-from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind, efforts
+from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind
 from metricforge.index.manifest import NAME, Manifest
+from metricforge.index.measuring import measure_search
 from metricforge.index.search_index import SearchIndex
 from metricforge.index.segment import FOLDER, write_segment
-from metricforge.index.snapshot import Snapshot
 from metricforge.index.writing import index_table
 
 PARTS = "parts"  # embeddings of an unfinished build, which a second start continues
-SAMPLE = 200  # images on which recall and speed are measured
 
 
 def build_index(
@@ -95,7 +91,7 @@ def build_index(
         segments=(name,),
         next_id=len(table),
     )
-    settings, measured = _measured(out, manifest, model, recall)
+    settings, measured = measure_search(out, manifest, model.learner.similarity, recall)
     Manifest(**{**vars(manifest), "settings": settings, "measured": measured}).write(out)
     shutil.rmtree(out / PARTS)
     return SearchIndex(out, model)
@@ -103,42 +99,3 @@ def build_index(
 
 def _vectors(folder: Path) -> Iterator[Floats32]:
     return (vectors_of(part) for part in read_parts(folder, ["vector"]))
-
-
-def _measured(
-    out: Path, manifest: Manifest, model: EmbeddingModel, recall: float
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the least effort that reaches ``recall`` on a sample of the images, and what it measured."""
-    snapshot = Snapshot(out, manifest, {})
-    segment = snapshot.segments[0]
-    chosen = np.sort(np.random.default_rng(0).permutation(len(segment))[:SAMPLE])
-    queries = np.ascontiguousarray(segment.vectors[chosen])
-    k = min(11, len(segment))  # one more than ten: a sampled image finds itself
-    similarity, allowed = model.learner.similarity, snapshot.allowed(None)
-    exact = [each.rows for each in snapshot.search(queries, similarity, k, allowed, exact=True)]
-    for effort in efforts(manifest.kind):
-        settings = {"effort": effort}
-        tried = Snapshot(out, Manifest(**{**vars(manifest), "settings": settings}), {segment.name: segment})
-        started = time.perf_counter()
-        found = [each.rows for each in tried.search(queries, similarity, k, allowed)]
-        seconds = time.perf_counter() - started
-        shares = {f"recall@{n}": _share(chosen, exact, found, n) for n in (1, 10)}
-        if shares["recall@10"] >= recall:
-            break
-    stored = sum(file.stat().st_size for file in segment.folder.iterdir() if file.suffix != ".arrow")
-    return settings, {
-        **shares,
-        "milliseconds_a_query": 1000 * seconds / len(queries),
-        "bytes_a_vector": stored / len(segment),
-        "sample": len(queries),
-        "wanted_recall": recall,
-    }
-
-
-def _share(queries: Any, exact: list[Any], found: list[Any], n: int) -> float:
-    """Return the mean share of each query's ``n`` nearest other images that are among the ``n`` found."""
-    shares = []
-    for query, nearest, rows in zip(queries, exact, found, strict=True):
-        wanted, got = (each[each != query][:n] for each in (nearest, rows))
-        shares.append(len(np.intersect1d(wanted, got)) / max(1, len(wanted)))
-    return float(np.mean(shares))

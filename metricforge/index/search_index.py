@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from metricforge.deployment.image_collection import ImageCollection, open_collec
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
 from metricforge.index.calibrate_index import calibrate_index
 from metricforge.index.calibration import Calibration
+from metricforge.index.duplicates import find_duplicates
 from metricforge.index.hit import Hit
 from metricforge.index.manifest import NAME, Manifest
+from metricforge.index.migrating import Migration, migrate_index
 from metricforge.index.snapshot import Snapshot
 from metricforge.index.writing import add_images, compact, remove_images
 
@@ -49,29 +51,36 @@ class SearchIndex:
     def __init__(self, path: str | Path, model: EmbeddingModel | None = None) -> None:
         self.path = Path(path)
         self._loading = threading.Lock()
+        self._loading_model = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._snapshot: Snapshot = self._read()
         self._model = model
         if model is not None:
-            self._refuse_other(model.hash)
+            self._refuse_other(model.hash, self._snapshot.manifest)
 
     @property
     def model(self) -> EmbeddingModel:
         """The model that the vectors come from."""
-        with self._loading:
-            wanted = self._snapshot.manifest
-            if self._model is None or self._model.hash != wanted.model_hash:
-                self._model = load_model(self.path / wanted.model)
-                self._refuse_other(self._model.hash)
-        return self._model
+        return self._model_of(self.snapshot())
 
-    def _refuse_other(self, model_hash: str) -> None:
-        wanted = self._snapshot.manifest.model_hash
+    def _model_of(self, snapshot: Snapshot) -> EmbeddingModel:
+        """Return the model of ``snapshot``'s own vectors, whatever the index has become since."""
+        wanted = snapshot.manifest
+        with self._loading_model:
+            model = self._model
+            if model is None or model.hash != wanted.model_hash:
+                model = load_model(self.path / wanted.model, device=None if model is None else model.device)
+                self._refuse_other(model.hash, wanted)
+                self._model = model
+        return model
+
+    def _refuse_other(self, model_hash: str, manifest: Manifest) -> None:
+        wanted = manifest.model_hash
         if model_hash != wanted:
             raise EmbeddingsError(
                 f"{self.path} was built with model {wanted}; this is model {model_hash}, whose embeddings cannot be "
-                "compared with its own; search with the model stored in the index, or build an index with this one: "
-                "metricforge index MODEL SOURCE --out INDEX"
+                "compared with its own; search with the model stored in the index, or embed its images with this one: "
+                f"metricforge index migrate {self.path} MODEL"
             )
 
     @property
@@ -137,12 +146,16 @@ class SearchIndex:
             FilterError: for a filter that cannot be understood.
             UnreadableImageError: for an image that cannot be decoded.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k must be a whole number >= 1, got {k!r}")
-        model = self.model
+        _check_k(k)
+        return self._search(self.snapshot(), images, k, filter, exact)
+
+    def _search(
+        self, snapshot: Snapshot, images: Any, k: int, condition: str | None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Search one state by the model of that state, so that no change in between mixes the vectors of two models."""
+        model = self._model_of(snapshot)
         vectors = self._vectors(images, model)
-        snapshot = self.snapshot()
-        found = snapshot.search(vectors, model.learner.similarity, k, snapshot.allowed(filter), exact=exact)
+        found = snapshot.search(vectors, model.learner.similarity, k, snapshot.allowed(condition), exact=exact)
         return [snapshot.hits(each) for each in found]
 
     def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> list[Hit]:  # noqa: A002
@@ -151,8 +164,10 @@ class SearchIndex:
         Raises:
             EmbeddingsError: if there is no such image.
         """
-        vector = self.vector(image)
-        return [hit for hit in self.search(vector[None], k + 1, filter)[0] if hit.id != image][:k]
+        _check_k(k)
+        snapshot = self.snapshot()
+        vector = self._vector(snapshot, image)
+        return [hit for hit in self._search(snapshot, vector[None], k + 1, filter)[0] if hit.id != image][:k]
 
     def vector(self, image: int) -> Floats32:
         """Return the embedding (D,) of image ``image`` of the index.
@@ -160,7 +175,9 @@ class SearchIndex:
         Raises:
             EmbeddingsError: if there is no such image.
         """
-        snapshot = self.snapshot()
+        return self._vector(self.snapshot(), image)
+
+    def _vector(self, snapshot: Snapshot, image: int) -> Floats32:
         place = snapshot.place_of(image)
         if place is None:
             raise EmbeddingsError(f"{self.path} has no image with the id {image}")
@@ -172,6 +189,23 @@ class SearchIndex:
                 raise ValueError(f"embeddings must be (N, {model.dim}), got shape {images.shape}")
             return np.ascontiguousarray(images, dtype=np.float32)
         return model.embed(images)
+
+    def duplicates(self, threshold: float | None = None) -> list[list[Hit]]:
+        """Group the images that show the same thing: each is as similar as ``threshold`` to another one of its group.
+
+        Args:
+            threshold: a similarity; None: the calibrated one. 1e-6 below it still counts, which is rounding.
+
+        Returns:
+            Groups of two images or more, the largest first; each image with its similarity to the nearest other one of
+            its group as ``score``, ordered by id.
+
+        Raises:
+            EmbeddingsError: without a threshold, for an index that is not calibrated.
+            ValueError: for a threshold that is not finite.
+        """
+        snapshot = self.snapshot()
+        return find_duplicates(snapshot, self._model_of(snapshot).learner.similarity, threshold)
 
     # ------------------------------------------------------------------ changes
 
@@ -188,7 +222,7 @@ class SearchIndex:
         """
         collection = _collection(source)
         with self._writing() as snapshot:
-            return add_images(snapshot, self.model, collection)
+            return add_images(snapshot, self._model_of(snapshot), collection)
 
     def remove(
         self,
@@ -220,7 +254,7 @@ class SearchIndex:
         """
         collection = None if source is None else _collection(source)
         with self._writing() as snapshot:
-            return calibrate_index(snapshot, self.model, collection, rate)
+            return calibrate_index(snapshot, self._model_of(snapshot), collection, rate)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -234,7 +268,37 @@ class SearchIndex:
             IndexBusyError: if somebody else changes the index.
         """
         with self._writing() as snapshot:
-            compact(snapshot, self.model.learner.similarity)
+            compact(snapshot, self._model_of(snapshot).learner.similarity)
+
+    def migrate(
+        self,
+        model: EmbeddingModel | str | Path,
+        *,
+        drop_unreadable: bool = False,
+        num_workers: int = 0,
+        on_images: Callable[[int], object] = lambda count: None,
+    ) -> Migration:
+        """Embed every image again with ``model`` and switch to it at once; ids and other columns stay.
+
+        Searches see the old state until the new one is complete. A migration that was killed continues when it is
+        started again, unless the index changed in between. The calibration is of the old model and is dropped.
+
+        Args:
+            model: the new model, or what ``metricforge.load_model`` loads.
+            drop_unreadable: remove the images that can no longer be read; otherwise they are an error.
+            num_workers: processes that read images.
+            on_images: called with the number of images just embedded.
+
+        Raises:
+            EmbeddingsError: if the index is of ``model`` already, or none of its images can be read.
+            UnreadableImageError: for images that cannot be read; the index stays as it is.
+            IndexBusyError: if somebody else changes the index.
+        """
+        loaded = model if isinstance(model, EmbeddingModel) else load_model(model)
+        with self._writing() as snapshot:
+            return migrate_index(
+                snapshot, loaded, drop_unreadable=drop_unreadable, num_workers=num_workers, on_images=on_images
+            )
 
     @contextmanager
     def _writing(self) -> Iterator[Snapshot]:
@@ -271,6 +335,11 @@ def load_index(index: str | Path, model: EmbeddingModel | None = None) -> Search
         True
     """
     return SearchIndex(index, model)
+
+
+def _check_k(k: object) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ValueError(f"k must be a whole number >= 1, got {k!r}")
 
 
 def _collection(source: Any) -> ImageCollection:

@@ -16,6 +16,7 @@ from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
 from metricforge.index.kinds import SMALL
+from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, write_segment
 from metricforge.index.snapshot import Snapshot
@@ -178,8 +179,14 @@ def _commit(
         deleted=deleted,
         next_id=manifest.next_id if next_id is None else next_id,
     )
+    switch_to(snapshot, following)
+
+
+def switch_to(snapshot: Snapshot, following: Manifest) -> None:
+    """Make ``following`` the state, and remove the files that neither it nor ``snapshot``'s state names."""
+    manifest = snapshot.manifest
     following.write(snapshot.index)
-    _clear_away(snapshot.index, {*manifest.segments, *following.segments}, {manifest.deleted, deleted})
+    _clear_away(snapshot.index, {*manifest.segments, *following.segments}, {manifest.deleted, following.deleted})
 
 
 def _clear_away(index: Path, segments: set[str], files: set[str | None]) -> None:

@@ -91,11 +91,20 @@ def _add_reading(app: FastAPI, service: Service) -> None:
                 raise RefusedError(422, "one of id and vector is expected")
             if wanted.vector is not None:
                 return await service.search(service.given_vector(wanted.vector), wanted.k, wanted.filter)
-            assert wanted.id is not None
-            return await service.search(await service.vector_of(wanted.id), wanted.k, wanted.filter, wanted.id)
+            image = wanted.id
+            assert image is not None
+
+            async def by_id() -> Neighbours:
+                return await service.search(await service.vector_of(image), wanted.k, wanted.filter, image)
+
+            return await service.of_one_model(by_id)
         fields, files = await read_form(request, sent.SearchByImage, form)
-        vector = (await service.embed(files, fields.crop))[0]
-        return await service.search(vector, fields.k, fields.filter)
+
+        async def by_image() -> Neighbours:
+            vector = (await service.embed(files, fields.crop))[0]
+            return await service.search(vector, fields.k, fields.filter)
+
+        return await service.of_one_model(by_image)
 
     @app.post(
         "/embed",
@@ -105,8 +114,12 @@ def _add_reading(app: FastAPI, service: Service) -> None:
     )
     async def embed(request: Request) -> Embeddings:
         fields, files = await read_form(request, sent.ImagesToEmbed, form)
-        vectors = await service.embed(files, fields.crop)
-        return Embeddings(vectors=vectors.tolist(), model=service.index.manifest.model_hash)
+
+        async def embeddings() -> Embeddings:
+            vectors = await service.embed(files, fields.crop)
+            return Embeddings(vectors=vectors.tolist(), model=service.index.manifest.model_hash)
+
+        return await service.of_one_model(embeddings)
 
     @app.post(
         "/classify",
@@ -116,7 +129,11 @@ def _add_reading(app: FastAPI, service: Service) -> None:
     )
     async def classify(request: Request) -> Guesses:
         fields, files = await read_form(request, sent.ImageToClassify, form)
-        return await service.classify((await service.embed(files, fields.crop))[0], fields.k)
+
+        async def guesses() -> Guesses:
+            return await service.classify((await service.embed(files, fields.crop))[0], fields.k)
+
+        return await service.of_one_model(guesses)
 
     @app.get(
         "/images/{id}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -65,6 +65,19 @@ class Service:
         """End."""
         await self._batcher.stop()
         self._threads.shutdown(cancel_futures=True)
+
+    async def of_one_model(self, answer: Callable[[], Awaitable[Result]]) -> Result:
+        """What ``answer`` gives, which begins again if the index is migrated to another model meanwhile."""
+        while True:
+            before = self.index.manifest.model_hash
+            try:
+                given = await answer()
+            except Exception:  # such as embeddings of the old model's size
+                if self.index.manifest.model_hash == before:
+                    raise
+                continue
+            if self.index.manifest.model_hash == before:
+                return given
 
     async def embed(self, files: Sequence[UploadFile], crop: str | None) -> Floats32:
         """Embeddings (N, D) of the files."""

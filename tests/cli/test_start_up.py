@@ -81,6 +81,7 @@ LINES = {
     "index": ["index", "build", "run", "photos", "--out", "out"],
     "serve": ["serve", "index"],
     "search": ["search", "index", "photo.jpg"],
+    "duplicates": ["duplicates", "index"],
     "compare": ["compare", "a", "b"],
     "classes": ["classes", "a"],
     "plot": ["plot", "convergence", "a", "--out", "a.png"],

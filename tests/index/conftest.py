@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.heads import EmbeddingHead
 from metricforge.index import SearchIndex, build_index
+from metricforge.index.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.similarities import CosineSimilarity
 
@@ -56,3 +59,27 @@ def built(pixel_model: EmbeddingModel, photo_folder: Path, tmp_path_factory: pyt
 def index(built: Path, tmp_path: Path) -> SearchIndex:
     """An index of one's own."""
     return SearchIndex(shutil.copytree(built, tmp_path / "index"))
+
+
+@pytest.fixture
+def calibrate() -> Callable[[SearchIndex, float], None]:
+    """Gives an index a threshold, without the labelled images of many classes that choosing one takes."""
+
+    def write(index: SearchIndex, threshold: float) -> None:
+        values = Calibration(
+            threshold=threshold,
+            wanted_rate=0.1,
+            rate=0.1,
+            low=0.05,
+            high=0.15,
+            confidence=0.95,
+            accepted=0.9,
+            scores=(0.0, 1.0),
+            probabilities=(0.0, 1.0),
+            queries=80,
+            classes=8,
+        ).to_json()
+        manifest = index.manifest
+        replace(manifest, generation=manifest.generation + 1, calibration=values).write(index.path)
+
+    return write

@@ -11,7 +11,7 @@ from metricforge.cli.parsers.values import at_least_1, fraction, memory_size, sh
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
 KINDS = ("flat", "hnsw", "ivfpq", "int8", "binary")
-VERBS = ("build", "add", "remove", "calibrate", "compact", "status")
+VERBS = ("build", "add", "remove", "calibrate", "compact", "migrate", "status")
 
 
 def with_verb(argv: Sequence[str]) -> list[str]:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_change(commands, "remove", "remove images by id, path or filter")
     _add_change(commands, "calibrate", "choose the similarity below which a query counts as unknown")
     _add_change(commands, "compact", "make searching quicker after many changes, and free what was removed")
+    _add_change(commands, "migrate", "embed all images again with another model, and switch to it at once")
     _add_change(commands, "status", "say what is in an index, how it is searched and how well")
 
 
@@ -89,6 +90,17 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
             metavar="SHARE",
             help="queries of unknown classes that may be accepted by mistake (default: %(default)s)",
         )
+    if name == "migrate":
+        parser.add_argument("model", metavar="NEW_MODEL", help="a run's folder, a checkpoint or a bundle")
+        parser.add_argument(
+            "--drop-unreadable",
+            action="store_true",
+            help="remove images that can no longer be read (default: refuse, and change nothing)",
+        )
+        parser.add_argument(
+            "--workers", type=int, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+        )
+        parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     if name == "status":
         parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=f"metricforge.cli.index:{name}")

@@ -1,0 +1,20 @@
+"""The arguments of ``metricforge duplicates``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from metricforge.cli.parsers.values import finite
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    parser.add_argument("index", metavar="INDEX", type=Path, help="an index that metricforge index built")
+    parser.add_argument(
+        "--threshold",
+        type=finite,
+        metavar="SIMILARITY",
+        help="at least this similar is the same thing (default: the threshold that metricforge index calibrate chose)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a group")
