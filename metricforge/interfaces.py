@@ -30,6 +30,8 @@ class Backbone(nn.Module, ABC):
 
     ``evaluation_transform``, if any, are the transform configs by which its weights are evaluated, such as
     ``dict(type="CenterCrop", size=224)``; a test set of image files that has no ``transform`` takes them.
+    ``input_size``, if any, is the (height, width) in pixels that it is made for, and ``size_argument`` the constructor
+    argument that makes it for another: what the error for images of a wrong size names.
 
     Examples:
         >>> from torch import nn
@@ -46,6 +48,8 @@ class Backbone(nn.Module, ABC):
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     evaluation_transform: Sequence[Mapping[str, Any]] = ()
+    input_size: tuple[int, int] | None = None
+    size_argument: str | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor: ...

@@ -214,7 +214,8 @@ def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] 
     """The arguments that a config may give ``cls``; None if it takes any (``**kwargs``).
 
     A constructor that passes ``**kwargs`` on is followed up to the base class that names them. Whether it fills in what
-    that class requires cannot be seen, so those arguments count as optional.
+    that class requires cannot be seen, so those arguments count as optional. A class with ``further_arguments`` has its
+    own here; which others a config may give it, that class method says of the config.
     """
     accepted: dict[str, inspect.Parameter] = {}
     passed_on = False
@@ -229,7 +230,8 @@ def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] 
             if parameter.kind not in positional:
                 parameter = parameter.replace(annotation=hints.get(parameter.name, Any))
                 accepted.setdefault(parameter.name, parameter.replace(default=None) if passed_on else parameter)
-        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        takes_more = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        if not takes_more or hasattr(cls, "further_arguments"):  # which says what ``**kwargs`` may be
             return accepted
         passed_on = True
     return None
@@ -243,9 +245,16 @@ def argument_faults(
     if accepted is None:
         return []
     faults = []
+    known = list(accepted)
+    judged = True
+    if hasattr(cls, "further_arguments"):
+        further = cls.further_arguments(cfg)
+        judged = further is not None
+        known = list(dict.fromkeys([*known, *(further or ())]))
     for name in cfg:
         if name != "type" and name not in accepted:
-            faults.append(f"{_join(path, name)}: {cfg['type']} has no such argument;{nearest(name, list(accepted))}")
+            if judged and name not in known:
+                faults.append(f"{_join(path, name)}: {cfg['type']} has no such argument;{nearest(name, known)}")
         elif name != "type" and (allowed := misfit(cfg[name], accepted[name])):
             faults.append(f"{_join(path, name)}: {cfg[name]!r} must be {allowed}")
     for name, parameter in accepted.items():

@@ -29,6 +29,7 @@ from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
+from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
@@ -166,6 +167,9 @@ def _build(
     if data.train is not None:
         check_similarity_is_trained(model, num_classes)
     _take_backbone_s_transform(cfg.test_dataloader.dataset, data.test, model)
+    if data.train is not None:
+        check_input_size(model.backbone, data.train, "train_dataloader")
+    check_input_size(model.backbone, data.test, "test_dataloader")
     _set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = _build_evaluators(cfg, "evaluators", model)
     final_evaluators = _build_evaluators(cfg, "final_evaluators", model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ def load_weights_file(
     ignored: Sequence[str],
     *,
     absent: str = "give the path of a .pth or .safetensors file",
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
 ) -> None:
     """Load the state dict in ``file`` (.pth, .pt or .safetensors) into ``model``; nothing in it is executed.
 
     The file must have every weight of ``model`` in its shape; a vector (C,) may be (1, C). Any other tensor must belong
     to a layer in ``ignored``: the classifier, auxiliary heads. A state dict under the key ``state_dict`` or ``model``,
     as training scripts save it, is accepted too. ``file`` may be a bundle of `metricforge export`: it is verified, and
-    its backbone is taken. The error for an absent file ends in ``absent``, the way out.
+    its backbone is taken. The error for an absent file ends in ``absent``, the way out. ``adapt`` changes the state
+    dict before it is compared, such as for another image size.
 
     Raises:
         CheckpointError: if the file is absent, unreadable, changed since the export, or of another network.
@@ -38,6 +40,7 @@ def load_weights_file(
     if not path.is_file():
         raise CheckpointError(f"weights: {path} does not exist or is not a file; {absent}")
     state = _backbone_s(_read(path)) if of_bundle else _read(path)
+    state = state if adapt is None else adapt(state)
     prefixes = tuple(f"{name}." for name in ignored)
     state = {name: value for name, value in state.items() if not name.startswith(prefixes)}
     wanted = {name: value for name, value in model.state_dict().items() if not name.startswith(prefixes)}

@@ -107,6 +107,9 @@ def _architecture(model: Mapping[str, Any], learner: MetricLearner) -> dict[str,
     for name in ("pretrained", "weights"):
         if name in (accepted_arguments(BACKBONES.get(backbone["type"])) or {}):
             backbone.pop(name, None)
+    # of a network that a hub repository or a folder described: what the config chose besides stays
+    portable = getattr(learner.backbone, "portable_arguments", {})
+    backbone = {**portable, **backbone, **{key: portable[key] for key in ("name",) if key in portable}}
     parts = {
         "backbone": backbone,
         "head": dict(model.get("head") or dict(type="EmbeddingHead", l2_normalize=False)),

@@ -29,7 +29,11 @@ def timm_example(description: ModelDescription, normalisation: Mapping[str, Any]
     if backbone["type"] != "TimmBackbone" or head["type"] != "EmbeddingHead":
         return None
     chosen = HEAD_DEFAULTS | {key: head[key] for key in HEAD_DEFAULTS if key in head}
+    if backbone.get("in_chans") == 1:  # of which the backbone takes a mean first
+        return None
+    ours = {"type", "name", "frozen_batch_norm"}
     arguments = [repr(backbone["name"]), "num_classes=0"]
+    arguments += [f"{key}={value!r}" for key, value in backbone.items() if key not in ours and value is not None]
     steps = [*(_transform(step) for step in description.preprocessing), "v2.ToDtype(torch.float32, scale=True)"]
     steps.append(f"v2.Normalize({list(normalisation['mean'])}, {list(normalisation['std'])})")
     lines = [

@@ -50,13 +50,16 @@ def pretraining_of(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Where the first weights of ``backbone``, a component's config, came from, and their licence where it is known."""
     if backbone.get("weights"):
         return {"source": f"the file {Path(str(backbone['weights'])).name}", "licence": None}
-    if backbone.get("pretrained") and backbone["type"] == "TimmBackbone":
+    if backbone.get("pretrained") and backbone["type"] == "TimmBackbone" and ":" not in backbone["name"]:
         known = timm.get_pretrained_cfg(backbone["name"])
         tag, licence = (getattr(known, "tag", None), getattr(known, "license", None))
         name = backbone["name"].partition(".")[0]
         return {"source": f"timm's weights {name}.{tag}" if tag else f"timm's weights of {name}", "licence": licence}
     if backbone.get("pretrained"):
-        return {"source": f"the pretrained weights of {backbone.get('name', backbone['type'])}", "licence": None}
+        name = str(backbone.get("name", backbone["type"]))
+        if name.startswith("local-dir:"):
+            name = f"the folder {Path(name.removeprefix('local-dir:')).name}"
+        return {"source": f"the pretrained weights of {name}", "licence": None}
     return {"source": None, "licence": None}
 
 
