@@ -78,7 +78,9 @@ class Segment:
 
 def _nearest(queries: Floats32, vectors: Floats32, k: int, space: Space) -> Indices:
     """Compare every vector with every query: rows (Q, min(k, n))."""
-    found: Indices = faiss.knn(queries, vectors, min(k, len(vectors)), metric=space.faiss_metric)[1]
+    # plain arrays: what other libraries put in place of faiss.knn takes no memory-mapped ones
+    rows, gallery = np.asarray(queries), np.asarray(vectors)
+    found: Indices = faiss.knn(rows, gallery, min(k, len(gallery)), metric=space.faiss_metric)[1]
     return found
 
 

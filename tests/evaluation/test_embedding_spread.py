@@ -50,20 +50,21 @@ def test_of_many_rows_evenly_spaced_ones_tell():
 
 
 @pytest.mark.parametrize(
-    ("spread", "rank", "dimensions", "said"),
+    ("spread", "rank", "dimensions", "images", "said"),
     [
-        (0.0099, 7, 64, "are nearly all the same"),
-        (0.5, 1.49, 8, "lie nearly on one line"),
-        (0.5, 1.49, 7, None),
-        (0.01, 1.5, 64, None),
+        (0.0099, 7, 64, 2, "are nearly all the same"),
+        (0.5, 1.49, 8, 100, "lie nearly on one line"),
+        (0.5, 1.49, 7, 100, None),
+        (0.5, 1.49, 8, 99, None),
+        (0.01, 1.5, 64, 100, None),
     ],
 )
-def test_collapsed_embeddings_are_warned_of_and_others_are_not(spread, rank, dimensions, said):
+def test_collapsed_embeddings_are_warned_of_and_others_are_not(spread, rank, dimensions, images, said):
     measured = EmbeddingSpread(spread, rank)
     if said is None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            measured.warn_of_collapse(dimensions)
+            measured.warn_of_collapse(dimensions, images)
     else:
         with pytest.warns(CollapsedEmbeddingsWarning, match=said):
-            measured.warn_of_collapse(dimensions)
+            measured.warn_of_collapse(dimensions, images)

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -57,6 +58,17 @@ def test_every_kind_finds_the_image_itself_and_tells_how_well_it_searches(
 def test_an_index_is_opened_by_its_public_name_and_needs_no_model(built, photos):
     (hits,) = metricforge.load_index(built).search(str(photos[5]), k=1)
     assert (hits[0].path, hits[0].id) == (str(photos[5]), 5)
+
+
+def test_it_searches_where_faiss_was_made_to_take_tensors_too(index, photos, monkeypatch):
+    knn = faiss.knn
+
+    def takes_plain_arrays_alone(xq, xb, k, **options):
+        assert type(xq) is type(xb) is np.ndarray  # as faiss.contrib.torch_utils asks, or it takes them for tensors
+        return knn(xq, xb, k, **options)
+
+    monkeypatch.setattr(faiss, "knn", takes_plain_arrays_alone)
+    assert index.search(photos[5], k=1)[0][0].id == 5
 
 
 def test_more_than_there_are_gives_all(index, photos):
