@@ -31,14 +31,11 @@ demo: setup
 	$(BIN)/python tools/train.py configs/normsoftmax_glyphs.py
 	$(BIN)/python tools/index_unseen.py runs/normsoftmax_glyphs
 
-# a file's tests stay in one process, for they share what is made once for all of them
-SHARED := --numprocesses auto --maxprocesses 4 --dist loadfile
-
 test: setup
-	$(BIN)/python -m pytest -m "not slow" $(SHARED)
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow $(SHARED)
+	$(BIN)/python -m pytest -m slow
 
 fuzz: setup
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis $(FUZZ)
