@@ -171,9 +171,9 @@ def _show_life(record: Path, ended: threading.Event) -> None:
 
 
 def _let_go(lock: FileLock, record: Path, ended: threading.Event, pid: int) -> None:
-    ended.set()
-    if os.getpid() != pid:  # a forked process has a copy, and does not own the lock
+    if os.getpid() != pid:  # a forked process has a copy; it owns no lock, and the event's may be held for ever there
         return
+    ended.set()
     if read_owner(record.parent).get("pid") == pid:
         record.unlink(missing_ok=True)
     with suppress(OSError):  # the folder may be gone
