@@ -118,7 +118,9 @@ def search_structure(
         parameters = faiss.SearchParametersIVF(sel=selector, nprobe=effort)  # type: ignore[call-arg]
     else:
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-    rows: Indices = structure.search(queries, k, params=parameters)[1]
+    # faiss.contrib.torch_utils, once anything imports it, replaces the search of faiss by one without parameters
+    search = getattr(structure, "search_numpy", structure.search)
+    rows: Indices = search(queries, k, params=parameters)[1]
     return rows
 
 

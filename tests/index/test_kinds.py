@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -52,3 +55,22 @@ def test_the_kind_follows_the_number_and_the_memory():
 def test_a_graph_costs_its_vectors_and_links():
     assert resident_bytes("hnsw", 128) == 4 * 128 + 64 * 4 + 16
     assert resident_bytes("binary", 128) == 16
+
+
+def test_every_kind_searches_where_another_library_has_replaced_the_methods_of_faiss():
+    program = """
+import faiss.contrib.torch_utils
+import numpy as np
+from metricforge.index.kinds import KINDS, Space, build_structure, search_structure
+
+vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+allowed = np.arange(400) % 2 == 0
+for kind in KINDS[1:]:
+    structure = build_structure(kind, vectors, Space("ip"))
+    for flags in (None, allowed):
+        found = search_structure(structure, kind, vectors[:50:2], 3, flags, 64)
+        assert np.mean(found[:, 0] == np.arange(0, 50, 2)) > 0.9, (kind, found[:, 0])
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
