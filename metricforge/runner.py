@@ -1,12 +1,10 @@
-"""``build_runner``: a config to a runner that is ready to train or test. The one place that knows how one is built."""
+"""``build_runner``: turn a config into a runner that is ready to train or test."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,18 +15,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 from rich.console import Console
-from torch.utils.data import DataLoader
 
 from metricforge.arrays import Indices
 from metricforge.config import check_config, complete_config, override_config, read_config
-from metricforge.datasets import ImageDataset, ImageFileDataset
-from metricforge.datasets.validation_classes import FEWEST_CLASSES, refuse_shared_classes, validation_classes
+from metricforge.datasets import ImageDataset
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.engine.hooks.baseline_hook import BaselineHook
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
-from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
 from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.memory_reuse import keep_freed_memory
@@ -45,7 +40,17 @@ from metricforge.evaluation.evaluate import plan_evaluation
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner, check_similarity_is_trained
 from metricforge.plugins import load_plugins
-from metricforge.registry import DATASETS, EVALUATORS, SAMPLERS
+from metricforge.registry import EVALUATORS, SAMPLERS
+from metricforge.run_datasets import (
+    RunDatasets,
+    build_run_datasets,
+    evaluation_loader,
+    read_as_test_images,
+    set_reading,
+    take_backbone_transform,
+    training_loader,
+    validation_loader,
+)
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet, Role
@@ -107,7 +112,7 @@ def build_runner(
     processes = Processes.current()
     if where.type == "cpu":
         keep_freed_memory()
-    data = _build_data(cfg, train=weights is None)
+    data = build_run_datasets(cfg, train=weights is None)
     num_classes = data.train.num_classes if data.train is not None else _classes_of_checkpoint(weights)
     _check(cfg, source, train=weights is None, num_classes=num_classes)
 
@@ -143,7 +148,7 @@ def build_runner(
 def _build(
     cfg: Config,
     *,
-    data: _Data,
+    data: RunDatasets,
     num_classes: int | None,
     lock: RunLock | None,
     folder: Path | None,
@@ -153,7 +158,7 @@ def _build(
     allow_changes: bool,
     weights: Path | None,
 ) -> MetricRunner:
-    """The runner of a checked config and its data sets, which trains into the folder of ``lock``."""
+    """Build the runner of a checked config and its data sets, which trains into the folder of ``lock``."""
     processes = Processes.current()
     run_seed = int(cfg.get("seed", 0))
     sampler = None
@@ -166,22 +171,22 @@ def _build(
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
     if data.train is not None:
         check_similarity_is_trained(model, num_classes)
-    _take_backbone_s_transform(cfg.test_dataloader.dataset, data.test, model)
+    take_backbone_transform(cfg.test_dataloader.dataset, data.test, model)
     if data.train is not None:
         check_input_size(model.backbone, data.train, "train_dataloader")
     check_input_size(model.backbone, data.test, "test_dataloader")
-    _set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
+    set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = _build_evaluators(cfg, "evaluators", model)
     final_evaluators = _build_evaluators(cfg, "final_evaluators", model)
     hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
-    test_loader = _as_tested(data.test, cfg.test_dataloader, device, processes)
+    test_loader = evaluation_loader(data.test, cfg.test_dataloader, device, processes)
     train_loader, val_loader = None, None
     if data.train is not None and sampler is not None:
-        train_loader = _as_trained(data.train, sampler, cfg.train_dataloader, device, run_seed)
-        val_loader = _validation_loader(data, cfg, test_loader, device, processes)
+        train_loader = training_loader(data.train, sampler, cfg.train_dataloader, device, run_seed)
+        val_loader = validation_loader(data, cfg, test_loader, device, processes)
         if isinstance(sampler, EmbeddingBatchSampler):
-            seen = _read_as(data.test, data.train, cfg.test_dataloader)
-            hooks.append(EmbeddingBankHook(sampler, _as_tested(seen, cfg.test_dataloader, device, processes)))
+            seen = read_as_test_images(data.test, data.train, cfg.test_dataloader)
+            hooks.append(EmbeddingBankHook(sampler, evaluation_loader(seen, cfg.test_dataloader, device, processes)))
     hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
     point, settings = None, None
     if lock is not None:
@@ -218,52 +223,12 @@ def _build(
     return runner
 
 
-@dataclass
-class _Data:
-    """The images of a run: ``train`` is None where nothing is trained, ``validation`` where nothing validates.
-
-    ``reason`` says why nothing does, although the config wants it.
-    """
-
-    test: ImageDataset
-    train: ImageDataset | None = None
-    validation: ImageDataset | None = None
-    reason: str = ""
-
-
-def _build_data(cfg: Config, *, train: bool) -> _Data:
-    """The data sets of a run, without the transform that test images may have from the backbone."""
-    if not train:
-        return _Data(DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset"))
-    train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
-    train_part: ImageDataset = train_set
-    data = _Data(DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset"))
-    wanted = cfg.get("validation")
-    if wanted == "test":
-        data.validation = data.test
-    elif wanted == "val":
-        data.validation = DATASETS.build({**cfg.train_dataloader.dataset, "split": "val"}, path="validation")
-        if not cfg.train_dataloader.dataset.get("shared_classes"):
-            refuse_shared_classes(train_set.class_names, data.validation.class_names, train_set.name)
-    elif wanted is not None:
-        chosen = validation_classes(train_set.class_names, wanted, train_set.name)  # (C,)
-        if chosen is None:
-            data.reason = (
-                f"{train_set.num_classes} training classes, fewer than {FEWEST_CLASSES}, leave none to set aside"
-            )
-        else:
-            train_part, data.validation = train_set.of_classes(~chosen, "train"), train_set.of_classes(chosen, "val")
-    data.train = train_part
-    _set_reading(train_part, cfg.train_dataloader, "train_dataloader", decode="fast")
-    return data
-
-
 def _classes_of_checkpoint(weights: Path | None) -> int | None:
     assert weights is not None
     return load_checkpoint(weights)["meta"]["num_classes"]
 
 
-def _choice(cfg: Config, data: _Data) -> WeightChoice:
+def _choice(cfg: Config, data: RunDatasets) -> WeightChoice:
     if data.validation is None:
         return WeightChoice(reason=data.reason)
     return WeightChoice(
@@ -276,7 +241,7 @@ def _choice(cfg: Config, data: _Data) -> WeightChoice:
 
 @contextmanager
 def _without_mmengine_s_warnings() -> Iterator[None]:
-    """mmengine's own deprecations are nothing that a user of ours can act on."""
+    """Hide mmengine's own deprecations, on which no user of ours can act."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="mmengine")
         warnings.filterwarnings("ignore", category=FutureWarning, module="mmengine")
@@ -286,7 +251,7 @@ def _without_mmengine_s_warnings() -> Iterator[None]:
 def _read(
     config: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None, seed: int | None
 ) -> tuple[Config, str]:
-    """The whole config, its own modules imported, and what errors call it."""
+    """Return the completed config, its own modules imported, and what errors call it."""
     if isinstance(config, (str, Path)):
         source = str(config)
         cfg = read_config(config, overrides)
@@ -351,59 +316,9 @@ def _check_evaluators(cfg: Config, images: ImageDataset, keys: Sequence[str]) ->
 
 
 def _unembedded(images: ImageDataset, chosen: Indices) -> EmbeddingSet:
-    """The ``chosen`` of ``images`` without embeddings, for what depends on their number and classes alone."""
+    """Return the ``chosen`` of ``images`` without embeddings, for what depends on their number and classes alone."""
     cameras = None if images.cameras is None else images.cameras[chosen]
     return EmbeddingSet(np.broadcast_to(np.float32(0), (len(chosen), 8)), images.labels[chosen], chosen, None, cameras)
-
-
-def _as_trained(
-    train_set: ImageDataset, sampler: BatchSampler, loader: Mapping[str, Any], device: torch.device, seed: int
-) -> DataLoader[dict[str, Any]]:
-    """Batches of ``train_set`` as the config's training ``loader`` wants them."""
-    return build_train_loader(
-        train_set,
-        sampler,
-        seed=seed,
-        num_workers=loader.get("num_workers", 0),
-        device=device,
-        skip_unreadable=loader.get("unreadable", "error") == "skip",
-    )
-
-
-def _validation_loader(
-    data: _Data,
-    cfg: Config,
-    test_loader: DataLoader[dict[str, Any]],
-    device: torch.device,
-    processes: Processes,
-) -> DataLoader[dict[str, Any]] | None:
-    """The images that validate, prepared as those of the test are; the test's own loader where these validate."""
-    if data.validation is None or data.validation is data.test:
-        return None if data.validation is None else test_loader
-    seen = _read_as(data.test, data.validation, cfg.test_dataloader)
-    return _as_tested(seen, cfg.test_dataloader, device, processes)
-
-
-def _read_as(test_set: ImageDataset, train_set: ImageDataset, loader: Mapping[str, Any]) -> ImageDataset:
-    """The training images prepared as those of ``test_set`` are: their own transform may crop and flip at random."""
-    seen = copy(train_set)
-    seen.transform = test_set.transform
-    _set_reading(seen, loader, "test_dataloader", decode="full")
-    return seen
-
-
-def _as_tested(
-    dataset: ImageDataset, loader: Mapping[str, Any], device: torch.device, processes: Processes
-) -> DataLoader[dict[str, Any]]:
-    """Batches of ``dataset`` as the config's test ``loader`` wants them, this process's share."""
-    return build_test_loader(
-        dataset,
-        batch_size=loader.get("batch_size", 256),
-        num_workers=loader.get("num_workers", 0),
-        device=device,
-        rank=processes.rank,
-        world_size=processes.world_size,
-    )
 
 
 def _build_evaluators(cfg: Config, key: str, model: MetricLearner) -> list[Evaluator]:
@@ -411,28 +326,6 @@ def _build_evaluators(cfg: Config, key: str, model: MetricLearner) -> list[Evalu
         EVALUATORS.build(each, path=f"{key}[{number}]", dim=model.head.dim)
         for number, each in enumerate(cfg.get(key) or [])
     ]
-
-
-def _take_backbone_s_transform(test_cfg: Config, test_set: ImageDataset, model: MetricLearner) -> None:
-    """Has test images prepared as the backbone's weights expect them, where the config does not say how."""
-    if isinstance(test_set, ImageFileDataset) and "transform" not in test_cfg and model.backbone.evaluation_transform:
-        # written into the config, so that the run's own says it and a later test needs no second look
-        test_cfg.transform = list(model.backbone.evaluation_transform)
-        test_set.set_transform(test_cfg.transform)
-
-
-def _set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, decode: str) -> None:
-    """How the images of ``dataset`` are decoded and kept, as ``loader`` says; ``decode`` is the default."""
-    chosen = loader.get("decode", decode)
-    dataset.reduced_decoding = chosen == "fast"
-    if isinstance(dataset, ImageFileDataset):
-        dataset.cache = None
-        dataset.decodes_later = chosen == "device"
-        if loader.get("cache"):
-            dataset.cache_in(loader["cache"])
-    elif chosen == "device" or loader.get("cache"):
-        key = "decode" if chosen == "device" else "cache"
-        raise ConfigError([f"{path}.{key}: the images of {type(dataset).__name__} are no files; leave it out"])
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:
@@ -450,7 +343,7 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def _take_run_folder(source: str, work_dir: Path | None, resume: bool, processes: Processes) -> RunLock:
-    """The folder that a training writes into; process 0 alone holds its lock."""
+    """Take the folder that a training writes into; process 0 alone holds its lock."""
     name = Path(source.rpartition("::")[2]).stem if source != "the config" else "run"
     taken: list[RunLock] = []
 
