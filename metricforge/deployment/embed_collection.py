@@ -100,7 +100,7 @@ def embed_collection(
         vectors = (
             np.stack([vector for _, vector in rows.vectors]) if len(read) else np.empty((0, model.dim), np.float32)
         )
-        write_part(folder, number, origin, read, collection.table.take(pa.array(read)), vectors, rows.unreadable)
+        write_part(folder, number, origin, read, collection.rows(read), vectors, rows.unreadable)
         on_images(len(read) + len(rows.unreadable))
     processes.wait()
     summary = _summary(folder, origin, taken_up)
@@ -203,7 +203,7 @@ def _one_thread(worker: int) -> None:
 
 
 def _digest(collection: ImageCollection) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(collection.root.encode())  # the parts say where each image is stored
     collection.paths.add_to(digest)
     if collection.labels is not None:
         digest.update("\0".join(map(str, collection.labels.to_pylist())).encode())

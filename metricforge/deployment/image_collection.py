@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from metricforge.arrays import Indices
 from metricforge.datasets.folders.walk_images import walk_images
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader, is_remote
@@ -59,10 +60,21 @@ class ImageCollection:
 
     def location(self, index: int) -> str:
         """Where image ``index`` is stored: a path that opens from any folder, a URL, or a part of a tar shard."""
-        path = self.paths[index]
-        if is_remote(path) or ShardPart.parse(path) is not None:
+        return self._located(self.paths[index])
+
+    def rows(self, indices: Sequence[int] | Indices) -> pa.Table:
+        """The columns of the images ``indices`` (n,), each ``path`` as ``location`` gives it."""
+        rows = self.table.take(pa.array(indices, pa.int64()))
+        located = pa.array([self._located(self.paths[int(index)]) for index in indices], pa.large_string())
+        return rows.set_column(rows.schema.get_field_index("path"), "path", located)
+
+    def _located(self, path: str) -> str:
+        part = ShardPart.parse(path)
+        place = path if part is None else part.shard
+        if is_remote(place):
             return path
-        return f"{self.root}/{path}" if is_remote(self.root) else os.path.join(self.root, path)  # noqa: PTH118
+        # a part of a shard stands behind the shard's path, and so moves with it
+        return f"{self.root.rstrip('/')}/{path}" if is_remote(self.root) else os.path.join(self.root, path)  # noqa: PTH118
 
     def image(self, index: int) -> str | bytes:
         """Image ``index`` as ``EmbeddingModel.embed`` takes it."""

@@ -67,8 +67,7 @@ def build_index(
     if not found.embedded:
         raise EmbeddingsError(f"none of the {len(collection):,} images of {collection.source} can be read")
     rows = pa.concat_tables(part.drop_columns(["vector"]) for part in read_parts(out / PARTS))
-    places = rows["id"].to_pylist()
-    table = index_table(rows, range(len(rows)), [collection.location(place) for place in places])
+    table = index_table(rows, range(len(rows)), rows["path"])
     if similarity.search == "hamming":
         chosen = "binary"
     elif similarity.search is None:

@@ -106,10 +106,14 @@ def compact(snapshot: Snapshot, similarity: Similarity) -> None:
     _commit(snapshot, segments=segments, gone={})
 
 
-def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str]) -> pa.Table:
+def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str] | pa.ChunkedArray) -> pa.Table:
     """Return the table of a segment: ``id``, ``path`` where each image is stored, and the other columns (n rows)."""
     rest = {name: columns[name] for name in columns.column_names if name not in ("id", "path", "vector")}
-    return pa.table({"id": pa.array(ids, pa.int64()), "path": pa.array(paths, pa.large_string()), **rest})
+    return pa.table({"id": pa.array(ids, pa.int64()), "path": _strings(paths), **rest})
+
+
+def _strings(texts: Sequence[str] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    return texts.cast(pa.large_string()) if isinstance(texts, pa.ChunkedArray) else pa.array(texts, pa.large_string())
 
 
 def _with_known_columns(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from metricforge.deployment.image_collection import open_collection
+from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.errors import DatasetError
 
 
@@ -61,7 +61,20 @@ def test_a_part_of_a_tar_shard_is_read_out_of_it(tmp_path):
     with tarfile.open(tmp_path / "shard.tar") as shard:
         offset = shard.getmember("cat/1.jpg").offset_data
     (tmp_path / "index.csv").write_text(f"path,label\nshard.tar@{offset}+7/cat/1.jpg,cat\n")
-    assert open_collection(tmp_path / "index.csv").image(0) == b"picture"
+    images = open_collection(tmp_path / "index.csv")
+    assert images.image(0) == b"picture"
+    assert images.location(0) == f"{tmp_path}/shard.tar@{offset}+7/cat/1.jpg"
+    assert images.rows([0]).to_pylist() == [{"path": images.location(0), "label": "cat"}]
+
+
+def test_where_an_image_is_stored_follows_from_nothing_but_the_collection(tmp_path):
+    paths = ["s3://bucket/a.tar@512+7/a.jpg", "b.tar@512+7/b.jpg", "c.jpg", "/d.tar@512+7/d.jpg"]
+    (tmp_path / "table.csv").write_text("\n".join(["path", *paths]))
+    images = open_collection(tmp_path / "table.csv")
+    stored = [paths[0], f"{tmp_path}/{paths[1]}", f"{tmp_path}/c.jpg", paths[3]]
+    assert [images.location(number) for number in range(4)] == stored
+    remote = ImageCollection("", "https://host/data/", images.paths, images.table)
+    assert [remote.location(n) for n in (1, 2)] == [f"https://host/data/{paths[1]}", "https://host/data/c.jpg"]
 
 
 def test_a_list_has_one_path_a_line(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from filelock import FileLock
 from PIL import Image
 
 import metricforge
+from metricforge.datasets.shards.shard_part import ShardPart
+from metricforge.datasets.shards.shard_reader import ShardReader
 from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import EmbeddingsError, FilterError, IndexBusyError, IndexFileError, UnreadableImageError
 from metricforge.index import SearchIndex, build_index
@@ -203,6 +206,23 @@ def test_an_image_of_the_index_is_searched_with_by_its_id(index, photos):
     assert [hit.id for hit in index.search_by_id(4, k=5)] == expected
     with pytest.raises(EmbeddingsError, match="no image with the id 999"):
         index.search_by_id(999)
+
+
+def test_images_of_tar_shards_are_found_from_any_folder(pixel_model, photos, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with tarfile.open("a.tar", "w") as shard:
+        for photo in photos[:3]:
+            shard.add(photo, photo.name)
+    with tarfile.open("a.tar") as shard:
+        parts = [f"a.tar@{each.offset_data}+{each.size}/{each.name}" for each in shard.getmembers()]
+    Path("photos.csv").write_text("\n".join(["path", *parts]))
+    index = build_index(pixel_model, open_collection("photos.csv"), tmp_path / "index")
+    monkeypatch.chdir(tmp_path)
+    for place, part in enumerate(parts):
+        (hit,) = index.search(photos[place], k=1)[0]
+        assert hit.path == f"{tmp_path}/here/{part}"
+        assert ShardReader("").read(ShardPart.parse(hit.path)) == photos[place].read_bytes()
 
 
 def test_what_is_no_index_is_told(tmp_path, built):
