@@ -2,7 +2,8 @@
 # Lifted structured embedding on Stanford Online Products (Song et al. 2016, section 5).
 # GoogLeNet, batches of 128, 20,000 steps, SGD at 1e-4, the new layer's weights at 10 times and its bias at 20 times
 # that, embeddings not normalised.
-# Deviation: 32 classes x 4 images a batch, where the released code takes listed pairs, as PairListBatchSampler does.
+# Deviation: 32 classes x 4 images a batch; the paper's own batches are in lifted_pairs_sop (section 5) and
+# lifted_difficult_sop (section 4).
 _base_ = ["_base_/datasets/sop.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/paper.py"]
 
 train_dataloader = dict(

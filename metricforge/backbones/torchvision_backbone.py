@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, list_models
 
 from metricforge.backbones.frozen_batch_norm import freeze_batch_norm
+from metricforge.backbones.torchvision_weights import torchvision_weights
 from metricforge.backbones.weights_file import load_weights_file
 from metricforge.errors import CheckpointError
 from metricforge.interfaces import Backbone
@@ -31,15 +32,16 @@ class TorchvisionBackbone(Backbone):
 
     Args:
         name: as in ``torchvision.models.list_models()``, such as "googlenet".
-        pretrained: whether to download torchvision's weights.
-        weights: a local file of weights instead (state dict, .pth or .safetensors); nothing is downloaded then.
+        pretrained: whether to download torchvision's default weights, which may be others in its next version.
+        weights: the name of torchvision's weights to download instead, such as "IMAGENET1K_V1", or a local file (state
+            dict, .pth or .safetensors), with which nothing is downloaded.
         frozen_batch_norm: whether BatchNorm keeps its statistics, weight and bias in training.
         dropout: probability in 0..1 (1 excluded) that training drops a feature, instead of the classifier's own
             dropout. The lifted-structure paper has 0.4.
 
     Raises:
-        ValueError: for a name that torchvision does not know, a network that does not end in a linear layer, a
-            probability outside 0..1, or a BatchNorm that cannot be frozen.
+        ValueError: for a name that torchvision does not know, weights that it does not have, a network that does not
+            end in a linear layer, a probability outside 0..1, or a BatchNorm that cannot be frozen.
         CheckpointError: if the weights cannot be downloaded, or the file is absent or of another network.
     """
 
@@ -62,21 +64,22 @@ class TorchvisionBackbone(Backbone):
             raise ValueError(f"name: torchvision has no classification model {name!r}; {guess}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
-        download = pretrained and weights is None
+        download = torchvision_weights(name, weights, pretrained)
         options: dict[str, Any] = {}
         if name in _INCEPTION:
             options = {"transform_input": False, "init_weights": not (pretrained or weights)}
             # With weights to download, torchvision refuses False and warns of True.
-            options |= {} if download else {"aux_logits": False}
+            options |= {"aux_logits": False} if download is None else {}
             self.mean = self.std = (0.5, 0.5, 0.5)
         try:
-            model = get_model(name, weights="DEFAULT" if download else None, **options)
+            model = get_model(name, weights=download, **options)
         except Exception as fault:  # the network clients below torchvision have no common error
-            if not download:
+            if download is None:
                 raise
             raise CheckpointError(
-                f"pretrained: torchvision's weights of {name} cannot be downloaded ({type(fault).__name__}: {fault}); "
-                "download them elsewhere and give the file as weights=FILE, or set pretrained=False"
+                f"{'pretrained' if weights is None else 'weights'}: torchvision's weights {download} of {name} cannot "
+                f"be downloaded ({type(fault).__name__}: {fault}); download them elsewhere and give the file as "
+                f"weights=FILE, or {'set pretrained=False' if weights is None else 'leave weights out'}"
             ) from fault
         if name in _INCEPTION:
             model.aux_logits = False
@@ -89,7 +92,7 @@ class TorchvisionBackbone(Backbone):
                 f"name: torchvision's {name} ends in {type(layer).__name__}, not in a linear layer; "
                 'choose another, such as "googlenet" or "resnet50"'
             )
-        if weights is not None:
+        if weights is not None and download is None:
             load_weights_file(model, weights, [classifier, *_AUXILIARY])
         parent, _, attribute = classifier.rpartition(".")
         setattr(model.get_submodule(parent), attribute, nn.Identity())

@@ -15,9 +15,12 @@ from metricforge.errors import CheckpointError, ConfigError, DatasetError, Metri
 from metricforge.reproduction import (
     PaperTable,
     RowRun,
+    marked_names,
     missing_data,
     missing_weights,
+    notes_of,
     print_comparison,
+    print_notes,
     read_tables,
 )
 from metricforge.runner import build_runner
@@ -45,6 +48,8 @@ def reproduce(arguments: argparse.Namespace) -> None:
         RowRun(row.config, {**row.options, **(arguments.cfg_options or {})}, Path(arguments.work_dir), arguments.seed)
         for row in table.rows
     ]
+    for row, run in zip(table.rows, runs, strict=True):
+        run.require_baseline(row.baseline)
     # two rows may be two ways to score one run
     pending = list({run.folder: run for run in runs if not run.finished}.values())
     with console.status("looking for the data and the weights"):
@@ -54,7 +59,12 @@ def reproduce(arguments: argparse.Namespace) -> None:
     if any(missing.values()):
         raise (DatasetError if missing["data"] else CheckpointError)(_missing(table, runs, missing))
     failed = _run(console, arguments, pending)
-    print_comparison(console, table, [run.scores() for run in runs])
+    print_comparison(
+        console,
+        table,
+        [run.scores(row.baseline) for row, run in zip(table.rows, runs, strict=True)],
+        [notes_of(row, run) for row, run in zip(table.rows, runs, strict=True)],
+    )
     if failed:
         said = "".join(f"\n  - {run.command}\n    {error}" for run, error in failed.items())
         raise MetricForgeError(f"{_count(len(failed), 'run')} of {len(pending)} failed:{said}")
@@ -98,10 +108,12 @@ def _print_plan(
 ) -> None:
     console.print(Text(table.title, style="bold"))
     lacking = {what: {run.folder for needing in found.values() for run in needing} for what, found in missing.items()}
-    for row, run in zip(table.rows, runs, strict=True):
+    notes = [notes_of(row, run) for row, run in zip(table.rows, runs, strict=True)]
+    for name, run in zip(marked_names(table, notes), runs, strict=True):
         lacks = [f"{what} missing" for what, folders in lacking.items() if run.folder in folders]
         state = ", ".join([run.state, *lacks])
-        console.print(f"  {row.name}  [{state}]\n      {run.command}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {name}  [{state}]\n      {run.command}", highlight=False, markup=False, soft_wrap=True)
+    print_notes(console, table, notes)
     for found in missing.values():
         for message in found:
             console.print(f"\n{message}", highlight=False, markup=False, soft_wrap=True)

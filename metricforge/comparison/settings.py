@@ -31,7 +31,10 @@ NOT_OF_ONE_SCORE = frozenset(
     }
 )
 # Worth knowing about two models, though it does not change the meaning of a score.
-REMARKABLE = ("embedding", "epoch", "choice.score", "choice.among", "choice.classes", "choice.test_looks", "versions")
+REMARKABLE = (
+    *("embedding", "pretraining.source", "epoch"),
+    *("choice.score", "choice.among", "choice.classes", "choice.test_looks", "versions"),
+)
 
 
 @dataclass(frozen=True)

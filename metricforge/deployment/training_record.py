@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 
+from metricforge.backbones.pretraining import pretraining_of
 from metricforge.engine.records.checkpoints import file_hash
 from metricforge.evaluation import QueryScores, query_scores_path, read_query_scores, read_scores
 from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means
@@ -44,23 +44,6 @@ def training_record(checkpoint: Path, meta: Mapping[str, Any], config: Mapping[s
     }
     evaluation = _evaluation_of(checkpoint, record["checkpoint"]["sha256"])
     return record | ({"evaluation": evaluation} if evaluation else {})
-
-
-def pretraining_of(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the first weights of ``backbone``, a component's config, came from, and their licence where it is known."""
-    if backbone.get("weights"):
-        return {"source": f"the file {Path(str(backbone['weights'])).name}", "licence": None}
-    if backbone.get("pretrained") and backbone["type"] == "TimmBackbone" and ":" not in backbone["name"]:
-        known = timm.get_pretrained_cfg(backbone["name"])
-        tag, licence = (getattr(known, "tag", None), getattr(known, "license", None))
-        name = backbone["name"].partition(".")[0]
-        return {"source": f"timm's weights {name}.{tag}" if tag else f"timm's weights of {name}", "licence": licence}
-    if backbone.get("pretrained"):
-        name = str(backbone.get("name", backbone["type"]))
-        if name.startswith("local-dir:"):
-            name = f"the folder {Path(name.removeprefix('local-dir:')).name}"
-        return {"source": f"the pretrained weights of {name}", "licence": None}
-    return {"source": None, "licence": None}
 
 
 def _evaluation_of(checkpoint: Path, digest: str) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from metricforge.atomic_write import write_atomically
+from metricforge.backbones.pretraining import pretraining_of
 from metricforge.datasets import ImageFileDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
@@ -317,6 +318,10 @@ class MetricRunner(Runner):
             return None
         return {"file": self._weights_file.name, "sha256": self._hash_as_read or file_hash(self._weights_file)}
 
+    def describe_pretraining(self) -> dict[str, Any] | None:
+        """Where the backbone's first weights came from; None if the checkpoint that is scored does not say."""
+        return pretraining_of(self.cfg.model.backbone) if self._loaded is None else self._loaded.get("pretraining")
+
     def describe_choice(self) -> dict[str, object]:
         """How the present weights were chosen, and how often weights of this run scored the test, now included."""
         how = self.choice.of_last_epoch() if self._loaded is None else dict(self._loaded["choice"])
@@ -372,6 +377,7 @@ class MetricRunner(Runner):
                 "baselines": self.baseline_scores,
                 "settings": self._settings,
                 "config": self.cfg.pretty_text,
+                "pretraining": pretraining_of(self.cfg.model.backbone),
                 "metricforge": __version__,
                 "torch": torch.__version__,
             },

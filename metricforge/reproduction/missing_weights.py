@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from metricforge.backbones.torchvision_weights import torchvision_weights
 from metricforge.errors import CheckpointError
 from metricforge.registry import BACKBONES
 from metricforge.reproduction.row_run import RowRun
@@ -22,12 +25,21 @@ def missing_weights(runs: Sequence[RowRun]) -> dict[str, list[RowRun]]:
 
 def _message(run: RowRun) -> str:
     """The error of building the run's backbone; empty if its file is there, or it needs none."""
-    file = run.cfg.model.backbone.get("weights")
+    backbone = run.cfg.model.backbone
+    file = backbone.get("weights")
     # one whose file is there, or that downloads its weights, is not built twice
-    if not file or Path(file).expanduser().is_file():
+    if not file or Path(file).expanduser().is_file() or _is_downloaded(backbone):
         return ""
     try:
-        BACKBONES.build(run.cfg.model.backbone, path="model.backbone")
+        BACKBONES.build(backbone, path="model.backbone")
     except CheckpointError as error:
         return str(error)
     return ""
+
+
+def _is_downloaded(backbone: Mapping[str, Any]) -> bool:
+    """Whether ``weights`` of ``backbone`` is a name of torchvision's."""
+    if backbone["type"] == "TorchvisionBackbone":
+        with suppress(ValueError):  # an unknown name: building it says so with its place in the config
+            return torchvision_weights(backbone.get("name", "googlenet"), backbone["weights"], False) is not None
+    return False

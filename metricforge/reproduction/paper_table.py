@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metricforge.errors import ConfigError
-from metricforge.reproduction.table_faults import table_faults
+from metricforge.reproduction.table_faults import options_on, table_faults
 from metricforge.reproduction.tables_file import read_tables_file
 
 _REDUCED_SCORES = ("recall@1", "map@r", "nmi")
@@ -25,6 +25,7 @@ class Row:
         scores: the paper's columns.
         paper: what it printed, in per cent, for each of ``scores``; None where it printed nothing.
         prefix: stands before the names of our scores: ``"binary/"`` for the second way that a run is scored.
+        baseline: the untrained model among the config's ``baselines`` whose scores these are; "" for the trained one.
         note: what the paper says beside figures.
     """
 
@@ -34,6 +35,7 @@ class Row:
     scores: tuple[str, ...]
     paper: tuple[float | None, ...]
     prefix: str = ""
+    baseline: str = ""
     note: str = ""
 
 
@@ -98,20 +100,14 @@ def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str
     rows = []
     for row in form.get("rows") or table["rows"]:
         config = row["config"] if isinstance(row.get("config"), Mapping) else form["config"]
-        options = dict(row.get("options") or {})
+        on = "glyphs" if reduced == "glyphs" else "folder"
+        options = options_on(on, row.get("options") or {})
         if reduced != "glyphs":
             options["data_root"] = reduced
         plain = {"name": row["name"], "options": options}
         if form.get("rows"):  # the paper's own rows have the paper's columns, which are not these
-            plain |= {key: row[key] for key in ("scores", "prefix") if key in row}
-        rows.append(
-            _row(
-                plain,
-                config["glyphs" if reduced == "glyphs" else "folder"],
-                form.get("scores", _REDUCED_SCORES),
-                folder,
-            )
-        )
+            plain |= {key: row[key] for key in ("scores", "prefix", "baseline", "note") if key in row}
+        rows.append(_row(plain, config[on], form.get("scores", _REDUCED_SCORES), folder))
     where = "Glyphs" if reduced == "glyphs" else reduced
     return PaperTable(name, f"{table['title']}, reduced, on {where}", "", "", tuple(rows))
 
@@ -125,5 +121,6 @@ def _row(row: Mapping[str, Any], config: str, scores: Sequence[str], folder: Pat
         scores=scores,
         paper=tuple(row.get("paper") or [None] * len(scores)),
         prefix=row.get("prefix", ""),
+        baseline=row.get("baseline", ""),
         note=row.get("note", ""),
     )

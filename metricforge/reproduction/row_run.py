@@ -15,6 +15,7 @@ from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.errors import ConfigError
 from metricforge.evaluation import read_scores
 from metricforge.overrides import format_override, value_at
+from metricforge.spelling import nearest
 
 
 class RowRun:
@@ -76,9 +77,19 @@ class RowRun:
             return "finished"
         return f"started: {checkpoint_files(self.folder)[0].stem}" if self.started else "new"
 
-    def scores(self) -> dict[str, float]:
-        """The scores of a finished run, in 0..1; empty for an unfinished one."""
-        return read_scores(self.folder / "scores.json")[0] if self.finished else {}
+    def require_baseline(self, name: str) -> None:
+        """Raise ConfigError if the config compares with no untrained model called ``name``; "" asks for none."""
+        known = list(self.cfg.get("baselines") or {})
+        if name and name not in known:
+            raise ConfigError([f"baseline {name}: there is none of this name;{nearest(name, known)}"], self.command)
+
+    def scores(self, baseline: str = "") -> dict[str, float]:
+        """The scores of a finished run, or of its untrained ``baseline``, in 0..1; empty for an unfinished one."""
+        if not self.finished:
+            return {}
+        scores, protocol = read_scores(self.folder / "scores.json")
+        baselines: Any = protocol.get("baselines")
+        return dict(baselines[baseline]) if baseline else scores
 
     def _check_folder(self) -> None:
         """Refuse the folder of a run whose config has been edited since."""

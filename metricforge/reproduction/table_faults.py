@@ -9,7 +9,7 @@ from typing import Any
 from metricforge.spelling import nearest
 
 _TABLE_KEYS = ("title", "source", "note", "config", "scores", "rows", "reduced")
-_ROW_KEYS = ("name", "config", "options", "scores", "prefix", "paper", "note")
+_ROW_KEYS = ("name", "config", "options", "scores", "prefix", "baseline", "paper", "note")
 _REDUCED_KEYS = ("config", "scores", "rows")
 _FORMS = ("glyphs", "folder")
 
@@ -37,6 +37,11 @@ def table_faults(name: str, table: Any, folder: Path) -> list[str]:
         if not reduced.get("rows") and not reduced.get("config"):
             faults.append(f"{name}.reduced: needs a config, its own or that of each of its rows")
     return faults
+
+
+def options_on(form: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``options`` of a reduced row on ``form``, which may be told for glyphs and folder apart."""
+    return options[form] if set(options) == set(_FORMS) else dict(options)
 
 
 def _rows_faults(where: str, rows: Any, around: Mapping[str, Any], folder: Path, *, reduced: bool) -> list[str]:
@@ -67,13 +72,18 @@ def _row_faults(
     faults = _unknown(here, row, _ROW_KEYS)
     if not row.get("name"):
         faults.append(f"{here}.name: is missing")
-    faults += [fault for key in ("name", "prefix", "note") for fault in _text(f"{here}.{key}", row.get(key))]
+    faults += [
+        fault for key in ("name", "prefix", "baseline", "note") for fault in _text(f"{here}.{key}", row.get(key))
+    ]
     faults += _names(f"{here}.scores", row.get("scores"))
     faults += (_reduced_config if reduced else _config)(f"{here}.config", row.get("config"), folder)
     if not (row.get("config") or around.get("config")):
         faults.append(f"{here}: needs a config, its own or the table's")
     options = row.get("options")
-    if options is not None and not (isinstance(options, Mapping) and all(isinstance(key, str) for key in options)):
+    both = [options_on(form, options) for form in _FORMS] if reduced and isinstance(options, Mapping) else [options]
+    if not all(
+        each is None or (isinstance(each, Mapping) and all(isinstance(key, str) for key in each)) for each in both
+    ):
         faults.append(
             f"{here}.options: must map dotted config keys, such as model.head.dim, to values, got {options!r}"
         )

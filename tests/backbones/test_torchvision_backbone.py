@@ -114,7 +114,9 @@ def test_a_failed_download_says_the_way_out(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
-    with pytest.raises(CheckpointError, match=r"googlenet cannot be downloaded .*no route to host.*weights=FILE"):
+    with pytest.raises(
+        CheckpointError, match=r"IMAGENET1K_V1 of googlenet cannot be downloaded .*no route to host.*weights=FILE"
+    ):
         TorchvisionBackbone("googlenet", pretrained=True)
 
 
@@ -124,3 +126,33 @@ def test_downloaded_weights_are_the_ones_used(monkeypatch):
     backbone = TorchvisionBackbone("googlenet", pretrained=True)
     assert torch.equal(backbone.model.state_dict()["conv1.conv.weight"], own.state_dict()["conv1.conv.weight"])
     assert not backbone.model.transform_input
+
+
+def test_weights_are_downloaded_by_name(monkeypatch):
+    own = torchvision.models.resnet50(weights=None)
+    fetched = []
+
+    def fetch(url, *args, **kwargs):
+        fetched.append(url.rpartition("/")[2])
+        return own.state_dict()
+
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", fetch)
+    for options in (dict(weights="IMAGENET1K_V1"), dict(weights="IMAGENET1K_V1", pretrained=True)):
+        backbone = TorchvisionBackbone("resnet50", **options)
+        assert torch.equal(backbone.model.state_dict()["conv1.weight"], own.state_dict()["conv1.weight"])
+    TorchvisionBackbone("resnet50", pretrained=True)
+    # torchvision's files by the hash of their content: 0676ba61 is the original ResNet-50's, of top-1 76.1
+    assert fetched == ["resnet50-0676ba61.pth", "resnet50-0676ba61.pth", "resnet50-11ad3fa6.pth"]
+
+
+def test_unknown_weights_are_refused_with_the_names_there_are():
+    with pytest.raises(ConfigError, match=r"no weights called 'IMAGENET1K_V3'.*IMAGENET1K_V1, IMAGENET1K_V2, or give"):
+        BACKBONES.build(dict(type="TorchvisionBackbone", name="resnet50", weights="IMAGENET1K_V3"))
+
+
+def test_a_file_that_is_called_like_weights_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = torchvision.models.resnet18(weights=None)
+    torch.save(own.state_dict(), "IMAGENET1K_V1")
+    backbone = TorchvisionBackbone("resnet18", weights="IMAGENET1K_V1")
+    assert torch.equal(backbone.model.state_dict()["conv1.weight"], own.state_dict()["conv1.weight"])

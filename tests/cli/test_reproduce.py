@@ -61,7 +61,8 @@ def test_every_row_is_run_and_compared_with_the_paper_s(run, tmp_path):
         ours = 100 * json.loads(files[name])["scores"]["recall@1"]
         assert f"{ours:.1f}" in out
         assert f"{ours - paper:+.1f}" in out
-    assert "margin 0.5: as they like it" in out
+    assert "margin 0.5 [1]" in out
+    assert "[1] as they like it" in out
 
 
 def test_a_finished_row_is_not_run_again(run, tmp_path, monkeypatch):
@@ -93,7 +94,7 @@ def test_an_interrupted_row_goes_on_where_it_was_and_ends_the_same(run, tmp_path
     assert "the same command goes on" in out
     status, out = run("demo", "--dry-run")
     assert "margin 0.1  [started: iter_12]" in out
-    assert "margin 0.5  [new]" in out
+    assert "margin 0.5 [1]  [new]" in out
     status, out = run("demo")
     assert status == 0
     assert "resumed from iter_12.pth: epoch 3" in out
@@ -106,6 +107,39 @@ def test_a_dry_run_says_what_would_run_and_runs_nothing(run, tmp_path):
     assert "margin 0.1  [new]" in out
     assert "--cfg-options model.loss.margin=0.1 train_cfg.max_epochs=1" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_row_may_be_the_untrained_model_that_a_run_compares_with(run, tables, tiny_config, tmp_path):
+    config = tmp_path / "tiny.py"
+    baselines = dict(untrained=dict(similarity=dict(type="CosineSimilarity")))
+    config.write_text(f"{config.read_text()}\nbaselines = {baselines!r}\n")
+    tables.write_text(
+        tables.read_text().replace("'name': 'margin 0.1'", "'name': 'as it came', 'baseline': 'untrained'")
+    )
+    status, out = run("demo", "--only", "came", "--cfg-options", "train_cfg.max_epochs=1")
+    assert status == 0
+    ((_, content),) = scores_files(tmp_path).items()
+    untrained = json.loads(content)["protocol"]["baselines"]["untrained"]["recall@1"]
+    assert f"{100 * untrained - 50:+.1f}" in out
+    tables.write_text(tables.read_text().replace("'baseline': 'untrained'", "'baseline': 'untraned'"))
+    status, out = run("demo", "--dry-run")
+    assert status == 1
+    assert 'baseline untraned: there is none of this name; did you mean "untrained"?' in out
+
+
+def test_weights_that_torchvision_does_not_have_are_refused_before_anything_runs(run, tables, tmp_path):
+    backbone = {"type": "TorchvisionBackbone", "name": "googlenet", "weights": "IMAGENET1K_V2"}
+    tables.write_text(tables.read_text().replace("{'model.loss.margin': 0.1}", repr({"model.backbone": backbone})))
+    status, out = run("demo")
+    assert status == 1
+    assert "no weights called 'IMAGENET1K_V2'" in out
+    assert not (tmp_path / "runs").exists()
+    tables.write_text(tables.read_text().replace("IMAGENET1K_V2", "IMAGENET1K_V1"))
+    status, out = run("demo", "--dry-run")
+    assert status == 0
+    assert "margin 0.1 [1]  [new]" in out
+    assert "[1] the paper's GoogLeNet is Caffe's, without BatchNorm" in out
+    assert "57 BatchNorm layers" in out
 
 
 def test_missing_data_stops_before_anything_runs_and_names_the_other_rows(run, tables, tmp_path):
@@ -136,7 +170,7 @@ def test_a_missing_file_of_weights_stops_before_anything_runs_and_says_where_to_
     status, out = run("demo", "--dry-run")
     assert status == 0
     assert "margin 0.1  [new, weights missing]" in out
-    assert "margin 0.5  [new]" in out
+    assert "margin 0.5 [1]  [new]" in out
     torch.save(BNInception().state_dict(), file)
     assert "margin 0.1  [new]" in run("demo", "--dry-run")[1]
     status, out = run("demo", "--only", "0.1", "--cfg-options", "train_cfg.max_epochs=1", "model.head.dim=None")

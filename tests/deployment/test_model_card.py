@@ -15,7 +15,6 @@ from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.graphs.export_model import export_model
 from metricforge.deployment.markdown import as_code, as_text
 from metricforge.deployment.model_description import ModelDescription
-from metricforge.deployment.training_record import pretraining_of
 from metricforge.evaluation import read_scores
 from metricforge.models import MetricLearner
 
@@ -121,16 +120,6 @@ def test_the_licence_is_a_field_of_the_card(photos):
     assert card.startswith("---\n")
     assert '\nlicense: "apache-2.0"\n' in card.split("---")[1]
     assert "These weights: apache-2.0" in card
-
-
-def test_where_the_first_weights_came_from():
-    assert pretraining_of(dict(type="GlyphNet"))["source"] is None
-    assert (
-        pretraining_of(dict(type="TimmBackbone", name="resnet50", weights="/home/me/x.pth"))["source"]
-        == "the file x.pth"
-    )
-    known = pretraining_of(dict(type="TimmBackbone", name="resnet50.a1_in1k", pretrained=True))
-    assert known == {"source": "timm's weights resnet50.a1_in1k", "licence": "apache-2.0"}
 
 
 NASTY = "<script>alert(1)</script> **b** [x](http://y) `c`\n# top | cell"

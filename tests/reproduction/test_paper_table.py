@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
-from metricforge.config import check_config, complete_config, read_config
+from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.errors import ConfigError
 from metricforge.plugins import load_plugins
 from metricforge.registry import DATASETS, FIRST_PARTY_TYPES, KINDS
@@ -24,6 +27,18 @@ ROWS = [
 ]
 
 
+@cache
+def as_written(file: Path) -> Config:
+    """Reading each file once keeps hundreds of rows quick."""
+    return read_config(file)
+
+
+def config_of(row) -> Config:
+    config = deepcopy(as_written(row.config))
+    override_config(config, dict(row.options))
+    return config
+
+
 def installed(config) -> bool:
     """Whether the plug-ins are there, and the data sets are."""
     load_plugins()
@@ -34,7 +49,7 @@ def installed(config) -> bool:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_a_config_without_fault(row):
-    config = read_config(row.config, row.options)
+    config = config_of(row)
     complete_config(config)
     if not installed(config) or config.train_dataloader.dataset.type not in DATASETS.names():
         pytest.skip("needs a plug-in or a data set that is not installed")
@@ -47,7 +62,7 @@ def test_every_score_of_a_row_is_one_that_its_config_s_evaluators_give(row):
         assert row.note
         return
     given = set()
-    config = read_config(row.config)
+    config = as_written(row.config)
     for evaluator in [*config.evaluators, *config.get("final_evaluators", [])]:
         prefix = f"{evaluator.name}/" if evaluator.type in ("ScoresBySimilarity", "ScoresByClustering") else ""
         for part in evaluator.get("evaluators", [evaluator]):
@@ -76,7 +91,7 @@ def test_rows_of_one_run_are_the_same_config_and_other_rows_have_another_folder(
         row = param.values[0]
         if row.config.stem not in ("normsoftmax_cub", "normsoftmax_cub_2048", "normsoftmax_folder"):
             continue  # the others have fewer options of the same kinds
-        if not installed(read_config(row.config)):
+        if not installed(as_written(row.config)):
             pytest.skip("needs a plug-in that is not installed")
         run = RowRun(row.config, row.options, tmp_path)
         content = repr(sorted((key, value) for key, value in run.cfg.to_dict().items() if not key.startswith("_")))
@@ -133,9 +148,48 @@ def test_the_bn_inception_rows_begin_from_a_file_and_have_the_papers_dimensions(
         ("7", "CUB-200-2011"): 62.2,
     }
     for (table, _), row in rows.items():
-        config = read_config(row.config, row.options)
+        config = config_of(row)
         assert config.model.backbone == dict(type="BNInception", weights="data/bn_inception-52deb4733.pth")
         assert config.model.head.dim == (512 if table == "2" else None)
+
+
+def test_figure_2_is_of_resnet_50_on_cars_and_of_googlenet_on_cub():
+    # hand-copied from Zhai and Wu 2018, Tables 1 and 3
+    rows = {row.name: row for row in FORMS[None]["normsoftmax-figure2"].rows}
+    for name, row in rows.items():
+        backbone = config_of(row).model.backbone
+        assert backbone.name == ("googlenet" if name.startswith("CUB") else "resnet50")
+    first = {name: row.paper[0] for name, row in rows.items() if row.paper[0] is not None}
+    assert first == {"Cars196, 128": 81.6, "Cars196, 512": 84.2, "CUB-200-2011, 512": 55.3}
+
+
+def test_every_network_of_torchvision_begins_from_weights_of_a_name_that_stays():
+    configs = {param.values[0].config for param in ROWS}
+    backbones = [as_written(config).model.backbone for config in configs]
+    weights = {(b.name, b.get("weights"), b.get("pretrained")) for b in backbones if b.type == "TorchvisionBackbone"}
+    assert {("resnet50", "IMAGENET1K_V1", None), ("googlenet", "IMAGENET1K_V1", None)} <= weights
+    assert {named[1:] for named in weights} == {("IMAGENET1K_V1", None)}
+
+
+def test_googlenet_trains_all_layers_on_sop_from_the_start_new_ones_at_ten_times_the_rate():
+    rows = {row.name: row for row in FORMS[None]["normsoftmax-table1"].rows}
+    sop, cub = (config_of(rows[name]) for name in ("SOP", "CUB-200-2011"))
+    assert (sop.train_cfg.warmup_epochs, sop.train_cfg.max_epochs) == (0, 30)
+    assert sop.param_scheduler[0].milestones == [15]
+    keys = sop.optim_wrapper.paramwise_cfg.custom_keys
+    assert {name: key.lr_mult for name, key in keys.items()} == {"head": 10, "loss": 10}
+    assert (cub.train_cfg.warmup_epochs, cub.train_cfg.max_epochs) == (1, 31)
+    assert "learning rates" in FORMS[None]["normsoftmax-table1"].note
+
+
+def test_the_lifted_paper_s_tables_and_figures_are_cited_from_the_edition_that_has_them():
+    lifted = {name: table.source for name, table in FORMS[None].items() if name.startswith("lifted-")}
+    for number in (1, 2):
+        assert f"CVPR edition), Table {number}" in lifted.pop(f"lifted-table{number}")
+    for cvpr, arxiv in ((5, 6), (6, 7), (9, 12)):
+        says = lifted.pop(f"lifted-figure{cvpr}")
+        assert f"Figure {cvpr} of the CVPR edition, Figure {arxiv} of the arXiv edition" in says
+    assert not lifted
 
 
 def test_only_takes_rows_by_a_word_of_their_name_in_either_case():

@@ -1,7 +1,7 @@
 # PDDM (Huang et al. 2016, section 3.3): GoogLeNet, d = 128, one hard quadruplet a batch, SGD at 1e-4, weight decay
-# 5e-4, at most 400 epochs.
+# 5e-4, at most 400 epochs. The paper's GoogLeNet is Caffe's, without BatchNorm; torchvision's has 57 BatchNorm layers.
 model = dict(
-    backbone=dict(type="TorchvisionBackbone", name="googlenet", pretrained=True),
+    backbone=dict(type="TorchvisionBackbone", name="googlenet", weights="IMAGENET1K_V1"),
     head=dict(type="EmbeddingHead", dim=128),
     similarity=dict(type="PDDM", dropout=0.5),
     miner=dict(type="HardQuadrupletMiner"),

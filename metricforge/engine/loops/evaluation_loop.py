@@ -78,6 +78,7 @@ class EvaluationLoop(BaseLoop):
         if evaluation is not None and self.mode == "test":  # process 0
             protocol |= {
                 "checkpoint": self.runner.describe_weights(),
+                "pretraining": self.runner.describe_pretraining(),
                 "epoch": self.runner.trained_epochs,
                 "iteration": self.runner.trained_iterations,
                 "choice": self.runner.describe_choice(),

@@ -16,7 +16,10 @@ Images32 = NDArray[np.int32]
 
 @SAMPLERS.register_module()
 class PairListBatchSampler(BatchSampler):
-    """The batches of the code released with Song et al. (CVPR 2016), which the paper does not describe.
+    """The batches of Song et al. (CVPR 2016), section 5, and of their released code.
+
+    "We exhaustively use all the positive pairs of examples and randomly subsample approximately equal number of
+    negative pairs": more the paper does not say of these batches; the rest is as in the code.
 
     All positive pairs of the data set and about as many random negative pairs are listed and shuffled once. A batch is
     the next ``pairs_per_batch`` pairs of that list, the two images of a pair next to each other; at its end the list

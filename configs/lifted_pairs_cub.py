@@ -1,0 +1,7 @@
+# metricforge train lifted_pairs_cub
+# Lifted structured embedding on CUB-200-2011 with equally many negative pairs (Song et al. 2016).
+# Section 5, as in the released code: batches of 64 pairs from one shuffled list of all positive pairs of the training
+# set and as many random negative ones.
+_base_ = ["lifted_cub.py"]
+
+train_dataloader = dict(sampler=dict(_delete_=True, type="PairListBatchSampler", pairs_per_batch=64))
