@@ -109,6 +109,20 @@ def norm_softmax(classes: int, dim: int) -> Case:
     return Case(ours, theirs)
 
 
+def proxy_anchor(classes: int, dim: int) -> Case:
+    """The same proxies in both."""
+    ours = LOSSES.build(dict(type="ProxyAnchorLoss"), num_classes=classes, dim=dim)
+    theirs = their_losses.ProxyAnchorLoss(classes, dim)
+    theirs.proxies.data.copy_(ours.proxies.data)
+    return Case(ours, theirs)
+
+
+def multi_similarity(classes: int, dim: int) -> Case:
+    """All pairs. Theirs leaves anchors without a loss in its mean, as ours does."""
+    theirs = their_losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5, reducer=MeanReducer())
+    return Case(LOSSES.build(dict(type="MultiSimilarityLoss")), theirs)
+
+
 CASES: dict[str, Callable[[int, int], Case]] = {
     "lifted": lifted,
     "contrastive": contrastive,
@@ -117,13 +131,15 @@ CASES: dict[str, Callable[[int, int], Case]] = {
     "margin": margin,
     "proxy-nca": proxy_nca,
     "normsoftmax": norm_softmax,
+    "proxy-anchor": proxy_anchor,
+    "multi-similarity": multi_similarity,
 }
 
 
 SIZES = (64, 128, 512, 2048)
 LARGEST_LIFTED = 8192
 SECONDS_A_TURN = 0.02
-PROXY_LOSSES = ("proxy-nca", "normsoftmax")
+PROXY_LOSSES = ("proxy-nca", "normsoftmax", "proxy-anchor")
 
 
 def missed_targets(name: str, batch: int, ratio: float | None, products: float, megabytes: float | None) -> list[str]:
@@ -195,7 +211,7 @@ def main() -> int:
     print(f"torch {torch.__version__}, {device}, {arguments.threads} threads; {arguments.images} images a class")
     print("ratio = theirs / ours: above 1 ours is faster, or smaller")
     header = ("loss", "D", "B", "ours ms", "theirs ms", "ratio", "product", "ours MB", "theirs MB", "ratio")
-    print("{:12} {:>4} {:>5} {:>9} {:>10} {:>7} {:>7} {:>8} {:>10} {:>6}".format(*header))
+    print("{:16} {:>4} {:>5} {:>9} {:>10} {:>7} {:>7} {:>8} {:>10} {:>6}".format(*header))
     missed = 0
     for name in arguments.loss:
         sizes_of_it = arguments.sizes or [*SIZES, *([LARGEST_LIFTED] if name == "lifted" else [])]
@@ -241,7 +257,7 @@ def print_row(name: str, dim: int, batch: int, arguments: argparse.Namespace, de
     missed = missed_targets(name, batch, ratio, products, peaks[0])
     milliseconds = [None if seconds is None else 1e3 * seconds for seconds in times]
     print(
-        f"{name:12} {dim:4} {batch:5} {show(milliseconds[0], 2):>9} {show(milliseconds[1], 2):>10} {show(ratio):>7} "
+        f"{name:16} {dim:4} {batch:5} {show(milliseconds[0], 2):>9} {show(milliseconds[1], 2):>10} {show(ratio):>7} "
         f"{show(products):>7} {show(peaks[0]):>8} {show(peaks[1]):>10} {show(memory_ratio):>6}{note}"
         + "".join(f"  MISSED: {target}" for target in missed),
         flush=True,

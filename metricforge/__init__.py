@@ -37,7 +37,16 @@ if TYPE_CHECKING:
     )
     from metricforge.runner import build_runner
     from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
-    from metricforge.structures import EmbeddingSet, LossOutput, Pairs, Quadruplets, RowShard, Triplets, Tuples
+    from metricforge.structures import (
+        DirectedPairs,
+        EmbeddingSet,
+        LossOutput,
+        Pairs,
+        Quadruplets,
+        RowShard,
+        Triplets,
+        Tuples,
+    )
 
 __all__ = [
     "BACKBONES",
@@ -53,6 +62,7 @@ __all__ = [
     "Backbone",
     "BatchSampler",
     "Clustering",
+    "DirectedPairs",
     "EmbeddingBatchSampler",
     "EmbeddingModel",
     "EmbeddingSet",
@@ -108,7 +118,16 @@ _DEFINED_IN = {
     ],
     "runner": ["build_runner"],
     "samplers": ["BatchSampler", "EmbeddingBatchSampler"],
-    "structures": ["EmbeddingSet", "LossOutput", "Pairs", "Quadruplets", "RowShard", "Triplets", "Tuples"],
+    "structures": [
+        "DirectedPairs",
+        "EmbeddingSet",
+        "LossOutput",
+        "Pairs",
+        "Quadruplets",
+        "RowShard",
+        "Triplets",
+        "Tuples",
+    ],
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names}
 

@@ -20,7 +20,13 @@ from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.errors import ConfigError
-from metricforge.models import compatibility_faults
+from metricforge.models import (
+    compatibility_faults,
+    is_loss_list,
+    list_compatibility_faults,
+    loss_list_faults,
+    loss_list_types,
+)
 from metricforge.overrides import apply_overrides
 from metricforge.registry import KINDS, Registry, accepted_arguments, argument_faults, is_component
 from metricforge.spelling import nearest
@@ -197,13 +203,18 @@ def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss:
     faults += [f"{path}.{key}: is missing; choose one of {KINDS[key].names()}" for key in needed if not model.get(key)]
     unknown = {"dim": None, "num_classes": num_classes}
     for kind in kinds:
-        if model.get(kind):
+        if kind == "loss" and is_loss_list(model.get(kind)):
+            faults += loss_list_faults(model[kind], f"{path}.{kind}", unknown)
+        elif model.get(kind):
             derived = {"head": {"feature_dim": None}, "backbone": {}}.get(kind, unknown)
             faults += KINDS[kind].faults(model[kind], f"{path}.{kind}", derived)
     miner, loss = (_class_of(KINDS[kind], model.get(kind)) for kind in ("miner", "loss"))
-    if not (model.get("miner") and miner is None):  # a miner with a misspelt type is one fault, not two
-        faults += compatibility_faults(miner, loss, path)
-    return faults
+    if model.get("miner") and miner is None:  # a miner with a misspelt type is one fault, not two
+        return faults
+    if not is_loss_list(model.get("loss")):
+        return faults + compatibility_faults(miner, loss, path)
+    types = loss_list_types(model["loss"])
+    return faults + (list_compatibility_faults(miner, types, path) if types else [])
 
 
 def _class_of(registry: Registry, cfg: Any) -> Any:

@@ -62,6 +62,21 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectedPairs(Pairs):
+    """Pairs whose ``first`` is the anchor that chose ``second``.
+
+    A pair that both of its samples chose stands there twice, once in each direction. Losses that know anchors tell the
+    two apart; another that accepts ``Pairs`` sees a pair that counts twice.
+
+    Examples:
+        >>> import torch
+        >>> one = torch.tensor([0])
+        >>> isinstance(DirectedPairs(first=one, second=one + 1, positive=one.bool()), Pairs)
+        True
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Triplets:
     """Rows of a batch (T,): ``positive`` is another image of the ``anchor``'s class, ``negative`` of another class.
 

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from metricforge import LOSSES, EmptyBatchWarning, losses
+from metricforge import LOSSES, EmptyBatchWarning
 from metricforge.empty_batches import EmptyBatches
 from metricforge.functional import has_positive_and_negative
 from metricforge.losses import ContrastiveLoss, NPairsLoss, ProxyNCALoss, TripletLoss
@@ -33,7 +33,8 @@ def record():
 
 @pytest.mark.parametrize("batch", EMPTY)
 @pytest.mark.parametrize(
-    "name", sorted(set(losses.__all__) - {"ProxyNCALoss", "ContrastiveLoss", "BinomialDevianceLoss"})
+    "name",
+    ["MarginLoss", "NPairsLoss", "TripletLoss"],  # the others pull or push without the other, or have proxies
 )
 def test_every_loss_of_samples_is_zero_and_warns_once_in_ten_batches_without_a_positive_or_a_negative(
     name, batch, record

@@ -25,6 +25,7 @@ PUBLIC = [
     "Backbone",
     "BatchSampler",
     "Clustering",
+    "DirectedPairs",
     "EmbeddingBatchSampler",
     "EmbeddingModel",
     "EmbeddingSet",

@@ -226,7 +226,9 @@ class EmbeddingModel:
 
     def _class_logits(self, embeddings: Tensor) -> Tensor:
         if not self.classifies:
-            trained = self.description.architecture.get("loss", {}).get("type", "a loss without proxies")
+            losses = self.description.architecture.get("loss") or [dict(type="a loss without proxies")]
+            losses = [losses] if isinstance(losses, dict) else losses
+            trained = " and ".join(loss["type"] for loss in losses)
             raise MetricForgeError(
                 f"{self.source} cannot classify: it was trained with {trained}, which does not score the training "
                 "classes; search an index of labelled images instead, or train with NormSoftmaxLoss"

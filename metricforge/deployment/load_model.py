@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,5 +117,5 @@ def _architecture(model: Mapping[str, Any], learner: MetricLearner) -> dict[str,
         "similarity": dict(model.get("similarity") or dict(type="EuclideanSimilarity")),
     }
     if learner.loss is not None:
-        parts["loss"] = dict(model["loss"])
+        parts["loss"] = deepcopy(model["loss"])
     return parts

@@ -84,4 +84,6 @@ def _intervals(scores: Mapping[str, float], queries: QueryScores) -> Iterator[tu
 
 
 def _type(config: Any) -> str | None:
+    if isinstance(config, list):  # of weighted losses
+        return " + ".join(f"{part.get('weight', 1.0):g} {part['type']}" for part in config)
     return str(config["type"]) if isinstance(config, Mapping) and "type" in config else None

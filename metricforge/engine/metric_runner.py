@@ -49,7 +49,7 @@ from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.evaluation import read_scores
 from metricforge.interfaces import Evaluator
-from metricforge.models import MetricLearner
+from metricforge.models import MetricLearner, WeightedLosses
 from metricforge.progress_bars import progress_bar
 from metricforge.version import __version__
 
@@ -230,7 +230,11 @@ class MetricRunner(Runner):
             for name, p in learner.named_parameters()
             if p.requires_grad
         )
-        parts = [type(part).__name__ for part in (learner.backbone, learner.miner, learner.loss) if part is not None]
+        parts = [type(part).__name__ for part in (learner.backbone, learner.miner) if part is not None]
+        if isinstance(learner.loss, WeightedLosses):
+            parts.append(learner.loss.describe())
+        elif learner.loss is not None:
+            parts.append(type(learner.loss).__name__)
         self.say(f"model    {' + '.join(parts)}, embeddings of {learner.head.dim}, {size:,} trained weights")
         if self._train_dataloader is not None:
             self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")

@@ -24,9 +24,18 @@ from metricforge.functional.distances import (
     safe_sqrt,
 )
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_count, check_tuples
+from metricforge.functional.log_sum_exp import log1p_sum_exp
 from metricforge.functional.near_pairs import NearPairs, near_distances, near_pairs, pull_near
 from metricforge.functional.pair_masks import has_positive_and_negative, negative_mask, positive_mask, positive_pairs
 from metricforge.functional.row_choice import least_alike, most_alike, random_choice
+from metricforge.functional.sharded_rows import (
+    draw_rows,
+    gather_columns,
+    own_shard,
+    shard_sizes,
+    sum_of_processes,
+    with_summed_gradient,
+)
 
 __all__ = [
     "Frame",
@@ -41,15 +50,19 @@ __all__ = [
     "check_packable",
     "check_tuples",
     "common_frame",
+    "draw_rows",
+    "gather_columns",
     "has_positive_and_negative",
     "in_float32",
     "is_exporting",
     "l2_normalize",
     "least_alike",
+    "log1p_sum_exp",
     "most_alike",
     "near_distances",
     "near_pairs",
     "negative_mask",
+    "own_shard",
     "pack_bits",
     "paired_squared_distances",
     "pairwise_cosine",
@@ -61,4 +74,7 @@ __all__ = [
     "pull_near",
     "random_choice",
     "safe_sqrt",
+    "shard_sizes",
+    "sum_of_processes",
+    "with_summed_gradient",
 ]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
+from metricforge.models.compatibility import compatibility_faults, list_compatibility_faults
 from metricforge.models.evaluation_mode import evaluation_mode
+from metricforge.models.weighted_losses import WeightedLosses, is_loss_list
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES, accepted_arguments
 from metricforge.structures import LossOutput
 
@@ -56,7 +58,11 @@ class MetricLearner(nn.Module):
         miner: Miner | None = None,
     ) -> None:
         super().__init__()
-        faults = compatibility_faults(type(miner) if miner else None, type(loss) if loss else None)
+        miner_type = type(miner) if miner else None
+        if isinstance(loss, WeightedLosses):
+            faults = list_compatibility_faults(miner_type, loss.types_with_miners())
+        else:
+            faults = compatibility_faults(miner_type, type(loss) if loss else None)
         if faults:
             raise ConfigError(faults, "the model")
         self.backbone = backbone
@@ -78,17 +84,19 @@ class MetricLearner(nn.Module):
 
         ``cfg`` has the keys ``backbone``, and optionally ``head`` (default: the features themselves), ``similarity``
         (default: Euclidean), ``train_similarity`` (False: its weights stay as they are), ``miner`` and ``loss``. A loss
-        that needs ``num_classes`` needs a training set. With ``for_checkpoint`` the backbone's pretrained weights are
-        left out: a checkpoint's will take their place.
+        that needs ``num_classes`` needs a training set; a list of losses is their weighted sum (``WeightedLosses``).
+        With ``for_checkpoint`` the backbone's pretrained weights are left out: a checkpoint's will take their place.
         """
         backbone_cfg = _without_weights(cfg["backbone"]) if for_checkpoint else cfg["backbone"]
         backbone = BACKBONES.build(backbone_cfg, path=f"{path}.backbone")
         head_cfg = cfg.get("head") or dict(type="EmbeddingHead", l2_normalize=False)
         head = HEADS.build(head_cfg, path=f"{path}.head", feature_dim=backbone.feature_dim)
         derived = {"dim": head.dim} | ({"num_classes": num_classes} if num_classes is not None else {})
-        parts = {}
+        parts: dict[str, Any] = {}
         for kind, registry in (("similarity", SIMILARITIES), ("miner", MINERS), ("loss", LOSSES)):
-            if cfg.get(kind):
+            if kind == "loss" and is_loss_list(cfg.get(kind)):
+                parts[kind] = WeightedLosses.from_config(cfg[kind], path=f"{path}.{kind}", **derived)
+            elif cfg.get(kind):
                 parts[kind] = registry.build(cfg[kind], path=f"{path}.{kind}", **derived)
         if "similarity" in parts and not cfg.get("train_similarity", True):
             parts["similarity"].requires_grad_(False)
@@ -155,23 +163,3 @@ def _without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
     accepted = accepted_arguments(BACKBONES.get(backbone["type"])) or {}
     optional = [name for name in ("pretrained", "weights") if name in accepted and not accepted[name].default]
     return {key: value for key, value in backbone.items() if key not in optional}
-
-
-def compatibility_faults(miner: type[Miner] | None, loss: type[Loss] | None, path: str = "model") -> list[str]:
-    """Why ``miner`` and ``loss`` cannot work together, one message a fault; empty if they can."""
-    if loss is None:
-        return []
-    accepted = " or ".join(kind.__name__ for kind in loss.accepts) or "no tuples at all"
-    if miner is None:
-        if loss.needs_miner:
-            fitting = [name for name in MINERS.names() if issubclass(MINERS.get(name).yields, loss.accepts)]
-            return [f"{path}.miner: {loss.__name__} needs a miner that yields {accepted}; take one of {fitting}"]
-        return []
-    if issubclass(miner.yields, loss.accepts):
-        return []
-    fitting = [name for name in MINERS.names() if issubclass(MINERS.get(name).yields, loss.accepts)]
-    way_out = f"take one of the miners {fitting}" if fitting else "leave the miner out (miner=None)"
-    return [
-        f"{path}.miner: {miner.__name__} yields {miner.yields.__name__}, "
-        f"but {loss.__name__} accepts {accepted}; {way_out}"
-    ]

@@ -43,11 +43,15 @@ def test_every_loss_refuses_embeddings_that_are_not_a_float_matrix(name):
         ("BinomialDevianceLoss", "alpha"),
         ("BinomialDevianceLoss", "negative_cost"),
         ("ProxyNCALoss", "scale"),
+        ("ProxyAnchorLoss", "margin"),
+        ("ProxyAnchorLoss", "alpha"),
+        ("MultiSimilarityLoss", "alpha"),
+        ("MultiSimilarityLoss", "beta"),
     ],
 )
 def test_a_number_out_of_range_is_named_with_what_is_allowed(name, argument, wrong):
     with pytest.raises(ValueError, match=rf"{argument} must be a number >=? 0, got {wrong!r}"):
-        LOSSES.get(name)(**{argument: wrong}, **(dict(num_classes=2, dim=3) if name == "ProxyNCALoss" else {}))
+        LOSSES.get(name)(**{argument: wrong}, **(dict(num_classes=2, dim=3) if "Proxy" in name else {}))
 
 
 REFUSED = [

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding, pad
+from torch.nn.functional import cross_entropy, embedding
 
-from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, RowShard, Similarity, Triplets, functional
+from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, Similarity, Triplets, functional
 from metricforge_normsoftmax.class_sample import draw_classes
-from metricforge_normsoftmax.sharded_cross_entropy import ShardedCrossEntropy, SummedGradient
-
-BLOCK = 65536  # rows that are drawn at once
+from metricforge_normsoftmax.sharded_cross_entropy import ShardedCrossEntropy
 
 
 @LOSSES.register_module()
@@ -73,13 +70,14 @@ class NormSoftmaxLoss(Loss):
         self.dim = dim
         self.temperature = temperature
         self.sampled_classes = None if class_ratio is None else _sampled_classes(class_ratio, num_classes)
-        self.shard_sizes = _shard_sizes(num_classes) if shard else [num_classes]
-        self.first_class = 0
+        self.shard_sizes = functional.shard_sizes(num_classes) if shard else [num_classes]
+        own, count = functional.own_shard(self.shard_sizes)  # count: C_r, C on a process alone
+        self.first_class = own.first
         if len(self.shard_sizes) > 1:
-            self.first_class = sum(self.shard_sizes[: dist.get_rank()])
-            self.row_shards = {"proxies": RowShard(self.first_class, num_classes)}
-        count = self.shard_sizes[dist.get_rank() if self.row_shards else 0]  # C_r, C on a process alone
-        self.proxies = nn.Parameter(_draw_rows(num_classes, dim, self.first_class, count))  # (C_r, D)
+            self.row_shards = {"proxies": own}
+        bound = dim**-0.5
+        rows = functional.draw_rows(own, count, dim, lambda block: block.uniform_(-bound, bound))
+        self.proxies = nn.Parameter(rows)  # (C_r, D)
 
     def predict(self, embeddings: Tensor) -> Tensor:
         """Logits (B, C) of embeddings (B, D), in -1/temperature..1/temperature: a classifier of the training classes.
@@ -91,14 +89,7 @@ class NormSoftmaxLoss(Loss):
         Raises:
             ValueError: for embeddings of another size.
         """
-        logits = self._logits(embeddings, self.proxies)  # (B, C_r)
-        if not self.row_shards:
-            return logits
-        widest = max(self.shard_sizes)
-        mine = pad(logits.detach(), (0, widest - logits.shape[1]))  # (B, widest)
-        shards = [torch.empty_like(mine) for _ in self.shard_sizes]
-        dist.all_gather(shards, mine)
-        return torch.cat([s[:, :size] for s, size in zip(shards, self.shard_sizes, strict=True)], dim=1)  # (B, C)
+        return functional.gather_columns(self._logits(embeddings, self.proxies), self.shard_sizes)
 
     def _logits(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
         if embeddings.dim() != 2 or embeddings.shape[1] != self.dim:
@@ -141,29 +132,9 @@ class NormSoftmaxLoss(Loss):
             proxies = embedding(classes, self.proxies, sparse=True)  # (S_r, D)
         if not self.row_shards:
             return LossOutput(cross_entropy(self._logits(embeddings, proxies), columns))
-        logits = self._logits(SummedGradient.apply(embeddings), proxies)  # (B, S_r)
+        logits = self._logits(functional.with_summed_gradient(embeddings), proxies)  # (B, S_r)
         elsewhere = (columns < 0) | (columns >= logits.shape[1])
         return LossOutput(ShardedCrossEntropy.apply(logits, columns.masked_fill(elsewhere, -1)))
-
-
-def _shard_sizes(num_classes: int) -> list[int]:
-    """How many classes each of the processes holds, those of torch's default process group."""
-    count = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if num_classes < count:
-        raise ValueError(f"shard=True cannot share {num_classes} classes among {count} processes; leave shard out")
-    return [(rank + 1) * num_classes // count - rank * num_classes // count for rank in range(count)]
-
-
-def _draw_rows(num_classes: int, dim: int, first: int, count: int) -> Tensor:
-    """The rows first..first+count-1 of proxies (C, D) drawn uniformly; all C are drawn, but never held together."""
-    bound = dim**-0.5
-    rows = torch.empty(count, dim)
-    for start in range(0, num_classes, BLOCK):
-        block = torch.empty(min(BLOCK, num_classes - start), dim).uniform_(-bound, bound)
-        own = block[max(0, first - start) : max(0, first + count - start)]
-        at = max(0, start - first)
-        rows[at : at + len(own)] = own
-    return rows
 
 
 def _sampled_classes(class_ratio: float, num_classes: int) -> int:

@@ -43,17 +43,3 @@ class ShardedCrossEntropy(Function):
         if of_logits.shape[1]:
             of_logits.scatter_add_(1, columns[:, None], -own[:, None])
         return of_logits * (gradient / len(own)), None
-
-
-class SummedGradient(Function):
-    """A tensor as it is; its gradient is the sum of those of all processes, each of which has a part of it."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        summed = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(summed)
-        return summed

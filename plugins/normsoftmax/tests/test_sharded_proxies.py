@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from metricforge_normsoftmax import NormSoftmaxLoss, norm_softmax_loss
+from metricforge_normsoftmax import NormSoftmaxLoss
+from metricforge_normsoftmax.sharded_cross_entropy import ShardedCrossEntropy
 from PIL import Image
 
 from metricforge import build_runner, step_touched_rows
@@ -65,22 +66,13 @@ def test_totals_logits_gradients_and_steps_are_those_of_one_process_with_all_pro
             torch.testing.assert_close(torch.cat(shards), wanted, rtol=1e-9, atol=1e-11)
 
 
-def test_proxies_drawn_in_blocks_are_those_drawn_at_once(monkeypatch):
-    torch.manual_seed(4)
-    expected = torch.empty(10, 3).uniform_(-(3**-0.5), 3**-0.5)
-    monkeypatch.setattr(norm_softmax_loss, "BLOCK", 4)
-    for first, count in ((0, 10), (0, 3), (3, 4), (5, 5), (9, 1)):
-        torch.manual_seed(4)
-        assert torch.equal(norm_softmax_loss._draw_rows(10, 3, first, count), expected[first : first + count])
-
-
 def awkward():
     rank = dist.get_rank()
     loss = NormSoftmaxLoss(4, 2, shard=True)
     huge = loss(torch.full((2, 2), 1e30), torch.tensor([0, 3])).total
     with pytest.raises(ValueError, match=r"label 4 is outside 0..3"):
         loss(torch.ones(1, 2), torch.tensor([4]))
-    unowned = norm_softmax_loss.ShardedCrossEntropy.apply(torch.zeros(2, 2), torch.tensor([0 if rank else -1, -1]))
+    unowned = ShardedCrossEntropy.apply(torch.zeros(2, 2), torch.tensor([0 if rank else -1, -1]))
     with pytest.raises(ValueError, match="shard=True cannot share 2 classes among 3 processes; leave shard out"):
         NormSoftmaxLoss(2, 2, shard=True)
     return huge.item(), unowned.item()

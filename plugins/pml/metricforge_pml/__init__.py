@@ -4,14 +4,12 @@ The modules ``losses``, ``miners`` and ``similarities`` hold the adapters, one f
 """
 
 from metricforge_pml import losses, miners, similarities
-from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.parts import reducers, regularizers, weight_inits
 from metricforge_pml.pml_loss import PMLLoss
 from metricforge_pml.pml_miner import PMLMiner
 from metricforge_pml.pml_similarity import PMLSimilarity
 
 __all__ = [
-    "DirectedPairs",
     "PMLLoss",
     "PMLMiner",
     "PMLSimilarity",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metricforge import Pairs, Quadruplets, Triplets, Tuples
-from metricforge_pml.directed_pairs import DirectedPairs
+from metricforge import DirectedPairs, Pairs, Quadruplets, Triplets, Tuples
 
 IndexTuple = tuple[Tensor, ...]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pytorch_metric_learning import miners as pml_miners
 
-from metricforge import MINERS, Triplets
+from metricforge import MINERS, DirectedPairs, Triplets
 from metricforge_pml.adapters import public_classes, register_adapter
 from metricforge_pml.constructors import PREFIX
-from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.loss_adapters.pml_packaged_triplets import PMLPackagedTriplets
 from metricforge_pml.pml_miner import PMLMiner
 

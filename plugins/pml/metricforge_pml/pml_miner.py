@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from metricforge import Miner, Registry, Similarity, Triplets, Tuples, functional
+from metricforge import DirectedPairs, Miner, Registry, Similarity, Triplets, Tuples, functional
 from metricforge_pml.constructors import construct
-from metricforge_pml.directed_pairs import DirectedPairs
 from metricforge_pml.index_tuples import from_index_tuple
 from metricforge_pml.parts.registries import NESTED
 

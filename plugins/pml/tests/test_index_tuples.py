@@ -3,10 +3,9 @@ import torch
 
 pytest.importorskip("pytorch_metric_learning")
 
-from metricforge_pml import DirectedPairs
 from metricforge_pml.index_tuples import from_index_tuple, to_index_tuple
 
-from metricforge import Pairs, Triplets
+from metricforge import DirectedPairs, Pairs, Triplets
 
 CPU = torch.device("cpu")
 

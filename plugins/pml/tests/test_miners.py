@@ -3,11 +3,10 @@ import torch
 
 pytest.importorskip("pytorch_metric_learning")
 
-from metricforge_pml import DirectedPairs
 from pytorch_metric_learning import losses as pml_losses
 from pytorch_metric_learning import miners as pml_miners
 
-from metricforge import LOSSES, MINERS, SIMILARITIES, Triplets
+from metricforge import LOSSES, MINERS, SIMILARITIES, DirectedPairs, Triplets
 from metricforge.models import compatibility_faults
 from metricforge.testing import check_miner
 

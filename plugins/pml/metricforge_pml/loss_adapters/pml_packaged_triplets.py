@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metricforge import Triplets
-from metricforge_pml.directed_pairs import DirectedPairs
+from metricforge import DirectedPairs, Triplets
 from metricforge_pml.pml_miner import PMLMiner
 
 
