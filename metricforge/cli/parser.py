@@ -19,6 +19,7 @@ COMMANDS = {
     "index": "make a collection of images searchable, or change what is in it",
     "search": "find the images of an index that are most like a given one",
     "duplicates": "group the images of an index that show the same thing",
+    "frontier": "measure what fewer dimensions, fewer bits and approximate search cost",
     "serve": "search an index in a browser, and over HTTP",
     "compare": "compare the scores of runs, with confidence intervals",
     "classes": "list a run's worst classes, and those it confuses",

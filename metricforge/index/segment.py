@@ -69,14 +69,14 @@ class Segment:
             if not len(rows):
                 return np.full((len(queries), 0), -1, dtype=np.int64)
             if exact or self.kind == "flat" or len(rows) <= max(RARE * len(self), 10 * k):
-                found = _nearest(queries, np.ascontiguousarray(self.searched[rows]), k, space)
+                found = nearest_rows(queries, np.ascontiguousarray(self.searched[rows]), k, space)
                 return np.where(found >= 0, rows[found], -1)
         if exact or self.kind == "flat":
-            return _nearest(queries, self.searched, k, space)
+            return nearest_rows(queries, self.searched, k, space)
         return search_structure(self._structure, self.kind, queries, k, allowed, effort)
 
 
-def _nearest(queries: Floats32, vectors: Floats32, k: int, space: Space) -> Indices:
+def nearest_rows(queries: Floats32, vectors: Floats32, k: int, space: Space) -> Indices:
     """Compare every vector with every query: rows (Q, min(k, n))."""
     # plain arrays: what other libraries put in place of faiss.knn takes no memory-mapped ones
     rows, gallery = np.asarray(queries), np.asarray(vectors)

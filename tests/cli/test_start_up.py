@@ -82,6 +82,7 @@ LINES = {
     "serve": ["serve", "index"],
     "search": ["search", "index", "photo.jpg"],
     "duplicates": ["duplicates", "index"],
+    "frontier": ["frontier", "run", "photos"],
     "compare": ["compare", "a", "b"],
     "classes": ["classes", "a"],
     "plot": ["plot", "convergence", "a", "--out", "a.png"],

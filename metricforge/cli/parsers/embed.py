@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from metricforge.cli.parsers.values import at_least_1
+from metricforge.cli.parsers.values import at_least_0, at_least_1
 
 # what metricforge.deployment.embedding_model.PRECISIONS says; that module is slow to import
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=at_least_1, metavar="N", help="images at once (default: as in evaluation)")
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+        "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
     )
     parser.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
     parser.add_argument(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metricforge.cli.parsers.embed import add_model_and_source
-from metricforge.cli.parsers.values import at_least_1, fraction, memory_size, share
+from metricforge.cli.parsers.values import at_least_0, at_least_1, fraction, memory_size, share
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
 KINDS = ("flat", "hnsw", "ivfpq", "int8", "binary")
@@ -58,7 +58,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the share of the ten nearest images that an approximate kind is to find (default: %(default)s)",
     )
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+        "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.set_defaults(run="metricforge.cli.index:build")
@@ -98,7 +98,11 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
             help="remove images that can no longer be read (default: refuse, and change nothing)",
         )
         parser.add_argument(
-            "--workers", type=int, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+            "--workers",
+            type=at_least_0,
+            default=2,
+            metavar="N",
+            help="processes that read images (default: %(default)s)",
         )
         parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     if name == "status":

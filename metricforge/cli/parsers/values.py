@@ -13,6 +13,13 @@ def at_least_1(text: str) -> int:
     return int(text)
 
 
+def at_least_0(text: str) -> int:
+    """A whole number >= 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number >= 0")
+    return int(text)
+
+
 def fraction(text: str) -> float:
     """A number in 0..1, both excluded."""
     try:

@@ -1,0 +1,55 @@
+"""The arguments of ``metricforge frontier``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from metricforge.cli.parsers.embed import add_model_and_source
+from metricforge.cli.parsers.index import KINDS
+from metricforge.cli.parsers.values import at_least_0, at_least_1, score_names, share
+
+# what metricforge.index.frontier.SCORES says; that module is slow to import
+SCORES = ("recall@1", "map@r")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    add_model_and_source(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write frontier.csv, frontier.json and frontier.png there, and keep the embeddings beside them, which the "
+        "next start uses",
+    )
+    parser.add_argument("--score", choices=SCORES, default="recall@1", help="the accuracy (default: %(default)s)")
+    parser.add_argument(
+        "--spaces",
+        type=score_names,
+        metavar="SPACES",
+        help="separated by commas: all (dimensions), first:N, pca:N (default: all, and a half and a quarter of them)",
+    )
+    parser.add_argument(
+        "--kinds",
+        type=score_names,
+        metavar="KINDS",
+        help=f"separated by commas: {', '.join(KINDS)} (default: all that the number of images allows)",
+    )
+    parser.add_argument(
+        "--recall",
+        type=share,
+        metavar="SHARE",
+        help="the share of the ten nearest images that hnsw and ivfpq are to find (default: 0.95)",
+    )
+    parser.add_argument(
+        "--queries",
+        type=at_least_1,
+        default=10_000,
+        metavar="N",
+        help="search with so many of the images at most, drawn at random (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
