@@ -56,7 +56,7 @@ TOP_LEVEL = {
         "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file; exclude: "
         '"same label and same camera" for re-identification'
     ),
-    "checkpoint": "interval, interval_iterations, max_keep, save_best",
+    "checkpoint": "interval, interval_iterations, max_keep, save_best, exit_code",
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
     "visualizer": "mmengine's visualizer, for TensorBoard and others",

@@ -6,6 +6,7 @@ Each message says the argument, the value, what is allowed and the way out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class MetricForgeError(Exception):
@@ -85,6 +86,27 @@ class FilterError(MetricForgeError, ValueError):
 
 class MainProcessError(MetricForgeError):
     """Process 0 of several failed, and said so itself; this process cannot go on without it."""
+
+
+class TrainingStopped(MetricForgeError):  # noqa: N818  (it is no mistake of anyone)
+    """A signal of the system ended a training, which saved its state first.
+
+    Args:
+        signal: its name.
+        iteration: how many updates were done, where the training says so.
+    """
+
+    def __init__(self, signal: str, iteration: int | None = None) -> None:
+        super().__init__(f"stopped by {signal}")
+        self.signal = signal
+        self.iteration = iteration
+        self.checkpoint: Path | None = None
+        self.exit_code = 75
+
+    def __str__(self) -> str:
+        done = "" if self.iteration is None else f" after {self.iteration:,} updates"
+        saved = "nothing was to be saved yet" if self.checkpoint is None else f"{self.checkpoint} is saved"
+        return f"stopped by {self.signal}{done}; {saved}"
 
 
 class NonFiniteLossError(MetricForgeError):

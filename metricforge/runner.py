@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,11 +24,12 @@ from metricforge.engine.hooks.baseline_hook import BaselineHook
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
+from metricforge.engine.hooks.stop_hook import StopHook
 from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.records.config_changes import settings_of
 from metricforge.engine.records.resume_point import find_resume_point, run_settings
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
@@ -61,7 +62,7 @@ def build_runner(
     *,
     overrides: Mapping[str, Any] | None = None,
     work_dir: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     allow_changes: bool = False,
     checkpoint: str | Path | None = None,
     seed: int | None = None,
@@ -82,7 +83,7 @@ def build_runner(
         work_dir: the run's folder. By default ``runs/<config's name>`` for training, numbered where that is taken
             already. An evaluation writes into ``evaluations/<checkpoint>-<n>`` beside the checkpoint, or into
             ``work_dir``, where no run and no other evaluation may be.
-        resume: go on from the newest checkpoint in ``work_dir``.
+        resume: go on from the newest checkpoint in ``work_dir``; "auto": if there is one, otherwise begin.
         allow_changes: resume even where the config differs in more than epochs, evaluators, logging and workers; the
             changes take effect and stand in the run's history.
         checkpoint: evaluate these weights, which ``.model`` then has; no training set is needed.
@@ -121,9 +122,9 @@ def build_runner(
             ["--allow-changes: is for a run that --resume takes up; add it, or leave this out"], "the command"
         )
     folder = None if work_dir is None else Path(work_dir)
-    lock = None
+    lock, resumes = None, False
     if weights is None:
-        lock = _take_run_folder(source, folder, resume, processes)
+        lock, resumes = _take_run_folder(source, folder, resume, processes)
     elif folder is not None:
         check_evaluation_folder(folder)
     try:
@@ -135,7 +136,7 @@ def build_runner(
             folder=folder,
             device=where,
             console=(console or Console()) if processes.is_main else Console(quiet=True),
-            resume=resume,
+            resume=resumes,
             allow_changes=allow_changes,
             weights=weights,
         )
@@ -178,7 +179,8 @@ def _build(
     set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = _build_evaluators(cfg, "evaluators", model)
     final_evaluators = _build_evaluators(cfg, "final_evaluators", model)
-    hooks = [ConsoleHook(), CheckpointHook(**cfg.get("checkpoint", {})), BaselineHook(cfg.get("baselines") or {})]
+    checkpoints = CheckpointHook(**cfg.get("checkpoint", {}))
+    hooks = [ConsoleHook(), checkpoints, BaselineHook(cfg.get("baselines") or {}), StopHook()]
     test_loader = evaluation_loader(data.test, cfg.test_dataloader, device, processes)
     train_loader, val_loader = None, None
     if data.train is not None and sampler is not None:
@@ -342,14 +344,17 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-def _take_run_folder(source: str, work_dir: Path | None, resume: bool, processes: Processes) -> RunLock:
-    """Take the folder that a training writes into; process 0 alone holds its lock."""
+def _take_run_folder(
+    source: str, work_dir: Path | None, resume: bool | Literal["auto"], processes: Processes
+) -> tuple[RunLock, bool]:
+    """Take the folder of a training, and say whether it takes up what is there; process 0 alone holds its lock."""
     name = Path(source.rpartition("::")[2]).stem if source != "the config" else "run"
     taken: list[RunLock] = []
 
-    def take() -> Path:
+    def take() -> tuple[Path, bool]:
         taken.append(take_run_folder(name, work_dir, resume=resume))
-        return taken[0].folder
+        folder = taken[0].folder
+        return folder, bool(checkpoint_files(folder)) if resume == "auto" else resume
 
-    folder = processes.from_main(take)
-    return taken[0] if taken else RunLock(folder)
+    folder, resumes = processes.from_main(take)
+    return taken[0] if taken else RunLock(folder), resumes

@@ -36,5 +36,5 @@ def run_command(command: Callable[[], None]) -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted; the run's checkpoints are kept, --resume continues from the newest", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from metricforge.cli.console import open_console
+from metricforge.cli.interruption import ends_soon, resume_command
 from metricforge.cli.next_command import next_command
 from metricforge.config_files import find_config
+from metricforge.engine.metric_runner import MetricRunner
+from metricforge.engine.records.checkpoints import checkpoint_files
+from metricforge.errors import TrainingStopped
 from metricforge.report import print_scores
 from metricforge.runner import build_runner
 
@@ -27,7 +32,7 @@ def train(arguments: argparse.Namespace) -> None:
             console=console,
         )
     runner.describe()
-    runner.train()
+    _train(runner, arguments)
     if not runner.processes.is_main:
         return
     console.print()
@@ -46,3 +51,26 @@ def train(arguments: argparse.Namespace) -> None:
         markup=False,
         soft_wrap=True,
     )
+
+
+def _train(runner: MetricRunner, arguments: argparse.Namespace) -> None:
+    """Train; if that is interrupted, say how to go on."""
+
+    def say_interrupted() -> None:
+        if runner.processes.is_main:
+            saved = checkpoint_files(runner.run_dir)
+            kept = f"{saved[0]} is saved, what came after it is not" if saved else "nothing was saved yet"
+            print(f"\ninterrupted after {runner.iter:,} updates; {kept}", file=sys.stderr)
+            _say_how_to_go_on(runner, arguments)
+
+    try:
+        with ends_soon(say_interrupted):
+            runner.train()
+    except TrainingStopped as stop:
+        if runner.processes.is_main:
+            _say_how_to_go_on(runner, arguments)
+        sys.exit(stop.exit_code)
+
+
+def _say_how_to_go_on(runner: MetricRunner, arguments: argparse.Namespace) -> None:
+    print(f"go on with\n  {resume_command(arguments, runner.run_dir)}", file=sys.stderr)

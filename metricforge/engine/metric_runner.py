@@ -25,8 +25,10 @@ from metricforge.backbones.pretraining import pretraining_of
 from metricforge.datasets import ImageFileDataset
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
+from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
+from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
@@ -46,7 +48,7 @@ from metricforge.engine.records.resume_point import ResumePoint
 from metricforge.engine.records.run_folder import EVALUATIONS, take_evaluation_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
-from metricforge.errors import CheckpointError, ConfigError
+from metricforge.errors import CheckpointError, ConfigError, TrainingStopped
 from metricforge.evaluation import read_scores
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner, WeightedLosses
@@ -113,6 +115,7 @@ class MetricRunner(Runner):
         self._settings = settings
         self.changes: Changes = {}
         self.trains_now = False
+        self.stop_signals = StopSignals()
         self._evaluation_dir = run_dir if weights is not None else None
         # nothing is written beside a checkpoint before there is something to keep
         self._scratch = mkdtemp(prefix="metricforge-") if weights is not None else None
@@ -163,15 +166,33 @@ class MetricRunner(Runner):
 
         Raises:
             RunFolderError: if another one has it.
+            TrainingStopped: where SIGTERM, SIGUSR1 or SIGHUP arrived; the run is saved after its last update.
         """
         with ExitStack() as held:
             if self._lock is not None and self.processes.is_main:
                 held.enter_context(self._lock.in_use())
+            held.enter_context(self.stop_signals.listening())
             self.trains_now = True
+            self.stop_signals.ends_at_once = not self.processes.several  # until weights change
             try:
                 return super().train()
+            except TrainingStopped as stop:
+                self._save_to_go_on(stop)
+                raise
             finally:
                 self.trains_now = False
+                self.stop_signals.ends_at_once = False
+
+    def _save_to_go_on(self, stop: TrainingStopped) -> None:
+        hook = next(hook for hook in self.hooks if isinstance(hook, CheckpointHook))
+        stop.exit_code = hook.exit_code
+        if not isinstance(self._train_loop, ResumableTrainLoop):
+            return  # it was still being built
+        stop.iteration = self.iter if stop.iteration is None else stop.iteration
+        hook.save_once(self, stop.iteration)
+        if stop.iteration:
+            stop.checkpoint = self.run_dir / f"iter_{stop.iteration}.pth"
+        self.say(str(stop))
 
     def scores_dir(self) -> Path:
         """Where the scores of the evaluation at hand go; only process 0 asks.

@@ -11,9 +11,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
     add_config(parser)
     add_run_arguments(parser, "the run's folder (default: runs/NAME, numbered if that exists)")
-    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in the run's folder")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        type=_auto,
+        const=True,
+        default=False,
+        metavar="auto",
+        help="continue from the newest checkpoint in the run's folder; --resume auto: if there is one, otherwise "
+        "begin, so that the same command starts a run and takes it up",
+    )
     parser.add_argument(
         "--allow-changes",
         action="store_true",
         help="resume with another config than before: the changes take effect and are noted in the run's history",
     )
+
+
+def _auto(text: str) -> str:
+    if text != "auto":
+        raise argparse.ArgumentTypeError(f"takes auto or nothing, not {text!r}; put CONFIG before it")
+    return text

@@ -48,6 +48,14 @@ class Processes:
         if dist.is_available() and dist.is_initialized():
             dist.barrier()
 
+    def any_has(self, flag: bool) -> bool:
+        """Whether ``flag`` is True on any process; all of them ask."""
+        if not self.several:
+            return flag
+        told = torch.tensor([int(flag)])
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return bool(told)
+
     def from_main(self, compute: Callable[[], Result]) -> Result:
         """What ``compute`` gives on process 0, on every process; only process 0 calls it.
 

@@ -21,11 +21,13 @@ class CheckpointHook(Hook):
         interval: epochs between two checkpoints.
         interval_iterations: additionally, iterations between two; None: only after epochs.
         max_keep: number of periodic checkpoints to keep, at least 2.
+        exit_code: exit status of `metricforge train` where SIGTERM, SIGUSR1 or SIGHUP ended the training, which saved
+            its state: a cluster's script that sees it may start the same command again (`--resume auto`).
         save_best: the score whose best epoch is kept as ``best.pth`` and scored on the test classes, if the config has
             validation classes; None: the weights of the last epoch.
 
     Raises:
-        ValueError: for an interval below 1 or ``max_keep`` below 2.
+        ValueError: for an interval below 1, ``max_keep`` below 2 or an ``exit_code`` outside 0..255.
     """
 
     priority = "VERY_LOW"
@@ -36,40 +38,48 @@ class CheckpointHook(Hook):
         interval_iterations: int | None = None,
         max_keep: int = 2,
         save_best: str | None = SAVE_BEST,
+        exit_code: int = 75,
     ) -> None:
         if interval < 1 or (interval_iterations is not None and interval_iterations < 1):
             raise ValueError(f"interval and interval_iterations must be >= 1, got {interval} and {interval_iterations}")
         if max_keep < 2:
             raise ValueError(f"max_keep must be >= 2, got {max_keep}: with one file, a crash while writing leaves none")
+        if not 0 <= exit_code <= 255:
+            raise ValueError(f"exit_code must be between 0 and 255, got {exit_code}")
         self.interval = interval
         self.interval_iterations = interval_iterations
         self.max_keep = max_keep
+        self.exit_code = exit_code
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         done = runner.iter + 1
         # at the end of an epoch its schedule has yet to move on: after_train_epoch saves that
         if self._is_due(done) and done % len(runner.train_dataloader):
-            self._save(runner, done)
+            self.save(runner, done)
 
     def after_train_epoch(self, runner: Any) -> None:
         done = runner.epoch + 1
         ends = done == runner.max_epochs or runner.train_loop.stop_training
         if done % self.interval == 0 or ends or self._is_due(runner.iter):
-            self._save(runner, runner.iter)
+            self.save(runner, runner.iter)
 
     def after_train(self, runner: Any) -> None:
-        # early stopping may end a run between two intervals
-        if runner.iter and not runner.processes.from_main((runner.run_dir / f"iter_{runner.iter}.pth").exists):
-            self._save(runner, runner.iter)
+        self.save_once(runner, runner.iter)  # early stopping may end a run between two intervals
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if runner.trains_now and runner.choice.consider(metrics or {}, runner.iter):
             runner.write_checkpoint(BEST, runner.iter, best=True)
 
+    def save_once(self, runner: Any, iteration: int) -> None:
+        """Save the run after ``iteration`` updates unless that has been done, or there has been none."""
+        if iteration and not runner.processes.from_main((runner.run_dir / f"iter_{iteration}.pth").exists):
+            self.save(runner, iteration)
+
     def _is_due(self, iteration: int) -> bool:
         return self.interval_iterations is not None and iteration % self.interval_iterations == 0
 
-    def _save(self, runner: Any, iteration: int) -> None:
+    def save(self, runner: Any, iteration: int) -> None:
+        """Save the run after ``iteration`` updates, and remove what is older than the files to keep."""
         runner.write_checkpoint(f"iter_{iteration}.pth", iteration)
         if runner.processes.is_main:
             for old in checkpoint_files(runner.run_dir)[self.max_keep :]:

@@ -7,7 +7,11 @@ workers, and resumes within an epoch by decoding everything again (or not at all
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from metricforge.engine.loading.seeding import derive_seed, seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
 
+GRACE_SECONDS = 20.0  # that a worker outlives a request to end, so that the update at hand can be finished
 SampleKey = tuple[int, tuple[int, ...]]
 
 
@@ -155,12 +160,27 @@ def build_test_loader(
 def _loader(
     asked: Dataset[dict[str, Any]], images: ImageDataset, device: torch.device, **loading: Any
 ) -> DataLoader[dict[str, Any]]:
-    loading["worker_init_fn"] = _one_thread
+    loading["worker_init_fn"] = _begin_worker
     if images.decodes_later:
         assert isinstance(images, ImageFileDataset)
         return DeviceDecodingLoader(asked, images, device, **loading)  # decoders take unpinned host memory
     return DataLoader(asked, pin_memory=device.type == "cuda", **loading)
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    """Compute in one thread, and leave signals to the process that trains, which gets them too.
+
+    Whoever ends a training often signals all of its processes. A worker that died of it would fail the update that is
+    to be finished. Without its parent a worker ends by itself.
+    """
     torch.set_num_threads(1)
+    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(number: int, frame: FrameType | None) -> None:
+    timer = threading.Timer(GRACE_SECONDS, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

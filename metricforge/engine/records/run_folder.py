@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.engine.records.run_lock import LOCK_FILE, RunLock
@@ -17,29 +18,32 @@ _WRITTEN = r"iter_[0-9]+\.pth|best\.pth|history\.jsonl|scores\.json|scores\.quer
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})(\..*)?\.tmp|\.(scores\.json|scores\.queries\.npz)\.[0-9]+")
 
 
-def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> RunLock:
+def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool | Literal["auto"]) -> RunLock:
     """Take and lock the folder of a training run, and remove unfinished files of killed runs from it.
 
     Args:
         name: of the config; without a ``work_dir`` the folder is ``runs/<name>``, or ``runs/<name>-<number>`` where
-            that is taken; a resume takes the one with the largest number.
+            that is taken; a resume takes the one with the largest number, which "auto" makes if there is none.
         work_dir: the folder to use instead.
-        resume: continue the run in it.
+        resume: continue the run in it; "auto": if it has a checkpoint, otherwise begin one.
 
     Raises:
         RunFolderError: if another training is using it.
-        ConfigError: if it holds another run and ``resume`` is False, or cannot be written.
+        ConfigError: if it holds another run that is not to be resumed, or cannot be written.
         CheckpointError: if there is nothing to resume.
     """
     made = False
     try:
         if work_dir is not None:
             folder = Path(work_dir)
-            if not resume:
+            if resume is not True:
                 made = not folder.exists()
                 folder.mkdir(parents=True, exist_ok=True)
         elif resume:
             folder = _newest(RUNS / name)
+            if resume == "auto":
+                made = not folder.exists()
+                folder.mkdir(parents=True, exist_ok=True)
         else:
             folder, made = _new_folder(RUNS, name), True
         if resume and not folder.is_dir():
@@ -48,7 +52,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool) -> 
         lock.acquire()
     except OSError as error:
         raise ConfigError([f"--work-dir {work_dir or RUNS}: cannot be written ({error})"], "the command") from error
-    found = [] if resume else _records(folder)
+    found = [] if resume is True or (resume and checkpoint_files(folder)) else _records(folder)
     if found:
         lock.release()
         raise ConfigError(

@@ -1,0 +1,79 @@
+"""Ctrl-C in a training: the process ends within two seconds, and says what is saved and how to go on."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metricforge.cli.next_command import next_command
+from metricforge.overrides import format_override
+
+PATIENCE_SECONDS = 1.5
+STATUS = 130  # what shells expect of a process that Ctrl-C ended
+
+
+@contextmanager
+def ends_soon(say: Callable[[], None]) -> Iterator[None]:
+    """End the process soon after Ctrl-C, also where a library computes on and Python cannot raise KeyboardInterrupt.
+
+    Files are written whole or not at all, so nothing is lost by that.
+
+    Args:
+        say: called at most once, before the process ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    once = threading.Lock()
+
+    def say_once() -> None:
+        if once.acquire(blocking=False):
+            say()
+
+    reads, writes = socket.socketpair()
+    writes.setblocking(False)
+    before = signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while told := reads.recv(1):
+            if told[0] == signal.SIGINT:
+                threading.Event().wait(PATIENCE_SECONDS)
+                say_once()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                for worker in multiprocessing.active_children():
+                    worker.kill()  # they read images only
+                os._exit(STATUS)
+
+    threading.Thread(target=watch, daemon=True, name="ctrl-c").start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        say_once()
+        sys.exit(STATUS)  # and if that takes long, because of workers for instance, the thread ends it
+    finally:
+        signal.set_wakeup_fd(before)
+        writes.close()
+
+
+def resume_command(arguments: argparse.Namespace, folder: Path) -> str:
+    """The command that takes up the training of ``folder``, which was begun with ``arguments``."""
+    words: list[object] = [arguments.config, "--work-dir", folder, "--resume", "auto"]
+    for name in ("seed", "device"):
+        if getattr(arguments, name) is not None:
+            words += [f"--{name}", getattr(arguments, name)]
+    if arguments.cfg_options:
+        words += ["--cfg-options", *(format_override(key, value) for key, value in arguments.cfg_options.items())]
+    command = next_command("train", *words)
+    several = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if several == "1":
+        return command
+    return f"torchrun --nproc-per-node {several} -m metricforge {command.partition('metricforge ')[2]}"
