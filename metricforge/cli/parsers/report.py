@@ -1,0 +1,52 @@
+"""The arguments of ``metricforge report``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from metricforge.cli.parsers.cfg_options import add_cfg_options
+from metricforge.cli.parsers.run_arguments import add_device
+from metricforge.cli.parsers.values import at_least_1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add them to ``parser``."""
+    parser.usage = "metricforge report RUN [RUN2] [options]"
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help="a run's folder, such as runs/pddm_glyphs, that of an evaluation, or a scores.json; a second one is set "
+        "beside the first",
+    )
+    parser.add_argument(
+        "--out", type=_html, metavar="FILE", help="the report, ending in .html (default: report.html in RUN)"
+    )
+    parser.add_argument(
+        "--queries",
+        type=at_least_1,
+        default=240,
+        metavar="N",
+        help="queries that can be looked at (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--map",
+        dest="maps",
+        choices=["both", "umap", "tsne", "none"],
+        default="both",
+        help="how embeddings are laid out on the map, which takes most of the time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="also compare scores measured in different ways, with a warning"
+    )
+    add_device(parser)
+    add_cfg_options(parser, "the runs' configs")
+
+
+def _html(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise argparse.ArgumentTypeError(f"{text}: must end in .html")
+    return path

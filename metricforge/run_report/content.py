@@ -1,0 +1,225 @@
+"""What a report shows of one or two opened runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from metricforge.arrays import Floats32
+from metricforge.comparison import Comparison
+from metricforge.evaluation import confused_classes
+from metricforge.index.calibration import Calibration
+from metricforge.report.html import Chart, Thumbnails
+from metricforge.run_report.class_overlap import NEIGHBOURS as NEIGHBOURS_OF_OVERLAP
+from metricforge.run_report.class_overlap import outliers, overlapping_classes
+from metricforge.run_report.class_part import class_chart, score_of_classes
+from metricforge.run_report.embedding_map import (
+    FEWEST_POINTS,
+    MOST_POINTS_OF_TSNE,
+    TITLES,
+    Method,
+    lay_out,
+    map_json,
+    map_points,
+    rows_of,
+)
+from metricforge.run_report.gallery_part import NEIGHBOURS, gallery_json, image_ids, pick_gallery
+from metricforge.run_report.opened_run import OpenedRun
+from metricforge.run_report.pairing_part import pairing_part
+from metricforge.run_report.pairs_part import RATE, calibrated, pair_charts, sample_pairs
+from metricforge.run_report.picture_lists import PictureLists, image_ids_of
+from metricforge.run_report.retrieval import Retrieval, retrieve
+from metricforge.run_report.scores_part import scores_part
+from metricforge.run_report.size_part import recall_chart, size_chart
+from metricforge.run_report.suspects import doubtful_labels, near_duplicates
+from metricforge.run_report.training_part import training_charts, training_facts
+from metricforge.run_report.why_part import why_part
+from metricforge.version import __version__
+
+DEPTH = 50  # neighbours of each query that the parts of a report read
+LISTED = 24
+PARTS = {
+    "scores": "Scores",
+    "pairing": "Query by query",
+    "training": "Training",
+    "gallery": "Queries and neighbours",
+    "map": "Map",
+    "size": "Recall",
+    "pairs": "Similarities",
+    "classes": "Classes",
+    "suspects": "Labels and duplicates",
+    "why": "Why similar",
+}
+Status = Callable[[str], AbstractContextManager[Any]]
+
+
+class Content:
+    """Gathers ``report``, what the page's templates show, and ``payload``, what its scripts draw.
+
+    Args:
+        runs: one or two.
+        comparison: of their scores.
+        status: called with what is being done, in a few words.
+    """
+
+    def __init__(self, runs: Sequence[OpenedRun], comparison: Comparison, status: Status) -> None:
+        self._runs = runs
+        self._status = status
+        self.charts: dict[str, list[Chart]] = {"training": training_charts(runs)}
+        self.report: dict[str, Any] = dict.fromkeys(PARTS) | {
+            "names": [run.name for run in runs],
+            "version": __version__,
+            "subtitle": _subtitle(runs[0]),
+            "scores": scores_part(runs, comparison),
+            "pairing": pairing_part(runs),
+            "training": True,
+            "facts": [training_facts(run) for run in runs],
+            "missing": [(run.name, run.missing) for run in runs if run.missing],
+            "protocols": [json.dumps(run.scored.protocol, indent=2, ensure_ascii=False) for run in runs],
+            "charts": self.charts,
+        }
+        self.payload: dict[str, Any] = {"runs": self.report["names"], "classes": [], "thumbnails": {}, "gallery": []}
+
+    def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The report and its payload, once all parts are gathered."""
+        self.report["parts"] = [(key, title) for key, title in PARTS.items() if self.report[key] is not None]
+        self.payload["charts"] = {chart.key: chart.to_json() for its in self.charts.values() for chart in its}
+        return self.report, self.payload
+
+    def add_pictures(self, queries: int, maps: Sequence[Method]) -> None:
+        """Add all parts that need images: of the first run, and in the gallery of both where their queries agree."""
+        first = self._runs[0]
+        if first.images is None:
+            return
+        together = [run for run in self._runs if run.images is not None and _same_queries(first, run)]
+        with self._status("searching"):
+            retrievals = [_retrieved(run) for run in together]
+        context, dataset, retrieval = first.images.context, first.images.dataset, retrievals[0]
+        shown = pick_gallery(context, retrievals, queries)
+        thumbnails = Thumbnails(dataset.load)
+        thumbnails.add(image_ids(context, retrievals, shown))
+        self.payload |= {
+            "classes": list(dataset.class_names),
+            "gallery": gallery_json(context, retrievals, shown),
+            "galleryRuns": [run.name for run in together],
+        }
+        self.report["gallery"] = {
+            "shown": len(shown),
+            "of": int(context.task.has_match.sum()),
+            "neighbours": min(NEIGHBOURS, retrieval.found.shape[1]),
+            "runs": [run.name for run in together],
+        }
+        with self._status("recall by the size of an embedding"):
+            self._add_recall(together, retrievals)
+        with self._status("comparing pairs"):
+            self._add_pairs(first, retrieval)
+        rows = self._add_map(first, retrieval, maps)
+        with self._status("looking for doubtful labels and duplicates"):
+            lists = self._add_pictures_of_classes(first, retrieval, rows)
+        thumbnails.add(image_ids_of(lists.values()))
+        with self._status("explaining similarities"):
+            self.report["why"] = why_part(first.images, retrieval, shown) or None
+        with self._status("making thumbnails"):
+            everyone = np.random.default_rng(context.seed).permutation(len(dataset))
+            thumbnails.add(everyone.tolist() if self.report["map"] else [])
+        self.payload |= {"pictures": lists, "thumbnails": thumbnails.to_json()}
+
+    def _add_recall(self, runs: Sequence[OpenedRun], retrievals: Sequence[Retrieval]) -> None:
+        by_size = size_chart(runs[0])
+        charts = [recall_chart(runs, retrievals)]
+        self.report["size"] = True
+        self.report["size_note"] = by_size if isinstance(by_size, str) else ""
+        self.charts["size"] = charts if isinstance(by_size, str) else [*charts, by_size]
+
+    def _add_pairs(self, run: OpenedRun, retrieval: Retrieval) -> None:
+        assert run.images is not None
+        pairs = sample_pairs(run.images.context)
+        if pairs is None:
+            return
+        found = calibrated(run.images.context, retrieval)
+        self.charts["pairs"] = pair_charts(pairs, found)
+        self.report["pairs"] = f"There is no threshold: {found}." if isinstance(found, str) else _described(found)
+
+    def _add_map(self, run: OpenedRun, retrieval: Retrieval, maps: Sequence[Method]) -> Floats32:
+        """Add the map, and return the rows (N, D) of its images, queries first."""
+        assert run.images is not None
+        context = run.images.context
+        points = map_points(context, retrieval)
+        rows = rows_of(context, points)
+        wanted = [name for name in maps if name != "tsne" or len(rows) <= MOST_POINTS_OF_TSNE]
+        note = "" if len(wanted) == len(maps) else f"t-SNE is drawn of at most {MOST_POINTS_OF_TSNE:,} images."
+        if len(rows) < FEWEST_POINTS or not wanted:
+            return rows[: points.queries]
+        layouts: dict[Method, Floats32] = {}
+        for name in wanted:
+            with self._status(f"laying out the map by {TITLES[name]}"):
+                layouts[name] = lay_out(rows, name, context.seed)
+        self.payload["map"] = map_json(context, points, layouts, retrieval)
+        self.report["map"] = {
+            "shown": len(points.ids),
+            "available": points.available,
+            "layouts": [TITLES[name] for name in layouts],
+            "has_gallery": points.queries < len(points.ids),
+            "depth": min(NEIGHBOURS_OF_OVERLAP, retrieval.found.shape[1]),
+            "note": note,
+        }
+        return rows[: points.queries]
+
+    def _add_pictures_of_classes(self, run: OpenedRun, retrieval: Retrieval, rows: Floats32) -> dict[str, Any]:
+        assert run.images is not None
+        context, dataset = run.images.context, run.images.dataset
+        make = PictureLists(context, retrieval, dataset.class_names)
+        lists: dict[str, Any] = {}
+        if self.report["map"] is not None:
+            lists["overlaps"] = make.overlaps(overlapping_classes(context, retrieval, LISTED // 2))
+            lists["outliers"] = make.outliers(outliers(context.queries.labels, rows, LISTED // 2))
+        queries = run.scored.queries
+        if queries is not None and queries.values:
+            self.charts["classes"] = [class_chart(queries, score_of_classes(queries))]
+            self.report["classes"] = True
+            self.report["has_confused"] = "" in queries.nearest
+            if "" in queries.nearest:
+                lists["confused"] = make.confused(confused_classes(queries)[:LISTED])
+        lists["doubtful"] = make.doubtful(doubtful_labels(context, retrieval, LISTED))
+        duplicates = near_duplicates(context, retrieval, dataset.load, dataset.load, LISTED)
+        lists["duplicates"] = make.duplicates(duplicates)
+        self.report["suspects"] = True
+        return lists
+
+
+def _described(found: Calibration) -> str:
+    low, high = (f"{100 * share:.1f}" for share in (found.low, found.high))
+    sure = f"{100 * found.confidence:g} % confidence"
+    return (
+        f"From a similarity of {found.threshold:.4g} on, the nearest image counts as a match. Then at most "
+        f"{100 * RATE:g} % of queries whose class is not there are accepted by mistake (among other classes between "
+        f"{low} and {high} %, with {sure}), and {100 * found.accepted:.1f} % of the others find a match."
+    )
+
+
+def _subtitle(run: OpenedRun) -> str:
+    measured: Any = run.scored.protocol.get("dataset") or {}
+    return str(measured.get("name", "scores of embeddings"))
+
+
+def _retrieved(run: OpenedRun) -> Retrieval:
+    assert run.images is not None
+    context = run.images.context
+    return retrieve(context, min(DEPTH, context.gallery_size))
+
+
+def _same_queries(one: OpenedRun, other: OpenedRun) -> bool:
+    assert one.images is not None
+    assert other.images is not None
+    pairs = [(one.images.context.queries, other.images.context.queries)]
+    pairs.append((one.images.context.gallery, other.images.context.gallery))
+    for first, second in pairs:
+        assert first.ids is not None
+        assert second.ids is not None
+        if not (np.array_equal(first.ids, second.ids) and np.array_equal(first.labels, second.labels)):
+            return False
+    return one.images.dataset.fingerprint() == other.images.dataset.fingerprint()

@@ -1,0 +1,143 @@
+"""The embeddings in two dimensions, and what the page needs to search among them."""
+
+from __future__ import annotations
+
+import warnings
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from metricforge.arrays import Array, Bytes, Floats32, Indices
+from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
+from metricforge.run_report.retrieval import Retrieval
+
+Method = Literal["umap", "tsne"]
+TITLES: Mapping[Method, str] = {"umap": "UMAP", "tsne": "t-SNE"}
+MOST_POINTS = 100_000
+MOST_POINTS_OF_TSNE = 20_000  # beyond which it takes tens of minutes
+FEWEST_POINTS = 5
+NUMBERS_OF_NEIGHBOURS = 600_000  # in the file: eight of each image up to 75,000 images, fewer of more
+STEPS = 65_535
+WRONG, RIGHT, NO_QUERY = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class MapPoints:
+    """The images on the map, queries first.
+
+    Args:
+        rows: indices (N,) into the queries' embeddings, then into the gallery's.
+        ids: image ids (N,).
+        labels: classes (N,).
+        outcome: whether the nearest image is of the same class (N,): ``WRONG``, ``RIGHT`` or ``NO_QUERY``.
+        queries: how many of them, the first ones, are queries.
+        available: how many images there are; more than N where only a sample is drawn.
+    """
+
+    rows: Indices
+    ids: Indices
+    labels: Indices
+    outcome: Bytes
+    queries: int
+    available: int
+
+
+def map_points(context: EvaluationContext, retrieval: Retrieval) -> MapPoints:
+    """All images that were embedded, or a sample of ``MOST_POINTS``; one that is query and gallery image is one."""
+    assert context.queries.ids is not None
+    assert context.gallery.ids is not None
+    outcome = np.where(context.task.has_match, retrieval.is_match[:, 0], NO_QUERY).astype(np.uint8)  # (Q,)
+    others = np.zeros(0, dtype=np.int64)
+    if not context.searches_itself:
+        others = np.flatnonzero(~np.isin(context.gallery.ids, context.queries.ids))
+    count = len(context.queries)
+    available = count + len(others)
+    chosen = np.arange(available)
+    if available > MOST_POINTS:
+        chosen = np.sort(np.random.default_rng(context.seed).permutation(available)[:MOST_POINTS])
+    queries, images = chosen[chosen < count], others[chosen[chosen >= count] - count]
+    return MapPoints(
+        np.concatenate([queries, images]),
+        np.concatenate([context.queries.ids[queries], context.gallery.ids[images]]),
+        np.concatenate([context.queries.labels[queries], context.gallery.labels[images]]),
+        np.concatenate([outcome[queries], np.full(len(images), NO_QUERY, dtype=np.uint8)]),
+        len(queries),
+        available,
+    )
+
+
+def rows_of(context: EvaluationContext, points: MapPoints) -> Floats32:
+    """The embeddings (N, D) of ``points``, as the similarity compares them by their Euclidean distance."""
+    queries = _prepared(context, context.queries.embeddings)
+    if context.searches_itself:
+        return queries[points.rows]
+    gallery = _prepared(context, context.gallery.embeddings)
+    return np.concatenate([queries[points.rows[: points.queries]], gallery[points.rows[points.queries :]]])
+
+
+def lay_out(rows: Floats32, method: Method, seed: int) -> Floats32:
+    """Positions (N, 2) of ``rows`` (N, D), the same for the same seed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of one thread, which a seed asks for, and of points without a neighbour
+        if method == "umap":
+            from umap import UMAP
+
+            neighbours = min(15, len(rows) - 1)
+            maker: Any = UMAP(n_neighbors=neighbours, min_dist=0.08, init="pca", random_state=seed, n_jobs=1)
+        else:
+            from sklearn.manifold import TSNE
+
+            perplexity = min(30.0, (len(rows) - 1) / 3)
+            maker = TSNE(perplexity=perplexity, init="pca" if rows.shape[1] > 1 else "random", random_state=seed)
+        positions: Floats32 = np.asarray(maker.fit_transform(rows), dtype=np.float32)
+    return positions
+
+
+def map_json(
+    context: EvaluationContext, points: MapPoints, layouts: Mapping[Method, Floats32], retrieval: Retrieval
+) -> dict[str, Any]:
+    """The map as JSON's types: columns of little-endian numbers in base64.
+
+    Neighbours are ids, of the queries alone; similarities and distances are in ``STEPS`` steps between their extremes.
+    """
+    kept = min(8, retrieval.found.shape[1], max(1, NUMBERS_OF_NEIGHBOURS // max(1, points.queries)))
+    rows = points.rows[: points.queries]
+    assert context.gallery.ids is not None
+    return {
+        "ids": _base64(points.ids, "<u4"),
+        "labels": _base64(points.labels, "<u4"),
+        "outcome": _base64(points.outcome, "u1"),
+        "queries": points.queries,
+        "available": points.available,
+        "layouts": {TITLES[name]: _base64(_steps(at, axis=0)[0], "<u2") for name, at in layouts.items()},
+        "neighbours": kept,
+        "found": _base64(context.gallery.ids[retrieval.found[rows, :kept]], "<u4"),
+        "match": _base64(retrieval.is_match[rows, :kept], "u1"),
+        "scores": _column(retrieval.scores[rows, :kept]),
+        "distances": _column(retrieval.distances[rows, :kept]),
+        "confidence": _column(retrieval.confidence[rows]),
+    }
+
+
+def _column(values: Floats32) -> dict[str, Any]:
+    steps, low, high = _steps(values)
+    return {"low": float(low), "high": float(high), "steps": _base64(steps, "<u2")}
+
+
+def _steps(values: Floats32, axis: int | None = None) -> tuple[Array, Array, Array]:
+    low, high = values.min(axis=axis), values.max(axis=axis)
+    unit = np.where(high > low, high - low, 1)
+    return np.rint((values - low) / unit * STEPS), low, high
+
+
+def _base64(values: Array, kind: str) -> str:
+    return b64encode(np.ascontiguousarray(values).astype(kind).tobytes()).decode()
+
+
+def _prepared(context: EvaluationContext, embeddings: Array) -> Floats32:
+    rows: Floats32 = prepared_embeddings(embeddings, context.similarity, context.device).cpu().numpy()
+    return rows

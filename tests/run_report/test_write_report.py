@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from metricforge import load_model
+from metricforge.errors import ComparisonError
+from metricforge.run_report import write_report
+
+
+class Page(HTMLParser):
+    """What a browser would make of a report: its elements, its texts, and the numbers in the rows of scores."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.scores: dict[str, list[float]] = {}
+        self._row: str | None = None
+        self._script: str | None = None
+        self.payload = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.elements.append((tag, found))
+        if tag == "tr":
+            self._row = found.get("data-score")
+        if tag == "script":
+            self._script = found.get("id", "")
+        if tag == "data" and self._row is not None:
+            self.scores.setdefault(self._row, []).append(float(found["value"]))
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self._script = None
+
+    def handle_data(self, data):
+        if self._script == "payload":
+            self.payload += data
+        elif self._script is None:
+            self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(one_run, tmp_path_factory):
+    out = write_report([one_run], tmp_path_factory.mktemp("report") / "report.html", maps=(), device="cpu")
+    return Page(out.read_text())
+
+
+def test_every_score_in_the_page_is_that_of_scores_json(page, one_run):
+    written = json.loads((one_run / "scores.json").read_text())["scores"]
+    assert {name: values[0] for name, values in page.scores.items()} == written
+
+
+def test_the_gallery_shows_the_nearest_images_by_brute_force(page, one_run, hostile_images):
+    gallery = json.loads(page.payload)["gallery"]
+    model = load_model(one_run, device="cpu")
+    files = sorted((hostile_images / "test").glob("*/*"))
+    embeddings = model.embed([str(file) for file in files]).astype(np.float64)
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    assert len(gallery) == 36
+    for query in gallery:
+        found = query["runs"][0]
+        assert found["ids"] == np.argsort(-cosines[query["id"]], kind="stable")[:8].tolist()
+        assert found["scores"] == pytest.approx(np.sort(cosines[query["id"]])[::-1][:8], abs=2e-4)
+        assert found["distances"] == pytest.approx(
+            np.linalg.norm(embeddings[found["ids"]] - embeddings[query["id"]], axis=1), rel=1e-2
+        )
+        assert found["match"] == [int(label == query["label"]) for label in found["labels"]]
+
+
+def test_hostile_names_are_text(page, one_run, hostile_names):
+    payload = json.loads(page.payload)
+    assert payload["classes"] == hostile_names
+    assert payload["runs"] == [one_run.name]
+    assert one_run.name in " ".join(page.texts)
+    assert not [attributes for tag, attributes in page.elements if tag in ("i", "b") and not attributes.get("class")]
+    assert "49" not in " ".join(text for text in page.texts if "7 *" in text)
+
+
+def test_the_page_asks_for_nothing_elsewhere(page):
+    asked = [
+        (tag, name, value)
+        for tag, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data", "action") and not str(value).startswith(("#", "data:"))
+    ]
+    assert asked == []
+    policy = next(attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes)
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_every_logged_loss_part_has_its_curve(page, one_run):
+    history = [json.loads(line) for line in (one_run / "history.jsonl").read_text().splitlines()]
+    logged = {name for line in history for name in line.get("losses", {})}
+    charts = json.loads(page.payload)["charts"].values()
+    assert logged <= {line["name"] for chart in charts for line in chart["lines"]}
+    loss = next(line for chart in charts for line in chart["lines"] if line["name"] == "loss")
+    assert list(loss["y"]) == [line["losses"]["loss"] for line in history if "losses" in line]
+
+
+def test_two_runs_stand_side_by_side_with_the_paired_difference(one_run, other_run, tmp_path):
+    page = Page(write_report([one_run, other_run], tmp_path / "both.html", maps=(), device="cpu").read_text())
+    first, second = (json.loads((run / "scores.json").read_text())["scores"] for run in (one_run, other_run))
+    for name, value in first.items():
+        assert value in page.scores[name]
+        assert second[name] in page.scores[name]
+        assert second[name] - value in page.scores[name]
+    assert all(len(query["runs"]) == 2 for query in json.loads(page.payload)["gallery"])
+
+
+def test_images_that_changed_since_they_were_scored_are_refused(one_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(one_run, copy)
+    scores = json.loads((copy / "scores.json").read_text())
+    scores["protocol"]["dataset"]["fingerprint"] = "0123456789abcdef"
+    (copy / "scores.json").write_text(json.dumps(scores))
+    with pytest.raises(ComparisonError, match=r"0123456789abcdef.*metricforge test"):
+        write_report([copy], tmp_path / "report.html", maps=(), device="cpu")
+
+
+def test_without_its_weights_a_run_has_a_report_without_pictures(one_run, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("scores.json", "scores.queries.npz", "history.jsonl"):
+        shutil.copy(one_run / name, copy)
+    page = Page(write_report([copy], tmp_path / "report.html", maps=()).read_text())
+    assert any(re.search("no pictures", text) for text in page.texts)
+    assert any("neither in" in text for text in page.texts)
+    assert page.scores
+
+
+def test_three_runs_are_refused(one_run, tmp_path):
+    with pytest.raises(ComparisonError, match="got 3"):
+        write_report([one_run] * 3, tmp_path / "report.html")
