@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from metricforge.engine.optim.sparse_rows_step import step_touched_rows
     from metricforge.errors import MetricForgeError
     from metricforge.index import Hit, SearchIndex, load_index
-    from metricforge.interfaces import Backbone, Clustering, EvaluationContext, Evaluator, Loss, Miner, Similarity
+    from metricforge.interfaces import (
+        Backbone,
+        Clustering,
+        EvaluationContext,
+        Evaluator,
+        Head,
+        Loss,
+        Miner,
+        Similarity,
+        Transform,
+    )
     from metricforge.measurement.evaluate_embeddings import evaluate_embeddings
     from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
     from metricforge.plugins import load_plugins
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
         DATASETS,
         EVALUATORS,
         HEADS,
+        HOOKS,
         LOSSES,
         MINERS,
         SAMPLERS,
@@ -47,13 +58,16 @@ if TYPE_CHECKING:
         Triplets,
         Tuples,
     )
+    from metricforge.version import CONTRACT
 
 __all__ = [
     "BACKBONES",
     "CLUSTERINGS",
+    "CONTRACT",
     "DATASETS",
     "EVALUATORS",
     "HEADS",
+    "HOOKS",
     "LOSSES",
     "MINERS",
     "SAMPLERS",
@@ -69,6 +83,7 @@ __all__ = [
     "EmptyBatchWarning",
     "EvaluationContext",
     "Evaluator",
+    "Head",
     "Hit",
     "Loss",
     "LossOutput",
@@ -81,6 +96,7 @@ __all__ = [
     "SearchIndex",
     "Similarity",
     "TaggedEmbeddings",
+    "Transform",
     "Triplets",
     "Tuples",
     "build_runner",
@@ -99,7 +115,17 @@ _DEFINED_IN = {
     "engine.optim.sparse_rows_step": ["step_touched_rows"],
     "errors": ["MetricForgeError"],
     "index": ["Hit", "SearchIndex", "load_index"],
-    "interfaces": ["Backbone", "Clustering", "EvaluationContext", "Evaluator", "Loss", "Miner", "Similarity"],
+    "interfaces": [
+        "Backbone",
+        "Clustering",
+        "EvaluationContext",
+        "Evaluator",
+        "Head",
+        "Loss",
+        "Miner",
+        "Similarity",
+        "Transform",
+    ],
     "measurement.evaluate_embeddings": ["evaluate_embeddings"],
     "measurement.tagged_embeddings": ["TaggedEmbeddings"],
     "plugins": ["load_plugins"],
@@ -109,6 +135,7 @@ _DEFINED_IN = {
         "DATASETS",
         "EVALUATORS",
         "HEADS",
+        "HOOKS",
         "LOSSES",
         "MINERS",
         "SAMPLERS",
@@ -128,6 +155,7 @@ _DEFINED_IN = {
         "Triplets",
         "Tuples",
     ],
+    "version": ["CONTRACT"],
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names}
 

@@ -1,7 +1,7 @@
 """Whether a config's value is of the type that an argument is annotated with.
 
-Only what a config can write is judged, and only arguments of our own: a bool, a number, a string, a path, None, one of
-some words, or one of several of these. What other libraries annotate is not always what they take.
+Only what a config can write is judged, and only arguments of our own and of plug-ins: a bool, a number, a string, a
+path, None, one of some words, or one of several of these. What other libraries annotate is not always what they take.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a string", types.NoneType: "None"}
-OUR_PACKAGES = ("metricforge", "metricforge_lifted", "metricforge_normsoftmax", "metricforge_pddm", "metricforge_pml")
+_judged = {"metricforge", "metricforge_lifted", "metricforge_normsoftmax", "metricforge_pddm", "metricforge_pml"}
+
+
+def judge_annotations_of(module: str) -> None:
+    """Have what the package of ``module`` annotates judged as well: it has components, written for configs."""
+    _judged.add(module.partition(".")[0])
 
 
 def plain_annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of ``function`` by argument; none if it is not ours, or names what is only there for checkers."""
-    if (getattr(function, "__module__", None) or "").partition(".")[0] not in OUR_PACKAGES:
+    """The annotations of ``function`` by argument; none of a library's, or of one with names only for checkers."""
+    if (getattr(function, "__module__", None) or "").partition(".")[0] not in _judged:
         return {}
     try:
         return get_type_hints(function)

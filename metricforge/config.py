@@ -13,6 +13,8 @@ import mmengine.optim
 import mmengine.registry
 from mmengine.config import Config, ConfigDict
 
+from metricforge.absent_types import note_recorded_types
+from metricforge.component_arguments import accepted_arguments, argument_faults, is_component
 from metricforge.config_files import find_base, find_config
 from metricforge.datasets.validation_classes import validation_faults
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
@@ -28,7 +30,7 @@ from metricforge.models import (
     loss_list_types,
 )
 from metricforge.overrides import apply_overrides
-from metricforge.registry import KINDS, Registry, accepted_arguments, argument_faults, is_component
+from metricforge.registry import HOOKS, KINDS, Registry
 from metricforge.spelling import nearest
 
 TOP_LEVEL = {
@@ -59,13 +61,14 @@ TOP_LEVEL = {
     "checkpoint": "interval, interval_iterations, max_keep, save_best, exit_code",
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
+    "plugins": "type -> the distribution that it came with; a run writes it, so that others know what to install",
     "visualizer": "mmengine's visualizer, for TensorBoard and others",
     "seed": "an integer that every random number follows from",
 }
 A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
 SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("model", "train_dataloader", "test_dataloader", "optim_wrapper", "train_cfg", "test_cfg"), A_DICT),
-    **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "visualizer"), A_DICT),
+    **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "visualizer", "plugins"), A_DICT),
     **dict.fromkeys(("evaluators", "final_evaluators", "custom_hooks"), A_LIST),
     "param_scheduler": ((list, tuple, Mapping), "a list"),
     "data_root": ((str, Path), """a folder's path, in quotes if it is a number: data_root='"2020"'"""),
@@ -146,6 +149,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
         train: whether it is to be trained with; evaluation alone needs less.
         num_classes: of the training set, to compare with; None: not known yet.
     """
+    note_recorded_types(config.get("plugins"))
     faults = [
         f"{key}: there is no such top-level key;{nearest(key, list(TOP_LEVEL))}"
         for key in config
@@ -169,6 +173,22 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
         faults += _test_cfg_faults(config["test_cfg"])
     if train:
         faults += _training_faults(config)
+    return faults + _other_plugin_faults(config)
+
+
+def _other_plugin_faults(config: Mapping[str, Any]) -> list[str]:
+    """Types that came with another distribution, when the config was saved, than the one that has them now."""
+    recorded = config.get("plugins") or {}
+    faults = []
+    for name, before in recorded.items() if isinstance(recorded, Mapping) else ():
+        now = {registry.source_of(name) for registry in (*KINDS.values(), HOOKS) if name in registry.module_dict}
+        distribution = str(before).partition(" ")[0]
+        if now and distribution not in {source.distribution for source in now}:
+            owners = " and ".join(sorted(str(source) for source in now))
+            faults.append(
+                f"plugins.{name}: the config was saved with that of {before}, and now it is that of {owners}; install "
+                f"{distribution}, or take plugins.{name} out to use the other one"
+            )
     return faults
 
 
@@ -218,7 +238,7 @@ def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss:
 
 
 def _class_of(registry: Registry, cfg: Any) -> Any:
-    return registry.get(cfg["type"]) if is_component(cfg) and cfg["type"] in registry.names() else None
+    return registry.get(cfg["type"]) if is_component(cfg) and cfg["type"] in registry else None
 
 
 def _train_dataloader_faults(loader: Any) -> list[str]:
@@ -282,7 +302,8 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
             mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
         )
     for number, hook in enumerate(config.get("custom_hooks") or []):
-        faults += _library_faults(mmengine.registry.HOOKS, hook, f"custom_hooks[{number}]", set(), {"priority"})
+        own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
+        faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
     faults += validation_faults(config.get("validation")) or _unread_validation(config)
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:

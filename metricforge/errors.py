@@ -41,7 +41,11 @@ class UnknownTypeError(MetricForgeError):
 
 
 class PluginError(MetricForgeError):
-    """An installed plug-in that could not be loaded."""
+    """An installed plug-in that could not be loaded, or whose component fails where it must not."""
+
+
+class RegistrationError(PluginError):
+    """A component that cannot be registered: of another kind, not a class, or of a name that is taken."""
 
 
 class DatasetError(MetricForgeError):

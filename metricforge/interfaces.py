@@ -55,6 +55,27 @@ class Backbone(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor: ...
 
 
+class Head(nn.Module, ABC):
+    """A backbone's features (B, F) to embeddings (B, D). ``dim`` is D, which similarity, loss and evaluators are told.
+
+    Examples:
+        >>> class FirstFeatures(Head):
+        ...     def __init__(self, feature_dim, dim):
+        ...         super().__init__()
+        ...         self.dim = dim
+        ...
+        ...     def forward(self, features):
+        ...         return features[:, : self.dim]  # (B, D)
+        >>> tuple(FirstFeatures(feature_dim=8, dim=2)(torch.zeros(4, 8)).shape)
+        (4, 2)
+    """
+
+    dim: int
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor: ...
+
+
 class Similarity(nn.Module, ABC):
     """How alike two embeddings are: larger = more alike. Fixed, or learned with weights of its own (a metric head).
 
@@ -197,6 +218,25 @@ class Loss(nn.Module, ABC):
         else:
             self._empty_batches.add(self.can_compare(labels, tuples), look_every=100)
         return output
+
+
+class Transform(Protocol):
+    """An image to another: a step of a data set's ``transform``, registered in ``TRANSFORMS`` as a class.
+
+    Any class whose objects can be called so is one. What is random in it draws from torch's global generator, which is
+    seeded for each sample.
+
+    Examples:
+        >>> class Negative:
+        ...     def __call__(self, image):
+        ...         return 255 - image
+        >>> step: Transform = Negative()
+        >>> int(step(torch.zeros(3, 2, 2, dtype=torch.uint8)).max())
+        255
+    """
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Another image (3, H', W') for ``image`` (3, H, W), uint8 both, which stays as it is."""
 
 
 class EvaluationContext(Protocol):

@@ -6,43 +6,46 @@ registered it. (mmengine's own falls back to importing any dotted or stdlib name
 
 from __future__ import annotations
 
-import inspect
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
 import mmengine
+import mmengine.registry
 
-from metricforge.argument_types import misfit, plain_annotations
-from metricforge.errors import ConfigError, UnknownTypeError
+from metricforge.absent_types import absent_type
+from metricforge.argument_types import judge_annotations_of
+from metricforge.component_arguments import (
+    accepted_arguments,
+    argument_faults,
+    further_value_faults,
+    is_component,
+    join_path,
+    value_faults,
+)
+from metricforge.component_source import SEPARATOR, Source, calling_module, source_of_module
+from metricforge.errors import ConfigError, MetricForgeError, PluginError, RegistrationError, UnknownTypeError
+from metricforge.registration_checks import name_refusal, refusal, registry_name, with_article
 from metricforge.spelling import nearest
 
-# Which distribution of ours has a type, so that a config which needs it can say what to install.
-# The tests of each plug-in compare this with what it registers.
-FIRST_PARTY_TYPES = {
-    "LiftedStructureLoss": "metricforge-lifted",
-    "LiftedStructureMiner": "metricforge-lifted",
-    "DifficultNeighbourBatchSampler": "metricforge-lifted",
-    "PairListBatchSampler": "metricforge-lifted",
-    "PDDM": "metricforge-pddm",
-    "LMDM": "metricforge-pddm",
-    "HardQuadrupletMiner": "metricforge-pddm",
-    "HardPairTripletMiner": "metricforge-pddm",
-    "DoubleHeaderHingeLoss": "metricforge-pddm",
-    "NormSoftmaxLoss": "metricforge-normsoftmax",
-}
-# The same for a distribution that has too many types to list: all of them begin so.
-FIRST_PARTY_PREFIXES = {"pml.": "metricforge-pml"}
+# Their constructors read files or fill networks with weights: no place to try arguments one by one.
+_SLOW_TO_BUILD = ("backbone", "dataset")
 
 
-def _load_installed_plugins() -> None:
+def _load_installed_plugins() -> Sequence[Any]:
     # by name, as the registries' own modules: a look-up is what loads plug-ins, and they need the registries first
-    import_module("metricforge.plugins").load_plugins()
+    plugins: Sequence[Any] = import_module("metricforge.plugins").load_plugins()
+    return plugins
 
 
 class Registry(mmengine.Registry):
     """Maps the names of one kind of component to classes; its modules are imported on the first look-up.
+
+    A name that two plug-ins register belongs to neither: ``demo::DemoLoss`` chooses that of the plug-in demo. One
+    that MetricForge itself has stays its own, and the plug-in's is ``demo::DemoLoss``.
+    What is not a class of this kind is refused with a ``RegistrationError`` that names who registers it.
 
     Examples:
         >>> from metricforge import LOSSES
@@ -54,11 +57,13 @@ class Registry(mmengine.Registry):
         metricforge.errors.ConfigError: ...
     """
 
-    load_plugins: ClassVar[Callable[[], object]] = staticmethod(_load_installed_plugins)
+    load_plugins: ClassVar[Callable[[], Sequence[Any]]] = staticmethod(_load_installed_plugins)
+    loading: ClassVar[Source | None] = None  # the plug-in that is being loaded
 
     def __init__(self, kind: str, location: str) -> None:
         super().__init__(kind, scope="metricforge", locations=[location])
         self._left_out: dict[str, str] = {}
+        self._sources: dict[str, tuple[Any, Source]] = {}
 
     def leave_out(self, name: str, why: str) -> None:
         """Record that ``name`` is not registered on purpose; the error for it gives ``why`` and the way out."""
@@ -70,15 +75,128 @@ class Registry(mmengine.Registry):
         Registry.load_plugins()
         return sorted(self._module_dict)
 
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not None
+
     def get(self, key: str) -> Any:
-        """The class registered as ``key``.
+        """The class registered as ``key``, which may say whose it is: ``demo::DemoLoss``.
 
         Raises:
-            UnknownTypeError: if there is none; it names the nearest registered name, or the plug-in to install.
+            UnknownTypeError: if there is none; it names the nearest registered name, or the plug-in to install. Also if
+                two plug-ins have one of that name; it names both.
         """
-        if not isinstance(key, str) or key not in self.names():
+        found = self._find(key)
+        if found is None:
             raise UnknownTypeError(self._unknown(key))
-        return self._module_dict[key]
+        return self._module_dict[found]
+
+    def source_of(self, key: str) -> Source:
+        """Who registered ``key``, which is a registered name."""
+        component, source = self._sources.get(key, (None, None))
+        if source is None or component is not self._module_dict[key]:
+            return source_of_module(getattr(self._module_dict[key], "__module__", "") or "")
+        return source
+
+    def source_of_type(self, key: str) -> Source | None:
+        """Whose component the type ``key`` is; None for one that is not registered or comes with MetricForge."""
+        found = self._find(key)
+        source = None if found is None else self.source_of(found)
+        return None if source is None or source.is_built_in else source
+
+    def names_of(self, source: Source) -> list[str]:
+        """The names that ``source`` has registered, sorted."""
+        return sorted(key for key in self._module_dict if self.source_of(key) == source)
+
+    def replaced_by(self, source: Source) -> list[tuple[str, str]]:
+        """The names that ``source`` took over with ``force=True``, each with the type that means the replaced one."""
+        return [(name, key) for name in self.names_of(source) if SEPARATOR not in name for key in self._qualified(name)]
+
+    def second_to(self, source: Source) -> list[tuple[str, str]]:
+        """The types of ``source`` whose bare name MetricForge itself has, each after that name."""
+        split = [(key.partition(SEPARATOR)[2], key) for key in self.names_of(source) if SEPARATOR in key]
+        return [(name, key) for name, key in split if name in self._module_dict and self.source_of(name).is_built_in]
+
+    def withdraw(self, source: Source) -> None:
+        """Forget everything that ``source`` registered; what it took a name from has it back."""
+        for key in self.names_of(source):
+            del self._module_dict[key]
+        for key in [key for key in self._module_dict if SEPARATOR in key]:
+            name = key.partition(SEPARATOR)[2]
+            if name not in self._module_dict and len(self._qualified(name)) == 1:
+                owner = self.source_of(key)
+                self._enter(name, self._module_dict.pop(key), owner)
+
+    def _register_module(self, module: Any, module_name: str | list[str] | None = None, force: bool = False) -> None:
+        source = source_of_module(calling_module(), Registry.loading)
+        names = [module_name] if isinstance(module_name, str) else module_name or [getattr(module, "__name__", "")]
+        why = refusal(self.name, module) or next(filter(None, map(name_refusal, names)), None)
+        if why:
+            shown = getattr(module, "__qualname__", None) or repr(module)
+            raise RegistrationError(f"{source}: {registry_name(self.name)} cannot register {shown}: {why}")
+        if not source.is_built_in:
+            self.import_from_location()  # so that the names of the core are known to be taken
+            judge_annotations_of(calling_module())
+        for name in names:
+            self._admit(name, module, source, force=force)
+
+    def _admit(self, name: str, component: Any, source: Source, *, force: bool) -> None:
+        holder, qualified = self._module_dict.get(name), source.qualify(name)
+        if holder is component:
+            return
+        if holder is None and not self._qualified(name):
+            self._enter(name, component, source)
+            return
+        if holder is None:  # several have it already
+            if qualified in self._module_dict and not force:
+                raise RegistrationError(self._taken(name, source, source))
+            self._enter(qualified, component, source)
+            return
+        owner = self.source_of(name)
+        if force:
+            if owner != source:
+                self._enter(owner.qualify(name), holder, owner)
+                if Registry.loading is None:
+                    warnings.warn(self.replacement(name, source), stacklevel=5)
+            self._enter(name, component, source)
+        elif owner.is_built_in and source.distribution:  # the core may have got it after the plug-in was written
+            self._enter(qualified, component, source)
+        elif owner == source or owner.is_built_in:
+            raise RegistrationError(self._taken(name, source, owner))
+        else:
+            del self._module_dict[name]
+            self._enter(owner.qualify(name), holder, owner)
+            self._enter(qualified, component, source)
+
+    def _enter(self, key: str, component: Any, source: Source) -> None:
+        self._module_dict[key] = component
+        self._sources[key] = component, source
+
+    def _taken(self, name: str, source: Source, owner: Source) -> str:
+        whose = "already registered by it" if owner == source else f"already registered, by {owner}"
+        return (
+            f"{source}: the {self.name} {name} is {whose}; take another name, or replace it for everybody "
+            "with register_module(force=True)"
+        )
+
+    def replacement(self, name: str, source: Source) -> str:
+        """What is to be said of ``name``, which ``source`` took over with ``force=True``."""
+        others = " and ".join(self._qualified(name))
+        return f"{source} replaces the {self.name} {name} (force=True); the replaced one is {others}"
+
+    def _qualified(self, name: str) -> list[str]:
+        """The types that say whose ``name`` is meant, where several have it."""
+        return sorted(key for key in self._module_dict if key.partition(SEPARATOR)[1:] == (SEPARATOR, name))
+
+    def _find(self, key: object) -> str | None:
+        """The registered name that ``key`` means."""
+        if not isinstance(key, str):
+            return None
+        self.names()
+        owner, separator, name = key.partition(SEPARATOR)
+        if key in self._module_dict or not separator:
+            return key if key in self._module_dict else None
+        held = [each for each in (name, *self._qualified(name)) if each in self._module_dict]
+        return next((each for each in held if owner in _names_of_source(self.source_of(each))), None)
 
     def build(self, cfg: Mapping[str, Any], *, path: str = "", **derived: Any) -> Any:
         """Build the object that ``cfg`` describes: ``type``, and the constructor's arguments.
@@ -104,74 +222,93 @@ class Registry(mmengine.Registry):
         nested = getattr(cls, "nested", {})
         for name, value in arguments.items():
             if name in nested:
-                arguments[name] = _build_nested(nested[name], value, _join(path, name), derived)
+                arguments[name] = _build_nested(nested[name], value, join_path(path, name), derived)
             elif name in KINDS and is_component(value):
-                arguments[name] = KINDS[name].build(value, path=_join(path, name), **derived)
+                arguments[name] = KINDS[name].build(value, path=join_path(path, name), **derived)
             elif _is_component_list(name, value):
                 registry = KINDS[name.removesuffix("s")]
                 arguments[name] = [
-                    registry.build(item, path=f"{_join(path, name)}[{number}]", **derived)
+                    registry.build(item, path=f"{join_path(path, name)}[{number}]", **derived)
                     for number, item in enumerate(value)
                 ]
         arguments |= {name: value for name, value in derived.items() if accepted is not None and name in accepted}
         try:
             return cls(**arguments)
-        except ConfigError:
+        except MetricForgeError:
             raise
-        except ValueError as error:
-            raise ConfigError([f"{path or self.name}: {error}"]) from error
+        except (ValueError, TypeError) as error:
+            refused = value_faults(cls, arguments, set(cfg)) if self.name not in _SLOW_TO_BUILD else []
+            raise ConfigError([f"{path or self.name}: {fault}" for fault in refused or [_said(error, cls)]]) from error
+        except Exception as error:
+            source = self.source_of(self._find(cfg["type"]) or "")
+            if source.is_built_in:
+                raise
+            raise PluginError(
+                f"{path or self.name}: {cfg['type']} of {source} fails: {type(error).__name__}: {error}; "
+                "this is a fault of that code, not of the config"
+            ) from error
 
     def faults(self, cfg: Any, path: str, derived: Mapping[str, Any]) -> list[str]:
         """Everything wrong with ``cfg`` that can be seen without building it, one message a fault."""
         where = path or self.name
         if not isinstance(cfg, Mapping) or "type" not in cfg:
             return [f"{where}: {cfg!r} must be a dict with a type, such as dict(type={self.names()[0]!r})"]
-        if cfg["type"] not in self.names():
-            return [f"{_join(path, 'type')}: {self._unknown(cfg['type'])}"]
+        if cfg["type"] not in self:
+            return [f"{join_path(path, 'type')}: {self._unknown(cfg['type'])}"]
         cls = self.get(cfg["type"])
         faults = argument_faults(cls, cfg, where, derived)
+        if faults and self.name not in _SLOW_TO_BUILD:
+            faults += [f"{where}: {fault}" for fault in further_value_faults(cls, cfg)]
         nested = getattr(cls, "nested", {})
         for name, value in cfg.items():
             if name in nested:
-                faults += _nested_faults(nested[name], value, _join(path, name), derived)
+                faults += _nested_faults(nested[name], value, join_path(path, name), derived)
             elif name in KINDS and is_component(value):
-                faults += KINDS[name].faults(value, _join(path, name), derived)
+                faults += KINDS[name].faults(value, join_path(path, name), derived)
             elif _is_component_list(name, value):
                 registry = KINDS[name.removesuffix("s")]
                 for number, item in enumerate(value):
-                    faults += registry.faults(item, f"{_join(path, name)}[{number}]", derived)
+                    faults += registry.faults(item, f"{join_path(path, name)}[{number}]", derived)
         return faults
 
     def _unknown(self, key: object) -> str:
         if key in self._left_out:
             return f'"{key}" is not a {self.name} here: {self._left_out[str(key)]}'
-        of_kinds = [kind for kind, registry in KINDS.items() if registry is not self and key in registry.names()]
+        owner, separator, bare = str(key).partition(SEPARATOR)
+        held = [each for each in (bare, *self._qualified(bare)) if each in self._module_dict] if separator else []
+        if held:
+            known = " and ".join(f"{self.source_of(each)} as {self.source_of(each).qualify(bare)}" for each in held)
+            return f'"{key}": no plug-in {owner} registers a {self.name} {bare}; it is registered by {known}'
+        several = self._qualified(str(key))
+        if several:
+            known = " and ".join(f"{self.source_of(each)} ({each})" for each in several)
+            return f'"{key}" is registered by several plug-ins: {known}; write the one that is meant'
+        of_kinds = [kind for kind, registry in KINDS.items() if registry is not self and key in registry]
         if of_kinds:
-            return f'"{key}" is a {" and a ".join(of_kinds)}, not a {self.name}'
-        distribution = _absent_distribution(str(key))
-        if distribution:
-            return (
-                f'"{key}" comes with the plug-in {distribution}, which is not installed or failed to load; '
-                f"`metricforge plugins` tells which, `pip install {distribution}` installs it "
-                f"(in a checkout: pip install -e plugins/{distribution.removeprefix('metricforge-')})"
-            )
-        return f'"{key}" is not a registered {self.name};{nearest(str(key), self.names(), _families(self.names()))}'
+            return f'"{key}" is {" and ".join(map(with_article, of_kinds))}, not {with_article(self.name)}'
+        absent = absent_type(str(key), [name for registry in KINDS.values() for name in registry.module_dict])
+        if absent:
+            return absent
+        failed = [f"{plugin.name} ({plugin.distribution})" for plugin in Registry.load_plugins() if plugin.error]
+        beside = f"; failed to load, see `metricforge plugins`: {', '.join(failed)}" if failed else ""
+        guess = nearest(str(key), self.names(), _families(self.names()))
+        return f'"{key}" is not a registered {self.name};{guess}{beside}'
 
 
-def _absent_distribution(key: str) -> str | None:
-    """Which distribution of ours has the type ``key`` that is not registered; None if none has, or it is loaded."""
-    for prefix, distribution in FIRST_PARTY_PREFIXES.items():
-        loaded = any(name.startswith(prefix) for registry in KINDS.values() for name in registry.module_dict)
-        if key.startswith(prefix) and not loaded:
-            return distribution
-    return FIRST_PARTY_TYPES.get(key)
+def _names_of_source(source: Source) -> tuple[str, ...]:
+    return source.name, source.distribution, source.module
+
+
+def _said(error: Exception, cls: Callable[..., Any]) -> str:
+    """What a constructor's ``error`` says, with the class where only Python says it."""
+    return str(error) if isinstance(error, ValueError) else f"{getattr(cls, '__name__', cls)}: {error}"
 
 
 def _build_nested(registry: Registry, value: Any, path: str, derived: Mapping[str, Any]) -> Any:
     if is_component(value):
         return registry.build(value, path=path, **derived)
     if isinstance(value, Mapping):
-        return {key: _build_nested(registry, part, _join(path, key), derived) for key, part in value.items()}
+        return {key: _build_nested(registry, part, join_path(path, key), derived) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_build_nested(registry, part, f"{path}[{number}]", derived) for number, part in enumerate(value)]
     return value
@@ -182,7 +319,7 @@ def _nested_faults(registry: Registry, value: Any, path: str, derived: Mapping[s
         return registry.faults(value, path, derived)
     parts: list[tuple[str, Any]] = []
     if isinstance(value, Mapping):
-        parts = [(_join(path, key), part) for key, part in value.items()]
+        parts = [(join_path(path, key), part) for key, part in value.items()]
     elif isinstance(value, (list, tuple)):
         parts = [(f"{path}[{number}]", part) for number, part in enumerate(value)]
     return [fault for where, part in parts for fault in _nested_faults(registry, part, where, derived)]
@@ -197,11 +334,6 @@ def _families(names: list[str]) -> list[str]:
     ]
 
 
-def is_component(value: Any) -> bool:
-    """Whether a config value describes a component: a dict with a ``type``."""
-    return isinstance(value, Mapping) and "type" in value
-
-
 def _is_component_list(name: str, value: Any) -> bool:
     """Whether ``value`` is a list of components of the kind whose plural is ``name``."""
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
@@ -210,75 +342,15 @@ def _is_component_list(name: str, value: Any) -> bool:
     )
 
 
-def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
-    """The arguments that a config may give ``cls``; None if it takes any (``**kwargs``).
-
-    A constructor that passes ``**kwargs`` on is followed up to the base class that names them. Whether it fills in what
-    that class requires cannot be seen, so those arguments count as optional. A class with ``further_arguments`` has its
-    own here; which others a config may give it, that class method says of the config.
-    """
-    accepted: dict[str, inspect.Parameter] = {}
-    passed_on = False
-    constructors = (
-        [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)] if isinstance(cls, type) else [cls]
-    )
-    for constructor in constructors:
-        parameters = [p for p in inspect.signature(constructor).parameters.values() if p.name != "self"]
-        hints = plain_annotations(constructor)
-        positional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-        for parameter in parameters:
-            if parameter.kind not in positional:
-                parameter = parameter.replace(annotation=hints.get(parameter.name, Any))
-                accepted.setdefault(parameter.name, parameter.replace(default=None) if passed_on else parameter)
-        takes_more = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-        if not takes_more or hasattr(cls, "further_arguments"):  # which says what ``**kwargs`` may be
-            return accepted
-        passed_on = True
-    return None
-
-
-def argument_faults(
-    cls: Callable[..., Any], cfg: Mapping[str, Any], path: str, derived: Mapping[str, Any]
-) -> list[str]:
-    """Unknown, missing and contradicting arguments of ``cfg`` for ``cls``, one message a fault."""
-    accepted = accepted_arguments(cls)
-    if accepted is None:
-        return []
-    faults = []
-    known = list(accepted)
-    judged = True
-    if hasattr(cls, "further_arguments"):
-        further = cls.further_arguments(cfg)
-        judged = further is not None
-        known = list(dict.fromkeys([*known, *(further or ())]))
-    for name in cfg:
-        if name != "type" and name not in accepted:
-            if judged and name not in known:
-                faults.append(f"{_join(path, name)}: {cfg['type']} has no such argument;{nearest(name, known)}")
-        elif name != "type" and (allowed := misfit(cfg[name], accepted[name])):
-            faults.append(f"{_join(path, name)}: {cfg[name]!r} must be {allowed}")
-    for name, parameter in accepted.items():
-        if parameter.default is inspect.Parameter.empty and name not in cfg and name not in derived:
-            faults.append(f"{_join(path, name)}: {cfg['type']} needs this argument and has no default for it")
-    for name, value in derived.items():
-        if name in cfg and name in accepted and value is not None and cfg[name] != value:
-            faults.append(
-                f"{_join(path, name)}: {cfg[name]!r} contradicts {value!r}, which the data set or the model says; "
-                "leave it out, it is filled in"
-            )
-    return faults
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
 BACKBONES = Registry("backbone", "metricforge.backbones")
 HEADS = Registry("head", "metricforge.heads")
 SIMILARITIES = Registry("similarity", "metricforge.similarities")
 MINERS = Registry("miner", "metricforge.miners")
 LOSSES = Registry("loss", "metricforge.losses")
 EVALUATORS = Registry("evaluator", "metricforge.evaluators")
+# mmengine's own, by its other door: what is registered here is checked, and belongs to who registered it
+HOOKS = Registry("hook", "mmengine.hooks")
+HOOKS._module_dict = mmengine.registry.HOOKS._module_dict
 CLUSTERINGS = Registry("clustering", "metricforge.clusterings")
 DATASETS = Registry("dataset", "metricforge.datasets")
 SAMPLERS = Registry("sampler", "metricforge.samplers")
@@ -299,3 +371,20 @@ KINDS: dict[str, Registry] = {
         TRANSFORMS,
     )
 }
+
+
+def plugin_types(value: Any) -> dict[str, str]:
+    """Which distribution has each type in ``value``, a config, that MetricForge itself does not have.
+
+    A run records it, so that whoever lacks one of them is told what to install.
+    """
+    found: dict[str, str] = {}
+    if is_component(value) and isinstance(value["type"], str):
+        sources = {registry.source_of_type(value["type"]) for registry in (*KINDS.values(), HOOKS)}
+        named = sorted(str(source) for source in sources if source is not None and source.distribution)
+        if named:
+            found[value["type"]] = " or ".join(named)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    for part in parts:
+        found |= plugin_types(part)
+    return found

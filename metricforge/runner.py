@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import HOOKS
+from mmengine.hooks import Hook
 from rich.console import Console
 
 from metricforge.arrays import Indices
@@ -41,7 +41,7 @@ from metricforge.evaluation.evaluate import plan_evaluation
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner, check_similarity_is_trained
 from metricforge.plugins import load_plugins
-from metricforge.registry import EVALUATORS, SAMPLERS
+from metricforge.registry import EVALUATORS, HOOKS, SAMPLERS, plugin_types
 from metricforge.run_datasets import (
     RunDatasets,
     build_run_datasets,
@@ -162,6 +162,9 @@ def _build(
     """Build the runner of a checked config and its data sets, which trains into the folder of ``lock``."""
     processes = Processes.current()
     run_seed = int(cfg.get("seed", 0))
+    recorded = plugin_types({key: value for key, value in cfg.items() if key != "plugins"})
+    if recorded:
+        cfg.plugins = recorded
     sampler = None
     if data.train is not None:
         sampler = _build_sampler(cfg.train_dataloader, data.train, run_seed, processes)
@@ -189,7 +192,7 @@ def _build(
         if isinstance(sampler, EmbeddingBatchSampler):
             seen = read_as_test_images(data.test, data.train, cfg.test_dataloader)
             hooks.append(EmbeddingBankHook(sampler, evaluation_loader(seen, cfg.test_dataloader, device, processes)))
-    hooks += [HOOKS.build(hook) for hook in cfg.get("custom_hooks") or []]
+    hooks += [_build_hook(hook, f"custom_hooks[{number}]") for number, hook in enumerate(cfg.get("custom_hooks") or [])]
     point, settings = None, None
     if lock is not None:
         assert data.train is not None
@@ -328,6 +331,13 @@ def _build_evaluators(cfg: Config, key: str, model: MetricLearner) -> list[Evalu
         EVALUATORS.build(each, path=f"{key}[{number}]", dim=model.head.dim)
         for number, each in enumerate(cfg.get(key) or [])
     ]
+
+
+def _build_hook(cfg: Mapping[str, Any], path: str) -> Hook:
+    hook: Hook = HOOKS.build({key: value for key, value in cfg.items() if key != "priority"}, path=path)
+    if "priority" in cfg:
+        hook.priority = cfg["priority"]
+    return hook
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from metricforge import build_runner
+from metricforge.absent_types import FIRST_PARTY_TYPES
 from metricforge.config import check_config, complete_config, read_config
 from metricforge.config_files import InstalledConfig
 from metricforge.errors import ConfigError, DatasetError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
-from metricforge.registry import BACKBONES, EVALUATORS, FIRST_PARTY_TYPES, KINDS, SAMPLERS
+from metricforge.registry import BACKBONES, EVALUATORS, KINDS, SAMPLERS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 

@@ -14,9 +14,11 @@ import metricforge
 PUBLIC = [
     "BACKBONES",
     "CLUSTERINGS",
+    "CONTRACT",
     "DATASETS",
     "EVALUATORS",
     "HEADS",
+    "HOOKS",
     "LOSSES",
     "MINERS",
     "SAMPLERS",
@@ -32,6 +34,7 @@ PUBLIC = [
     "EmptyBatchWarning",
     "EvaluationContext",
     "Evaluator",
+    "Head",
     "Hit",
     "Loss",
     "LossOutput",
@@ -44,6 +47,7 @@ PUBLIC = [
     "SearchIndex",
     "Similarity",
     "TaggedEmbeddings",
+    "Transform",
     "Triplets",
     "Tuples",
     "build_runner",
@@ -85,7 +89,8 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_a_look_up_finds_plug_ins_whatever_was_imported_before(tmp_path):
     """``metricforge.registry`` alone has no reason to import ``metricforge.plugins``."""
     (tmp_path / "announced_loss.py").write_text(
-        "from metricforge.registry import LOSSES\n@LOSSES.register_module()\nclass AnnouncedLoss:\n    pass\n"
+        "from metricforge import LOSSES, Loss\n"
+        "@LOSSES.register_module()\nclass AnnouncedLoss(Loss):\n    forward = None\n"
     )
     info = tmp_path / "announced-1.0.dist-info"
     info.mkdir()

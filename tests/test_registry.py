@@ -4,8 +4,9 @@ import pytest
 from torch import nn
 
 from metricforge import LOSSES, Loss, LossOutput
-from metricforge.errors import ConfigError, UnknownTypeError
-from metricforge.registry import KINDS, Registry, accepted_arguments
+from metricforge.component_arguments import accepted_arguments
+from metricforge.errors import ConfigError, RegistrationError, UnknownTypeError
+from metricforge.registry import KINDS, Registry
 
 
 class Holder:
@@ -128,7 +129,7 @@ def test_a_name_can_be_registered_once_only(monkeypatch):
             return LossOutput(embeddings.sum())
 
     LOSSES.names()
-    with pytest.raises(KeyError, match="already registered"):
+    with pytest.raises(RegistrationError, match="TripletLoss is already registered, by metricforge"):
         LOSSES.register_module(module=TripletLoss)
 
 

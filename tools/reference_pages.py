@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metricforge.cli.parser import COMMANDS, build_command_parser
-from metricforge.registry import KINDS, accepted_arguments
+from metricforge.component_arguments import accepted_arguments
+from metricforge.registry import KINDS
 
 COMMANDS_HEAD = """# Commands
 

@@ -29,13 +29,18 @@ def plugins(arguments: argparse.Namespace) -> None:
         for plugin in installed:
             for kind, name in plugin.registers:
                 print(plugin.name, kind, name)
+            for note in plugin.notes:
+                print(plugin.name, note)
             if plugin.error:
                 print(plugin.name, "failed to load:", plugin.error)
         return
     table = Table("plug-in", "distribution", "version", "registers")
     for plugin in installed:
         failed = Text.assemble(("failed to load:", "bold red"), f" {plugin.error}")
-        table.add_row(plugin.name, plugin.distribution, plugin.version, failed if plugin.error else _summary(plugin))
+        told = failed if plugin.error else Text(_summary(plugin))
+        for note in plugin.notes:
+            told.append(f"\n{note}", style="yellow")
+        table.add_row(plugin.name, plugin.distribution, plugin.version, told)
     console.print(table)
 
 

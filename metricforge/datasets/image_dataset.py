@@ -17,8 +17,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from metricforge.arrays import Array, Bytes, Flags, Indices
+from metricforge.component_arguments import is_component
 from metricforge.errors import DatasetError, MetricForgeError, UnreadableImageError
-from metricforge.registry import TRANSFORMS, is_component
+from metricforge.registry import TRANSFORMS
 from metricforge.structures import Role
 
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")

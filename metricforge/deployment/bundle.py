@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from metricforge.absent_types import note_recorded_types
 from metricforge.bundle_files import (
     CARD,
     DESCRIPTION,
@@ -133,6 +134,7 @@ def read_bundle(bundle: Path) -> BundledModel:
         raise CheckpointError(
             f"{bundle / DESCRIPTION} does not describe a model ({fault}); export the model again"
         ) from fault
+    note_recorded_types(record.get("plugins"))
     file = verified_file(bundle, weights)
     for graph in graphs.values():
         verified_file(bundle, graph)

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from metricforge.absent_types import note_recorded_types
 from metricforge.bundle_files import is_bundle
+from metricforge.component_arguments import accepted_arguments
 from metricforge.deployment.bundle import read_bundle
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.model_description import ModelDescription
@@ -20,7 +22,7 @@ from metricforge.engine.records.checkpoints import checkpoint_files, load_checkp
 from metricforge.errors import CheckpointError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
-from metricforge.registry import BACKBONES, DATASETS, accepted_arguments
+from metricforge.registry import BACKBONES, DATASETS
 
 
 def load_model(model: str | Path, *, device: str | torch.device | None = None) -> EmbeddingModel:
@@ -73,6 +75,7 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
     checkpoint = load_checkpoint(path)
     meta = checkpoint["meta"]
     config = read_stored_config(meta["config"], str(path))
+    note_recorded_types(config.get("plugins"))
     learner = MetricLearner.from_config(config["model"], meta["num_classes"], for_checkpoint=True)
     state = checkpoint["state_dict"]
     try:

@@ -40,6 +40,7 @@ def training_record(checkpoint: Path, meta: Mapping[str, Any], config: Mapping[s
             "loss": _type(config["model"].get("loss")),
             "miner": _type(config["model"].get("miner")),
         },
+        "plugins": dict(config.get("plugins", {})),
         "pretraining": pretraining_of(config["model"]["backbone"]),
     }
     evaluation = _evaluation_of(checkpoint, record["checkpoint"]["sha256"])

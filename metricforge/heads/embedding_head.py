@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from metricforge.functional.distances import in_float32, l2_normalize
 from metricforge.functional.embedding_checks import check_at_least, check_count
+from metricforge.interfaces import Head
 from metricforge.registry import HEADS
 
 
 @HEADS.register_module()
-class EmbeddingHead(nn.Module):
+class EmbeddingHead(Head):
     """Features (B, F) to embeddings (B, D): dropout, LayerNorm, linear, L2 normalisation, each of them optional.
 
     LayerNorm has no parameters. It and the L2 normalisation are computed in float32, also under autocast; normalised

@@ -9,12 +9,14 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from metricforge.component_arguments import accepted_arguments
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
 from metricforge.models.compatibility import compatibility_faults, list_compatibility_faults
 from metricforge.models.evaluation_mode import evaluation_mode
+from metricforge.models.part_shapes import check_embeddings, check_features, check_size
 from metricforge.models.weighted_losses import WeightedLosses, is_loss_list
-from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES, accepted_arguments
+from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
 from metricforge.structures import LossOutput
 
 
@@ -89,9 +91,11 @@ class MetricLearner(nn.Module):
         """
         backbone_cfg = _without_weights(cfg["backbone"]) if for_checkpoint else cfg["backbone"]
         backbone = BACKBONES.build(backbone_cfg, path=f"{path}.backbone")
+        feature_dim = check_size(backbone, "feature_dim", f"{path}.backbone", "the length of its features")
         head_cfg = cfg.get("head") or dict(type="EmbeddingHead", l2_normalize=False)
-        head = HEADS.build(head_cfg, path=f"{path}.head", feature_dim=backbone.feature_dim)
-        derived = {"dim": head.dim} | ({"num_classes": num_classes} if num_classes is not None else {})
+        head = HEADS.build(head_cfg, path=f"{path}.head", feature_dim=feature_dim)
+        dim = check_size(head, "dim", f"{path}.head", "the length of its embeddings")
+        derived = {"dim": dim} | ({"num_classes": num_classes} if num_classes is not None else {})
         parts: dict[str, Any] = {}
         for kind, registry in (("similarity", SIMILARITIES), ("miner", MINERS), ("loss", LOSSES)):
             if kind == "loss" and is_loss_list(cfg.get(kind)):
@@ -114,7 +118,10 @@ class MetricLearner(nn.Module):
             # in place: on a CPU a second batch of floats, whose pages the system hands out anew, costs most of the time
             pixels = images.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
             features = self.backbone(pixels)  # (B, F)
-        return self.head(features).float()  # (B, D)
+        check_features(features, self.backbone)
+        embeddings: Tensor = self.head(features)  # (B, D)
+        check_embeddings(embeddings, self.head)
+        return embeddings.float()
 
     def forward(self, images: Tensor, labels: Tensor, shared: SharedEmbedding | None = None) -> LossOutput:
         """The loss of a batch; mining sees the same embeddings, without gradient.

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metricforge.component_arguments import accepted_arguments, is_component
 from metricforge.functional.embedding_checks import check_at_least
 from metricforge.interfaces import Loss, Miner, Similarity
-from metricforge.registry import LOSSES, MINERS, accepted_arguments, is_component
+from metricforge.registry import LOSSES, MINERS
 from metricforge.structures import LossOutput, Tuples
 
 
@@ -121,7 +122,7 @@ def _names(classes: Sequence[str]) -> list[str]:
 
 def split_entry(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     """The loss's own config of an entry of the list, and its miner's, unless the loss takes a miner itself."""
-    arguments = accepted_arguments(LOSSES.get(cfg["type"])) if cfg["type"] in LOSSES.names() else None
+    arguments = accepted_arguments(LOSSES.get(cfg["type"])) if cfg["type"] in LOSSES else None
     taken = {"weight"} if "miner" in (arguments or {}) else {"weight", "miner"}
     alone = {key: value for key, value in cfg.items() if key not in taken}
     return alone, cfg.get("miner") if "miner" in taken else None
@@ -155,10 +156,10 @@ def loss_list_types(cfgs: Sequence[Any]) -> list[tuple[type[Loss], type[Miner] |
     """The classes that ``cfgs`` name, of each loss and of its own miner; empty where one is not registered."""
     found: list[tuple[type[Loss], type[Miner] | None]] = []
     for cfg in cfgs:
-        if not is_component(cfg) or cfg["type"] not in LOSSES.names():
+        if not is_component(cfg) or cfg["type"] not in LOSSES:
             return []
         miner = split_entry(cfg)[1]
-        if miner and not (is_component(miner) and miner["type"] in MINERS.names()):
+        if miner and not (is_component(miner) and miner["type"] in MINERS):
             return []
         found.append((LOSSES.get(cfg["type"]), MINERS.get(miner["type"]) if miner else None))
     return found

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from metricforge.absent_types import FIRST_PARTY_TYPES
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.errors import ConfigError
 from metricforge.plugins import load_plugins
-from metricforge.registry import DATASETS, FIRST_PARTY_TYPES, KINDS
+from metricforge.registry import DATASETS, KINDS
 from metricforge.reproduction import RowRun, read_tables
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -16,7 +16,7 @@ _FREE = re.compile(
     r"(evaluators|final_evaluators|baselines|visualizer|test_cfg)(\..*)?"
     r"|train_cfg\.(val_interval|log_interval)|checkpoint\.(interval|interval_iterations|max_keep|exit_code)"
     r"|\w+_dataloader\.(num_workers|cache)|(test|val)_dataloader\.batch_size"
-    r"|data_root|\w+_dataloader\.dataset\.(root|table)"
+    r"|plugins(\..*)?|data_root|\w+_dataloader\.dataset\.(root|table)"
 )
 _SCORED = re.compile(r"(evaluators|final_evaluators|test_cfg|test_dataloader|validation)(\..*)?|test images")
 _EPOCHS = "train_cfg.max_epochs"

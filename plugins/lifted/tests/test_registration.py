@@ -1,7 +1,8 @@
 import metricforge_lifted
 
 from metricforge import load_plugins
-from metricforge.registry import FIRST_PARTY_TYPES, KINDS
+from metricforge.absent_types import FIRST_PARTY_TYPES
+from metricforge.registry import KINDS
 
 
 def test_the_plugin_registers_exactly_the_types_that_the_core_ascribes_to_it():

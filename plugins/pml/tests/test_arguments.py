@@ -11,8 +11,8 @@ from metricforge_pml.parts.registries import REDUCERS, REGULARIZERS, WEIGHT_INIT
 from pytorch_metric_learning import losses as pml_losses
 
 from metricforge import LOSSES, MINERS, SIMILARITIES
+from metricforge.component_arguments import accepted_arguments
 from metricforge.errors import ConfigError
-from metricforge.registry import accepted_arguments
 
 NEEDED = {
     "dim": 8,

@@ -9,8 +9,9 @@ from metricforge_pml.parts.registries import REDUCERS, REGULARIZERS
 from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
 
 from metricforge import LOSSES, MINERS, SIMILARITIES, load_plugins
+from metricforge.absent_types import FIRST_PARTY_PREFIXES
 from metricforge.errors import UnknownTypeError
-from metricforge.registry import FIRST_PARTY_PREFIXES, KINDS
+from metricforge.registry import KINDS
 
 
 @pytest.mark.parametrize(
