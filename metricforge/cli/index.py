@@ -10,7 +10,7 @@ from typing import Any
 
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
-from metricforge.deployment import load_model
+from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import EmbeddingsError
 from metricforge.index import SearchIndex, build_index
@@ -40,6 +40,8 @@ def build(arguments: argparse.Namespace) -> None:
         )
     _say("")
     _describe(index)
+    if index.calibration is None:
+        _say(f"unknown  {_why_not_calibrated(model, len(index))}: {next_command('index', 'calibrate', arguments.out)}")
     _say(f"\nsearch it: {next_command('search', arguments.out, collection.location(0))}")
 
 
@@ -97,7 +99,7 @@ def migrate(arguments: argparse.Namespace) -> None:
     if done.taken_up:
         _say(f"{done.taken_up:,} images had been embedded by an earlier start")
     _describe(index)
-    if calibrated:
+    if calibrated and index.calibration is None:
         again = next_command("index", "calibrate", arguments.index)
         _say(f"\nthe threshold was of the old model; choose a new one: {again}")
 
@@ -136,6 +138,18 @@ def _describe(index: SearchIndex) -> None:
             f"{measured['milliseconds_a_query']:.2f} ms a query, {measured['bytes_a_vector']:,.0f} bytes a vector "
             f"(on {measured['sample']} of its images, when it was built)"
         )
+
+    if index.calibration is not None:
+        _say(f"unknown  {index.calibration.describe()}")
+        unfit = index.calibration.unfit_for(len(index))
+        if unfit:
+            _say(f"         {unfit}; choose a new one: {next_command('index', 'calibrate', index.path)}")
+
+
+def _why_not_calibrated(model: EmbeddingModel, images: int) -> str:
+    if model.calibration is None:
+        return "search gives no 'no match': training had too few validation classes to choose a threshold; choose one"
+    return f"the model's calibration is not used: {model.calibration.unfit_for(images)}; choose another"
 
 
 def _say(text: str) -> None:

@@ -27,6 +27,7 @@ from metricforge.bundle_files import (
 from metricforge.deployment.model_card import model_card
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import CheckpointError, MetricForgeError
+from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.registry import TRANSFORMS
 
@@ -39,12 +40,14 @@ class BundledModel(NamedTuple):
         description: what rebuilds them, and prepares an image.
         record: what is known of the model's making.
         hash: of the model that was bundled.
+        calibration: the threshold below which a query counts as unknown; None: not measured.
     """
 
     learner: MetricLearner
     description: ModelDescription
     record: Mapping[str, Any]
     hash: str
+    calibration: Calibration | None = None
 
 
 Graphs = Mapping[str, Mapping[str, Any]]
@@ -94,6 +97,7 @@ def _write_files(model: BundledModel, folder: Path, graphs: Callable[[Path], Gra
             "mean": [float(each) for each in model.learner.backbone.mean],
             "std": [float(each) for each in model.learner.backbone.std],
         },
+        "calibration": None if model.calibration is None else model.calibration.to_json(),
         "record": dict(model.record),
     }
     seal(described)  # before anything slow
@@ -115,6 +119,7 @@ def _write_files(model: BundledModel, folder: Path, graphs: Callable[[Path], Gra
         dim=described["dim"],
         normalisation=described["normalisation"],
         graphs=described["graphs"],
+        calibration=model.calibration,
     )
     (folder / CARD).write_text(card, encoding="utf-8")
 
@@ -130,6 +135,8 @@ def read_bundle(bundle: Path) -> BundledModel:
         description = ModelDescription.from_json({each.name: values[each.name] for each in fields(ModelDescription)})
         record, model_hash = dict(values["record"]), str(values["metricforge_model"])
         weights, graphs = values["weights"], dict(values.get("graphs", {}))
+        measured = values.get("calibration")
+        calibration = None if measured is None else Calibration.from_json(measured)
     except (KeyError, TypeError, ValueError, OverflowError) as fault:
         raise CheckpointError(
             f"{bundle / DESCRIPTION} does not describe a model ({fault}); export the model again"
@@ -138,7 +145,7 @@ def read_bundle(bundle: Path) -> BundledModel:
     file = verified_file(bundle, weights)
     for graph in graphs.values():
         verified_file(bundle, graph)
-    return BundledModel(_built(description, file), description, record, model_hash)
+    return BundledModel(_built(description, file), description, record, model_hash, calibration)
 
 
 def _built(description: ModelDescription, file: Path) -> MetricLearner:

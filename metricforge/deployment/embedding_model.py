@@ -25,6 +25,7 @@ from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_m
 from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import MetricForgeError
+from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.progress_bars import progress_bar
@@ -57,6 +58,7 @@ class EmbeddingModel:
         source: where it was loaded from, for messages.
         record: how it was made (scores, protocol, data set), for a model card; may be empty, or a function that is
             called when the record is first needed.
+        calibration: the threshold below which a query counts as unknown, as training measured it; None: not measured.
 
     ``transform`` is the preprocessing, built.
 
@@ -74,11 +76,13 @@ class EmbeddingModel:
         device: torch.device,
         source: str,
         record: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.learner = learner.to(device).eval().requires_grad_(False)
         self.description = description
         self.device = device
         self.source = source
+        self.calibration = calibration
         self._record = record or {}
         self.transform: list[Callable[[Any], Any]] = [
             TRANSFORMS.build(dict(step), path=f"preprocessing[{number}]")
@@ -262,7 +266,7 @@ class EmbeddingModel:
         learner.backbone = AcceleratedBackbone(
             learner.backbone, bfloat16=precision == "bfloat16", channels_last=channels_last, compiled=compiled
         )
-        other = EmbeddingModel(learner, self.description, self.device, self.source, self._record)
+        other = EmbeddingModel(learner, self.description, self.device, self.source, self._record, self.calibration)
         other._hash = self.hash  # the same model: how a vector was computed is recorded beside it
         return other
 
@@ -298,7 +302,7 @@ class EmbeddingModel:
         load_plugins()
         bundled = read_bundle(folder)
         where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
-        return cls(bundled.learner, bundled.description, where, str(name), bundled.record)
+        return cls(bundled.learner, bundled.description, where, str(name), bundled.record, bundled.calibration)
 
     def push_to_hub(
         self, repository: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None
@@ -326,7 +330,7 @@ class EmbeddingModel:
         """
         if isinstance(self.learner.backbone, AcceleratedBackbone):
             raise MetricForgeError("an accelerated model cannot be saved; save the model that it was made from")
-        return BundledModel(self.learner, self.description, self.record, self.hash)
+        return BundledModel(self.learner, self.description, self.record, self.hash, self.calibration)
 
     def __repr__(self) -> str:
         backbone = self.description.architecture["backbone"]

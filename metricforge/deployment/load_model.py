@@ -20,6 +20,7 @@ from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import CheckpointError
+from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import BACKBONES, DATASETS
@@ -52,7 +53,8 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
     load_plugins()
     if is_bundle(path):
         bundled = read_bundle(path)
-        return EmbeddingModel(bundled.learner, bundled.description, where, str(path), dict(bundled.record))
+        record, calibration = dict(bundled.record), bundled.calibration
+        return EmbeddingModel(bundled.learner, bundled.description, where, str(path), record, calibration)
     return _from_checkpoint(_weights_of_run(path) if path.is_dir() else path, where)
 
 
@@ -95,7 +97,10 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
         num_classes=meta["num_classes"],
         class_names=tuple(meta.get("class_names", ())),
     )
-    return EmbeddingModel(learner, description, device, str(path), partial(training_record, path, meta, config))
+    measured = meta.get("calibration")
+    calibration = None if measured is None else Calibration.from_json(measured)
+    record = partial(training_record, path, meta, config)
+    return EmbeddingModel(learner, description, device, str(path), record, calibration)
 
 
 def preprocessing_of(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:

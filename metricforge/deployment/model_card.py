@@ -9,6 +9,7 @@ from typing import Any
 from metricforge.deployment.loading_examples import metricforge_example, onnx_example, timm_example
 from metricforge.deployment.markdown import as_code, as_text
 from metricforge.deployment.model_description import ModelDescription
+from metricforge.evaluation.calibration import Calibration
 
 UNKNOWN = "not stated"
 
@@ -22,6 +23,7 @@ def model_card(
     dim: int,
     normalisation: Mapping[str, Any],
     graphs: Mapping[str, Any],
+    calibration: Calibration | None = None,
 ) -> str:
     """The card of a bundle.
 
@@ -34,6 +36,7 @@ def model_card(
         dim: D, the numbers of an embedding.
         normalisation: ``mean`` and ``std`` of values in 0..1, by which pixels are normalised.
         graphs: what was exported beside the weights, by file, with how it was compared.
+        calibration: the threshold below which a query counts as unknown; None: not measured.
     """
     backbone = description.architecture["backbone"]
     name = backbone.get("name", backbone["type"])
@@ -46,12 +49,18 @@ def model_card(
         _graphs(graphs, folder),
         "## Scores\n\n" + _scores(record.get("evaluation")),
         "## How its weights were chosen\n\n" + _choice(record),
+        "" if calibration is None else f"## Same or unknown\n\n{_unknown(calibration)}",
         "## What it was trained on\n\n" + "\n".join(_training(record, description)),
         "## How an image is prepared\n\n" + _preprocessing(description, normalisation),
         "## Limits\n\n" + "\n".join(_limits(record, description)),
         "## Licence\n\n" + "\n".join(_licence(record)),
     ]
     return "\n\n".join(section.rstrip("\n") for section in sections if section) + "\n"
+
+
+def _unknown(calibration: Calibration) -> str:
+    told = calibration.describe()
+    return f"{told[0].upper()}{told[1:]}. Among more images calibrate again: `metricforge index calibrate`."
 
 
 def _front_matter(record: Mapping[str, Any]) -> str:

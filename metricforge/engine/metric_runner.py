@@ -48,8 +48,9 @@ from metricforge.engine.records.resume_point import ResumePoint
 from metricforge.engine.records.run_folder import EVALUATIONS, take_evaluation_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
-from metricforge.errors import CheckpointError, ConfigError, TrainingStopped
+from metricforge.errors import CheckpointError, ConfigError, EmbeddingsError, TrainingStopped
 from metricforge.evaluation import read_scores
+from metricforge.evaluation.calibration import Calibration, calibrate_embeddings
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner, WeightedLosses
 from metricforge.progress_bars import progress_bar
@@ -375,6 +376,9 @@ class MetricRunner(Runner):
             self._loaded = checkpoint["meta"] | {"choice": self.choice.of_best_epoch()}
             self._weights_file = path
         self.say(f"weights  {self.choice.conclude(self.trained_epochs)}")
+        calibration = (self._loaded or {}).get("calibration")
+        if calibration is not None:
+            self.say(f"unknown  {Calibration.from_json(calibration).describe()}")
 
     def write_checkpoint(self, name: str, iteration: int, *, best: bool = False) -> None:
         """Save everything that decides how training goes on after ``iteration`` updates, atomically.
@@ -399,6 +403,7 @@ class MetricRunner(Runner):
                 "class_names": list(self.train_dataloader.dataset.dataset.class_names),
                 "choice": self.choice.of_best_epoch() if best else self._choice_by_hand(iteration),
                 "candidates": self.choice.state_dict(),
+                "calibration": self._calibration() if best else None,
                 "baselines": self.baseline_scores,
                 "settings": self._settings,
                 "config": self.cfg.pretty_text,
@@ -419,6 +424,18 @@ class MetricRunner(Runner):
             save_checkpoint(checkpoint, self.run_dir / name)
         self._weights_file, self._weights_iteration = self.run_dir / name, iteration
         self.logger.info(f"saved {self.run_dir / name}")
+
+    def _calibration(self) -> dict[str, Any] | None:
+        """What the last validation tells of the similarities of unknown classes; None where it cannot."""
+        context = self.val_loop.context
+        if not self.processes.is_main or context is None or self.validated_classes == "test classes":
+            return None
+        try:
+            gallery = None if context.searches_itself else context.gallery
+            return calibrate_embeddings(context.queries, gallery, context.similarity).to_json()
+        except EmbeddingsError as fault:
+            self.logger.info(f"not calibrated: {fault}")
+            return None
 
     def load_or_resume(self) -> None:
         """Restore what ``resume`` or ``weights`` ask for, once."""

@@ -14,6 +14,7 @@ from metricforge.deployment.embed_collection import embed_collection
 from metricforge.deployment.embedding_parts import read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
+from metricforge.index.calibrate_index import calibration_by_model
 from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.measuring import measure_search
@@ -36,6 +37,8 @@ def build_index(
     on_images: Callable[[int], object] = lambda count: None,
 ) -> SearchIndex:
     """Build the index of ``collection`` in the folder ``out``; after a crash, a second start continues.
+
+    It is calibrated if its model is, on as many images at least.
 
     Args:
         model: embeds the images; a copy is kept in the index.
@@ -89,6 +92,7 @@ def build_index(
         kind=chosen,
         segments=(name,),
         next_id=len(table),
+        calibration=calibration_by_model(model, len(table)),
     )
     settings, measured = measure_search(out, manifest, model.learner.similarity, recall)
     Manifest(**{**vars(manifest), "settings": settings, "measured": measured}).write(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,9 @@ from metricforge.arrays import Array, Floats32, Indices
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
-from metricforge.index.calibration import Calibration, calibrate
+from metricforge.evaluation.calibration import NEIGHBOURS, QUERIES, Calibration, calibrate
 from metricforge.index.snapshot import Snapshot
 
-QUERIES = 2000  # of the index's own images that are searched with, at most
-NEIGHBOURS = 10  # of each query whose similarities tell how likely a match is
 DEPTH = 200  # neighbours among which the nearest of the own and of another class are looked for first
 
 
@@ -63,10 +62,17 @@ def calibrate_index(
         np.concatenate(neighbours).astype(np.float64),
         np.concatenate(is_match),
         rate,
+        gallery=len(snapshot),
     )
     manifest = snapshot.manifest
     replace(manifest, generation=manifest.generation + 1, calibration=calibration.to_json()).write(snapshot.index)
     return calibration
+
+
+def calibration_by_model(model: EmbeddingModel, images: int) -> Mapping[str, Any] | None:
+    """What training measured for ``model``, for a manifest; None if nothing, or if that was among too few images."""
+    found = model.calibration
+    return None if found is None or found.unfit_for(images) is not None else found.to_json()
 
 
 def _best(scores: Floats32) -> float:

@@ -16,6 +16,7 @@ from metricforge.deployment.embed_collection import EmbeddedCollection, embed_co
 from metricforge.deployment.embedding_parts import PATTERN, read_origin, read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError, UnreadableImageError
+from metricforge.index.calibrate_index import calibration_by_model
 from metricforge.index.kinds import LEAST_TRAINING_ROWS, choose_kind
 from metricforge.index.manifest import Manifest
 from metricforge.index.measuring import measure_search
@@ -92,7 +93,7 @@ def migrate_index(
         model_hash=model.hash,
         dim=model.dim,
         deleted=None,
-        calibration=None,
+        calibration=calibration_by_model(model, len(table)),
     )
     switch_to(snapshot, following)
     shutil.rmtree(parts, ignore_errors=True)

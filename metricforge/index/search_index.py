@@ -16,8 +16,8 @@ from metricforge.arrays import Floats32
 from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
+from metricforge.evaluation.calibration import Calibration
 from metricforge.index.calibrate_index import calibrate_index
-from metricforge.index.calibration import Calibration
 from metricforge.index.duplicates import find_duplicates
 from metricforge.index.hit import Hit
 from metricforge.index.manifest import NAME, Manifest
@@ -281,7 +281,8 @@ class SearchIndex:
         """Embed every image again with ``model`` and switch to it at once; ids and other columns stay.
 
         Searches see the old state until the new one is complete. A migration that was killed continues when it is
-        started again, unless the index changed in between. The calibration is of the old model and is dropped.
+        started again, unless the index changed in between. The calibration is of the old model and gives way to that of
+        the new one, if it has one on as many images.
 
         Args:
             model: the new model, or what ``metricforge.load_model`` loads.

@@ -13,7 +13,7 @@ import torch
 
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import IndexFileError
-from metricforge.index.calibration import Calibration
+from metricforge.evaluation.calibration import Calibration
 from metricforge.index.hit import Hit
 from metricforge.index.kinds import space_of
 from metricforge.index.manifest import Manifest

@@ -12,7 +12,7 @@ import numpy as np
 from metricforge.arrays import Floats32
 from metricforge.comparison import Comparison
 from metricforge.evaluation import confused_classes
-from metricforge.index.calibration import Calibration
+from metricforge.evaluation.calibration import Calibration
 from metricforge.report.html import Chart, Thumbnails
 from metricforge.run_report.class_overlap import NEIGHBOURS as NEIGHBOURS_OF_OVERLAP
 from metricforge.run_report.class_overlap import outliers, overlapping_classes

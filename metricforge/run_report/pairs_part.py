@@ -9,10 +9,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from metricforge.arrays import Floats
 from metricforge.errors import EmbeddingsError
+from metricforge.evaluation.calibration import Calibration, calibrate
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluators.labelled_pairs import labelled_pairs
 from metricforge.evaluators.pair_scores import pair_scores
-from metricforge.index.calibration import Calibration, calibrate
 from metricforge.report.html import Chart, Line, Mark
 from metricforge.run_report.retrieval import Retrieval
 
@@ -64,6 +64,7 @@ def calibrated(context: EvaluationContext, retrieval: Retrieval) -> Calibration 
             scores[:, nearest].ravel().astype(np.float64),
             same[:, nearest].ravel().astype(np.int64),
             RATE,
+            gallery=len(context.gallery),
         )
     except EmbeddingsError as fault:
         return str(fault).partition(";")[0]

@@ -1,11 +1,13 @@
 """Training with validation classes: what chooses the weights, and how often the test is looked at."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 import torch
 
-from metricforge import build_runner
+from metricforge import build_runner, load_model
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.engine.records.history import read_history
 from metricforge.errors import CheckpointError, ConfigError
@@ -218,3 +220,33 @@ def test_values_of_k_beyond_the_test_images_are_refused_before_training(config, 
 def test_settings_that_do_not_go_together_are_refused_before_training(config, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         build_runner(config | changes, work_dir=tmp_path, device="cpu")
+
+
+def test_the_weights_of_the_best_epoch_are_calibrated_on_the_validation_classes(
+    config, folder_of_24_classes, tmp_path, capsys
+):
+    for number, folder in enumerate(sorted(folder_of_24_classes.iterdir())):
+        for half in range(2):  # 48 classes of two
+            target = tmp_path / "photos" / f"class_{number:02}_{half}"
+            target.mkdir(parents=True)
+            for image in (2 * half, 2 * half + 1):
+                shutil.copy(folder / f"{image}.png", target)
+    config |= dict(data_root=str(tmp_path / "photos"), validation=0.5)
+    runner = train(config, tmp_path / "run")
+    model = load_model(tmp_path / "run", device="cpu")
+    found = model.calibration
+    assert (found.classes, found.queries, found.gallery) == (12, 24, 24)
+    validation = runner._val_dataloader.dataset
+    rows = model.embed([validation.root / file for file in validation.files]).astype(np.float64)
+    distances = np.linalg.norm(rows[:, None] - rows, axis=2)
+    same = validation.labels[:, None] == validation.labels
+    impostors = np.where(same, -np.inf, -distances).max(axis=1)
+    assert found.rate == 0, "one of 24 would be more than a hundredth"
+    assert found.threshold == pytest.approx(impostors.max(), abs=1e-5)
+    assert load_model(model.save(tmp_path / "bundle"), device="cpu").calibration == found
+    assert "unknown  similarities below" in capsys.readouterr().out
+
+
+def test_too_few_validation_classes_calibrate_nothing(config, tmp_path):
+    train(config, tmp_path / "run")
+    assert load_model(tmp_path / "run", device="cpu").calibration is None

@@ -16,9 +16,9 @@ from metricforge.backbones import RawPixels
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.model_description import ModelDescription
+from metricforge.evaluation.calibration import Calibration
 from metricforge.heads import EmbeddingHead
 from metricforge.index import SearchIndex, build_index
-from metricforge.index.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.similarities import CosineSimilarity
 
@@ -78,6 +78,7 @@ def calibrate() -> Callable[[SearchIndex, float], None]:
             probabilities=(0.0, 1.0),
             queries=80,
             classes=8,
+            gallery=80,
         ).to_json()
         manifest = index.manifest
         replace(manifest, generation=manifest.generation + 1, calibration=values).write(index.path)

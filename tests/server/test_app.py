@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metricforge.evaluation.calibration import Calibration
 from metricforge.index import SearchIndex
-from metricforge.index.calibration import Calibration
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -96,6 +96,7 @@ def test_the_likeliest_classes_are_those_of_the_model(client, pixel_model, png):
 
 def test_calibration_says_match_and_no_match(serve, index, png):
     measured = dict(wanted_rate=0.01, rate=0.01, low=0.0, high=0.1, confidence=0.95, accepted=0.9, queries=9, classes=9)
+    measured |= dict(gallery=80)
     curve = dict(scores=(0.0, 1.0), probabilities=(0.25, 0.75))
     manifest = index.manifest
     for threshold, match in ((0.999, True), (1.5, False)):

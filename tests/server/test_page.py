@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from metricforge.evaluation.calibration import Calibration
 from metricforge.index import SearchIndex
-from metricforge.index.calibration import Calibration
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -150,6 +150,7 @@ def test_a_crop_by_mouse_and_by_numbers_searches_with_that_part(live, open_page,
 
 def test_no_match_is_said_where_the_index_is_calibrated(live, index, open_page, png):
     measured = dict(wanted_rate=0.01, rate=0.01, low=0.0, high=0.1, confidence=0.95, accepted=0.9, queries=9, classes=9)
+    measured |= dict(gallery=80)
     curve = dict(scores=(0.0, 1.0), probabilities=(0.0, 1.0))
     calibration = Calibration(threshold=0.999, **measured, **curve).to_json()
     replace(index.manifest, calibration=calibration).write(index.path)

@@ -7,14 +7,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.isotonic import IsotonicRegression
 
 from metricforge.arrays import Floats, Indices
 from metricforge.errors import EmbeddingsError
+from metricforge.interfaces import Similarity
+from metricforge.structures import EmbeddingSet
 
+RATE = 0.01  # of false accepts, unless another one is asked for
+QUERIES = 2000  # images that are searched with, at most
+NEIGHBOURS = 10  # of each query whose similarities tell how likely a match is
+NUMBERS_AT_ONCE = 2**24
 LEAST_CLASSES = 10
 SPLITS = 1000
 CONFIDENCE = 0.95
+OF_SPLITS = 0.99  # lie in the interval: few classes seldom hold the worst; see the test of 200 sets of classes
 MOST_POINTS = 200  # of the curve of probabilities
 
 
@@ -35,6 +43,7 @@ class Calibration:
             it is a straight line.
         queries: images that were searched with.
         classes: how many classes they are of.
+        gallery: images among which they were searched; more images make mistakes likelier.
     """
 
     threshold: float
@@ -48,10 +57,19 @@ class Calibration:
     probabilities: tuple[float, ...]
     queries: int
     classes: int
+    gallery: int
 
     def probability(self, score: float) -> float:
         """That an image of this similarity is of the query's class, in 0..1."""
         return float(np.interp(score, self.scores, self.probabilities))
+
+    def describe(self) -> str:
+        """The threshold and what it was chosen on, in a line."""
+        return (
+            f"similarities below {self.threshold:.4f} are no match: {100 * self.rate:.2f} % of the queries of unknown "
+            f"classes are accepted among {self.gallery:,} images (of other classes {100 * self.low:.2f} to "
+            f"{100 * self.high:.2f} %; by {self.queries:,} queries of {self.classes:,} classes)"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON's types."""
@@ -59,13 +77,98 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """What ``to_json`` gave."""
-        lists = {name: tuple(values[name]) for name in ("scores", "probabilities")}
-        return cls(**{**values, **lists})
+        """What ``to_json`` gave.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        try:
+            curve: dict[str, Any] = {name: tuple(map(float, values[name])) for name in ("scores", "probabilities")}
+            counts: dict[str, Any] = {name: int(values[name]) for name in ("queries", "classes", "gallery")}
+            shares: dict[str, Any] = {name: float(values[name]) for name in SHARES}
+            found = cls(threshold=float(values["threshold"]), **shares, **curve, **counts)
+        except (KeyError, TypeError, ValueError, OverflowError) as fault:
+            raise ValueError(f"the calibration is damaged ({type(fault).__name__}: {fault})") from fault
+        if not np.isfinite([found.threshold, *found.scores]).all() or not len(found.scores) == len(found.probabilities):
+            raise ValueError("the calibration is damaged: threshold and curve must be finite numbers")
+        if not found.scores or any(not 0 <= each <= 1 for each in (*shares.values(), *found.probabilities)):
+            raise ValueError("the calibration is damaged: rates and probabilities must be in 0..1")
+        return found
+
+    def unfit_for(self, images: int) -> str | None:
+        """Why the threshold does not hold among so many images; None where it does.
+
+        The nearest of more images is more alike, so that queries of unknown classes are accepted more often than was
+        measured; among fewer they are accepted less often.
+        """
+        if images <= self.gallery:
+            return None
+        return (
+            f"its threshold was chosen among {self.gallery:,} images, and among {images:,} queries of unknown classes "
+            "would be accepted more often"
+        )
+
+
+SHARES = ("wanted_rate", "rate", "low", "high", "confidence", "accepted")
+
+
+def calibrate_embeddings(
+    queries: EmbeddingSet, gallery: EmbeddingSet | None, similarity: Similarity, rate: float = RATE
+) -> Calibration:
+    """Calibrate ``similarity`` on embedded images of classes that the model was not trained on.
+
+    Args:
+        queries: the images to search with; of more than ``QUERIES`` some are drawn.
+        gallery: the images to search; None: the queries, each without itself. An image of the same id is left out.
+        similarity: between their embeddings.
+        rate: the wanted share of false accepts, above 0 and below 1.
+
+    Raises:
+        EmbeddingsError: for fewer than ``LEAST_CLASSES`` classes, or no neighbour of both kinds.
+    """
+    searched = queries if gallery is None else gallery
+    ids = queries.ids
+    assert ids is not None
+    rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:QUERIES])  # (Q,)
+    device = next((each.device for each in similarity.parameters()), torch.device("cpu"))
+    columns = torch.tensor(searched.embeddings, dtype=torch.float32, device=device)  # (G, D)
+    impostors, genuine = np.empty(len(rows)), np.empty(len(rows))
+    neighbours, is_match = [], []
+    step = max(1, NUMBERS_AT_ONCE // len(searched))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]  # (b,)
+        with torch.inference_mode():
+            those = torch.tensor(queries.embeddings[block], dtype=torch.float32, device=device)  # (b, D)
+            scores = similarity.pairwise(those, columns).double().cpu().numpy()  # (b, G)
+        itself = ids[block][:, None] == searched.ids  # (b, G)
+        same = queries.labels[block][:, None] == searched.labels  # (b, G)
+        impostors[start : start + step] = np.where(same, -np.inf, scores).max(axis=1)
+        genuine[start : start + step] = np.where(same & ~itself, scores, -np.inf).max(axis=1)
+        scores[itself] = -np.inf
+        nearest = np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBOURS]  # (b, K)
+        kept = np.isfinite(np.take_along_axis(scores, nearest, axis=1))
+        neighbours.append(np.take_along_axis(scores, nearest, axis=1)[kept])
+        is_match.append(np.take_along_axis(same, nearest, axis=1)[kept].astype(np.int64))
+    return calibrate(
+        impostors,
+        genuine,
+        queries.labels[rows],
+        np.concatenate(neighbours),
+        np.concatenate(is_match),
+        rate,
+        gallery=len(searched),
+    )
 
 
 def calibrate(
-    impostors: Floats, genuine: Floats, classes: Indices, neighbours: Floats, is_match: Indices, rate: float
+    impostors: Floats,
+    genuine: Floats,
+    classes: Indices,
+    neighbours: Floats,
+    is_match: Indices,
+    rate: float,
+    *,
+    gallery: int,
 ) -> Calibration:
     """Choose the threshold for ``rate`` false accepts, and measure what it does.
 
@@ -79,6 +182,7 @@ def calibrate(
         neighbours: similarities (P,) of neighbours of queries, and
         is_match: whether each is of the query's class (P,), 0 or 1.
         rate: the wanted share of false accepts, above 0 and below 1.
+        gallery: images among which the queries were searched.
 
     Raises:
         EmbeddingsError: for fewer than ``LEAST_CLASSES`` classes, or no neighbour of both kinds.
@@ -102,7 +206,7 @@ def calibrate(
     ranks = draws.permuted(np.tile(np.arange(len(names)), (SPLITS, 1)), axis=1)
     chosen = (ranks < len(names) / 2).astype(np.float64)  # (R, C)
     rates = _rates(ordered, owners, 1 - chosen, _thresholds(ordered, owners, chosen, rate))  # (R,)
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - OF_SPLITS) / 2
     scores, probabilities = _curve(neighbours, is_match)
     return Calibration(
         threshold=threshold,
@@ -116,6 +220,7 @@ def calibrate(
         probabilities=probabilities,
         queries=len(impostors),
         classes=len(names),
+        gallery=gallery,
     )
 
 

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metricforge.deployment import EmbeddingModel
+from metricforge.deployment.image_collection import open_collection
+from metricforge.errors import EmbeddingsError
+from metricforge.evaluation.calibration import Calibration
+from metricforge.index import SearchIndex, build_index
+
+
+@pytest.fixture
+def of_many_classes(pixel_model, photo_folder, tmp_path) -> SearchIndex:
+    """The photographs as twenty classes of four."""
+    photos = sorted(photo_folder.rglob("*.png"))
+    rows = "".join(f"{photo},{number // 4}\n" for number, photo in enumerate(photos))
+    (tmp_path / "photos.csv").write_text("path,label\n" + rows)
+    return build_index(pixel_model, open_collection(tmp_path / "photos.csv"), tmp_path / "index")
+
+
+def test_an_index_is_calibrated_on_its_own_images_each_without_itself(of_many_classes):
+    index = of_many_classes
+    vectors = np.stack([index.vector(number) for number in range(80)]).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = vectors @ vectors.T
+    same = np.arange(80)[:, None] // 4 == np.arange(80) // 4
+    impostors = np.where(same, -np.inf, cosines).max(axis=1)
+    found = index.calibrate(rate=0.1)
+    assert found.rate == pytest.approx(0.1)
+    assert np.sum(impostors > found.threshold + 1e-6) == 8
+    assert SearchIndex(index.path).calibration == found
+    (hits,) = index.search(vectors[:1].astype(np.float32), k=2)
+    assert hits[0].is_match
+    assert [hit.probability for hit in hits] == [found.probability(hit.score) for hit in hits]
+
+
+def test_images_without_labels_are_refused(pixel_model, photo_folder, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for photo in list(photo_folder.rglob("*.png"))[:12]:
+        (flat / photo.name).write_bytes(photo.read_bytes())
+    index = build_index(pixel_model, open_collection(flat), tmp_path / "index")
+    with pytest.raises(EmbeddingsError, match="its images have no labels"):
+        index.calibrate()
+
+
+@pytest.fixture
+def calibrated_model(pixel_model):
+    """Makes the model one that was calibrated among so many images."""
+
+    def calibrated(gallery: int) -> EmbeddingModel:
+        rates = dict(wanted_rate=0.1, rate=0.1, low=0.0, high=0.2, confidence=0.95, accepted=0.5)
+        found = Calibration(
+            threshold=0.99, **rates, scores=(0.0, 1.0), probabilities=(0.0, 1.0), queries=9, classes=9, gallery=gallery
+        )
+        return EmbeddingModel(
+            pixel_model.learner, pixel_model.description, pixel_model.device, "here", calibration=found
+        )
+
+    return calibrated
+
+
+def test_an_index_of_a_calibrated_model_says_no_match_from_the_start(calibrated_model, photo_folder, tmp_path):
+    model = calibrated_model(80)
+    index = build_index(model, open_collection(photo_folder), tmp_path / "index")
+    assert index.calibration == model.calibration
+    (itself,), (other,) = index.search([next(photo_folder.rglob("*.png")), np.full((3, 3, 3), 200, np.uint8)], k=1)
+    assert itself.is_match
+    assert not other.is_match
+    assert SearchIndex(index.path).model.calibration == model.calibration, "the stored model has it, too"
+
+
+def test_a_threshold_that_was_chosen_among_fewer_images_is_not_used(calibrated_model, photo_folder, tmp_path):
+    index = build_index(calibrated_model(79), open_collection(photo_folder), tmp_path / "index")
+    assert index.calibration is None
+    assert index.search(next(photo_folder.rglob("*.png")), k=1)[0][0].is_match is None
