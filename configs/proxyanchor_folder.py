@@ -13,5 +13,5 @@ model = dict(
     loss=dict(type="ProxyAnchorLoss"),
 )
 optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.2), "loss.proxies": dict(lr_mult=20)}),
+    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1), "loss.proxies": dict(lr_mult=10)}),
 )

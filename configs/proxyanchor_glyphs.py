@@ -8,4 +8,3 @@ model = dict(
     similarity=dict(type="CosineSimilarity"),
     loss=dict(type="ProxyAnchorLoss"),
 )
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"loss.proxies": dict(lr_mult=10)}))

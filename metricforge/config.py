@@ -52,7 +52,7 @@ TOP_LEVEL = {
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
-    "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval",
+    "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval, chunk: images that are embedded at once",
     "test_cfg": (
         "scores_at_once: how many scores a search holds in memory; dtype: float32 (by default) or float16, what "
         "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file; exclude: "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +16,7 @@ from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
 from metricforge.models.compatibility import compatibility_faults, list_compatibility_faults
 from metricforge.models.evaluation_mode import evaluation_mode
+from metricforge.models.gradient_cache import GradientCache
 from metricforge.models.part_shapes import check_embeddings, check_features, check_size
 from metricforge.models.weighted_losses import WeightedLosses, is_loss_list
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
@@ -25,6 +28,15 @@ class SharedEmbedding(Protocol):
 
     def embed(self, images: Tensor) -> Tensor:
         """The embeddings of the whole batch, of which ``images`` are this process's share."""
+
+    def drawing_apart(self, device: torch.device) -> AbstractContextManager[None]:
+        """While it is open each process draws numbers of its own; then all go on alike."""
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The embeddings of the whole batch, of which ``rows`` are this process's share, with gradient."""
+
+    def sending_at_the_end(self) -> AbstractContextManager[None]:
+        """While it is open gradients only add up; then they are shared."""
 
     def finish(self) -> None:
         """To be called after each backward pass."""
@@ -74,6 +86,7 @@ class MetricLearner(nn.Module):
         self.loss = loss
         self.train_backbone = True
         self.last_embeddings: Tensor | None = None
+        self._cached_steps = 0
         # as buffers the two constants follow the model to its device; they are no weights, so no checkpoint holds them
         self.register_buffer("mean", 255 * torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
@@ -130,6 +143,11 @@ class MetricLearner(nn.Module):
         """
         assert self.loss is not None, "a model without a loss is only evaluated"
         embeddings = self.embed_in_training(images) if shared is None else shared.embed(images)  # (B, D)
+        return self._compare(embeddings, labels)
+
+    def _compare(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
+        """The loss of the embeddings (B, D) of a batch."""
+        assert self.loss is not None, "a model without a loss is only evaluated"
         self.last_embeddings = embeddings.detach()
         # pair maths cancels catastrophically in half precision: losses work in float32, a third party's too
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -140,23 +158,57 @@ class MetricLearner(nn.Module):
             return self.loss(embeddings, labels, tuples, self.similarity)
 
     def train_step(
-        self, batch: Mapping[str, Tensor], optim_wrapper: OptimWrapper, shared: SharedEmbedding | None = None
+        self,
+        batch: Mapping[str, Tensor],
+        optim_wrapper: OptimWrapper,
+        shared: SharedEmbedding | None = None,
+        chunk: int | None = None,
     ) -> dict[str, Tensor]:
         """One update; returns the detached total as ``loss`` and the loss's parts, still on the device.
 
-        Only ``LossOutput.total`` is differentiated. (mmengine's own sums every key with "loss" in its name.)
+        Only ``LossOutput.total`` is differentiated. (mmengine's own sums every key with "loss" in its name.) With
+        ``chunk`` this process's images, which may lie elsewhere, are embedded so many at once (``GradientCache``).
         """
-        with optim_wrapper.optim_context(self):
-            output = self(batch["image"], batch["label"], shared)
-        # what optim_wrapper.update_params does, with the other processes' gradients in between
-        optim_wrapper.backward(optim_wrapper.scale_loss(output.total))
-        if shared is not None:
-            shared.finish()
+        if chunk is not None and len(batch["image"]) > chunk:
+            output = self._differentiate_in_chunks(batch, optim_wrapper, shared, chunk)
+        else:
+            with optim_wrapper.optim_context(self):
+                output = self(batch["image"].to(self.mean.device), batch["label"], shared)
+            # what optim_wrapper.update_params does, with the other processes' gradients in between
+            optim_wrapper.backward(optim_wrapper.scale_loss(output.total))
+            if shared is not None:
+                shared.finish()
         if optim_wrapper.should_update():
             optim_wrapper.step()
             optim_wrapper.zero_grad()
         parts = {f"loss/{name}": part.detach() for name, part in output.parts.items()}
         return {"loss": output.total.detach(), **parts}
+
+    def _differentiate_in_chunks(
+        self,
+        batch: Mapping[str, Tensor],
+        optim_wrapper: OptimWrapper,
+        shared: SharedEmbedding | None,
+        chunk: int,
+    ) -> LossOutput:
+        """The loss of a batch, and the gradients of all weights in their ``grad``, in the memory of a chunk."""
+        images, device = batch["image"], self.mean.device
+        context = partial(optim_wrapper.optim_context, self)
+        cache = GradientCache(self, self.embed_in_training, context, device, chunk)
+        with nullcontext() if shared is None else shared.drawing_apart(device):
+            rows = cache.embed(images)  # this process's share
+        with context():
+            output = self._compare(rows if shared is None else shared.gather(rows), batch["label"])
+        optim_wrapper.backward(optim_wrapper.scale_loss(output.total))
+        if shared is not None:
+            shared.finish()  # the gradients of the loss's and the similarity's weights
+        # a check makes a GPU wait, and what is wrong in a later step is wrong in the first
+        check, self._cached_steps = self._cached_steps == 0, self._cached_steps + 1
+        with nullcontext() if shared is None else shared.sending_at_the_end():
+            cache.backward(images, rows, check=check)
+        if shared is not None:
+            shared.finish()
+        return output
 
     def val_step(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Embeddings of a batch: the counterpart of ``train_step`` that mmengine's runner asks a model for."""

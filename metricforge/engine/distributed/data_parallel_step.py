@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class SharedStep:
         self._learner = learner
         self._processes = processes
         self._moving: list[_BatchNorm] = []
+        self._held: dict[int, Tensor] | None = None
         self._under_way: list[tuple[dist.Work, nn.Parameter, Tensor, Tensor]] = []
         self._hooks = []
         for name, parameter in learner.named_parameters():
@@ -55,14 +57,40 @@ class SharedStep:
         What the embedding draws at random, such as dropout, is its own on each process. The generators are then set
         back, so that miners and losses draw the same on all.
         """
-        devices = [images.device] if images.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(torch.initial_seed() + self._processes.rank)
+        with self.drawing_apart(images.device):
             rows = self._learner.embed_in_training(images)  # (B / world_size, D)
+        return self.gather(rows)
+
+    @contextmanager
+    def drawing_apart(self, device: torch.device) -> Iterator[None]:
+        """While it is open each process draws numbers of its own; then the generators are where they were."""
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(torch.initial_seed() + self._processes.rank)
+            yield
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The embeddings (B, D) of the whole batch, of which ``rows`` (B / world_size, D) are this process's share."""
         if not self._moving:
             self._moving = [m for m in self._learner.modules() if isinstance(m, _BatchNorm) and m.training]
         gathered: Tensor = GatheredRows.apply(rows)  # (B, D)
         return gathered
+
+    @contextmanager
+    def sending_at_the_end(self) -> Iterator[None]:
+        """While it is open gradients of several backward passes add up; then they are on their way, all at once.
+
+        A gradient is the same sum whether each pass's is averaged over the processes or their sum is.
+        """
+        self._held = {}
+        try:
+            yield
+            # in one order on all processes, whichever pass reached a parameter last
+            held, self._held = self._held, None
+            for parameter in self._learner.parameters():
+                if id(parameter) in held:
+                    self._send(parameter)
+        finally:
+            self._held = None
 
     def finish(self) -> None:
         """Wait until the gradients of the backward pass that has ended are averaged."""
@@ -80,6 +108,9 @@ class SharedStep:
             hook.remove()
 
     def _send(self, parameter: Tensor) -> None:
+        if self._held is not None:
+            self._held[id(parameter)] = parameter
+            return
         gradient: Any = parameter.grad
         indices = torch.empty(0)
         if gradient.is_sparse:

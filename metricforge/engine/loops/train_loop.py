@@ -12,6 +12,7 @@ from metricforge.engine.distributed.data_parallel_step import SharedStep
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.engine.loading.data_loading import SeededBatches
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
+from metricforge.engine.loops.chunk_check import check_chunk
 from metricforge.engine.optim.gradient_watch import GradientWatch
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
@@ -31,6 +32,10 @@ class ResumableTrainLoop(BaseLoop):
         val_interval: epochs between two validations; the last epoch is always validated. 0: never validate, and score
             no test at the end.
         log_interval: iterations between two readings of the losses.
+        chunk: how many images a process embeds at once (``GradientCache``): a batch of any size in the memory of that
+            many, for up to half as much time again; None: all of its share.
+        batch_norm_per_chunk: that BatchNorm is to use the statistics of each chunk, which is another network than in
+            one piece; needed with ``chunk`` where BatchNorm is trained (not frozen).
         sync_batch_norm: with several processes, whether BatchNorm uses the statistics of the whole batch (GPUs only)
             instead of those of the process's own images.
 
@@ -38,7 +43,8 @@ class ResumableTrainLoop(BaseLoop):
     embedding draws at random (dropout).
 
     Raises:
-        ConfigError: for ``sync_batch_norm`` on the CPU.
+        ConfigError: for ``sync_batch_norm`` on the CPU; for a ``chunk`` that is no smaller than the batch, or that
+            changes what a trained BatchNorm does without ``batch_norm_per_chunk``; and for the latter without effect.
     """
 
     def __init__(
@@ -50,9 +56,13 @@ class ResumableTrainLoop(BaseLoop):
         val_interval: int = 1,
         log_interval: int = 10,
         sync_batch_norm: bool = False,
+        chunk: int | None = None,
+        batch_norm_per_chunk: bool = False,
     ) -> None:
         super().__init__(runner, dataloader)
         self.processes = runner.processes
+        check_chunk(runner.model, dataloader, chunk, batch_norm_per_chunk)
+        self.chunk = chunk
         if sync_batch_norm and self.processes.several:
             if runner.device.type == "cpu":
                 raise ConfigError(
@@ -155,8 +165,13 @@ class ResumableTrainLoop(BaseLoop):
         # on a CPU nothing is drawn on other devices, and seeding these formats the stack each time
         seed_update = seed_host if self.runner.device.type == "cpu" else seed_all
         seed_update(derive_seed(self.runner.seed, self._epoch, number))
-        on_device = {key: batch[key].to(self.runner.device, non_blocking=True) for key in ("image", "label")}
-        outputs = self.runner.model.train_step(on_device, optim_wrapper=self.runner.optim_wrapper, shared=self._shared)
+        # of a batch in chunks only one chunk is on the device at a time
+        moved = ("image", "label") if self.chunk is None else ("label",)
+        given = batch | {key: batch[key].to(self.runner.device, non_blocking=True) for key in moved}
+        in_chunks = {} if self.chunk is None else {"chunk": self.chunk}
+        outputs = self.runner.model.train_step(
+            given, optim_wrapper=self.runner.optim_wrapper, shared=self._shared, **in_chunks
+        )
         self.runner.losses.add(self._epoch, self._iter, batch["id"], outputs)
         self.runner.call_hook("after_train_iter", batch_idx=number, data_batch=batch, outputs=outputs)
         self._iter += 1
