@@ -18,7 +18,9 @@ class ImageFolderDataset(ImageFileDataset):
     """The images under ``root/<class>/``, however deep, split into train and test classes that do not overlap.
 
     Classes and images are in lexicographic order. Either the first ``train_fraction`` of the classes is for training,
-    or ``train_classes`` lists its classes; all others are the test split. ``split="all"`` takes every class.
+    or ``train_classes`` lists its classes; all others are the test split. ``split="all"`` takes every class. So does
+    ``split="zero_shot"``: images of the training classes are its gallery, those of the test classes its queries, as the
+    evaluator ZeroShot asks for.
 
     Folders called train, val (also: valid, validation, dev), test, query and gallery are splits that contain the
     classes; they are used unless ``train_fraction`` or ``train_classes`` is given. A folder around everything, such as
@@ -31,7 +33,7 @@ class ImageFolderDataset(ImageFileDataset):
 
     Args:
         root: the folder.
-        split: "train", "val" (only with ``folds`` or a folder of that name), "test" or "all".
+        split: "train", "val" (only with ``folds`` or a folder of that name), "test", "all" or "zero_shot".
         train_fraction: share of the classes for training, rounded to whole classes, above 0 and below 1; with
             ``folds`` also 1, which leaves no test split. None: the folder's own splits, or 0.5 if it has none.
         train_classes: names of the training classes instead of a share, or a text file with one name per line.
@@ -55,7 +57,7 @@ class ImageFolderDataset(ImageFileDataset):
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "val", "test", "all"] = "train",
+        split: Literal["train", "val", "test", "all", "zero_shot"] = "train",
         train_fraction: float | None = None,
         train_classes: Sequence[str] | str | Path | None = None,
         folds: int | None = None,

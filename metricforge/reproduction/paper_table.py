@@ -101,6 +101,8 @@ def _paper_table(name: str, table: Mapping[str, Any], folder: Path, reduced: str
     for row in form.get("rows") or table["rows"]:
         config = row["config"] if isinstance(row.get("config"), Mapping) else form["config"]
         on = "glyphs" if reduced == "glyphs" else "folder"
+        if on not in config:
+            continue  # such as a row that needs a class tree
         options = options_on(on, row.get("options") or {})
         if reduced != "glyphs":
             options["data_root"] = reduced

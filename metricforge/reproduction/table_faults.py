@@ -139,6 +139,6 @@ def _config(where: str, value: Any, folder: Path) -> list[str]:
 def _reduced_config(where: str, value: Any, folder: Path) -> list[str]:
     if value is None:
         return []
-    if not isinstance(value, Mapping) or set(value) != set(_FORMS):
-        return [f"{where}: must name a config file for glyphs and one for folder, got {value!r}"]
-    return [fault for form in _FORMS for fault in _config(f"{where}.{form}", value[form], folder)]
+    if not isinstance(value, Mapping) or not value or not set(value) <= set(_FORMS):
+        return [f"{where}: must name a config file for glyphs, for folder, or one for each, got {value!r}"]
+    return [fault for form in value for fault in _config(f"{where}.{form}", value[form], folder)]

@@ -67,7 +67,8 @@ def test_every_score_of_a_row_is_one_that_its_config_s_evaluators_give(row):
     for evaluator in [*config.evaluators, *config.get("final_evaluators", [])]:
         prefix = f"{evaluator.name}/" if evaluator.type in ("ScoresBySimilarity", "ScoresByClustering") else ""
         for part in evaluator.get("evaluators", [evaluator]):
-            given |= {f"{prefix}recall@{k}" for k in part.get("ks", [])} | {
+            name = {"NearestClassMean": "ncm", "ZeroShot": "zero_shot"}.get(part.type, "recall")
+            given |= {f"{prefix}{name}@{k}" for k in part.get("ks", [])} | {
                 prefix + {"PairF1": "f1"}.get(part.type, part.type.lower())
             }
     assert {row.prefix + score for score in row.scores} <= given
@@ -152,6 +153,25 @@ def test_the_bn_inception_rows_begin_from_a_file_and_have_the_papers_dimensions(
         config = config_of(row)
         assert config.model.backbone == dict(type="BNInception", weights="data/bn_inception-52deb4733.pth")
         assert config.model.head.dim == (512 if table == "2" else None)
+
+
+def test_a_row_without_a_config_for_a_reduced_form_is_left_out_of_it():
+    names = {form: {row.name for row in FORMS[form]["pddm-table2"].rows} for form in ("glyphs", "photos")}
+    assert names["glyphs"] == {"transfer learning, untrained", "transfer learning, PDDM"}
+    assert names["photos"] - names["glyphs"] == {"zero-shot learning, untrained", "zero-shot learning, PDDM"}
+
+
+def test_what_the_paper_says_of_pddm_table_2():
+    # hand-copied from Huang et al. 2016
+    rows = FORMS[None]["pddm-table2"].rows
+    assert [(row.scores, row.paper) for row in rows] == [
+        (("euclidean/ncm@1",), (28.4,)),
+        (("euclidean/zero_shot@5",), (48.2,)),
+    ]
+    transfer, zero_shot = (config_of(row) for row in rows)
+    assert transfer.train_dataloader.dataset.split == "all"
+    assert zero_shot.train_dataloader.dataset.train_fraction == zero_shot.test_dataloader.dataset.train_fraction == 0.8
+    assert zero_shot.test_dataloader.dataset.split == "zero_shot"
 
 
 def test_figure_2_is_of_resnet_50_on_cars_and_of_googlenet_on_cub():

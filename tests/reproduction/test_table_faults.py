@@ -53,7 +53,10 @@ def row(**change):
         (row(options=[1]), "demo.rows[0].options: must map dotted config keys"),
         (dict(rows=row()["rows"] * 2), "demo.rows[1].name: 'a' is that of demo.rows[0] too"),
         (dict(reduced="x.py"), "demo.reduced: must map config, scores, rows to their values, got 'x.py'"),
-        (dict(reduced=dict(config="x.py")), "demo.reduced.config: must name a config file for glyphs"),
+        (
+            dict(reduced=dict(config="x.py")),
+            "demo.reduced.config: must name a config file for glyphs, for folder, or one",
+        ),
         (dict(reduced=dict(scores=["nmi"])), "demo.reduced: needs a config"),
         (dict(reduced=dict(confg=1)), 'demo.reduced.confg: there is no such key; did you mean "config"?'),
         (dict(reduced=TABLE["reduced"] | row(config=None, paper=[50])), "demo.reduced.rows[0].paper: a reduced"),

@@ -10,11 +10,13 @@ import numpy as np
 from metricforge.arrays import Flags
 from metricforge.errors import DatasetError
 
+SPLITS_TO_ASK_FOR = ("train", "val", "test", "all", "zero_shot")
+
 
 def check_split_arguments(split: str, train_fraction: float | None, folds: int | None, fold: int | None) -> None:
     """Raise ValueError if these contradict each other."""
-    if split not in ("train", "val", "test", "all"):
-        raise ValueError(f'split must be "train", "val", "test" or "all", got {split!r}')
+    if split not in SPLITS_TO_ASK_FOR:
+        raise ValueError(f'split must be "train", "val", "test", "all" or "zero_shot", got {split!r}')
     if train_fraction is not None and not (0 < train_fraction < 1 or (train_fraction == 1 and folds)):
         raise ValueError(
             f"train_fraction must be between 0 and 1, both excluded (1 only with folds), got {train_fraction}; "
@@ -73,7 +75,7 @@ def classes_of_split(for_training: Flags, split: str, folds: int | None, fold: i
     Raises:
         ValueError: for "val" without folds: nothing says then which classes validate.
     """
-    if split == "all":
+    if split in ("all", "zero_shot"):
         return np.ones_like(for_training)
     if split == "test":
         return ~for_training

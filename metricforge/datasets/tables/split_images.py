@@ -86,6 +86,9 @@ def images_of_split(rows: ImageTable, where: str, request: SplitRequest, crop: b
             notes.append(LeftOut("junk images, neither searched with nor found", rows.paths.filter(junk)).describe())
             chosen &= ~junk
         roles = roles[chosen]
+    if request.split == "zero_shot":
+        seen = _is_of_train(rows) if by_column else for_training[rows.labels]  # (N,)
+        roles = np.where(seen, Role.GALLERY, Role.QUERY).astype(np.uint8)[chosen]
     used, labels = _renumbered(rows.labels[chosen])
     if len(used) < 2:
         raise DatasetError(
@@ -136,10 +139,12 @@ def _rows_by_column(rows: ImageTable, request: SplitRequest, where: str, notes: 
         _refuse_shared_classes(rows, part, where)
     if request.split == "all":
         return np.ones(len(part), dtype=bool)
-    wanted = SPLITS.index(request.split)
-    if request.split == "test" and not (part == wanted).any() and (part == 1).any():
+    wanted = SPLITS.index("test" if request.split == "zero_shot" else request.split)
+    if wanted == SPLITS.index("test") and not (part == wanted).any() and (part == 1).any():
         notes.append("there is no test split, so the val split is the test")
         wanted = 1
+    if request.split == "zero_shot":
+        return (part == 0) | (part == wanted)
     if request.folds is None or request.split == "test":
         return part == wanted
     if (part == 1).any():
@@ -147,6 +152,12 @@ def _rows_by_column(rows: ImageTable, request: SplitRequest, where: str, notes: 
     for_training = np.zeros(len(rows.class_names), dtype=bool)  # (C,)
     for_training[rows.labels[part == 0]] = True
     return classes_of_split(for_training, request.split, request.folds, request.fold)[rows.labels] & (part == 0)
+
+
+def _is_of_train(rows: ImageTable) -> Flags:
+    """Whether each row (N,) is of the train split."""
+    assert rows.splits is not None
+    return np.asarray(pc.equal(rows.splits, "train").to_numpy(), dtype=bool)
 
 
 def _refuse_shared_classes(rows: ImageTable, part: Indices, where: str) -> None:

@@ -48,7 +48,7 @@ class TableDataset(ImageFileDataset):
     Args:
         table: the file.
         root: what paths are relative to; None: the table's folder.
-        split: "train", "val", "test" or "all".
+        split: "train", "val", "test", "all" or "zero_shot", see ImageFolderDataset.
         columns: what the table calls a column, where it is not as above: ``dict(path="file", label="product_id")``;
             of a text file without a header the numbers, from 0 on: ``dict(path=0, label=1)``.
         delimiter: what stands between two columns of a text file; None: it is found out.
@@ -77,7 +77,7 @@ class TableDataset(ImageFileDataset):
         self,
         table: str | Path,
         root: str | Path | None = None,
-        split: Literal["train", "val", "test", "all"] = "train",
+        split: Literal["train", "val", "test", "all", "zero_shot"] = "train",
         columns: Mapping[str, str | int] | None = None,
         delimiter: str | None = None,
         extension: str | None = None,

@@ -1,0 +1,13 @@
+# metricforge train angular_cub
+# Angular loss (Wang et al. 2017) on CUB-200-2011, beside Zhai & Wu 2018, Table 1.
+# 512 dimensions, batches of 64 classes x 2 images. But for the loss it is trained by Song et al.'s recipe (2016,
+# section 5), GoogLeNet for 20,000 steps, and not by that of its own paper.
+_base_ = ["_base_/datasets/cub.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/paper.py"]
+
+train_dataloader = dict(sampler=dict(type="ClassBalancedBatchSampler", classes_per_batch=64, samples_per_class=2))
+model = dict(
+    head=dict(dim=512, l2_normalize=True),
+    loss=dict(type="pml.AngularLoss", alpha=45),
+)
+final_evaluators = []  # Zhai & Wu cluster by k-means
+train_cfg = dict(max_epochs=444, val_interval=20)  # 45 iterations an epoch: 19,980

@@ -1,0 +1,7 @@
+# metricforge train histogram_glyphs
+# Histogram loss (Ustinova and Lempitsky 2016), on Glyphs.
+_base_ = ["normsoftmax_glyphs.py"]
+
+model = dict(
+    loss=dict(_delete_=True, type="pml.HistogramLoss", n_bins=100),
+)

@@ -1,0 +1,22 @@
+# metricforge train pddm_transfer_folder --cfg-options data_root=FOLDER
+# PDDM's transfer to new classes by nearest class means (Huang et al. 2016, Table 2), on a folder of class folders.
+# The first 80 in 100 classes train; the others are told apart by the means of their own images, flat top-1, which is
+# euclidean/ncm@1. A query is left out of its class's mean.
+_base_ = ["pddm_folder.py"]
+
+_classes = dict(train_fraction=0.8)
+train_dataloader = dict(dataset=_classes)
+test_dataloader = dict(dataset=_classes)
+_means = dict(type="NearestClassMean", ks=[1, 5])
+evaluators = [
+    _means,
+    dict(
+        type="ScoresBySimilarity",
+        name="euclidean",
+        similarity=dict(type="EuclideanSimilarity"),
+        evaluators=[_means],
+    ),
+]
+final_evaluators = []
+validation = None  # the weights of the last epoch, as in the paper
+checkpoint = dict(save_best=None)
