@@ -45,6 +45,8 @@ def installed(config) -> bool:
     load_plugins()
     known = {name for kind in KINDS.values() for name in kind.names()}
     text = repr(config.to_dict())
+    if "'pml." in text and not any(name.startswith("pml.") for name in known):
+        return False
     return not any(f"'{name}'" in text and name not in known for name in FIRST_PARTY_TYPES)
 
 
