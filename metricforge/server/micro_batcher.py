@@ -13,6 +13,8 @@ from torch import Tensor
 from metricforge.arrays import Floats32
 from metricforge.server.refused_error import busy
 
+MOST_BYTES = 2**28
+
 
 class MicroBatcher:
     """Embeds whatever waits as one batch, one batch after the other.
@@ -25,6 +27,7 @@ class MicroBatcher:
         batch_size: of the largest batch.
         waiting: images that may wait; more are refused.
         on_batch: called with the number of images of each batch.
+        most_bytes: of the images that may wait; more are refused, but a request that nothing waits before never is.
     """
 
     def __init__(
@@ -33,11 +36,14 @@ class MicroBatcher:
         batch_size: int,
         waiting: int,
         on_batch: Callable[[int], object] = lambda images: None,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._embed = embed
         self._batch_size = batch_size
         self._queue: asyncio.Queue[tuple[Tensor, asyncio.Future[Floats32]]] = asyncio.Queue(waiting)
         self._on_batch = on_batch
+        self._most_bytes = most_bytes
+        self._bytes = 0  # of the images that wait
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
         self._task: asyncio.Task[None] | None = None
 
@@ -68,6 +74,10 @@ class MicroBatcher:
         """
         if self._queue.qsize() + len(images) > self._queue.maxsize:
             raise busy(f"{self._queue.qsize()} images wait already; try again in a second")
+        size = sum(image.nbytes for image in images)
+        if self._bytes and self._bytes + size > self._most_bytes:
+            raise busy(f"images of {self._bytes:,} bytes wait already; try again in a second")
+        self._bytes += size
         loop = asyncio.get_running_loop()
         done: list[asyncio.Future[Floats32]] = [loop.create_future() for _ in images]
         for image, vector in zip(images, done, strict=True):
@@ -79,6 +89,7 @@ class MicroBatcher:
             batch = [await self._queue.get()]
             while len(batch) < self._batch_size and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            self._bytes -= sum(image.nbytes for image, _ in batch)
             batch = [(image, vector) for image, vector in batch if not vector.cancelled()]  # its client has gone
             if batch:
                 self._on_batch(len(batch))

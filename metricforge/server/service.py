@@ -14,9 +14,11 @@ from starlette.datastructures import UploadFile
 from torch import Tensor
 
 from metricforge.arrays import Floats32
+from metricforge.deployment.given_images import GivenImages
 from metricforge.index import Hit, SearchIndex
 from metricforge.server.answers import Added, Column, Guess, Guesses, Health, Neighbour, Neighbours, Removed
 from metricforge.server.collection_pictures import CollectionPictures, Picture, shown_name
+from metricforge.server.fastest_batch import fastest_batch
 from metricforge.server.limits import Limits
 from metricforge.server.measures import Measures
 from metricforge.server.micro_batcher import MicroBatcher
@@ -26,6 +28,8 @@ from metricforge.server.uploaded_image import Crop, format_of, prepared
 from metricforge.server.uploads import Upload, Uploads
 
 THREADS = 4  # that decode and search
+LARGEST_BATCH = 64
+EXAMPLE_SIDE = 512  # of the picture that batch sizes are tried with, before it is prepared
 HIDDEN = ("id", "path")
 
 Arguments = ParamSpec("Arguments")
@@ -47,15 +51,14 @@ class Service:
         self.measures = measures
         self.uploads = Uploads(index)
         self.pictures = CollectionPictures(index, self.uploads, limits.pixels)
-        self._batch_size = min(index.model.description.batch_size, 64)
         self._changing = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to answer."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="serve")
         self._batcher = MicroBatcher(
-            lambda images: self.index.model.embed_pixels(images),
-            self._batch_size,
+            self._embed_pixels,
+            fastest_batch(self._embed_pixels, self._example(), LARGEST_BATCH),
             self.limits.waiting,
             self.measures.batch_images.observe,
         )
@@ -65,6 +68,15 @@ class Service:
         """End."""
         await self._batcher.stop()
         self._threads.shutdown(cancel_futures=True)
+
+    def _embed_pixels(self, images: list[Tensor]) -> Floats32:
+        return self.index.model.embed_pixels(images)
+
+    def _example(self) -> Tensor:
+        """An image as the model takes it."""
+        given = GivenImages([np.full((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), 128, dtype=np.uint8)], self.index.model.transform)
+        pixels: Tensor = given[0]["image"]
+        return pixels
 
     async def of_one_model(self, answer: Callable[[], Awaitable[Result]]) -> Result:
         """What ``answer`` gives, which begins again if the index is migrated to another model meanwhile."""

@@ -119,3 +119,24 @@ def test_a_client_that_has_gone_is_not_worked_for():
 
     run(work, slow)
     assert seen == [0, 2]
+
+
+def test_large_images_that_wait_are_bounded_by_their_bytes():
+    go = threading.Event()
+
+    def slow(batch):
+        assert go.wait(10)
+        return values(batch)
+
+    async def work(batcher):
+        begun = [asyncio.ensure_future(batcher.embed(images([0])))]
+        await asyncio.sleep(0.05)  # it is embedded, and waits no longer
+        begun.append(asyncio.ensure_future(batcher.embed(images(range(3)))))  # 9 bytes, before which nothing waits
+        await asyncio.sleep(0.05)
+        with pytest.raises(RefusedError, match="images of 9 bytes wait already"):
+            await batcher.embed(images([4]))
+        go.set()
+        await asyncio.gather(*begun)
+        return await batcher.embed(images([5]))
+
+    assert run(work, slow, most_bytes=8) == [[5]]
