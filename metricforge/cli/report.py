@@ -38,11 +38,14 @@ def report(arguments: argparse.Namespace) -> None:
         arguments.runs,
         arguments.out or (first if first.is_dir() else first.parent) / "report.html",
         queries=arguments.queries,
+        png=arguments.png,
         maps=MAPS[arguments.maps],
         device=arguments.device,
         overrides=arguments.cfg_options,
         force=arguments.force,
         console=console,
     )
+    if arguments.png is not None:
+        console.print(f"pictures in {arguments.png}", highlight=False, markup=False, soft_wrap=True)
     size = out.stat().st_size / 1e6
     console.print(f"written to {out} ({size:.1f} MB); open it in a browser", highlight=False, soft_wrap=True)

@@ -45,6 +45,7 @@ def train(arguments: argparse.Namespace) -> None:
     console.print(
         f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"
+        f"  {next_command('report', folder)}\n"
         f"  {next_command('test', config, weights, '--picture', folder / 'neighbours.png')}\n"
         f"  {next_command('train', config, '--seed', 1)}",
         highlight=False,

@@ -16,6 +16,7 @@ from metricforge.comparison.settings import Differing, differing_settings, remar
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path
 from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means, two_sided_p
+from metricforge.html_tables import html_table
 from metricforge.report import run_names
 from metricforge.spelling import nearest
 
@@ -70,6 +71,22 @@ class Comparison:
     resamples: int
     level: float
     seed: int
+
+    def _repr_html_(self) -> str:
+        several = len(self.runs) > 1
+        header = ["score", *(cell for run in self.runs for cell in (run if several else "per cent", "interval"))]
+        header += ["difference", "interval", "p"] * (len(self.runs) - 1)
+        rows = []
+        for score in self.scores:
+            cells = [score.name]
+            for standing in score.standings:
+                cells += [f"{100 * standing.score:.1f}", _said_interval(standing.interval)]
+            for difference in (standing.difference for standing in score.standings[1:]):
+                assert difference is not None
+                p = "" if difference.p is None else f"{difference.p:.3f}"
+                cells += [f"{100 * difference.value:+.1f}", _said_interval(difference.interval, "+"), p]
+            rows.append(cells)
+        return html_table(header, rows)
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as dicts and lists, ``withheld`` by score."""
@@ -144,6 +161,10 @@ def compare_runs(
         level,
         seed,
     )
+
+
+def _said_interval(interval: tuple[float, float] | None, sign: str = "") -> str:
+    return "" if interval is None else f"{100 * interval[0]:{sign}.1f} to {100 * interval[1]:{sign}.1f}"
 
 
 def _place(scores_file: Path) -> Path:

@@ -51,6 +51,7 @@ from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.errors import CheckpointError, ConfigError, EmbeddingsError, TrainingStopped
 from metricforge.evaluation import read_scores
 from metricforge.evaluation.calibration import Calibration, calibrate_embeddings
+from metricforge.html_tables import html_table
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner, WeightedLosses
 from metricforge.progress_bars import progress_bar
@@ -242,6 +243,11 @@ class MetricRunner(Runner):
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
         return logger
+
+    def _repr_html_(self) -> str:
+        rows = [[name, f"{100 * value:.1f}"] for name, value in self.last_scores.items()]
+        scored = "scores in per cent" if rows else "not scored yet"
+        return html_table(["score", "per cent"], rows, f"{type(self).__name__} of {self.run_dir}: {scored}")
 
     def describe(self) -> None:
         """Say in a few lines what is trained or evaluated, on what."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from metricforge.html_tables import html_table, picture_address
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -39,6 +41,34 @@ class Hit:
         values["metadata"] = {key: _plain(value) for key, value in self.metadata.items()}
         values["label"] = _plain(self.label)
         return values
+
+
+class Hits(list[Hit]):
+    """What one query found, best first: a list that a notebook shows as a table with pictures.
+
+    Examples:
+        >>> found = Hits([Hit(id=7, score=0.93, path="a.jpg", label="<cat>")])
+        >>> "&lt;cat&gt;" in found._repr_html_()
+        True
+    """
+
+    def _repr_html_(self) -> str:
+        calibrated = any(hit.probability is not None for hit in self)
+        header = ["", "image", "label", "score", *(["probability"] if calibrated else []), "id"]
+        rows = []
+        for hit in self:
+            chance = "" if hit.probability is None else f"{100 * hit.probability:.0f} %"
+            label = "" if hit.label is None else str(hit.label)
+            cells = [picture_address(hit.path), hit.path, label, f"{hit.score:.3f}", *([chance] if calibrated else [])]
+            rows.append([*cells, str(hit.id)])
+        return html_table(header, rows, images=True)
+
+
+class SearchResults(list[Hits]):
+    """What each query found, in the order of the queries: a list that a notebook shows as tables."""
+
+    def _repr_html_(self) -> str:
+        return "".join(hits._repr_html_() for hits in self)
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
 from metricforge.evaluation.calibration import Calibration
 from metricforge.index.calibrate_index import calibrate_index
 from metricforge.index.duplicates import find_duplicates
-from metricforge.index.hit import Hit
+from metricforge.index.hit import Hit, Hits, SearchResults
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.migrating import Migration, migrate_index
 from metricforge.index.snapshot import Snapshot
@@ -129,7 +129,7 @@ class SearchIndex:
         filter: str | None = None,  # noqa: A002
         *,
         exact: bool = False,
-    ) -> list[list[Hit]]:
+    ) -> SearchResults:
         """Find the ``k`` images most similar to each of ``images``, best first.
 
         Args:
@@ -139,7 +139,7 @@ class SearchIndex:
             exact: compare every vector, whatever the index's kind.
 
         Returns:
-            One list for each image, also for a single one.
+            One list for each image, also for a single one; a notebook shows them as tables.
 
         Raises:
             ValueError: for a ``k`` below 1 or embeddings of another size.
@@ -151,14 +151,14 @@ class SearchIndex:
 
     def _search(
         self, snapshot: Snapshot, images: Any, k: int, condition: str | None, exact: bool = False
-    ) -> list[list[Hit]]:
+    ) -> SearchResults:
         """Search one state by the model of that state, so that no change in between mixes the vectors of two models."""
         model = self._model_of(snapshot)
         vectors = self._vectors(images, model)
         found = snapshot.search(vectors, model.learner.similarity, k, snapshot.allowed(condition), exact=exact)
-        return [snapshot.hits(each) for each in found]
+        return SearchResults(snapshot.hits(each) for each in found)
 
-    def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> list[Hit]:  # noqa: A002
+    def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> Hits:  # noqa: A002
         """Find the ``k`` images most similar to image ``image`` of the index, without itself.
 
         Raises:
@@ -167,7 +167,8 @@ class SearchIndex:
         _check_k(k)
         snapshot = self.snapshot()
         vector = self._vector(snapshot, image)
-        return [hit for hit in self._search(snapshot, vector[None], k + 1, filter)[0] if hit.id != image][:k]
+        found = self._search(snapshot, vector[None], k + 1, filter)[0]
+        return Hits([hit for hit in found if hit.id != image][:k])
 
     def vector(self, image: int) -> Floats32:
         """Return the embedding (D,) of image ``image`` of the index.

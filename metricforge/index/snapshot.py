@@ -14,7 +14,7 @@ import torch
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import IndexFileError
 from metricforge.evaluation.calibration import Calibration
-from metricforge.index.hit import Hit
+from metricforge.index.hit import Hit, Hits
 from metricforge.index.kinds import space_of
 from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
@@ -128,10 +128,10 @@ class Snapshot:
         values = self.manifest.calibration
         return None if values is None else Calibration.from_json(values)
 
-    def hits(self, found: Found) -> list[Hit]:
+    def hits(self, found: Found) -> Hits:
         """Return the images ``found`` with their path, label and other columns."""
         calibration = self.calibration
-        hits = []
+        hits = Hits()
         for score, number, row in zip(*found, strict=True):
             values = self.tables[number].slice(int(row), 1).to_pylist()[0]
             hits.append(

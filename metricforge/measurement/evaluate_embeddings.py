@@ -24,6 +24,7 @@ from metricforge.evaluation import (
 )
 from metricforge.evaluation.context import Progress, no_progress
 from metricforge.evaluators import ScoresInSpace
+from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.large_arrays import array_beside, row_blocks
 from metricforge.measurement.score_names import build_evaluators
@@ -56,6 +57,10 @@ class Measurement:
     context: EvaluationContext
     queries: QueryScores | None
     space_bytes: Mapping[str, int]
+
+    def _repr_html_(self) -> str:
+        rows = [[name, f"{100 * value:.1f}"] for name, value in self.scores.items()]
+        return html_table(["score", "per cent"], rows)
 
 
 def evaluate_embeddings(

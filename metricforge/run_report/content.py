@@ -21,6 +21,7 @@ from metricforge.run_report.embedding_map import (
     FEWEST_POINTS,
     MOST_POINTS_OF_TSNE,
     TITLES,
+    MapPoints,
     Method,
     lay_out,
     map_json,
@@ -68,6 +69,9 @@ class Content:
 
     def __init__(self, runs: Sequence[OpenedRun], comparison: Comparison, status: Status) -> None:
         self._runs = runs
+        self.images = runs[0].images
+        self.points: MapPoints | None = None
+        self.layouts: dict[Method, Floats32] = {}
         self._status = status
         self.charts: dict[str, list[Chart]] = {"training": training_charts(runs)}
         self.report: dict[str, Any] = dict.fromkeys(PARTS) | {
@@ -154,15 +158,15 @@ class Content:
         note = "" if len(wanted) == len(maps) else f"t-SNE is drawn of at most {MOST_POINTS_OF_TSNE:,} images."
         if len(rows) < FEWEST_POINTS or not wanted:
             return rows[: points.queries]
-        layouts: dict[Method, Floats32] = {}
+        self.points = points
         for name in wanted:
             with self._status(f"laying out the map by {TITLES[name]}"):
-                layouts[name] = lay_out(rows, name, context.seed)
-        self.payload["map"] = map_json(context, points, layouts, retrieval)
+                self.layouts[name] = lay_out(rows, name, context.seed)
+        self.payload["map"] = map_json(context, points, self.layouts, retrieval)
         self.report["map"] = {
             "shown": len(points.ids),
             "available": points.available,
-            "layouts": [TITLES[name] for name in layouts],
+            "layouts": [TITLES[name] for name in self.layouts],
             "has_gallery": points.queries < len(points.ids),
             "depth": min(NEIGHBOURS_OF_OVERLAP, retrieval.found.shape[1]),
             "note": note,

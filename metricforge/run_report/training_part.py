@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from metricforge.report.html import Chart, Line
 from metricforge.run_report.opened_run import OpenedRun
 
 SMOOTHED_OVER = 40  # the window of the running mean is this fraction of all readings
 MOST_POINTS = 600  # of a line: more than a screen is wide shows nothing more
 TEST = "test classes"
+PARTS_OF_SUM = frozenset({"positive", "negative", "e_m", "e_e"})  # of the unit of the loss, so on one axis with it
+SMOOTHING_NOTE = "Faint: as it was read; above it, its running mean. Losses of different kinds do not compare."
 
 
 def training_facts(run: OpenedRun) -> list[tuple[str, str]]:
@@ -61,10 +65,10 @@ def training_charts(runs: Sequence[OpenedRun]) -> list[Chart]:
 
 
 def _loss_charts(runs: Sequence[OpenedRun]) -> Iterator[Chart]:
-    names = dict.fromkeys(name for run in runs for entry in run.history for name in entry.get("losses", {}))
-    parts = [name for name in names if name == "loss" or name.startswith("loss/")]
-    groups = [("loss", "Loss", parts)] + [(name, name.replace("_", " "), [name]) for name in names if name not in parts]
-    for number, (key, title, members) in enumerate(groups):
+    names = list(dict.fromkeys(name for run in runs for entry in run.history for name in entry.get("losses", {})))
+    summed = [name for name in names if name == "loss" or name.removeprefix("loss/") in PARTS_OF_SUM]
+    groups = [("loss", "Loss", summed)] + [(name, _title(name), [name]) for name in names if name not in summed]
+    for number, (label, title, members) in enumerate(groups):
         lines = [
             line
             for which, run in enumerate(runs)
@@ -72,10 +76,22 @@ def _loss_charts(runs: Sequence[OpenedRun]) -> Iterator[Chart]:
             for line in _smoothed(run, name, which * len(members) + place, several=len(runs) > 1)
         ]
         if lines:
-            yield Chart(f"training_{number}", title, "update", key, lines, note="" if number else SMOOTHING_NOTE)
+            share = title.startswith("Share")
+            yield Chart(
+                f"training_{number}",
+                title,
+                "update",
+                "of the mined tuples" if share else label,
+                lines,
+                percent=share,
+                note="" if number else SMOOTHING_NOTE,
+            )
 
 
-SMOOTHING_NOTE = "Faint: as it was read; above it, its running mean. Losses of different kinds do not compare."
+def _title(name: str) -> str:
+    """What a part is called above its chart: ``loss/active`` is the share of tuples that have a gradient."""
+    last = name.rpartition("/")[2]
+    return "Share of active tuples" if last == "active" else name.replace("_", " ")
 
 
 def _smoothed(run: OpenedRun, name: str, colour: int, *, several: bool) -> list[Line]:
@@ -84,8 +100,9 @@ def _smoothed(run: OpenedRun, name: str, colour: int, *, several: bool) -> list[
         return []
     at, values = [entry["iteration"] for entry in read], [float(entry["losses"][name]) for entry in read]
     half = max(1, len(values) // SMOOTHED_OVER // 2)
-    windows = [values[max(0, place - half) : place + half + 1] for place in range(len(values))]
-    means = [sum(window) / len(window) for window in windows]
+    sums, places = np.concatenate([[0.0], np.cumsum(values)]), np.arange(len(values))
+    first, end = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
+    means = ((sums[end] - sums[first]) / (end - first)).tolist()
     title = f"{run.name}: {name}" if several else name
     step = -(-len(at) // MOST_POINTS)
     at, values, means = at[::step], values[::step], means[::step]

@@ -17,6 +17,7 @@ from metricforge.report.html import render_page
 from metricforge.run_report.content import Content
 from metricforge.run_report.embedding_map import Method
 from metricforge.run_report.opened_run import open_run
+from metricforge.run_report.pictures import write_pictures
 
 MOST_BYTES = 20_000_000
 QUERIES = 240
@@ -29,6 +30,7 @@ def write_report(
     *,
     queries: int = QUERIES,
     maps: Sequence[Method] = MAPS,
+    png: Path | str | None = None,
     device: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -44,6 +46,7 @@ def write_report(
         out: the HTML file.
         queries: how many queries its gallery shows at most.
         maps: layouts of its map, "umap" and "tsne"; none: no map.
+        png: a folder for the same pictures as PNG files; None: none.
         device: "cpu", "cuda", ...; by default a GPU if there is one.
         overrides: values to use instead of those of the runs' configs.
         force: also compare scores that were measured in different ways.
@@ -74,6 +77,9 @@ def write_report(
             shown.print(f"{run.name}: {run.missing}", highlight=False, markup=False, soft_wrap=True)
     content = Content(opened, comparison, status)
     content.add_pictures(queries, maps)
+    if png is not None:
+        with status("drawing pictures"):
+            write_pictures(content, Path(png))
     text = render_page(*content.finish())
     size = len(text.encode())
     assert size < MOST_BYTES, f"a report of {size:,} bytes"

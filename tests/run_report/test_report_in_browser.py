@@ -52,7 +52,7 @@ def open_report(browser, report):
         page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda sent: sent.url.startswith(("file:", "blob:", "data:")) or wrong.append(sent.url))
         page.goto(report.as_uri())
-        page.wait_for_selector("#map-plot .gl-container, #map-plot .scatterlayer")
+        page.wait_for_function("document.getElementById('map-plot').data?.length === 2")
         page.add_style_tag(content="html { scroll-behavior: auto !important }")
         return page
 
@@ -76,7 +76,6 @@ def _neighbours(page, index: int) -> list[int]:
 def test_a_click_on_the_map_searches_and_a_lasso_selects(open_report):
     page = open_report()
     page.locator("#map-plot").scroll_into_view_if_needed()
-    page.wait_for_function("document.getElementById('map-plot').data?.length === 2")
     page.mouse.move(*page.evaluate(PLACE, 7))
     page.wait_for_selector("#map-tip:not([hidden]) img")
     page.mouse.click(*page.evaluate(PLACE, 7))
@@ -141,8 +140,7 @@ def test_what_only_one_run_finds_is_a_click_away(open_report):
     assert int(only) == len(wanted)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(380, "dark"), (1280, "light")])
 def test_every_part_fits_its_window_and_every_chart_is_drawn(open_report, width, scheme):
     page = open_report(viewport={"width": width, "height": 800}, color_scheme=scheme)
     charts = json.loads(page.locator("#payload").text_content())["charts"]

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metricforge import load_model
 from metricforge.errors import ComparisonError
@@ -142,3 +143,12 @@ def test_without_its_weights_a_run_has_a_report_without_pictures(one_run, tmp_pa
 def test_three_runs_are_refused(one_run, tmp_path):
     with pytest.raises(ComparisonError, match="got 3"):
         write_report([one_run] * 3, tmp_path / "report.html")
+
+
+def test_the_same_pictures_are_written_as_png(one_run, tmp_path):
+    write_report([one_run], tmp_path / "report.html", maps=("tsne",), png=tmp_path / "pictures", device="cpu")
+    page = Page((tmp_path / "report.html").read_text())
+    charts = set(json.loads(page.payload)["charts"])
+    sizes = {path.stem: Image.open(path).size for path in (tmp_path / "pictures").glob("*.png")}
+    assert set(sizes) == charts | {"neighbours", "map_tsne", "why"}
+    assert all(min(size) > 300 for size in sizes.values())

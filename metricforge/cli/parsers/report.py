@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=_html, metavar="FILE", help="the report, ending in .html (default: report.html in RUN)"
     )
+    parser.add_argument("--png", type=Path, metavar="FOLDER", help="also write the same pictures as PNG files")
     parser.add_argument(
         "--queries",
         type=at_least_1,

@@ -34,9 +34,12 @@ function layoutOf(chart) {
   }
   if (chart.bars.length) Object.assign(layout.xaxis, { showticklabels: chart.bars[0].names.length <= 40, type: "category", showgrid: false });
   if (chart.diagonal) layout.shapes.push({ type: "line", x0: 0, y0: 0, x1: 1, y1: 1, line: { color: colour("--quiet"), dash: "dot", width: 1 } });
+  const positions = chart.lines.flatMap((line) => line.x);
+  const middle = (Math.min(...positions) + Math.max(...positions)) / 2;
   for (const mark of chart.marks) {
+    const side = mark.x > middle ? { xanchor: "right", xshift: -4 } : { xanchor: "left", xshift: 4 };
     layout.shapes.push({ type: "line", x0: mark.x, x1: mark.x, yref: "paper", y0: 0, y1: 1, line: { color: colour("--text"), dash: "dash", width: 1.5 } });
-    layout.annotations.push({ x: mark.x, yref: "paper", y: 1, yanchor: "top", xanchor: "left", xshift: 4, showarrow: false, text: literal(mark.label), font: { color: colour("--text"), size: 12 } });
+    layout.annotations.push({ x: mark.x, yref: "paper", y: 1, yanchor: "top", ...side, showarrow: false, text: literal(mark.label), font: { color: colour("--text"), size: 12 } });
   }
   return layout;
 }

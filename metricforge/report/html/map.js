@@ -81,7 +81,7 @@ function startMap(map) {
       ...view, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 0, r: 0, t: 0, b: 0 }, hovermode: "closest", hoverdistance: 12,
       dragmode: drag.value, uirevision: layout.value, selectionrevision: 1, newselection: { line: { color: colour("--accent"), width: 2, dash: "solid" } },
     };
-    return Plotly.react(plot, traces(), shape, { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: true, doubleClick: "reset+autosize" });
+    return Plotly.react(plot, traces(), shape, { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: true, plotGlPixelRatio: Math.min(devicePixelRatio, 2), doubleClick: "reset+autosize" });
   }
 
   function neighboursOf(index) {

@@ -52,7 +52,10 @@ const reading = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     links.forEach((link) => link.removeAttribute("aria-current"));
-    links.get(entry.target.id)?.setAttribute("aria-current", "true");
+    const link = links.get(entry.target.id);
+    link?.setAttribute("aria-current", "true");
+    const bar = link?.closest("nav");
+    if (bar) bar.scrollLeft = link.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2;
   }
 }, { rootMargin: "-25% 0px -70% 0px" });
 document.querySelectorAll("main section").forEach((section) => reading.observe(section));

@@ -1,0 +1,29 @@
+import pytest
+from PIL import Image
+
+from metricforge.report.html import Bars, Chart, Line, Mark
+from metricforge.report.html.chart_picture import draw_chart
+
+LINES = [
+    Line("_$x^{$", [1, 2, 4], [0.1, 0.5, 0.9], "faint"),
+    Line("_$x^{$", [1, 2, 4], [0.1, None, 0.9], "dots"),
+    Line("<b>", [1, 2, 4], [0.2, 0.3, 0.4], "area", 9),
+]
+
+
+@pytest.mark.parametrize(
+    "chart",
+    [
+        Chart("a", "$x^{$", "K", "recall", LINES, marks=[Mark(2, "$threshold")], percent=True, log_x=True),
+        Chart("b", "ROC", "x", "y", [Line("one", [0, 1], [0, 1])], diagonal=True),
+        Chart("c", "classes", "x", "y", bars=[Bars("recall@1", ["$x^{$", "b"], [0.5, 1])]),
+    ],
+    ids=["lines", "diagonal", "bars"],
+)
+def test_a_chart_is_drawn_whatever_it_is_called(chart, tmp_path):
+    draw_chart(chart, tmp_path / "new" / "chart.png")
+    picture = Image.open(tmp_path / "new" / "chart.png").convert("RGB")
+    colours = {colour for _, colour in picture.getcolors(2**24)}
+    assert len(colours) > 20
+    with pytest.raises(ValueError, match=r"chart\.txt: must end in"):
+        draw_chart(chart, tmp_path / "chart.txt")
