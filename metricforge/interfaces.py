@@ -122,13 +122,16 @@ class Miner(nn.Module, ABC):
     """Chooses from a batch the tuples that the loss sees. ``yields`` is the one type it returns.
 
     A plug-in may yield a subclass of ``Pairs``, ``Triplets`` or ``Quadruplets``; a loss that accepts these takes it.
-    It may return no tuple at all, but never a positive as a negative, nor a sample as its own partner.
+    It may return no tuple at all, but never a positive as a negative, a sample as its own partner, nor a tuple twice.
+    ``uses_similarity`` is False for one that chooses by the labels alone, or by a measure of its own, and
+    ``may_repeat`` True for one that draws tuples with replacement.
 
     Examples:
         >>> from metricforge.functional import positive_pairs
         >>> from metricforge.structures import Pairs
         >>> class PositivePairMiner(Miner):
         ...     yields = Pairs
+        ...     uses_similarity = False
         ...
         ...     def forward(self, embeddings, labels, similarity):
         ...         first, second = positive_pairs(labels)  # (P,)
@@ -138,6 +141,8 @@ class Miner(nn.Module, ABC):
     """
 
     yields: ClassVar[type]
+    uses_similarity: bool = True
+    may_repeat: bool = False
 
     @abstractmethod
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Tuples:

@@ -28,6 +28,7 @@ COMMANDS = {
     "data": "prepare the published benchmarks, and check any images",
     "configs": "list the installed configs, or copy one to edit",
     "reproduce": "run a paper's table and compare",
+    "plugin": "begin a plug-in, or check an installed one",
     "plugins": "list the installed plug-ins",
 }
 

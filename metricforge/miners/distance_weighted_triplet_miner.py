@@ -38,6 +38,7 @@ class DistanceWeightedTripletMiner(Miner):
     """
 
     yields = Triplets
+    uses_similarity = False
 
     def __init__(self, cutoff: float = 0.5, upper: float = 1.4) -> None:
         super().__init__()

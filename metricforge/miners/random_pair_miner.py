@@ -28,6 +28,7 @@ class RandomPairMiner(Miner):
     """
 
     yields = Pairs
+    uses_similarity = False
 
     def __init__(self, negatives_per_positive: float = 1.0) -> None:
         super().__init__()

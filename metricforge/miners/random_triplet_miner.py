@@ -24,6 +24,7 @@ class RandomTripletMiner(Miner):
     """
 
     yields = Triplets
+    uses_similarity = False
 
     @torch.no_grad()
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Triplets:

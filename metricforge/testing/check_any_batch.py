@@ -6,7 +6,7 @@ import copy
 import math
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 
@@ -28,7 +28,7 @@ from metricforge.testing.clause import clause, require
 def check_any_batch(
     component: Loss | Miner | Similarity | Evaluator,
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | Sequence[str],
     *,
     miner: Miner | None = None,
     any_order: bool = True,
@@ -48,13 +48,15 @@ def check_any_batch(
     Args:
         component: what is tested, on a copy; on the CPU.
         embeddings: (B, D), of any float type, B 0 and more, contiguous or not.
-        labels: (B,) int64.
+        labels: (B,) int64, or the names of the classes.
         miner: what gives a loss its tuples; None gives it none.
         any_order: whether the order of the rows does not matter.
 
     Raises:
         AssertionError: naming the clause that failed.
     """
+    if not isinstance(labels, Tensor):
+        labels = torch.from_numpy(np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1].reshape(-1))
     component = copy.deepcopy(component)
     component = component if isinstance(component, Evaluator) else component.cpu()
     untouched = copy.deepcopy(component)  # it may remember the batches before

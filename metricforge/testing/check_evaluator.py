@@ -6,10 +6,13 @@ import copy
 import json
 import math
 
+import numpy as np
 import torch
 
+from metricforge.arrays import Array
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import mean_over_queries
+from metricforge.functional.distances import l2_normalize
 from metricforge.interfaces import Evaluator
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -20,8 +23,11 @@ from metricforge.testing.sample_batches import random_rows
 def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
     """Test an evaluator against the contract, on a copy of it, with four classes of random embeddings.
 
-    - ``evaluate`` gives finite floats under names that are not empty, and leaves the embedding set alone;
-    - the same images give the same scores, and what the classes are called (0, 1, ... or 7, 12, ...) changes nothing;
+    - ``evaluate`` gives finite floats (Python's or numpy's) under names that are not empty, and leaves queries, gallery
+      and the cached neighbours alone;
+    - the same images give the same scores, and how the classes are numbered (0, 1, ... or 7, 12, ...) changes nothing;
+      ``class_names`` are there for scores of single classes;
+    - some other embeddings, such as those that tell the classes apart, get other scores than random ones;
     - it works where queries search themselves and where they search a gallery;
     - ``per_query`` gives values whose means over the queries with a match, or those that ``counted_queries`` names, are
       its scores of these names;
@@ -38,6 +44,7 @@ def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
     with clause(evaluator, "it is an evaluator"):
         require(isinstance(evaluator, Evaluator), "not a metricforge.Evaluator")
     evaluator = copy.deepcopy(evaluator)
+    told_apart = False
     with clause(evaluator, "its protocol can be written as JSON"):
         protocol = evaluator.protocol()
         require(isinstance(protocol, dict), f"protocol must be a dict, got {type(protocol).__name__}")
@@ -45,6 +52,8 @@ def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
     with torch.random.fork_rng(devices=[]):
         for name, with_gallery in (("queries search themselves", False), ("queries search a gallery", True)):
             scores = _check_scores(evaluator, _context(images, with_gallery), name)
+            for other in (_context(images, with_gallery, spread=0.1), _context(images, with_gallery, longest=3.0)):
+                told_apart |= _scores_of(evaluator, other) != scores
             with clause(evaluator, f"the same images give the same scores ({name})"):
                 torch.manual_seed(1)
                 again = evaluator.evaluate(_context(images, with_gallery))
@@ -55,12 +64,48 @@ def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
                     math.isclose(renamed[key], value, rel_tol=1e-6, abs_tol=1e-9) for key, value in scores.items()
                 )
                 require(close, f"labels 0..3 give {scores}, labels 7, 12, 17 and 22 give {renamed}")
+    with clause(evaluator, "it tells other embeddings from random ones"):
+        require(
+            told_apart,
+            "embeddings that separate the classes, and others, get the very scores of random ones: it is constant",
+        )
 
 
-def _context(images: int, with_gallery: bool, scale: int = 1, shift: int = 0) -> EvaluationContext:
+def _scores_of(evaluator: Evaluator, context: EvaluationContext) -> dict[str, float]:
+    with clause(evaluator, "evaluate gives scores (other embeddings)"):
+        torch.manual_seed(0)
+        return evaluator.evaluate(context)
+
+
+COLUMNS = ("embeddings", "labels", "ids")
+
+
+def _columns(images: EmbeddingSet) -> list[Array]:
+    return [getattr(images, column) for column in COLUMNS]
+
+
+def _copied(images: EmbeddingSet) -> list[Array]:
+    return [column.copy() for column in _columns(images)]
+
+
+def _context(
+    images: int, with_gallery: bool, scale: int = 1, shift: int = 0, spread: float | None = None, longest: float = 1.0
+) -> EvaluationContext:
+    """Four classes of random embeddings, or of such that lie within ``spread`` around four centres.
+
+    With ``longest`` their lengths grow up to it from near 0, which makes the short ones everybody's neighbours.
+    """
+    names = {number * scale + shift: f"class {number}" for number in range(4)}
+    class_names = tuple(names.get(label, "") for label in range(max(names) + 1))
+
     def embedding_set(seed: int) -> EmbeddingSet:
-        labels = torch.arange(images) % 4 * scale + shift
-        return EmbeddingSet(random_rows(images, dim=8, seed=seed).numpy(), labels.numpy())
+        classes = torch.arange(images) % 4
+        rows = random_rows(images, dim=8, seed=seed)
+        if spread is not None:
+            rows = l2_normalize(torch.eye(8)[classes] + spread * rows)
+        if longest > 1:
+            rows = rows * torch.linspace(0.05, longest, images)[:, None]
+        return EmbeddingSet(rows.numpy(), (classes * scale + shift).numpy(), class_names=class_names)
 
     return EvaluationContext(embedding_set(1), EuclideanSimilarity(), embedding_set(2) if with_gallery else None)
 
@@ -72,14 +117,16 @@ def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -
         if needed:
             context.prefetch(needed)
     images = len(context.queries)
-    embeddings, labels = context.queries.embeddings.copy(), context.queries.labels.copy()
+    before = {"queries": _copied(context.queries), "gallery": _copied(context.gallery)}
+    neighbours = context.neighbours(needed).copy() if needed else None
     with clause(evaluator, f"evaluate gives named, finite floats ({name})"):
         torch.manual_seed(0)
         scores = evaluator.evaluate(context)
         require(isinstance(scores, dict) and len(scores) > 0, f"got {scores!r}")
         for key, value in scores.items():
             require(isinstance(key, str) and key.strip() != "", f"{key!r} is not a name")
-            require(isinstance(value, float) and math.isfinite(value), f"{key} is {value!r}")
+            is_float = isinstance(value, (float, np.floating))
+            require(is_float and math.isfinite(value), f"{key} is {value!r}")
     with clause(evaluator, f"the means of per_query are its scores ({name})"):
         counted = evaluator.counted_queries(context)
         for key, values in evaluator.per_query(context).items():
@@ -93,6 +140,9 @@ def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -
                 mean = mean_over_queries(context.matches, values)
             require(math.isclose(mean, scores[key], rel_tol=1e-6, abs_tol=1e-9), f"{key} is {scores[key]}, not {mean}")
     with clause(evaluator, f"it leaves the embedding set alone ({name})"):
-        same = (context.queries.embeddings == embeddings).all() and (context.queries.labels == labels).all()
-        require(bool(same), "embeddings or labels were changed in place")
+        for role, arrays in before.items():
+            for column, found, given in zip(COLUMNS, _columns(getattr(context, role)), arrays, strict=True):
+                require(bool((found == given).all()), f"{column} of the {role} were changed in place")
+        same = neighbours is None or bool((context.neighbours(needed) == neighbours).all())
+        require(same, "the cached neighbours were changed in place, which other evaluators read")
     return scores

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from metricforge.empty_batches import EmptyBatchWarning
 from metricforge.functional.all_tuples import all_pairs, all_quadruplets, all_triplets
+from metricforge.functional.distances import l2_normalize
+from metricforge.functional.pair_masks import negative_mask, positive_mask
 from metricforge.interfaces import Loss
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import LossOutput, Pairs, Quadruplets, Triplets, Tuples
 from metricforge.testing.clause import clause, require
 from metricforge.testing.sample_batches import batches_with_duplicates, batches_without_pairs, ordinary_batch
 
+SIGN_STEPS = 40
 LIST_TUPLES: dict[type, Callable[[Tensor], Tuples]] = {
     Pairs: all_pairs,
     Triplets: all_triplets,
@@ -37,7 +40,8 @@ def check_loss(loss: Loss, *, dim: int = 8, num_classes: int = 4) -> None:
     - where its ``can_compare`` says that the formula has no term, by default in a batch without a positive or a
       negative and for no tuples at all, it gives zero with zero gradients;
     - ``can_compare`` says yes to a batch that has everything;
-    - the order of the batch does not change the value, if the loss is not random.
+    - the order of the batch does not change the value, if the loss is not random;
+    - making it small does not drive the classes into each other, as a loss of the wrong sign does.
 
     Args:
         loss: the loss, built for ``dim`` and ``num_classes`` where it has these arguments.
@@ -77,6 +81,8 @@ def _check_ordinary_batch(run: _Run, embeddings: Tensor, labels: Tensor) -> None
         missed = [name for name, value in parameter_gradients.items() if value is None]
         require(not missed, f"{', '.join(missed)} got none")
 
+    _check_sign(run, embeddings, labels)
+    _check_proxies(run, labels, embeddings.shape[1], int(labels.max()) + 1)
     run.finite_gradients("a bfloat16 batch", embeddings.bfloat16(), labels)
     with torch.autocast("cpu", torch.bfloat16):
         run.finite_gradients("an ordinary batch under bfloat16 autocast", embeddings, labels)
@@ -90,6 +96,64 @@ def _check_ordinary_batch(run: _Run, embeddings: Tensor, labels: Tensor) -> None
                 abs(shuffled - totals[0]) <= 1e-4 * max(abs(totals[0]), 1e-2),
                 f"the total is {totals[0]:.6g}, of the same batch in another order {shuffled:.6g}",
             )
+
+
+def _check_sign(run: _Run, embeddings: Tensor, labels: Tensor) -> None:
+    """Follow the gradient downhill for some steps, from a batch whose classes are half apart."""
+    classes = l2_normalize(torch.eye(int(labels.max()) + 1, embeddings.shape[1])[labels] + 1e-3)
+    rows = l2_normalize(embeddings + classes).requires_grad_()
+    before = _separation(rows, labels)
+    descended = copy.deepcopy(run)
+    moved = [rows, *(parameter for parameter in descended.loss.parameters() if parameter.requires_grad)]
+    with run.clause("making it small does not drive the classes into each other", "an ordinary batch"):
+        for seed in range(SIGN_STEPS):
+            gradients = torch.autograd.grad(descended(rows, labels, seed).total, moved, allow_unused=True)
+            _step_down(moved, gradients)
+        after = _separation(rows, labels)
+        require(
+            all(new > old - 0.1 for new, old in zip(after, before, strict=True)) or max(after) > max(before),
+            f"after {SIGN_STEPS} steps downhill, positives are less alike than before, compared with negatives: cosine "
+            f"{before[0]:+.2f} became {after[0]:+.2f}; has the total the wrong sign?",
+        )
+
+
+@torch.no_grad()
+def _step_down(moved: list[Tensor], gradients: tuple[Tensor | None, ...]) -> None:
+    """Take one step against the gradients, each scaled to the same root mean square."""
+    for tensor, gradient in zip(moved, gradients, strict=True):
+        if gradient is not None:
+            dense = gradient.to_dense() if gradient.is_sparse else gradient
+            tensor.sub_(0.02 * dense / dense.square().mean().sqrt().clamp_min(1e-12))
+
+
+@torch.no_grad()
+def _check_proxies(run: _Run, labels: Tensor, dim: int, num_classes: int) -> None:
+    """With each proxy at its class the total is smaller than with the proxies of others."""
+    if dim < num_classes:
+        return  # no room for a direction of each class
+    centres = torch.eye(num_classes, dim)
+    totals = []
+    for shift in (0, 1):
+        moved = copy.deepcopy(run)
+        proxies = [p for p in moved.loss.parameters() if {*p.shape} == {num_classes, dim} and p.dim() == 2]
+        if len(proxies) != 1 or num_classes == dim:
+            return
+        length = proxies[0].norm() / num_classes**0.5
+        placed = length * centres.roll(shift, dims=0)  # (C, D)
+        proxies[0].copy_(placed if proxies[0].shape == placed.shape else placed.T)
+        totals.append(moved.total(centres[labels], labels, seed=0))
+    with run.clause("a proxy at its own class makes the total smaller than one at another class", "an ordinary batch"):
+        require(totals[0] < totals[1], f"they give {totals[0]:.4g} and {totals[1]:.4g}; has the total the wrong sign?")
+
+
+@torch.no_grad()
+def _separation(rows: Tensor, labels: Tensor) -> tuple[float, float]:
+    """How much more alike positives are than negatives: by mean cosine, and by the share of the mean distance."""
+    cosine = l2_normalize(rows) @ l2_normalize(rows).T  # (B, B)
+    distance = torch.cdist(rows, rows)  # (B, B)
+    positive, negative = positive_mask(labels), negative_mask(labels)
+    gap = (distance[negative].mean() - distance[positive].mean()) / distance.mean().clamp_min(1e-12)
+    return float(cosine[positive].mean() - cosine[negative].mean()), float(gap)
 
 
 class _Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import fields
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +42,8 @@ def check_miner(miner: Miner, *, dim: int = 8, similarity: Similarity | None = N
 
     - it yields the type it says, of rows that exist, and leaves its inputs alone;
     - a positive is of the anchor's class and another sample, a negative of another class;
+    - no tuple stands twice, unless its ``may_repeat`` is True;
+    - by a similarity that ranks the other way round it chooses other tuples, unless its ``uses_similarity`` is False;
     - in some of the batches it yields at least one tuple.
 
     Args:
@@ -72,6 +75,44 @@ def check_miner(miner: Miner, *, dim: int = 8, similarity: Similarity | None = N
             found += _check_batch(miner, where, *batch, _ShiftedSimilarity(similarity, shift) if shift else similarity)
     with clause(miner, "it yields tuples"):
         require(found > 0, "it found none in any of the batches")
+    if miner.uses_similarity:
+        _check_similarity(miner, batches, similarity)
+
+
+class _Reversed(Similarity):
+    """Another similarity with the opposite sign: what was most alike is least alike."""
+
+    def __init__(self, similarity: Similarity) -> None:
+        super().__init__()
+        self.similarity = similarity
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        return -self.similarity.pairwise(x, y)
+
+
+def _check_similarity(miner: Miner, batches: dict[str, Batch], similarity: Similarity) -> None:
+    with clause(miner, "it mines by the similarity that it is given"):
+        different = False
+        for embeddings, labels in batches.values():
+            found = []
+            for measure in (similarity, _Reversed(similarity)):
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    found.append(sorted(_rows(miner(embeddings, labels, measure)).tolist()))
+            different |= found[0] != found[1]
+        require(
+            different,
+            "it chooses the same tuples whatever the similarity says; compare by similarity.pairwise(embeddings, "
+            "embeddings), or say uses_similarity = False",
+        )
+
+
+def _rows(tuples: Tuples) -> Tensor:
+    """Tuples as rows (P, columns) of integers; a pair is the same either way round."""
+    columns = [getattr(tuples, column.name).long() for column in fields(tuples)]
+    if type(tuples) is Pairs:
+        columns[:2] = torch.minimum(columns[0], columns[1]), torch.maximum(columns[0], columns[1])
+    return torch.stack(columns, dim=1)
 
 
 def _check_batch(miner: Miner, name: str, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> int:
@@ -92,6 +133,10 @@ def _check_batch(miner: Miner, name: str, embeddings: Tensor, labels: Tensor, si
         require_positives(tuples, labels)
     with clause(miner, f"a negative is of another class ({name})"):
         require_negatives(tuples, labels)
+    with clause(miner, f"no tuple stands twice ({name})"):
+        rows, count = np.unique(_rows(tuples).cpu().numpy(), axis=0, return_counts=True)
+        repeated = [] if miner.may_repeat else rows[count > 1].tolist()
+        require(not repeated, f"{len(repeated)} do, the first of rows {repeated[:1]}; the loss would count it twice")
     return len(tuples)
 
 

@@ -129,3 +129,8 @@ def test_what_breaks_the_promise_is_caught(component, rows, message):
     assert isinstance(component, nn.Module)
     with pytest.raises(AssertionError, match=message):
         check_any_batch(component, rows, torch.tensor([0, 0, 1]))
+
+
+def test_labels_may_be_the_names_of_the_classes():
+    rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    check_any_batch(LOSSES.build(dict(type="TripletLoss")), rows, ["cat", "dog", "cat", "bird", "dog"])

@@ -142,3 +142,47 @@ def test_a_broken_evaluator_is_caught_and_the_clause_is_named(evaluator, message
 def test_what_is_not_an_evaluator_is_caught():
     with pytest.raises(AssertionError, match=r"^object: .*not a metricforge\.Evaluator"):
         check_evaluator(object())
+
+
+class OfEachClass(FirstHit):
+    """The share of hits of each class, by its name, as a float32."""
+
+    def evaluate(self, context):
+        hits, names = context.hits(1)[:, 0], context.queries.class_names
+        labels = context.queries.labels
+        return {f"hit/{names[label]}": hits[labels == label].mean(dtype=np.float32) for label in np.unique(labels)}
+
+
+def test_scores_of_single_classes_by_name_in_float32_pass():
+    check_evaluator(OfEachClass())
+
+
+class SortsTheGallery(FirstHit):
+    def evaluate(self, context):
+        context.gallery.embeddings.sort(axis=0)
+        return super().evaluate(context)
+
+
+class ChangesTheNeighbours(FirstHit):
+    def evaluate(self, context):
+        scores = super().evaluate(context)
+        context.neighbours(1)[:] = 0
+        return scores
+
+
+class IsConstant(FirstHit):
+    def evaluate(self, context):
+        return {"score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "said"),
+    [
+        (SortsTheGallery, "embeddings of the .* were changed in place"),
+        (ChangesTheNeighbours, "the cached neighbours were changed in place|read-only"),
+        (IsConstant, "it tells other embeddings from random ones: .* it is constant"),
+    ],
+)
+def test_an_evaluator_that_changes_what_others_read_or_reads_nothing_is_noticed(evaluator, said):
+    with pytest.raises(AssertionError, match=said):
+        check_evaluator(evaluator())

@@ -10,6 +10,7 @@ from metricforge.functional import (
     all_triplets,
     l2_normalize,
     negative_mask,
+    pairwise_cosine,
     pairwise_distances,
     positive_mask,
 )
@@ -197,3 +198,50 @@ def test_neither_the_loss_nor_the_random_state_is_touched():
     check_loss(loss)
     assert torch.equal(torch.get_rng_state(), state)
     assert loss.weight.grad is None
+
+
+class PullsPositives(Loss):
+    """Cosine similarities of the positive pairs less those of the negative ones; right with the sign +1."""
+
+    sign = 1.0
+
+    def forward(self, embeddings, labels, tuples=None, similarity=None):
+        scores = pairwise_cosine(embeddings, embeddings)
+        positive, negative = positive_mask(labels), negative_mask(labels)
+        gap = (scores * negative).sum() / negative.sum().clamp_min(1) - (scores * positive).sum() / (
+            positive.sum().clamp_min(1)
+        )
+        return LossOutput(self.sign * gap * (positive.any() & negative.any()))
+
+
+class PushesPositives(PullsPositives):
+    sign = -1.0
+
+
+class RightProxies(Loss):
+    """Cross entropy over one proxy a class; right with the sign +1."""
+
+    sign = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proxies = nn.Parameter(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, embeddings, labels, tuples=None, similarity=None):
+        logits = pairwise_cosine(embeddings, self.proxies) * 8
+        return LossOutput(self.sign * torch.nn.functional.cross_entropy(logits, labels))
+
+
+class InvertedProxies(RightProxies):
+    sign = -1.0
+
+
+@pytest.mark.parametrize("right", [PullsPositives, RightProxies])
+def test_a_loss_of_the_right_sign_passes(right):
+    check_loss(right())
+
+
+@pytest.mark.parametrize("inverted", [PushesPositives, InvertedProxies])
+def test_a_loss_of_inverted_sign_is_noticed(inverted):
+    with pytest.raises(AssertionError, match=rf"^{inverted.__name__}: .*has the total the wrong sign"):
+        check_loss(inverted())

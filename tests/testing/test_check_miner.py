@@ -5,6 +5,7 @@ import torch
 
 from metricforge import Miner, Pairs, Quadruplets, Triplets
 from metricforge.functional import all_pairs, all_quadruplets, all_triplets, negative_mask, positive_mask
+from metricforge.similarities import EuclideanSimilarity
 from metricforge.testing import check_miner
 
 
@@ -12,6 +13,7 @@ class EveryTriplet(Miner):
     """Small and right; the rest break it."""
 
     yields = Triplets
+    uses_similarity = False
 
     def forward(self, embeddings, labels, similarity):
         return all_triplets(labels)
@@ -153,3 +155,51 @@ def test_a_broken_miner_is_caught_and_the_clause_and_the_batch_are_named(miner, 
 def test_what_is_not_a_miner_is_caught():
     with pytest.raises(AssertionError, match=r"^Linear: .*not a metricforge\.Miner"):
         check_miner(torch.nn.Linear(2, 2))
+
+
+class NearestNegatives(EveryTriplet):
+    """Each positive pair with the negative that is most alike; the rest break it."""
+
+    uses_similarity = True
+
+    def forward(self, embeddings, labels, similarity):
+        scores = similarity.pairwise(embeddings, embeddings).masked_fill(~negative_mask(labels), -torch.inf)
+        anchor, positive = positive_mask(labels).nonzero(as_tuple=True)
+        keep = negative_mask(labels).any(dim=1)[anchor]
+        anchor, positive = anchor[keep], positive[keep]
+        return Triplets(anchor, positive, scores.argmax(dim=1)[anchor])
+
+
+class MinesByAMeasureOfItsOwn(NearestNegatives):
+    def forward(self, embeddings, labels, similarity):
+        return super().forward(embeddings, labels, EuclideanSimilarity())
+
+
+class RepeatsItsTriplets(NearestNegatives):
+    def forward(self, embeddings, labels, similarity):
+        found = super().forward(embeddings, labels, similarity)
+        return Triplets(*(torch.cat([rows, rows[:1]]) for rows in (found.anchor, found.positive, found.negative)))
+
+
+class GivesPairsBothWays(EveryPair):
+    def forward(self, embeddings, labels, similarity):
+        found = super().forward(embeddings, labels, similarity)
+        first, second = torch.cat([found.first, found.second]), torch.cat([found.second, found.first])
+        return Pairs(first, second, found.positive.repeat(2))
+
+
+def test_a_miner_by_similarity_passes():
+    check_miner(NearestNegatives())
+
+
+@pytest.mark.parametrize(
+    ("miner", "said"),
+    [
+        (MinesByAMeasureOfItsOwn, "it mines by the similarity that it is given: it chooses the same tuples"),
+        (RepeatsItsTriplets, "no tuple stands twice"),
+        (GivesPairsBothWays, "no tuple stands twice"),
+    ],
+)
+def test_a_miner_that_ignores_its_similarity_or_repeats_itself_is_noticed(miner, said):
+    with pytest.raises(AssertionError, match=rf"^{miner.__name__}: {said}"):
+        check_miner(miner())

@@ -28,6 +28,7 @@ class LiftedStructureMiner(Miner):
     """
 
     yields = Pairs
+    uses_similarity = False
 
     def __init__(self, negatives: Literal["all", "as_many_as_positives"] = "all") -> None:
         super().__init__()

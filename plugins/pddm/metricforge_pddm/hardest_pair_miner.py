@@ -41,6 +41,7 @@ class HardestPairMiner(Miner):
         if per not in get_args(Per):
             raise ValueError(f'per must be "batch", "class" or "anchor", got {per!r}')
         self.by = by
+        self.uses_similarity = by == "score"
         self.per = per
 
     def hardest_pairs(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> HardestPairs:

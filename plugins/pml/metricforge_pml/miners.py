@@ -12,6 +12,7 @@ from metricforge_pml.pml_miner import PMLMiner
 
 LEFT_OUT = {"BaseMiner": "it is abstract in pytorch-metric-learning, with nothing to mine; take one of its subclasses"}
 SPECIAL: dict[str, type[PMLMiner]] = {"EmbeddingsAlreadyPackagedAsTriplets": PMLPackagedTriplets}
+DRAWING = ("DistanceWeightedMiner", "UniformHistogramMiner")  # with replacement
 OF_TRIPLETS = (
     "AngularMiner",
     "BatchHardMiner",
@@ -24,5 +25,5 @@ for _name, _class in public_classes(pml_miners).items():
     if _name in LEFT_OUT:
         MINERS.leave_out(PREFIX + _name, LEFT_OUT[_name])
         continue
-    _extra = {"yields": Triplets if _name in OF_TRIPLETS else DirectedPairs}
+    _extra = {"yields": Triplets if _name in OF_TRIPLETS else DirectedPairs, "may_repeat": _name in DRAWING}
     globals()[_name] = register_adapter(MINERS, _name, SPECIAL.get(_name, PMLMiner), _class, __name__, _extra)

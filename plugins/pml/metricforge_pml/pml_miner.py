@@ -24,6 +24,7 @@ class PMLMiner(Miner):
         ValueError: for arguments that it refuses, or a batch of the wrong shapes or types.
     """
 
+    uses_similarity = False
     pml_class: ClassVar[type[nn.Module]]
     nested: ClassVar[Mapping[str, Registry]] = NESTED
 
