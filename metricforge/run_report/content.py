@@ -11,9 +11,11 @@ import numpy as np
 
 from metricforge.arrays import Floats32
 from metricforge.comparison import Comparison
+from metricforge.errors import MetricForgeError
 from metricforge.evaluation import confused_classes
 from metricforge.evaluation.calibration import Calibration
 from metricforge.report.html import Chart, Thumbnails
+from metricforge.report.html.thumbnails import BUDGET
 from metricforge.run_report.class_overlap import NEIGHBOURS as NEIGHBOURS_OF_OVERLAP
 from metricforge.run_report.class_overlap import outliers, overlapping_classes
 from metricforge.run_report.class_part import class_chart, score_of_classes
@@ -31,7 +33,7 @@ from metricforge.run_report.embedding_map import (
 from metricforge.run_report.gallery_part import NEIGHBOURS, gallery_json, image_ids, pick_gallery
 from metricforge.run_report.opened_run import OpenedRun
 from metricforge.run_report.pairing_part import pairing_part
-from metricforge.run_report.pairs_part import RATE, calibrated, pair_charts, sample_pairs
+from metricforge.run_report.pairs_part import accepted_at, calibrated, pair_charts, sample_pairs
 from metricforge.run_report.picture_lists import PictureLists, image_ids_of
 from metricforge.run_report.retrieval import Retrieval, retrieve
 from metricforge.run_report.scores_part import scores_part
@@ -41,6 +43,9 @@ from metricforge.run_report.training_part import training_charts, training_facts
 from metricforge.run_report.why_part import why_part
 from metricforge.version import __version__
 
+MOST_BYTES = 20_000_000
+ROOM_OF_PAGE = 6_500_000  # for plotly, the page's own parts, charts, and explanations
+FEWEST_BYTES = 300_000  # of pictures
 DEPTH = 50  # neighbours of each query that the parts of a report read
 LISTED = 24
 PARTS = {
@@ -104,8 +109,6 @@ class Content:
             retrievals = [_retrieved(run) for run in together]
         context, dataset, retrieval = first.images.context, first.images.dataset, retrievals[0]
         shown = pick_gallery(context, retrievals, queries)
-        thumbnails = Thumbnails(dataset.load)
-        thumbnails.add(image_ids(context, retrievals, shown))
         self.payload |= {
             "classes": list(dataset.class_names),
             "gallery": gallery_json(context, retrievals, shown),
@@ -124,13 +127,31 @@ class Content:
         rows = self._add_map(first, retrieval, maps)
         with self._status("looking for doubtful labels and duplicates"):
             lists = self._add_pictures_of_classes(first, retrieval, rows)
-        thumbnails.add(image_ids_of(lists.values()))
         with self._status("explaining similarities"):
             self.report["why"] = why_part(first.images, retrieval, shown) or None
+        self.payload["pictures"] = lists
+        everyone = np.random.default_rng(context.seed).permutation(len(dataset)).tolist()
         with self._status("making thumbnails"):
-            everyone = np.random.default_rng(context.seed).permutation(len(dataset))
-            thumbnails.add(everyone.tolist() if self.report["map"] else [])
-        self.payload |= {"pictures": lists, "thumbnails": thumbnails.to_json()}
+            thumbnails = Thumbnails(dataset.load, self._room())
+            thumbnails.add(image_ids(context, retrievals, shown))
+            thumbnails.add(image_ids_of(lists.values()))
+            thumbnails.add(everyone if self.report["map"] else [])
+        self.payload["thumbnails"] = thumbnails.to_json()
+
+    def _room(self) -> int:
+        """How many bytes of pictures the file still has room for.
+
+        Raises:
+            MetricForgeError: if it is full without them.
+        """
+        used = len(json.dumps(self.payload)) + ROOM_OF_PAGE
+        room = 3 * (MOST_BYTES - used) // 4  # base64 takes a third more
+        if room < FEWEST_BYTES:
+            raise MetricForgeError(
+                f"the report would be of {used / 1e6:.0f} MB before its pictures, and a report has at most "
+                f"{MOST_BYTES / 1e6:.0f}; show fewer queries (--queries) or no map (--map none)"
+            )
+        return min(room, BUDGET)
 
     def _add_recall(self, runs: Sequence[OpenedRun], retrievals: Sequence[Retrieval]) -> None:
         by_size = size_chart(runs[0])
@@ -144,9 +165,13 @@ class Content:
         pairs = sample_pairs(run.images.context)
         if pairs is None:
             return
-        found = calibrated(run.images.context, retrieval)
+        found = run.calibration or calibrated(run.images.context, retrieval)
         self.charts["pairs"] = pair_charts(pairs, found)
-        self.report["pairs"] = f"There is no threshold: {found}." if isinstance(found, str) else _described(found)
+        self.report["pairs"] = (
+            f"There is no threshold: {found}."
+            if isinstance(found, str)
+            else _described(found, run.calibration is not None, *accepted_at(retrieval, found.threshold))
+        )
 
     def _add_map(self, run: OpenedRun, retrieval: Retrieval, maps: Sequence[Method]) -> Floats32:
         """Add the map, and return the rows (N, D) of its images, queries first."""
@@ -195,13 +220,15 @@ class Content:
         return lists
 
 
-def _described(found: Calibration) -> str:
+def _described(found: Calibration, by_training: bool, mistaken: float, right: float) -> str:
+    where = "training chose it on its validation classes" if by_training else "it is chosen on these very images"
     low, high = (f"{100 * share:.1f}" for share in (found.low, found.high))
-    sure = f"{100 * found.confidence:g} % confidence"
+    sure = f"with {100 * found.confidence:g} % confidence"
     return (
-        f"From a similarity of {found.threshold:.4g} on, the nearest image counts as a match. Then at most "
-        f"{100 * RATE:g} % of queries whose class is not there are accepted by mistake (among other classes between "
-        f"{low} and {high} %, with {sure}), and {100 * found.accepted:.1f} % of the others find a match."
+        f"From a similarity of {found.threshold:.4g} on, the nearest image counts as a match: {where}, so that at most "
+        f"{100 * found.wanted_rate:g} % of queries whose class is not there are accepted by mistake, {low} to {high} % "
+        f"among other classes ({sure}). Of the test queries {100 * mistaken:.1f} % would be, and {100 * right:.1f} % "
+        "of those whose class is there find a match."
     )
 
 

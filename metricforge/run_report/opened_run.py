@@ -16,6 +16,7 @@ from metricforge.deployment.training_record import training_record
 from metricforge.engine.records.checkpoints import BEST, checkpoint_files, file_hash, load_checkpoint
 from metricforge.engine.records.history import read_history
 from metricforge.errors import ComparisonError, ConfigError, DatasetError
+from metricforge.evaluation.calibration import Calibration
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.models import MetricLearner
 from metricforge.runner import build_runner
@@ -41,6 +42,7 @@ class OpenedRun:
         record: what the scored checkpoint says of its making; None without one.
         images: None where ``missing`` says why there are none.
         missing: empty where nothing is.
+        calibration: the threshold that training chose on its validation classes; None without one.
     """
 
     name: str
@@ -49,6 +51,7 @@ class OpenedRun:
     record: Mapping[str, Any] | None
     images: TestImages | None
     missing: str = ""
+    calibration: Calibration | None = None
 
 
 def open_run(
@@ -87,6 +90,8 @@ def open_run(
     meta = load_checkpoint(checkpoint)["meta"]
     config = read_stored_config(meta["config"], str(checkpoint))
     record = training_record(checkpoint, meta, config)
+    chosen = meta.get("calibration")
+    calibration = None if chosen is None else Calibration.from_json(chosen)
     try:
         images = _embed(config, checkpoint, scored, console, device, overrides)
     except (DatasetError, ConfigError) as fault:
@@ -94,7 +99,7 @@ def open_run(
             raise
         told = f"{fault}\nName another place of the images by --cfg-options test_dataloader.dataset.root=FOLDER."
         return OpenedRun(name, scored, history, record, None, told)
-    return OpenedRun(name, scored, history, record, images)
+    return OpenedRun(name, scored, history, record, images, calibration=calibration)
 
 
 def _checkpoint(folder: Path, protocol: Mapping[str, Any]) -> Path | None:

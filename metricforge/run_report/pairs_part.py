@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from metricforge.arrays import Floats
+from metricforge.arrays import Floats, Floats32
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.calibration import Calibration, calibrate
 from metricforge.evaluation.context import EvaluationContext
@@ -49,12 +49,8 @@ def sample_pairs(context: EvaluationContext) -> PairScores | None:
 
 def calibrated(context: EvaluationContext, retrieval: Retrieval) -> Calibration | str:
     """The similarity from which on the nearest image counts as a match, or why there is none."""
+    impostors, genuine = _extremes(retrieval)
     scores, same = retrieval.scores, retrieval.is_match  # (Q, K)
-    rows = np.arange(len(scores))
-    # where all of the nearest are matches, the last of them is at least as near as any impostor
-    last = scores.shape[1] - 1
-    impostors = scores[rows, np.where(same.all(axis=1), last, (~same).argmax(axis=1))]
-    genuine = np.where(same.any(axis=1), scores[rows, same.argmax(axis=1)], -np.inf)
     nearest = slice(0, NEIGHBOURS)
     try:
         return calibrate(
@@ -68,6 +64,24 @@ def calibrated(context: EvaluationContext, retrieval: Retrieval) -> Calibration 
         )
     except EmbeddingsError as fault:
         return str(fault).partition(";")[0]
+
+
+def accepted_at(retrieval: Retrieval, threshold: float) -> tuple[float, float]:
+    """What ``threshold`` accepts: the share of queries if their class were not there, and that of right answers."""
+    impostors, genuine = (scores.astype(np.float64) for scores in _extremes(retrieval))
+    known = np.isfinite(genuine)
+    right = (genuine >= threshold) & (genuine >= impostors)
+    return float((impostors >= threshold).mean()), float(right[known].mean()) if known.any() else 0.0
+
+
+def _extremes(retrieval: Retrieval) -> tuple[Floats32, Floats32]:
+    """The similarity of the nearest image of another class, and of the own class (Q,); -inf where it is not found."""
+    scores, same = retrieval.scores, retrieval.is_match  # (Q, K)
+    rows, last = np.arange(len(scores)), scores.shape[1] - 1
+    # where all of the nearest are matches, the last of them is at least as near as any impostor
+    impostors = scores[rows, np.where(same.all(axis=1), last, (~same).argmax(axis=1))]
+    genuine = np.where(same.any(axis=1), scores[rows, same.argmax(axis=1)], np.float32(-np.inf))
+    return impostors, genuine
 
 
 def pair_charts(pairs: PairScores, calibration: Calibration | str) -> list[Chart]:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.run_report.pairs_part import calibrated, pair_charts, sample_pairs
+from metricforge.run_report.pairs_part import accepted_at, calibrated, pair_charts, sample_pairs
 from metricforge.run_report.retrieval import retrieve
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -34,6 +34,9 @@ def test_the_threshold_accepts_at_most_the_wanted_share_of_impostors():
     found = calibrated(context, retrieval)
     impostors = np.where(retrieval.is_match, -np.inf, retrieval.scores).max(axis=1)
     assert (impostors.astype(np.float64) >= found.threshold).mean() <= 0.01
+    genuine = np.where(retrieval.is_match, retrieval.scores, -np.inf).max(axis=1).astype(np.float64)
+    right = (genuine >= found.threshold) & (genuine >= impostors)
+    assert accepted_at(retrieval, found.threshold) == (found.rate, pytest.approx(right[np.isfinite(genuine)].mean()))
     histogram, roc = pair_charts(sample_pairs(context), found)
     assert histogram.marks[0].x == found.threshold
     assert [sum(line.y) for line in histogram.lines] == pytest.approx([1, 1], abs=0.01)  # but for the tails

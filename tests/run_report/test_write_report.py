@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from metricforge import load_model
-from metricforge.errors import ComparisonError
+from metricforge.errors import ComparisonError, MetricForgeError
 from metricforge.run_report import write_report
 
 
@@ -152,3 +152,9 @@ def test_the_same_pictures_are_written_as_png(one_run, tmp_path):
     sizes = {path.stem: Image.open(path).size for path in (tmp_path / "pictures").glob("*.png")}
     assert set(sizes) == charts | {"neighbours", "map_tsne", "why"}
     assert all(min(size) > 300 for size in sizes.values())
+
+
+def test_a_report_that_would_be_too_large_is_refused_with_a_way_out(one_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("metricforge.run_report.content.MOST_BYTES", 6_800_000)
+    with pytest.raises(MetricForgeError, match=r"at most 7; show fewer queries \(--queries\)"):
+        write_report([one_run], tmp_path / "report.html", maps=(), device="cpu")
