@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -13,10 +15,12 @@ from metricforge.cli.next_command import next_command
 from metricforge.cli.parsers.embed import PRECISIONS
 from metricforge.deployment import load_model
 from metricforge.deployment.embed_collection import EmbeddedCollection, embed_collection, first_images, unreadable_path
+from metricforge.deployment.embed_on_ray import check_ray_is_installed, embed_on_ray
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.deployment.single_file import write_single_file
 from metricforge.engine.distributed.processes import Processes, join_processes
+from metricforge.errors import MetricForgeError
 from metricforge.progress_bars import progress_bar
 
 SHOWN = 5
@@ -24,6 +28,8 @@ SHOWN = 5
 
 def embed(arguments: argparse.Namespace) -> None:
     """Embed the images, and print a summary."""
+    if arguments.engine == "ray":
+        _check_ray(arguments)
     device = join_processes(arguments.device)
     processes = Processes.current()
     console = open_console() if processes.is_main else open_console(quiet=True)
@@ -35,21 +41,29 @@ def embed(arguments: argparse.Namespace) -> None:
         _say(console, f"         {left.describe()}")
     computing, precision = _accelerated(model, collection, arguments, console)
     with progress_bar(console, "embedding", len(collection)) as advance:
-        found = embed_collection(
-            computing,
-            collection,
-            arguments.out,
-            precision=precision,
-            batch_size=arguments.batch_size,
-            num_workers=arguments.workers,
-            strict=arguments.strict,
-            on_images=advance,
-            processes=processes,
+        alike: dict[str, Any] = dict(
+            precision=precision, batch_size=arguments.batch_size, strict=arguments.strict, on_images=advance
         )
+        if arguments.engine == "ray":
+            found = embed_on_ray(computing, collection, arguments.out, **alike)
+        else:
+            workers = arguments.workers
+            found = embed_collection(
+                computing, collection, arguments.out, num_workers=workers, processes=processes, **alike
+            )
     if processes.is_main:
         _report(console, arguments, found)
         if collection.labels is not None:
             _say(console, f"score them: {next_command('evaluate', arguments.out)}")
+
+
+def _check_ray(arguments: argparse.Namespace) -> None:
+    """Raise MetricForgeError for what does not go with a Ray cluster."""
+    check_ray_is_installed()
+    if "WORLD_SIZE" in os.environ:
+        raise MetricForgeError("--engine ray starts processes of its own; run it without torchrun, or leave it out")
+    if arguments.compile:
+        raise MetricForgeError("--compile cannot be sent to the processes of --engine ray; leave one of them out")
 
 
 def _accelerated(

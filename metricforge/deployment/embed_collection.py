@@ -80,7 +80,20 @@ def embed_collection(
         UnreadableImageError: with ``strict``, for the first image that cannot be read.
     """
     processes = Processes() if processes is None else processes
-    origin = Origin(
+    origin = origin_of(model, collection, precision, part_rows)
+    done = finished_parts(folder, origin)
+    taken_up = sum(len(origin.rows_of(number)) for number in done)
+    on_images(taken_up)
+    # chosen by number, so that no part is left out if processes see different parts as done
+    waiting = [number for number in range(processes.rank, origin.parts, processes.world_size) if number not in done]
+    write_parts(model, collection, folder, origin, waiting, batch_size, num_workers, strict, on_images)
+    processes.wait()
+    return summarised(folder, origin, taken_up, writes=processes.is_main)
+
+
+def origin_of(model: EmbeddingModel, collection: ImageCollection, precision: str, part_rows: int) -> Origin:
+    """What makes the parts of ``collection``."""
+    return Origin(
         model=model.hash,
         dim=model.dim,
         similarity=model.description.architecture["similarity"]["type"],
@@ -89,11 +102,20 @@ def embed_collection(
         rows=len(collection),
         part_rows=part_rows,
     )
-    done = finished_parts(folder, origin)
-    taken_up = sum(len(origin.rows_of(number)) for number in done)
-    on_images(taken_up)
-    # chosen by number, so that no part is left out if processes see different parts as done
-    waiting = [number for number in range(processes.rank, origin.parts, processes.world_size) if number not in done]
+
+
+def write_parts(
+    model: EmbeddingModel,
+    collection: ImageCollection,
+    folder: Path,
+    origin: Origin,
+    waiting: Sequence[int],
+    batch_size: int | None,
+    num_workers: int,
+    strict: bool,
+    on_images: Callable[[int], object],
+) -> None:
+    """Embed the parts ``waiting`` of ``collection`` and write them into ``folder``; see ``embed_collection``."""
     for number, rows in _embedded_parts(model, collection, origin, waiting, batch_size, num_workers, strict):
         folder.mkdir(parents=True, exist_ok=True)
         read = np.array([index for index, _ in rows.vectors], dtype=np.int64)  # (n,)
@@ -102,9 +124,12 @@ def embed_collection(
         )
         write_part(folder, number, origin, read, collection.rows(read), vectors, rows.unreadable)
         on_images(len(read) + len(rows.unreadable))
-    processes.wait()
+
+
+def summarised(folder: Path, origin: Origin, taken_up: int, *, writes: bool = True) -> EmbeddedCollection:
+    """What ``folder`` holds now; if this process ``writes``, unreadable images are listed in a file there."""
     summary = _summary(folder, origin, taken_up)
-    if summary.unreadable and processes.is_main:
+    if summary.unreadable and writes:
         table = pa.table(
             {
                 name: [text_cell(row[place]) for row in summary.unreadable]

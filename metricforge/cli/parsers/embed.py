@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compile", action="store_true", help="compile the backbone, which takes a minute at first")
     parser.add_argument("--channels-last", action="store_true", help="store the channels of a pixel side by side")
+    parser.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="local: this process, or those of torchrun; ray: the cluster of RAY_ADDRESS, or one on this machine "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
 

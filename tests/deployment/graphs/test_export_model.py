@@ -19,6 +19,12 @@ RESNET = dict(type="TimmBackbone", name="resnet10t")
 GLYPHS = dict(type="GlyphNet", width=8, feature_dim=16)
 
 
+def assert_equal_in_every_batch(compared, most):
+    assert list(compared["largest_difference_by_batch"]) == ["1", "7", "64"]
+    assert compared["largest_difference"] < most
+    assert compared["recall_at_1"] == compared["recall_at_1_of_model"]
+
+
 def onnx_session(file):
     return pytest.importorskip("onnxruntime", reason="needs metricforge[onnx]").InferenceSession(str(file))
 
@@ -85,6 +91,7 @@ def test_a_learned_similarity_is_a_second_graph(make_model, onnx, image_folder, 
     model = make_model(GLYPHS, similarity=similarity)
     done = export_model(model, tmp_path / "bundle", format="onnx", images=str(image_folder))
     assert done.graphs["similarity.onnx"]["compared"]["largest_difference"] < 1e-5
+    assert_equal_in_every_batch(done.graphs["model.onnx"]["compared"], 1e-5)  # recall by the second graph's scores
     x, y = np.random.default_rng(0).normal(size=(2, 9, 8)).astype(np.float32)
     session = onnx_session(tmp_path / "bundle" / "similarity.onnx")
     for rows, columns in ((x, y), (x[:1], y), (x, y[:4])):
@@ -115,7 +122,7 @@ def shrunk(make_model, name, **settings):
 def test_transformers_are_exported(make_model, onnx, image_folder, tmp_path, name, settings):
     model = shrunk(make_model, name, **settings)
     done = export_model(model, tmp_path / "bundle", format="onnx", images=str(image_folder))
-    assert done.graphs["model.onnx"]["compared"]["largest_difference"] < 1e-5
+    assert_equal_in_every_batch(done.graphs["model.onnx"]["compared"], 1e-5)
 
 
 @pytest.mark.slow
@@ -124,7 +131,7 @@ def test_networks_of_full_size_are_exported(make_model, onnx, image_folder, tmp_
     steps = [dict(type="Resize", size=256, interpolation="bicubic"), dict(type="CenterCrop", size=224)]
     model = make_model(dict(type="TimmBackbone", name=name), steps)
     done = export_model(model, tmp_path / "bundle", format="onnx", images=str(image_folder))
-    assert done.graphs["model.onnx"]["compared"]["largest_difference"] < 1e-4
+    assert_equal_in_every_batch(done.graphs["model.onnx"]["compared"], 1e-4)
 
 
 def test_a_changed_graph_is_refused(make_model, image_folder, tmp_path):
