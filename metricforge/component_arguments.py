@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
 from metricforge.argument_types import misfit, plain_annotations
 from metricforge.errors import MetricForgeError
 from metricforge.spelling import nearest
@@ -29,10 +31,10 @@ def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] 
     """
     accepted: dict[str, inspect.Parameter] = {}
     passed_on = False
-    constructors = (
-        [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)] if isinstance(cls, type) else [cls]
-    )
-    for constructor in constructors:
+    bases = cls.__mro__ if isinstance(cls, type) else ()
+    for constructor in [vars(base)["__init__"] for base in bases if "__init__" in vars(base)] if bases else [cls]:
+        if constructor in (object.__init__, nn.Module.__init__):  # which take anything, and use nothing of it
+            return None if passed_on else accepted
         parameters = [p for p in inspect.signature(constructor).parameters.values() if p.name != "self"]
         hints = plain_annotations(constructor)
         positional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
 from metricforge.errors import ConfigError
 from metricforge.models import (
     compatibility_faults,
@@ -38,10 +40,11 @@ TOP_LEVEL = {
     "data_root": "the folder of the training and the test set, in place of their own root",
     "train_dataloader": (
         "dataset, sampler, num_workers, unreadable: error (by default) or skip, decode: fast (by default), full or "
-        "device, and cache: a folder"
+        "device, cache: a folder, and fingerprint: sizes (by default) or bytes of the files"
     ),
     "test_dataloader": (
-        "dataset, batch_size, num_workers, decode: full (by default), fast or device, and cache: a folder"
+        "dataset, batch_size, num_workers, decode: full (by default), fast or device, cache: a folder, and "
+        "fingerprint: sizes (by default) or bytes of the files"
     ),
     "validation": (
         "which training classes choose the weights: a share such as 0.1, folds and fold, a list or file of names, "
@@ -63,7 +66,7 @@ TOP_LEVEL = {
     "custom_imports": "modules of your own to import first",
     "plugins": "type -> the distribution that it came with; a run writes it, so that others know what to install",
     "visualizer": "mmengine's visualizer, for TensorBoard and others",
-    "seed": "an integer that every random number follows from",
+    "seed": "an integer from 0 to 2**31 - 1 that every random number follows from",
 }
 A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
 SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -73,6 +76,7 @@ SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
     "param_scheduler": ((list, tuple, Mapping), "a list"),
     "data_root": ((str, Path), """a folder's path, in quotes if it is a number: data_root='"2020"'"""),
 }
+MOST_WORKERS = 1024  # of one process: a slip of the finger must not start as many as the system allows
 REQUIRED = ("model", "test_dataloader", "evaluators")
 REQUIRED_TO_TRAIN = ("train_dataloader", "optim_wrapper", "train_cfg")
 
@@ -153,8 +157,11 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     faults = [
         f"{key}: there is no such top-level key;{nearest(key, list(TOP_LEVEL))}"
         for key in config
-        if key not in TOP_LEVEL and not key.startswith("_")
+        if key not in TOP_LEVEL and not str(key).startswith("_")
     ]
+    misshapen = _shape_faults(config)
+    if misshapen:  # the other checks look into them
+        return faults + misshapen
     required = REQUIRED + (REQUIRED_TO_TRAIN if train else ())
     faults += [f"{key}: is missing; it holds {TOP_LEVEL[key]}" for key in required if not config.get(key)]
     if config.get("model"):
@@ -164,7 +171,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     if train and config.get("train_dataloader"):
         faults += _train_dataloader_faults(config["train_dataloader"])
     if config.get("test_dataloader"):
-        known = {"dataset", "batch_size", "num_workers", "decode", "cache"}
+        known = {"dataset", "batch_size", "num_workers", "decode", "cache", "fingerprint"}
         faults += _part_faults(config["test_dataloader"], "test_dataloader", known, {"dataset"})
     for key in ("evaluators", "final_evaluators"):
         for number, evaluator in enumerate(config.get(key) or []):
@@ -205,6 +212,9 @@ def _shape_faults(config: Mapping[str, Any]) -> list[str]:
         faults += [
             f"custom_imports.{key}: there is no such key;{nearest(key, known)}" for key in imports if key not in known
         ]
+        names = imports.get("imports") or []
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+            faults.append(f"custom_imports.imports: {names!r} must be a list of modules' names")
     return faults
 
 
@@ -243,7 +253,7 @@ def _class_of(registry: Registry, cfg: Any) -> Any:
 
 def _train_dataloader_faults(loader: Any) -> list[str]:
     path = "train_dataloader"
-    known = {"dataset", "sampler", "num_workers", "unreadable", "decode", "cache"}
+    known = {"dataset", "sampler", "num_workers", "unreadable", "decode", "cache", "fingerprint"}
     faults = _part_faults(loader, path, known, {"dataset"})
     if not isinstance(loader, Mapping):
         return faults
@@ -264,9 +274,15 @@ def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> l
     if not isinstance(part, Mapping):
         return [f"{path}: {part!r} must be a dict with the keys {', '.join(sorted(known))}"]
     faults = [f"{path}.{key}: there is no such key;{nearest(key, sorted(known))}" for key in part if key not in known]
+    for key, low, high in (("batch_size", 1, 2**31 - 1), ("num_workers", 0, MOST_WORKERS)):
+        number = part.get(key, low)
+        if key in known and (isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high):
+            faults.append(f"{path}.{key}: {number!r} must be an integer from {low} to {high}")
     if part.get("decode", "full") not in ("full", "fast", "device"):
         faults.append(f'{path}.decode: {part["decode"]!r} must be "full", "fast" or "device"')
-    elif part.get("decode") == "device":
+    if part.get("fingerprint", "sizes") not in ("sizes", "bytes"):
+        faults.append(f'{path}.fingerprint: {part["fingerprint"]!r} must be "sizes" or "bytes"')
+    if part.get("decode") == "device":
         for key, wanted in (("cache", part.get("cache")), ("unreadable", part.get("unreadable") == "skip")):
             if wanted:
                 faults.append(
@@ -280,7 +296,11 @@ def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> l
             continue
         faults += KINDS["dataset"].faults(part[key], f"{path}.{key}", {})
         if isinstance(part[key], Mapping):
-            for number, transform in enumerate(part[key].get("transform") or []):
+            steps = part[key].get("transform") or []
+            if not isinstance(steps, (list, tuple)):
+                faults.append(f"{path}.{key}.transform: {steps!r} must be a list of transforms")
+                continue
+            for number, transform in enumerate(steps):
                 faults += KINDS["transform"].faults(transform, f"{path}.{key}.transform[{number}]", {})
     return faults
 
@@ -289,9 +309,11 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
     faults = []
     loop = config.get("train_cfg")
     if loop:
-        faults += _keyword_faults(ResumableTrainLoop, loop, "train_cfg", {"runner", "dataloader"})
+        faults += _keyword_faults(ResumableTrainLoop, loop, "train_cfg", {"runner", "dataloader"}) or _below(loop)
     if config.get("checkpoint"):
-        faults += _keyword_faults(CheckpointHook, config["checkpoint"], "checkpoint", set())
+        faults += _keyword_faults(CheckpointHook, config["checkpoint"], "checkpoint", set()) or failure(
+            lambda: CheckpointHook(**config["checkpoint"]), "checkpoint"
+        )
     wrapper = config.get("optim_wrapper")
     if wrapper:
         faults += _optim_wrapper_faults(wrapper)
@@ -300,14 +322,14 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
         path = f"param_scheduler[{number}]"
         faults += _library_faults(
             mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
-        )
+        ) or failure(partial(try_scheduler, scheduler), path)
     for number, hook in enumerate(config.get("custom_hooks") or []):
         own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
         faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
     faults += validation_faults(config.get("validation")) or _unread_validation(config)
     seed = config.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        faults.append(f"seed: {seed!r} must be an integer >= 0")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        faults.append(f"seed: {seed!r} must be an integer from 0 to {2**31 - 1}")
     return faults
 
 
@@ -354,14 +376,22 @@ def _optim_wrapper_faults(wrapper: Any) -> list[str]:
     faults += _library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
     if not isinstance(wrapper["optimizer"].get("lr", 1.0), (int, float)):
         faults.append(f"{path}.optimizer.lr: {wrapper['optimizer']['lr']!r} must be a number")
-    return faults
+    return faults or failure(partial(try_optim_wrapper, wrapper), path)
+
+
+def _below(loop: Mapping[str, Any]) -> list[str]:
+    """Numbers of ``train_cfg`` that are too small."""
+    least = {"max_epochs": 1, "warmup_epochs": 0, "val_interval": 0, "log_interval": 1}
+    return [
+        f"train_cfg.{name}: {loop[name]!r} must be >= {low}" for name, low in least.items() if loop.get(name, low) < low
+    ]
 
 
 def _library_faults(registry: Any, cfg: Any, path: str, injected: set[str], extra: set[str]) -> list[str]:
     """Faults of a component that mmengine or torch has: its own registries fall back to importing any dotted name."""
     if not is_component(cfg):
         return [f"{path}: {cfg!r} must be a dict with a type"]
-    if cfg["type"] not in registry.module_dict:
+    if not isinstance(cfg["type"], str) or cfg["type"] not in registry.module_dict:
         guess = nearest(str(cfg["type"]), sorted(registry.module_dict))
         return [f'{path}.type: "{cfg["type"]}" is not a known {registry.name};{guess}']
     known = {key: value for key, value in cfg.items() if key not in extra}

@@ -132,6 +132,8 @@ def _set(parent: Any, path: tuple[Step, ...], value: Any, key: str) -> Any:
 
 def _merge(old: Any, new: Any) -> Any:
     """``new``, merged into ``old`` where both are dicts and not of different types."""
+    if isinstance(new, (list, tuple)):
+        return type(new)(_merge(None, item) for item in new)
     if not isinstance(new, Mapping):
         return new
     other_type = isinstance(old, Mapping) and old.get("type", new.get("type")) != new.get("type", old.get("type"))

@@ -272,6 +272,8 @@ class Registry(mmengine.Registry):
         return faults
 
     def _unknown(self, key: object) -> str:
+        if not isinstance(key, str):
+            return f"{key!r} must be the name of a {self.name}, in quotes; choose one of {self.names()}"
         if key in self._left_out:
             return f'"{key}" is not a {self.name} here: {self._left_out[str(key)]}'
         owner, separator, bare = str(key).partition(SEPARATOR)

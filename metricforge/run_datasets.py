@@ -132,8 +132,9 @@ def set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, 
     if isinstance(dataset, ImageFileDataset):
         dataset.cache = None
         dataset.decodes_later = chosen == "device"
+        dataset.fingerprints_bytes = loader.get("fingerprint") == "bytes"
         if loader.get("cache"):
             dataset.cache_in(loader["cache"])
-    elif chosen == "device" or loader.get("cache"):
-        key = "decode" if chosen == "device" else "cache"
+    elif chosen == "device" or loader.get("cache") or loader.get("fingerprint") == "bytes":
+        key = "decode" if chosen == "device" else "cache" if loader.get("cache") else "fingerprint"
         raise ConfigError([f"{path}.{key}: the images of {type(dataset).__name__} are no files; leave it out"])

@@ -27,6 +27,7 @@ from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.hooks.stop_hook import StopHook
 from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
+from metricforge.engine.loops.score_names import refuse_absent_score
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
@@ -198,6 +199,11 @@ def _build(
         assert data.train is not None
         assert train_loader is not None
         images = data.train.fingerprint(), data.test.fingerprint()
+        if data.validation is not None:
+            data.validation.fingerprint()  # now, because a file may go before the first validation
+            dim = model.head.dim
+            if checkpoints.save_best is not None and isinstance(dim, int):
+                refuse_absent_score(checkpoints.save_best, evaluators, len(data.validation), dim)
         settings = run_settings(settings_of(cfg.to_dict()), *images, len(train_loader))
         if resume:  # before the run's own config is written over
             find = partial(find_resume_point, lock.folder, settings, allow_changes=allow_changes)
@@ -267,8 +273,13 @@ def _read(
     if seed is not None:
         cfg.seed = seed
     complete_config(cfg)
-    for module in (cfg.get("custom_imports") or {}).get("imports", []):
-        import_module(module)
+    for module in (cfg.get("custom_imports") or {}).get("imports") or []:
+        try:
+            import_module(module)
+        except (Exception, SystemExit) as fault:  # a module of the user's own: whatever it raises is reported
+            raise ConfigError(
+                [f"custom_imports.imports: {module} cannot be imported ({type(fault).__name__}: {fault})"], source
+            ) from fault
     return cfg, source
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 
-def nearest(name: str, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
+def nearest(name: object, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
     """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets.
 
     Args:
@@ -15,6 +15,6 @@ def nearest(name: str, known: Sequence[str], shown: Sequence[str] | None = None)
         shown: what is said to be known, where ``known`` is too long; None for all of it.
     """
     lowered = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
     guess = f' did you mean "{lowered[close[0]]}"?' if close else ""
     return f"{guess} (known: {', '.join(known if shown is None else shown) or 'none'})"

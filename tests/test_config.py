@@ -58,7 +58,7 @@ def test_a_good_config_has_no_fault(tiny_config):
         ({"param_scheduler": [dict(type="CosineLR")]}, ['param_scheduler[0].type: "CosineLR"']),
         ({"param_scheduler": [dict(type="StepLR", step=1)]}, ["param_scheduler[0].step: StepLR has no such argument"]),
         ({"custom_hooks": [dict(type="EMAHok")]}, ['custom_hooks[0].type: "EMAHok"', 'did you mean "EMAHook"']),
-        ({"seed": -1}, ["seed: -1 must be an integer >= 0"]),
+        ({"seed": -1}, ["seed: -1 must be an integer from 0 to 2147483647"]),
         ({"model__miner": dict(type="HardPairMiner")}, ["HardPairMiner yields Pairs", "TripletLoss accepts Triplets"]),
         ({"model__backbone": None}, ["model.backbone: is missing", "GlyphNet"]),
         ({"test_dataloader__dataset__transform": [dict(type="CentreCrop")]}, ["transform[0].type", '"CenterCrop"']),

@@ -65,6 +65,8 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     reduced_decoding: bool = False
     decodes_later: bool = False
 
+    _fingerprint: str | None = None
+
     def __init__(
         self,
         *,
@@ -132,6 +134,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """
         rows = chosen[self.labels]  # (N,)
         part = copy(self)
+        part._fingerprint = None
         part.split = split
         part.labels = (np.cumsum(chosen) - 1)[self.labels[rows]]
         part.class_names = tuple(name for name, wanted in zip(self.class_names, chosen, strict=True) if wanted)
@@ -159,8 +162,14 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the classes, the labels or the images do.
 
-        Transforms and the names of the collection and its folder do not matter.
+        Transforms and the names of the collection and its folder do not matter. It is taken once: what happens to the
+        images later is reported where they are read.
         """
+        if self._fingerprint is None:
+            self._fingerprint = self._new_fingerprint()
+        return self._fingerprint
+
+    def _new_fingerprint(self) -> str:
         digest = hashlib.sha256("\0".join([self.split, *self.class_names]).encode())
         digest.update(self.labels.astype("<i8").tobytes())
         for column in (self.roles, self.groups, self.cameras):
@@ -219,7 +228,13 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """Apply the steps of the transform after the first ``done`` to ``image``."""
         culprit = ""
         for step in self.transform[done:]:
-            image = _applied(step, image)
+            try:
+                image = _applied(step, image)
+            except ValueError as fault:  # such as a crop that is larger than the image
+                raise DatasetError(
+                    f"transform {type(step).__name__} of {self.name} {self.split} cannot take "
+                    f"{self.location(index)}: {fault}"
+                ) from fault
             if _is_image_tensor(image):
                 culprit = ""
             elif not culprit:

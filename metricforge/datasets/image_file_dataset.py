@@ -42,6 +42,7 @@ class ImageFileDataset(ImageDataset):
     """
 
     cache: ImageCache | None = None
+    fingerprints_bytes = False  # reading every file would take minutes on a large collection
 
     def __init__(
         self,
@@ -204,8 +205,16 @@ class ImageFileDataset(ImageDataset):
         return str(self.root / self.files[index])
 
     def _digest_images(self, digest: hashlib._Hash) -> None:
-        # Names and sizes: reading every file would take minutes on a large collection.
         for file in self.files:
-            digest.update(f"{file}\0{(self.root / file).stat().st_size}\n".encode())
+            digest.update(f"{file}\0{self._told_of_file(file)}\n".encode())
         if self.boxes is not None:
             digest.update(self.boxes.astype("<i4").tobytes())
+
+    def _told_of_file(self, file: str) -> str:
+        """The size of a file or, if ``fingerprints_bytes``, the hash of its bytes."""
+        try:
+            if self.fingerprints_bytes:
+                return hashlib.sha256(read_regular_file(self.root / file)).hexdigest()
+            return str((self.root / file).stat().st_size)
+        except OSError:
+            return "absent"  # which is reported where it is to be read

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from metricforge import build_runner
+from metricforge.datasets import ImageFolderDataset
 from metricforge.errors import ConfigError, DatasetError
 
 
@@ -63,3 +64,36 @@ def test_an_unknown_choice_is_a_fault_of_the_config(tiny_config, tmp_path):
     tiny_config["train_dataloader"]["unreadable"] = "ignore"
     with pytest.raises(ConfigError, match=r"train_dataloader\.unreadable: 'ignore' must be \"error\" or \"skip\""):
         build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+
+
+def test_an_image_that_goes_while_training_is_skipped_like_any_other(tiny_config, image_folder, tmp_path):
+    root = tmp_path / "images"
+    shutil.copytree(image_folder, root)
+    for loader in ("train_dataloader", "test_dataloader"):
+        tiny_config[loader]["dataset"]["root"] = str(root)
+    tiny_config["train_dataloader"]["unreadable"] = "skip"
+    runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    (root / "class_2" / "1.png").unlink()
+    runner.train()
+    assert (tmp_path / "run" / "unreadable_images.txt").read_text().splitlines() == [str(root / "class_2" / "1.png")]
+    again = build_runner(tiny_config, work_dir=tmp_path / "again", device="cpu")  # absent from the start on
+    again.train()
+
+
+def test_a_fingerprint_follows_paths_sizes_and_labels_and_the_bytes_on_request(image_folder, tmp_path):
+    def taken(root, by_bytes=False):
+        dataset = ImageFolderDataset(root, split="train")
+        dataset.fingerprints_bytes = by_bytes
+        return dataset.fingerprint()
+
+    root = tmp_path / "images"
+    shutil.copytree(image_folder, root)  # with other time stamps
+    file = root / "class_2" / "1.png"
+    assert taken(root) == taken(image_folder)
+    assert taken(root, by_bytes=True) == taken(image_folder, by_bytes=True)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"x")
+    assert taken(root) == taken(image_folder)
+    assert taken(root, by_bytes=True) != taken(image_folder, by_bytes=True)
+    file.write_bytes(content + b"x")
+    assert taken(root) != taken(image_folder)

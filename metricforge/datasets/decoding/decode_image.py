@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from metricforge.datasets.decoding.limits import MOST_PIXELS, excess
 from metricforge.datasets.decoding.without_metadata import without_metadata
 from metricforge.errors import UnreadableImageError
 
@@ -89,12 +91,22 @@ def orientation_in_exif(exif: object) -> int:
 
 
 def _loaded(content: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(content)) as image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # that limit is ours
+        opened = Image.open(io.BytesIO(content))
+    with opened as image:
+        too_large = excess(*image.size)
+        if too_large:
+            raise UnreadableImageError(too_large)
         image.load()
     return image
 
 
 def _reason(fault: Exception) -> str:
+    if isinstance(fault, UnreadableImageError):
+        return str(fault)
     if isinstance(fault, UnidentifiedImageError):  # whose words name a place in memory
         return "no format that Pillow knows"
+    if isinstance(fault, Image.DecompressionBombError):
+        return f"{fault}; if it is to be trusted, raise the environment variable {MOST_PIXELS}"
     return f"{type(fault).__name__}: {str(fault) or 'no reason given'}"

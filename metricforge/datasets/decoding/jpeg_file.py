@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metricforge.arrays import Bytes
 from metricforge.datasets.decoding.decode_image import orientation_of
+from metricforge.datasets.decoding.limits import excess
 
 Pixels = Bytes  # (H, W, 3)
 
@@ -61,10 +62,10 @@ class JpegFile:
             segments = _segments(data)
             if not _may_hold_more(data, segments):
                 height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-                few = Image.MAX_IMAGE_PIXELS is None or height * width <= Image.MAX_IMAGE_PIXELS
+                few = not excess(width, height)
                 return cls(data, height, width, 1, segments) if few and colours in ("YCbCr", "RGB", "Gray") else None
             with Image.open(io.BytesIO(data)) as image:
-                if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+                if image.format != "JPEG" or image.mode not in ("RGB", "L") or excess(*image.size):
                     return None
                 return cls(data, image.height, image.width, orientation_of(image), segments)
         except Exception:  # readers of metadata raise errors of any type

@@ -50,6 +50,7 @@ class CheckpointHook(Hook):
         self.interval_iterations = interval_iterations
         self.max_keep = max_keep
         self.exit_code = exit_code
+        self.save_best = save_best
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         done = runner.iter + 1

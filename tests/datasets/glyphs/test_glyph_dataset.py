@@ -95,9 +95,10 @@ def test_it_describes_itself(train):
 def test_the_fingerprint_tells_the_halves_apart_and_follows_the_pixels(train, test, cache):
     again = GlyphDataset("train", cache_dir=cache)
     assert again.fingerprint() == train.fingerprint() != test.fingerprint()
-    again.pictures = again.pictures.copy()
-    again.pictures[0, 20, 20] ^= 1
-    assert again.fingerprint() != train.fingerprint()
+    other = GlyphDataset("train", cache_dir=cache)
+    other.pictures = other.pictures.copy()
+    other.pictures[0, 20, 20] ^= 1
+    assert other.fingerprint() != train.fingerprint()
 
 
 def test_a_damaged_cache_is_told_and_rendered_anew(train, cache, tmp_path):

@@ -1,0 +1,55 @@
+"""Tries optimizers and schedules on one weight, so that a value they cannot take is found before anything is built."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.optim import _ParamScheduler, build_optim_wrapper
+from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from torch import nn
+
+STEPS = 3
+
+
+def failure(attempt: Callable[[], object], path: str) -> list[str]:
+    """Why ``attempt`` fails, as the fault of the config at ``path``; nothing if it does not."""
+    try:
+        attempt()
+    except Exception as error:  # a library's, of whatever type
+        return [f"{path}: {str(error) or type(error).__name__}"]
+    return []
+
+
+def try_optim_wrapper(cfg: Mapping[str, Any]) -> None:
+    """Build the optimizer wrapper that ``cfg`` describes, and make a step."""
+    own = {key: value for key, value in copy.deepcopy(dict(cfg)).items() if key not in ("constructor", "paramwise_cfg")}
+    kind = own.setdefault("type", "OptimWrapper")
+    if issubclass(OPTIM_WRAPPERS.module_dict[kind], OPTIM_WRAPPERS.module_dict["AmpOptimWrapper"]):
+        own |= {"type": "OptimWrapper"}  # that one wants a GPU, which another machine may have
+        own = {
+            key: value for key, value in own.items() if key in ("type", "optimizer", "clip_grad", "accumulative_counts")
+        }
+    layer = nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(layer, own)
+    with torch.enable_grad():
+        for _ in range(STEPS):
+            wrapper.update_params(layer(torch.ones(1, 2)).sum())
+
+
+def try_scheduler(cfg: Mapping[str, Any]) -> None:
+    """Build the schedule that ``cfg`` describes, and make some steps."""
+    own = copy.deepcopy(dict(cfg))
+    kind = PARAM_SCHEDULERS.module_dict[own["type"]]
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1, momentum=0.9)
+    if own.pop("convert_to_iter_based", False):
+        own.pop("type")
+        scheduler = kind.build_iter_from_epoch(optimizer=optimizer, epoch_length=2, **own)
+    else:
+        scheduler = PARAM_SCHEDULERS.build(own, default_args=dict(optimizer=optimizer))
+    assert isinstance(scheduler, _ParamScheduler)
+    for _ in range(STEPS):
+        optimizer.step()
+        scheduler.step()

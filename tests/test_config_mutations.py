@@ -1,0 +1,143 @@
+"""Whatever is wrong with a config is a fault with its place: nothing else is ever raised."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from rich.console import Console
+
+from metricforge import build_runner
+from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.errors import ConfigError, MetricForgeError
+from metricforge.registry import LOSSES, MINERS, SIMILARITIES
+from tests.config_mutations import mutated
+
+CONFIGS = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
+FUZZES = hypothesis.settings.default.max_examples > 100
+SEEDS = st.integers(0, 2**64)
+
+
+def faults_of(content: dict) -> list[str]:
+    config = Config(content)
+    complete_config(config)
+    return check_config(config, num_classes=7)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@settings(max_examples=5_000 if FUZZES else 9)
+@given(seed=SEEDS)
+def test_mistakes_in_a_shipped_config_are_its_faults(name, seed):
+    content, mistakes = mutated(read(name), random.Random(seed))
+    hypothesis.note(mistakes)
+    with suppress(ConfigError):
+        assert all(isinstance(fault, str) for fault in faults_of(content))
+
+
+shipped: dict[str, dict] = {}
+
+
+def read(name: str) -> dict:
+    if name not in shipped:
+        shipped[name] = read_config(name).to_dict()
+    return shipped[name]
+
+
+@settings(max_examples=1_000 if FUZZES else 25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=SEEDS)
+def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, tmp_path_factory, seed):
+    folder = tmp_path_factory.mktemp("run")
+    tiny_config["validation"] = "test"
+    tiny_config["checkpoint"] = dict(interval=1, max_keep=2)
+    tiny_config["custom_hooks"] = [dict(type="EarlyStoppingHook", monitor="recall@1", rule="greater")]
+    content, mistakes = mutated(tiny_config, random.Random(seed))
+    hypothesis.note(mistakes)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with warnings.catch_warnings(), suppress(MetricForgeError):
+            warnings.simplefilter("ignore")
+            runner = build_runner(content, work_dir=folder / "run", device="cpu", console=Console(quiet=True))
+            loaders = [content.get(f"{part}_dataloader", {}).get("num_workers", 0) for part in ("train", "test")]
+            if max(loaders) == 0 and runner.max_epochs <= 3 and len(runner._train_dataloader) <= 20:
+                runner.train()
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("model.loss", {"type": ["TripletLoss"]}, r"model\.loss\.type: \['TripletLoss'\] must be the name of a loss"),
+        ("checkpoint", {"max_keep": 1}, r"checkpoint: max_keep must be >= 2"),
+        ("param_scheduler", [{"type": "StepLR", "step_size": 1, "gamma": "x"}], r"param_scheduler\[0\]: "),
+        (
+            "param_scheduler",
+            [{"type": "LinearLR", "begin": 3, "end": 2}],
+            r"param_scheduler\[0\]: end should be larger",
+        ),
+        ("param_scheduler", [{"type": {"a": 1}}], r"param_scheduler\[0\]\.type: "),
+        ("optim_wrapper.optimizer", {"type": "SGD", "lr": -1.0}, r"optim_wrapper: .*learning rate"),
+        ("model", 3, r"model: 3 must be a dict"),
+        ("baselines", [3], r"baselines: \[3\] must be a dict"),
+        ("evaluators", "RecallAtK", r"evaluators: 'RecallAtK' must be a list"),
+        ("evaluators", [3], r"evaluators\[0\]: 3 must be a dict with a type"),
+        ("train_cfg.log_interval", 0, r"train_cfg\.log_interval: 0 must be >= 1"),
+        ("train_dataloader.num_workers", 2**31, r"train_dataloader\.num_workers: 2147483648 must be an integer from 0"),
+        ("train_dataloader.fingerprint", "md5", r"train_dataloader\.fingerprint: 'md5' must be \"sizes\" or \"bytes\""),
+        ("train_dataloader.dataset.transform", 3, r"dataset\.transform: 3 must be a list"),
+        ("seed", 2**31, r"seed: 2147483648 must be an integer from 0 to 2147483647"),
+        ("custom_imports", {"imports": ["no_such_module_anywhere"]}, r"no_such_module_anywhere cannot be imported"),
+        ("custom_imports", {"imports": 3}, r"custom_imports\.imports: 3 must be a list"),
+    ],
+)
+def test_what_was_a_raw_error_once_is_a_fault_with_its_place(tiny_config, tmp_path, key, value, fault):
+    config = Config(tiny_config)
+    override_config(config, {key: {**value, "_delete_": True} if isinstance(value, dict) else value})
+    with pytest.raises(ConfigError, match=fault):
+        build_runner(config.to_dict(), work_dir=tmp_path / "run", device="cpu")
+
+
+def test_a_component_without_arguments_refuses_any():
+    for registry in (LOSSES, MINERS, SIMILARITIES):
+        for name in registry.names():
+            if name.startswith("pml."):
+                continue
+            given = {"type": name, "no_such_argument": 1}
+            faults = registry.faults(given, "here", {"num_classes": 4, "dim": 4, "feature_dim": 4})
+            assert any("no_such_argument" in fault for fault in faults), name
+
+
+def test_a_plug_in_that_exits_while_it_is_imported_is_named(tiny_config, tmp_path, monkeypatch):
+    (tmp_path / "leaves_at_once.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny_config["custom_imports"] = dict(imports=["leaves_at_once"])
+    with pytest.raises(ConfigError, match="leaves_at_once cannot be imported"):
+        build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+
+
+def test_a_score_that_no_evaluator_gives_is_refused_before_training(tiny_config, tmp_path):
+    tiny_config |= dict(validation="test", checkpoint=dict(save_best="recall@3"))
+    with pytest.raises(
+        ConfigError, match=r"save_best: no evaluator gives the score 'recall@3'; take one of .*recall@2"
+    ):
+        build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    tiny_config["checkpoint"]["save_best"] = "map@r"
+    build_runner(tiny_config, work_dir=tmp_path / "other", device="cpu")
+
+
+def test_an_override_leaves_no_mark_of_deletion_in_a_list(tiny_config):
+    config = Config(tiny_config)
+    override_config(
+        config, {"evaluators[1]": dict(type="NMI", _delete_=True), "param_scheduler": [dict(_delete_=True)]}
+    )
+    assert config.to_dict()["evaluators"][1] == dict(type="NMI")
+    assert config.to_dict()["param_scheduler"] == [{}]
