@@ -5,5 +5,13 @@ from metricforge_pddm.hard_pair_triplet_miner import HardPairTripletMiner
 from metricforge_pddm.hard_quadruplet_miner import HardQuadrupletMiner
 from metricforge_pddm.lmdm import LMDM
 from metricforge_pddm.pddm import PDDM
+from metricforge_pddm.score_range_watch import CollapsedScoresWarning
 
-__all__ = ["LMDM", "PDDM", "DoubleHeaderHingeLoss", "HardPairTripletMiner", "HardQuadrupletMiner"]
+__all__ = [
+    "LMDM",
+    "PDDM",
+    "CollapsedScoresWarning",
+    "DoubleHeaderHingeLoss",
+    "HardPairTripletMiner",
+    "HardQuadrupletMiner",
+]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from metricforge import LOSSES, Loss, LossOutput, Pairs, Quadruplets, Similarity, Triplets, functional
+from metricforge_pddm.metric_head import MetricHead
+from metricforge_pddm.score_range_watch import ScoreRangeWatch, range_without_diagonal
 
 # The least range of a batch's scores that is scaled up to 1: a collapsed metric head has a smaller one, and dividing by
 # it would make its gradients explode.
@@ -28,7 +32,9 @@ class DoubleHeaderHingeLoss(Loss):
     the weights are, and differentiating the range too would leave no gradient for just the hardest quadruplets. A
     range below 1e-6 counts as 1e-6.
 
-    In training a similarity with dropout draws new masks here: the scores are not those that the miner saw.
+    Of PDDM and LMDM the pairs of the tuples alone are differentiated; the range is found without gradient. In training
+    a similarity with dropout draws new masks here, for each pair and for the range: the scores are not those that the
+    miner saw. Where scores without dropout become nearly the same for all pairs, a ``CollapsedScoresWarning`` says so.
 
     The paper's weight decay gamma is the optimizer's. D is plain in Eq. 4, but the identity printed below it holds for
     squared distances: ``squared_distances`` chooses.
@@ -64,6 +70,7 @@ class DoubleHeaderHingeLoss(Loss):
         self.embedding_weight = embedding_weight
         self.scale_scores = scale_scores
         self.squared_distances = squared_distances
+        self._watch = ScoreRangeWatch()
 
     def forward(
         self,
@@ -83,6 +90,8 @@ class DoubleHeaderHingeLoss(Loss):
                 "DoubleHeaderHingeLoss needs the similarity whose scores it trains, got None; "
                 'set one, such as dict(type="PDDM")'
             )
+        if self.training and isinstance(similarity, MetricHead):
+            self._watch.look(similarity, embeddings)
         count = max(len(tuples), 1)
         score_hinges = self._score_hinges(embeddings, tuples, similarity)  # (T,)
         distance_hinges = self._distance_hinges(embeddings, tuples)  # (T,)
@@ -91,14 +100,27 @@ class DoubleHeaderHingeLoss(Loss):
 
     def _score_hinges(self, embeddings: Tensor, tuples: Quadruplets | Triplets, similarity: Similarity) -> Tensor:
         """The hinges of E_m, added, for each tuple (T,)."""
-        scores = functional.in_float32(similarity.pairwise(embeddings, embeddings))  # (B, B)
-        scale = _range_without_diagonal(scores) if self.scale_scores else 1
-        positive = scores[tuples.anchor, tuples.positive]  # (T,)
-        hinges = [
-            (self.alpha + (scores[end, negative] - positive) / scale).relu()  # (T,)
-            for end, negative in _headers(tuples)
-        ]
+        headers = _headers(tuples)
+        first = torch.cat([tuples.anchor, *(end for end, _ in headers)])  # (T + T or 2T,)
+        second = torch.cat([tuples.positive, *(negative for _, negative in headers)])
+        if isinstance(similarity, MetricHead):
+            scale = self._scale(lambda: similarity.pairwise(embeddings.detach(), embeddings.detach()))
+            scores = similarity.paired(embeddings[first], embeddings[second])
+        else:  # a fixed similarity has all pairs for little
+            graph = functional.in_float32(similarity.pairwise(embeddings, embeddings))  # (B, B)
+            scale = self._scale(lambda: graph)
+            scores = graph[first, second]
+        positive, *negatives = functional.in_float32(scores).view(1 + len(headers), -1)  # (T,) each
+        hinges = [(self.alpha + (negative - positive) / scale).relu() for negative in negatives]  # (T,) each
         return torch.stack(hinges).sum(dim=0)
+
+    @torch.no_grad()
+    def _scale(self, graph: Callable[[], Tensor]) -> Tensor | int:
+        """What scores are divided by: the range of the batch's ``graph`` (B, B), or 1."""
+        if not self.scale_scores:
+            return 1
+        scores = functional.in_float32(graph())
+        return 1 if len(scores) < 2 else range_without_diagonal(scores).clamp_min(SMALLEST_RANGE)
 
     def _distance_hinges(self, embeddings: Tensor, tuples: Quadruplets | Triplets) -> Tensor:
         """The hinges of E_e, added, for each tuple (T,)."""
@@ -120,14 +142,3 @@ def _headers(tuples: Quadruplets | Triplets) -> list[tuple[Tensor, Tensor]]:
     if isinstance(tuples, Triplets):
         return [(tuples.anchor, tuples.negative)]
     return [(tuples.anchor, tuples.anchor_negative), (tuples.positive, tuples.positive_negative)]
-
-
-def _range_without_diagonal(scores: Tensor) -> Tensor:
-    """Largest minus smallest of ``scores`` (B, B) off the diagonal, a constant, at least ``SMALLEST_RANGE``."""
-    if len(scores) < 2:
-        return scores.new_ones(())
-    diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    constant = scores.detach()
-    largest = constant.masked_fill(diagonal, -torch.inf).max()
-    smallest = constant.masked_fill(diagonal, torch.inf).min()
-    return (largest - smallest).clamp_min(SMALLEST_RANGE)

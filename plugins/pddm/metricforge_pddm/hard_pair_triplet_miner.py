@@ -23,7 +23,8 @@ class HardPairTripletMiner(HardestPairMiner):
     Args:
         by: ``"score"``, the similarity that the model trains; or ``"euclidean"``, minus the distance of L2-normalised
             embeddings, for which the similarity is not used.
-        per: the hardest positive pair of the ``"batch"``, of each ``"class"``, or of each image as ``"anchor"``.
+        per: the hardest positive pair of the ``"batch"``, of each ``"class"``, or of each image as ``"anchor"``; or
+            every positive ``"pair"``.
 
     Raises:
         ValueError: for another ``by`` or ``per``, or a malformed batch.
@@ -33,7 +34,7 @@ class HardPairTripletMiner(HardestPairMiner):
 
     @torch.no_grad()
     def forward(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> Triplets:
-        anchor, positive, hardest_negative, hardness = self.hardest_pairs(embeddings, labels, similarity)
+        anchor, positive, hardest_negative, hardness, _ = self.hardest_pairs(embeddings, labels, similarity)
         if self.per != "anchor":
             swap = hardness[positive] > hardness[anchor]  # (T,)
             anchor, positive = torch.where(swap, positive, anchor), torch.where(swap, anchor, positive)

@@ -10,16 +10,17 @@ from torch import Tensor
 from metricforge import Miner, Similarity, functional
 
 By = Literal["score", "euclidean"]
-Per = Literal["batch", "class", "anchor"]
+Per = Literal["batch", "class", "anchor", "pair"]
 
 
 class HardestPairs(NamedTuple):
-    """Positive pairs (T,), (T,); each image's hardest negative (B,); and how alike it is to that one (B,)."""
+    """Positive pairs (T,), (T,); each image's hardest negative (B,), and how alike it is (B,); all scores (B, B)."""
 
     anchor: Tensor
     positive: Tensor
     hardest_negative: Tensor
     hardness: Tensor
+    scores: Tensor
 
 
 class HardestPairMiner(Miner):
@@ -28,7 +29,8 @@ class HardestPairMiner(Miner):
     Args:
         by: ``"score"``, the similarity that the model trains; or ``"euclidean"``, minus the distance of L2-normalised
             embeddings, for which the similarity is not used.
-        per: the hardest positive pair of the ``"batch"``, of each ``"class"``, or of each image as ``"anchor"``.
+        per: the hardest positive pair of the ``"batch"``, of each ``"class"``, or of each image as ``"anchor"``; or
+            every positive ``"pair"``.
 
     Raises:
         ValueError: for another ``by`` or ``per``, or a malformed batch.
@@ -39,19 +41,19 @@ class HardestPairMiner(Miner):
         if by not in get_args(By):
             raise ValueError(f'by must be "score" or "euclidean", got {by!r}')
         if per not in get_args(Per):
-            raise ValueError(f'per must be "batch", "class" or "anchor", got {per!r}')
+            raise ValueError(f'per must be "batch", "class", "anchor" or "pair", got {per!r}')
         self.by = by
         self.uses_similarity = by == "score"
         self.per = per
 
     def hardest_pairs(self, embeddings: Tensor, labels: Tensor, similarity: Similarity) -> HardestPairs:
-        """``argmin S`` over the positive pairs of the batch, of each class or of each anchor.
+        """``argmin S`` over the positive pairs of the batch, of each class or of each anchor, or all of them.
 
         Both ends of a pair have a negative. Call it without gradients, as ``forward`` does.
         """
         functional.check_batch(embeddings, labels)
         if len(labels) == 0:
-            return HardestPairs(labels, labels, labels, embeddings.new_zeros(0))
+            return HardestPairs(labels, labels, labels, embeddings.new_zeros(0), embeddings.new_zeros(0, 0))
         if self.by == "score":
             scores = similarity.pairwise(embeddings, embeddings)  # (B, B)
         else:
@@ -62,6 +64,10 @@ class HardestPairMiner(Miner):
         positive = functional.positive_mask(labels) & negative.any(dim=1)[:, None]  # (B, B)
         if self.per != "anchor":
             positive = positive.triu()  # both orders of a pair are one tuple
+        most_alike, hardest_negative = scores.masked_fill(~negative, -torch.inf).max(dim=1)  # (B,), (B,)
+        if self.per == "pair":
+            first, second = torch.nonzero(positive, as_tuple=True)  # (T,) each
+            return HardestPairs(first, second, hardest_negative, most_alike, scores)
         hardness, partner = scores.masked_fill(~positive, torch.inf).min(dim=1)  # (B,), (B,)
         if self.per == "batch":
             hardness, anchor = hardness.min(dim=0, keepdim=True)  # (1,), (1,)
@@ -73,5 +79,4 @@ class HardestPairMiner(Miner):
 
         # Infinite: no positive pair here. Not `isfinite`, which would drop NaN scores before the loss can show them.
         anchor = anchor[~hardness.isposinf()]  # (T,)
-        most_alike, hardest_negative = scores.masked_fill(~negative, -torch.inf).max(dim=1)  # (B,), (B,)
-        return HardestPairs(anchor, partner[anchor], hardest_negative, most_alike)
+        return HardestPairs(anchor, partner[anchor], hardest_negative, most_alike, scores)

@@ -52,11 +52,6 @@ def direction(activations: Tensor, dropout: nn.Dropout) -> Tensor:
     return nn.functional.normalize(dropout(activations.relu()), dim=-1)
 
 
-def difference_direction(x: Tensor, y: Tensor, layer: nn.Linear, dropout: nn.Dropout) -> Tensor:
-    """Eq. 2's u' (n, M, H): ``r(relu(W_u |x - y| + b_u))`` for each row of ``x`` (n, D) and of ``y`` (M, D)."""
-    return direction(linear((x[:, None] - y[None, :]).abs(), layer), dropout)
-
-
 def is_plain(dropout: nn.Dropout) -> bool:
     """Whether scores are asked for without gradients and without dropout, so that ``in_tiles`` can give them."""
     return not torch.is_grad_enabled() and not (dropout.training and dropout.p > 0)

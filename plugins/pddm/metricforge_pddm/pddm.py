@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metricforge import SIMILARITIES
-from metricforge_pddm.metric_head import MetricHead
+from metricforge_pddm.metric_head import Init, MetricHead
 
 
 @SIMILARITIES.register_module()
@@ -20,16 +20,19 @@ class PDDM(MetricHead):
     3 N M dim^2 multiplications for N times M pairs, without gradients half of that for all pairs of one set.
 
     What the paper leaves open: dropout stands behind the ReLU of W_u, W_v and W_c, before r, so that u' and v' have
-    length 1, and not behind W_s, where it would drop whole scores. Weights start as torch's linear layers do.
+    length 1, and not behind W_s, where it would drop whole scores. Weights start as torch's linear layers do, unless
+    ``init`` says otherwise.
 
     Args:
         dim: embedding size D >= 1.
         hidden: width of the unit's layers; None is ``dim``, as in the paper.
         dropout: share of activations dropped in training, 0 <= dropout < 1; the paper's is 0.5.
+        init: ``"random"``, torch's linear layers, which know nothing of distance; or ``"distance"``, a deviation: the
+            score begins as a falling function of the Euclidean distance, so that the first mined tuples are not noise.
 
     Raises:
         ValueError: for arguments outside these ranges, or embeddings of another size.
     """
 
-    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.5) -> None:
-        super().__init__(dim, hidden, dropout, with_mean=True)
+    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.5, init: Init = "random") -> None:
+        super().__init__(dim, hidden, dropout, init, with_mean=True)

@@ -128,7 +128,7 @@ def test_equal_scores_leave_the_margin_and_bounded_gradients(spread):
 @pytest.mark.parametrize("squared", [False, True])
 def test_gradients_agree_with_finite_differences(squared):
     torch.manual_seed(0)
-    unit = PDDM(3, dropout=0.0).double()
+    unit = PDDM(3, hidden=9, dropout=0.0).double()
     embeddings = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 0, 1, 1, 2])
     mined = HardQuadrupletMiner(per="anchor")(embeddings, labels, unit)
@@ -216,3 +216,26 @@ def test_a_call_without_quadruplets_or_similarity_says_what_to_set():
         loss(POINTS, LABELS, pair, scores())
     with pytest.raises(ValueError, match="needs the similarity whose scores it trains"):
         loss(POINTS, LABELS, quadruplets((0, 1, 2, 3)), None)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_the_pairs_of_the_tuples_alone_give_the_gradient_of_all_pairs(scale):
+    torch.manual_seed(0)
+    unit, loss = PDDM(5, dropout=0).double(), DoubleHeaderHingeLoss(scale_scores=scale)
+    embeddings = torch.randn(9, 5, dtype=torch.float64).requires_grad_()
+    labels = torch.arange(3).repeat(3)
+    one = HardQuadrupletMiner(per="anchor")(embeddings, labels, unit)
+    asked = []
+    unit.pairwise = lambda x, y, inner=unit.pairwise: asked.append(torch.is_grad_enabled()) or inner(x, y)
+    found = loss(embeddings, labels, one, unit).total
+    assert asked.count(True) == 0
+
+    class AllPairs(Similarity):
+        def pairwise(self, x, y):
+            return type(unit).pairwise(unit, x, y)
+
+    expected = loss(embeddings, labels, one, AllPairs()).total
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+    wanted = [embeddings, *unit.parameters()]
+    for gradient, other in zip(torch.autograd.grad(found, wanted), torch.autograd.grad(expected, wanted), strict=True):
+        torch.testing.assert_close(gradient, other)

@@ -55,12 +55,14 @@ def loop_mine(scores, labels, per):
         groups = [pairs]
     elif per == "class":
         groups = [[pair for pair in pairs if labels[pair[0]] == label] for label in set(labels)]
+    elif per == "pair":
+        groups = [[pair] for pair in pairs if pair[0] < pair[1]]
     else:
         groups = [[pair for pair in pairs if pair[0] == anchor] for anchor in range(len(labels))]
     return [loop_quadruplet(scores, labels, group) for group in groups if group]
 
 
-@pytest.mark.parametrize("per", ["batch", "class", "anchor"])
+@pytest.mark.parametrize("per", ["batch", "class", "anchor", "pair"])
 @pytest.mark.parametrize("by", ["score", "euclidean"])
 def test_the_contract_holds(by, per):
     check_miner(HardQuadrupletMiner(by=by, per=per))
@@ -78,7 +80,7 @@ def test_a_hand_worked_batch_gives_the_quadruplet_of_eq_3():
     assert mine([4, 4, 6, 6], TableSimilarity(scores)) == [(0, 1, 3, 2)]  # 0.2 < 0.7: the pair (0, 1) is the hardest
 
 
-@pytest.mark.parametrize("per", ["batch", "class", "anchor"])
+@pytest.mark.parametrize("per", ["batch", "class", "anchor", "pair"])
 @pytest.mark.parametrize("shift", [-100.0, 0.0, 100.0])
 @given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=9), seed=st.integers(0, 1000))
 def test_quadruplets_are_those_of_a_brute_force_search(labels, seed, per, shift):
@@ -102,7 +104,7 @@ def test_by_euclidean_ranks_by_the_distance_of_normalised_embeddings_and_needs_n
     assert up_to_order(found) == up_to_order(loop_mine(scores, labels, "batch"))
 
 
-@pytest.mark.parametrize("per", ["batch", "class", "anchor"])
+@pytest.mark.parametrize("per", ["batch", "class", "anchor", "pair"])
 @pytest.mark.parametrize(
     "labels", [[], [0], [2, 2, 2], [0, 1, 2]], ids=["no image", "one image", "one class", "all different"]
 )
@@ -110,7 +112,7 @@ def test_a_batch_without_positives_or_negatives_gives_no_quadruplet(labels, per)
     assert mine(labels, TableSimilarity(table(len(labels), 0)), per=per) == []
 
 
-@pytest.mark.parametrize("per", ["batch", "class", "anchor"])
+@pytest.mark.parametrize("per", ["batch", "class", "anchor", "pair"])
 def test_a_nan_score_is_mined_so_that_the_loss_shows_it(per):
     scores = table(4, 0)
     scores[0, 1] = scores[1, 0] = torch.nan
@@ -131,3 +133,27 @@ def test_mining_builds_no_graph():
 def test_unknown_choices_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         HardQuadrupletMiner(**arguments)
+
+
+def loop_semi_hard(scores, labels, end, limit):
+    """The most alike negative of ``end`` below ``limit``, or the least alike, by brute force."""
+    negatives = [n for n in range(len(labels)) if labels[n] != labels[end]]
+    below = [n for n in negatives if scores[end][n] < limit]
+    return max(below, key=lambda n: scores[end][n]) if below else min(negatives, key=lambda n: scores[end][n])
+
+
+@given(st.lists(st.integers(0, 3), max_size=9), st.integers(0, 2**31 - 1), st.sampled_from(["anchor", "pair"]))
+def test_semi_hard_negatives_are_those_of_a_brute_force_search(labels, seed, per):
+    scores = table(len(labels), seed)
+    rows = scores.tolist()
+    hard = mine(labels, TableSimilarity(scores), per=per)
+    expected = [
+        (i, j, loop_semi_hard(rows, labels, i, rows[i][j]), loop_semi_hard(rows, labels, j, rows[i][j]))
+        for i, j, _, _ in hard
+    ]
+    assert mine(labels, TableSimilarity(scores), per=per, negatives="semi_hard") == expected
+
+
+def test_another_kind_of_negatives_is_refused():
+    with pytest.raises(ValueError, match='negatives must be "hard" or "semi_hard", got \'easy\''):
+        HardQuadrupletMiner(negatives="easy")

@@ -301,3 +301,41 @@ def test_memory_without_gradients_is_the_scores_and_three_tiles(kind, monkeypatc
 def test_in_training_scores_without_gradients_still_drop(monkeypatch):
     unit, x = head(PDDM, dropout=0.5).train(), rows(6)
     assert not torch.equal(unit.pairwise(x, x), unit.pairwise(x, x))
+
+
+@pytest.mark.parametrize("kind", [PDDM, LMDM])
+def test_paired_scores_are_those_of_all_pairs(kind):
+    torch.manual_seed(0)
+    unit = kind(6, dropout=0).double()
+    x, y = torch.randn(2, 5, 6, dtype=torch.float64).requires_grad_()
+    paired = unit.paired(x, y)
+    torch.testing.assert_close(paired, unit.pairwise(x, y).diagonal())
+    for found, wanted in zip(
+        torch.autograd.grad(paired.sum(), [x, y, *unit.parameters()], retain_graph=True),
+        torch.autograd.grad(unit.pairwise(x, y).diagonal().sum(), [x, y, *unit.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("dim", [64, 129])
+@pytest.mark.parametrize("kind", [PDDM, LMDM])
+def test_a_unit_that_begins_as_the_distance_ranks_nearly_as_it_does(kind, dim):
+    torch.manual_seed(0)
+    labels = torch.arange(60).repeat_interleave(5)
+    rows = torch.nn.functional.normalize(torch.randn(60, dim)[labels] + 1.3 * torch.randn(300, dim))
+    off = ~torch.eye(300, dtype=torch.bool)
+
+    def recall(scores):
+        return (labels[scores.masked_fill(~off, -torch.inf).argmax(1)] == labels).float().mean().item()
+
+    distances = torch.cdist(rows, rows)
+    with torch.no_grad():
+        random, scores = (kind(dim, init=init).eval().pairwise(rows, rows) for init in ("random", "distance"))
+    assert recall(scores) > recall(-distances) - 0.03 > recall(random) + 0.3
+    assert torch.corrcoef(torch.stack([scores[off], -(distances[off] ** 2)]))[0, 1] > 0.85
+
+
+def test_another_init_is_refused():
+    with pytest.raises(ValueError, match='init must be "random" or "distance", got \'zero\''):
+        PDDM(4, init="zero")
