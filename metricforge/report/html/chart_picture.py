@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from metricforge.report.chart_style import FAINT, GRID, INK, SERIES, open_chart
 from metricforge.report.html.chart import Chart, Line
 from metricforge.report.save_figure import save_figure
 
 MOST_NAMES = 40  # of bars
+LONGEST_NAME = 18  # characters
+MOST_TICKS = 12
+ROUND = (1, 2, 5, 10, 20, 50, 100)
+LABEL, NAMES = 0.055, 0.16  # what the vertical axis's label and the names of bars take of the figure
 
 
 def draw_chart(chart: Chart, path: Path | str) -> None:
@@ -23,12 +27,17 @@ def draw_chart(chart: Chart, path: Path | str) -> None:
     named = list(dict.fromkeys(line.name for line in chart.lines))
     rows = len(named) // 2 + 1 if len(named) > 1 else 0
     figure, (axes,) = open_chart(1, chart.title, "", footer=0.12 + 0.2 * rows)
+    named_bars = any(len(bars.names) <= MOST_NAMES for bars in chart.bars)
+    box = axes.get_position()
+    below = NAMES * named_bars
+    axes.set_position((box.x0 + LABEL, box.y0 + below, box.width - LABEL, box.height - below))
     for line in chart.lines:
         _draw_line(axes, line)
     for bars in chart.bars:
         axes.bar(range(len(bars.values)), bars.values, color=SERIES[bars.colour % len(SERIES)])
         if len(bars.names) <= MOST_NAMES:
-            axes.set_xticks(range(len(bars.names)), bars.names, rotation=60, ha="right", fontsize=6)
+            shown = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in bars.names]
+            axes.set_xticks(range(len(shown)), shown, rotation=60, ha="right", rotation_mode="anchor", fontsize=6)
     for mark in chart.marks:
         axes.axvline(mark.x, color=INK, linestyle="--", linewidth=1)
         axes.annotate(
@@ -38,8 +47,7 @@ def draw_chart(chart: Chart, path: Path | str) -> None:
         axes.plot([0, 1], [0, 1], ":", color=FAINT, linewidth=1)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
     if chart.log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        _set_log_scale(axes, sorted({x for line in chart.lines for x in line.x}))
     if chart.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(chart.x_label, fontsize=9, color=INK)
@@ -49,6 +57,14 @@ def draw_chart(chart: Chart, path: Path | str) -> None:
         handles = [axes.get_lines()[_last_of(chart, name)] for name in named]
         figure.legend(handles, named, loc="lower center", ncols=2, frameon=False, fontsize=7.5, labelcolor=INK)
     save_figure(figure, path)
+
+
+def _set_log_scale(axes: Axes, positions: list[float]) -> None:
+    """A logarithmic axis with plain numbers: at all ``positions``, or at round ones if there are many."""
+    axes.set_xscale("log")
+    shown = positions if len(positions) <= MOST_TICKS else [x for x in ROUND if positions[0] <= x <= positions[-1]]
+    axes.set_xticks(shown, [f"{x:g}" for x in shown])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_line(axes: Axes, line: Line) -> None:

@@ -27,3 +27,11 @@ def test_a_chart_is_drawn_whatever_it_is_called(chart, tmp_path):
     assert len(colours) > 20
     with pytest.raises(ValueError, match=r"chart\.txt: must end in"):
         draw_chart(chart, tmp_path / "chart.txt")
+
+
+def test_the_numbers_of_a_logarithmic_axis_are_plain(tmp_path):
+    sizes = Chart("size", "Size", "bytes", "recall", [Line("PCA", [4, 8, 16, 640], [0.1, 0.5, 0.9, 1])], log_x=True)
+    draw_chart(sizes, tmp_path / "size.svg")
+    drawn = (tmp_path / "size.svg").read_text()
+    assert "mathdefault" not in drawn
+    assert all(f"<!-- {number} -->" in drawn for number in (4, 8, 16, 640))
