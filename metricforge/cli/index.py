@@ -14,6 +14,7 @@ from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import EmbeddingsError
 from metricforge.index import SearchIndex, build_index
+from metricforge.index.databases import export_index
 from metricforge.progress_bars import progress_bar
 
 console = open_console()
@@ -102,6 +103,16 @@ def migrate(arguments: argparse.Namespace) -> None:
     if calibrated and index.calibration is None:
         again = next_command("index", "calibrate", arguments.index)
         _say(f"\nthe threshold was of the old model; choose a new one: {again}")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write the index for a vector database."""
+    index = SearchIndex(arguments.index)
+    with progress_bar(console, "writing", len(index)) as advance:
+        done = export_index(index, arguments.to, arguments.out, name=arguments.name, on_images=advance)
+    _say(f"{done.images:,} images of {arguments.index} are in {arguments.out}, {done.target} {done.name!r}")
+    _say(f"distance {done.distance}; {done.query}")
+    _say(f"model    {done.model}; embed queries with it: metricforge.load_index({str(arguments.index)!r}).model.embed")
 
 
 def status(arguments: argparse.Namespace) -> None:

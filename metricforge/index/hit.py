@@ -38,8 +38,8 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """Return the hit as JSON types; values without one, such as dates, as text."""
         values = asdict(self)
-        values["metadata"] = {key: _plain(value) for key, value in self.metadata.items()}
-        values["label"] = _plain(self.label)
+        values["metadata"] = {key: plain_value(value) for key, value in self.metadata.items()}
+        values["label"] = plain_value(self.label)
         return values
 
 
@@ -71,5 +71,6 @@ class SearchResults(list[Hits]):
         return "".join(hits._repr_html_() for hits in self)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """``value`` as a JSON type; one without, such as a date, as text."""
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

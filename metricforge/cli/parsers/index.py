@@ -11,7 +11,9 @@ from metricforge.cli.parsers.values import at_least_0, at_least_1, fraction, mem
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
 KINDS = ("flat", "hnsw", "ivfpq", "int8", "binary")
-VERBS = ("build", "add", "remove", "calibrate", "compact", "migrate", "status")
+VERBS = ("build", "add", "remove", "calibrate", "compact", "migrate", "export", "status")
+# what metricforge.index.databases.TARGETS says
+TARGETS = ("qdrant", "lancedb", "pgvector")
 
 
 def with_verb(argv: Sequence[str]) -> list[str]:
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_change(commands, "calibrate", "choose the similarity below which a query counts as unknown")
     _add_change(commands, "compact", "make searching quicker after many changes, and free what was removed")
     _add_change(commands, "migrate", "embed all images again with another model, and switch to it at once")
+    _add_change(commands, "export", "write the vectors and columns for a vector database")
     _add_change(commands, "status", "say what is in an index, how it is searched and how well")
 
 
@@ -105,6 +108,18 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
             help="processes that read images (default: %(default)s)",
         )
         parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    if name == "export":
+        parser.add_argument("--to", required=True, choices=TARGETS, help="the database")
+        parser.add_argument(
+            "--out",
+            required=True,
+            type=Path,
+            metavar="PATH",
+            help="new: the folder of a local Qdrant or of LanceDB, or an SQL file for PostgreSQL with pgvector",
+        )
+        parser.add_argument(
+            "--name", default="images", metavar="NAME", help="of the collection or table (default: %(default)s)"
+        )
     if name == "status":
         parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=f"metricforge.cli.index:{name}")
