@@ -11,6 +11,7 @@ import numpy as np
 
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.interfaces import Similarity
+from metricforge.large_arrays import row_blocks
 
 Kind = Literal["flat", "hnsw", "ivfpq", "int8", "binary"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -18,6 +19,7 @@ SMALL = 50_000  # up to so many vectors, comparing all of them is fast enough
 LINKS = 32  # per vector in the graph of HNSW
 ADDED_AT_ONCE = 2**16  # vectors; HNSW joins those of one call by level, so smaller calls give another graph
 TRAINING_ROWS = 2**17
+ROWS_A_LIST = 39  # of IVF, that faiss wants to learn its centroids from
 LEAST_TRAINING_ROWS = 1000
 
 
@@ -81,10 +83,11 @@ def build_structure(kind: str, vectors: Floats32, space: Space) -> Any:
     else:
         raise AssertionError(kind)
     if kind in ("ivfpq", "int8"):
-        chosen = np.sort(np.random.default_rng(0).permutation(count)[:TRAINING_ROWS])
+        wanted = max(TRAINING_ROWS, ROWS_A_LIST * structure.nlist) if kind == "ivfpq" else TRAINING_ROWS
+        chosen = np.sort(np.random.default_rng(0).permutation(count)[:wanted])
         structure.train(np.ascontiguousarray(vectors[chosen]))
-    for start in range(0, count, ADDED_AT_ONCE):
-        block = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
+    for _, rows in row_blocks(vectors, ADDED_AT_ONCE):
+        block = np.ascontiguousarray(rows)
         structure.add(signs(block) if kind == "binary" else block)
     return structure
 

@@ -18,6 +18,7 @@ import torch
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.index.kinds import Space, build_structure, search_structure, space_of
 from metricforge.interfaces import Similarity
+from metricforge.large_arrays import let_go
 
 VECTORS, SEARCHED, ROWS, STRUCTURE = "vectors.npy", "searched.npy", "rows.arrow", "structure.faiss"
 FOLDER = "segments"
@@ -137,6 +138,7 @@ def _write_vectors(folder: Path, blocks: Iterable[Floats32], count: int, similar
             ]
         for file, rows in zip(files, both, strict=True):
             file[done : done + len(block)] = rows
+            let_go(file)
         same = both[0].shape == both[1].shape
         farthest = max(farthest, float(np.abs(both[0] - both[1]).max(initial=0.0)) if same else np.inf)
         done += len(block)
