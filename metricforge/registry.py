@@ -354,7 +354,7 @@ EVALUATORS = Registry("evaluator", "metricforge.evaluators")
 HOOKS = Registry("hook", "mmengine.hooks")
 HOOKS._module_dict = mmengine.registry.HOOKS._module_dict
 CLUSTERINGS = Registry("clustering", "metricforge.clusterings")
-DATASETS = Registry("dataset", "metricforge.datasets")
+DATASETS = Registry("dataset", "metricforge.datasets.components")
 SAMPLERS = Registry("sampler", "metricforge.samplers")
 TRANSFORMS = Registry("transform", "metricforge.transforms")
 

@@ -1,15 +1,22 @@
-"""Labelled images, split into halves that share no class."""
+"""Labelled images, split into halves that share no class.
 
-from metricforge.datasets.benchmarks.cars196_dataset import Cars196Dataset
-from metricforge.datasets.benchmarks.cub200_dataset import CUB200Dataset
-from metricforge.datasets.benchmarks.in_shop_dataset import InShopDataset
-from metricforge.datasets.benchmarks.stanford_online_products_dataset import StanfordOnlineProductsDataset
-from metricforge.datasets.glyphs.glyph_dataset import GlyphDataset
-from metricforge.datasets.image_dataset import ImageDataset
-from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.image_folder_dataset import ImageFolderDataset
-from metricforge.datasets.shards.shard_dataset import ShardDataset
-from metricforge.datasets.tables.table_dataset import TableDataset
+Each data set is imported on first use: what is beside them, such as decoding, is used where PyTorch is not installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metricforge.datasets.benchmarks.cars196_dataset import Cars196Dataset
+    from metricforge.datasets.benchmarks.cub200_dataset import CUB200Dataset
+    from metricforge.datasets.benchmarks.in_shop_dataset import InShopDataset
+    from metricforge.datasets.benchmarks.stanford_online_products_dataset import StanfordOnlineProductsDataset
+    from metricforge.datasets.glyphs.glyph_dataset import GlyphDataset
+    from metricforge.datasets.image_dataset import ImageDataset
+    from metricforge.datasets.image_file_dataset import ImageFileDataset
+    from metricforge.datasets.image_folder_dataset import ImageFolderDataset
+    from metricforge.datasets.shards.shard_dataset import ShardDataset
+    from metricforge.datasets.tables.table_dataset import TableDataset
 
 __all__ = [
     "CUB200Dataset",
@@ -23,3 +30,9 @@ __all__ = [
     "StanfordOnlineProductsDataset",
     "TableDataset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("metricforge.datasets.components"), name)

@@ -18,13 +18,11 @@ from torchvision.transforms.v2 import functional
 
 from metricforge.arrays import Array, Bytes, Flags, Indices
 from metricforge.component_arguments import is_component
+from metricforge.datasets.decoding.eight_bit_rgb import OPEN_SCALE, eight_bit_rgb
 from metricforge.errors import DatasetError, MetricForgeError, UnreadableImageError
 from metricforge.registry import TRANSFORMS
 from metricforge.structures import Role
 
-_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-# Pillow clips these to 8 bits, so that an image would silently become white; nothing says how to scale them.
-_OPEN_SCALE = ("I", "F")
 _OF_ONE_IMAGE = (v2.RandomResizedCrop, v2.RandomCrop, v2.CenterCrop, v2.Resize)
 
 
@@ -217,7 +215,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
                 f"{self.location(index)} cannot be read as an image ({reason}); "
                 'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
             ) from fault
-        if mode in _OPEN_SCALE:
+        if mode in OPEN_SCALE:
             raise UnreadableImageError(
                 f"{self.location(index)} has 32 bits a channel (Pillow's mode {mode}); "
                 "convert it to 8 bits with a scale of your choice"
@@ -246,18 +244,6 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
                 "the model scales and normalises it on the device"
             )
         return image
-
-
-def eight_bit_rgb(image: Image.Image) -> Image.Image:
-    """Convert ``image`` of any mode to RGB: 16 bits are scaled to 8 by their full range, transparency becomes white."""
-    if image.mode in _SIXTEEN_BITS:
-        deep = np.asarray(image).astype(np.uint32)  # (H, W)
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        pixels = image.convert("RGBA")
-        ground = Image.new("RGBA", pixels.size, "white")
-        return Image.alpha_composite(ground, pixels).convert("RGB")
-    return image.convert("RGB")
 
 
 def _check_numbering(numbers: Indices, names: int, where: str, kind: str, number: str) -> None:

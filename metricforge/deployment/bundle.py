@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -74,6 +75,23 @@ def write_bundle(model: BundledModel, bundle: Path, graphs: Callable[[Path], Gra
             bundle.rmdir()
         folder.rename(bundle)
     return bundle
+
+
+def copy_bundle(bundle: Path, target: Path) -> Path:
+    """Copy a bundle that was read, with its graphs, to the new folder ``target``, which appears whole or not at all.
+
+    Raises:
+        MetricForgeError: if ``target`` exists and is not an empty folder.
+    """
+    check_is_new(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        folder = Path(temporary) / target.name
+        shutil.copytree(bundle, folder)
+        if target.exists():
+            target.rmdir()
+        folder.rename(target)
+    return target
 
 
 def check_is_new(bundle: Path) -> None:

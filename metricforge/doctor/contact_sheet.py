@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from metricforge.atomic_write import atomic_write
 from metricforge.datasets.decoding.decode_image import decode_image
-from metricforge.datasets.image_dataset import eight_bit_rgb
+from metricforge.datasets.decoding.eight_bit_rgb import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.doctor.diagnose import Finding
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from metricforge.arrays import Bytes, Integers32
 from metricforge.datasets.decoding.decode_image import DecodedImage, decode_image
-from metricforge.datasets.image_dataset import eight_bit_rgb
+from metricforge.datasets.decoding.eight_bit_rgb import eight_bit_rgb
 from metricforge.doctor.collection import Collection
 from metricforge.errors import DatasetError
 

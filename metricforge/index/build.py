@@ -15,9 +15,10 @@ from metricforge.deployment.embedding_parts import read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
 from metricforge.index.calibrate_index import calibration_by_model
-from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind
+from metricforge.index.kept_model import keep_model
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.measuring import measure_search
+from metricforge.index.planning import RECALL, plan_kind
 from metricforge.index.search_index import SearchIndex
 from metricforge.index.segment import FOLDER, write_segment
 from metricforge.index.writing import index_table
@@ -32,7 +33,7 @@ def build_index(
     *,
     kind: str = "auto",
     memory: float | None = None,
-    recall: float = 0.95,
+    recall: float | None = None,
     num_workers: int = 0,
     on_images: Callable[[int], object] = lambda count: None,
 ) -> SearchIndex:
@@ -46,42 +47,28 @@ def build_index(
         out: a new folder.
         kind: one of ``KINDS``, or "auto": chosen by the number of images and ``memory``.
         memory: bytes that searching may keep in memory; None: no limit.
-        recall: share of the ten nearest images that an approximate kind must find, above 0 and at most 1.
+        recall: share of the ten nearest images that an approximate kind must find, above 0 and at most 1; None: 0.95.
         num_workers: processes that read images.
         on_images: called with the number of images just embedded.
 
     Raises:
-        EmbeddingsError: if ``out`` holds an index, or none of the images can be read.
+        EmbeddingsError: if ``out`` holds an index, an option cannot take effect, or none of the images can be read.
         ValueError: for another kind, or a recall outside its range.
     """
-    if kind not in (*KINDS, "auto"):
-        raise ValueError(f"kind must be auto or one of {', '.join(KINDS)}, got {kind!r}")
-    if not 0 < recall <= 1:
-        raise ValueError(f"recall must be above 0 and at most 1, got {recall}")
     if (out / NAME).exists():
         raise EmbeddingsError(
             f"{out} is already an index; add images with metricforge index add {out} SOURCE, or name another --out"
         )
     similarity = model.learner.similarity
+    plan_kind(kind, memory, recall, similarity, len(collection), model.dim)  # before anything slow
     bundle = f"models/{model.hash}"
-    if not (out / bundle).exists():
-        model.save(out / bundle)
+    keep_model(model, out / bundle)
     found = embed_collection(model, collection, out / PARTS, num_workers=num_workers, on_images=on_images)
     if not found.embedded:
         raise EmbeddingsError(f"none of the {len(collection):,} images of {collection.source} can be read")
     rows = pa.concat_tables(part.drop_columns(["vector"]) for part in read_parts(out / PARTS))
     table = index_table(rows, range(len(rows)), rows["path"])
-    if similarity.search == "hamming":
-        chosen = "binary"
-    elif similarity.search is None:
-        chosen = "flat" if kind == "auto" else kind
-    else:
-        chosen = choose_kind(len(table), model.dim, memory) if kind == "auto" else kind
-    if chosen == "ivfpq" and len(table) < LEAST_TRAINING_ROWS:
-        raise EmbeddingsError(
-            f"kind ivfpq needs at least {LEAST_TRAINING_ROWS:,} images to learn its codes from, got {len(table):,}; "
-            "use flat, which is fast for so few"
-        )
+    chosen = plan_kind(kind, memory, recall, similarity, len(table), model.dim)
     shutil.rmtree(out / FOLDER, ignore_errors=True)  # of a build that was killed
     name = write_segment(out, _vectors(out / PARTS), table, chosen, similarity)
     manifest = Manifest(
@@ -94,7 +81,7 @@ def build_index(
         next_id=len(table),
         calibration=calibration_by_model(model, len(table)),
     )
-    settings, measured = measure_search(out, manifest, model.learner.similarity, recall)
+    settings, measured = measure_search(out, manifest, similarity, RECALL if recall is None else recall)
     Manifest(**{**vars(manifest), "settings": settings, "measured": measured}).write(out)
     shutil.rmtree(out / PARTS)
     return SearchIndex(out, model)

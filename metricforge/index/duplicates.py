@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -12,22 +13,35 @@ from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import EmbeddingsError
 from metricforge.index.hit import Hit
 from metricforge.index.snapshot import Found, Snapshot
-from metricforge.interfaces import Similarity
+
+if TYPE_CHECKING:
+    from metricforge.index.array_similarity import ArraySimilarity
+    from metricforge.interfaces import Similarity
 
 FIRST_K = 16  # neighbours looked for first; an image with more duplicates is searched again for more
 GROWTH = 4
 RESULTS_AT_ONCE = 2**18
 PAIRS_AT_ONCE = 2**22
+LARGEST = {
+    "CosineSimilarity": 1.0,
+    "CosineOfArrays": 1.0,
+    "EuclideanSimilarity": 0.0,
+    "EuclideanOfArrays": 0.0,
+    "HammingSimilarity": 0.0,
+    "HammingOfArrays": 0.0,
+}
 ROUNDING = 1e-6  # of a float32 similarity: the same file twice may have 0.9999999
 
 
-def find_duplicates(snapshot: Snapshot, similarity: Similarity, threshold: float | None) -> list[list[Hit]]:
+def find_duplicates(
+    snapshot: Snapshot, similarity: Similarity | ArraySimilarity, threshold: float | None
+) -> list[list[Hit]]:
     """Group images that are at least as similar as ``threshold`` to another of their group; None: the calibrated one.
 
     Pairs are those that the index's own search finds, so an approximate kind may miss some.
 
     Raises:
-        EmbeddingsError: without a threshold, for an index that is not calibrated.
+        EmbeddingsError: without a threshold, for an index that is not calibrated; for one that no similarity reaches.
         ValueError: for a threshold that is not finite.
     """
     if threshold is None:
@@ -39,13 +53,20 @@ def find_duplicates(snapshot: Snapshot, similarity: Similarity, threshold: float
         threshold = snapshot.calibration.threshold
     if not math.isfinite(threshold):
         raise ValueError(f"threshold must be a finite similarity, got {threshold}")
+    name = type(similarity).__name__
+    largest = LARGEST.get(name)
+    if largest is not None and threshold > largest + ROUNDING:
+        raise EmbeddingsError(
+            f"--threshold {threshold:g}: no two images are so alike, {name.removesuffix('OfArrays')} is at most "
+            f"{largest:g}; metricforge search prints what similarities there are"
+        )
     return _Grouping(snapshot, similarity, threshold - ROUNDING).groups()
 
 
 class _Grouping:
     """Joins the images of a snapshot, numbered segment by segment, pair by pair."""
 
-    def __init__(self, snapshot: Snapshot, similarity: Similarity, least: float) -> None:
+    def __init__(self, snapshot: Snapshot, similarity: Similarity | ArraySimilarity, least: float) -> None:
         self._snapshot = snapshot
         self._similarity = similarity
         self._least = least

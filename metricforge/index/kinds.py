@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import faiss
 import numpy as np
 
 from metricforge.arrays import Flags, Floats32, Indices
-from metricforge.interfaces import Similarity
 from metricforge.large_arrays import row_blocks
+
+if TYPE_CHECKING:
+    from metricforge.index.array_similarity import ArraySimilarity
+    from metricforge.interfaces import Similarity
 
 Kind = Literal["flat", "hnsw", "ivfpq", "int8", "binary"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -35,7 +38,7 @@ class Space:
         return int(faiss.METRIC_INNER_PRODUCT if self.metric == "ip" else faiss.METRIC_L2)
 
 
-def space_of(similarity: Similarity) -> Space:
+def space_of(similarity: Similarity | ArraySimilarity) -> Space:
     """Return the space in which to search by ``similarity``; for a learned one, embedding distance."""
     return Space("ip" if similarity.search == "ip" else "l2")
 

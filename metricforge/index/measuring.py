@@ -5,20 +5,23 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metricforge.index.kinds import efforts
 from metricforge.index.manifest import Manifest
 from metricforge.index.snapshot import Snapshot
-from metricforge.interfaces import Similarity
+
+if TYPE_CHECKING:
+    from metricforge.index.array_similarity import ArraySimilarity
+    from metricforge.interfaces import Similarity
 
 SAMPLE = 200  # images on which recall and speed are measured
 
 
 def measure_search(
-    index: Path, manifest: Manifest, similarity: Similarity, recall: float
+    index: Path, manifest: Manifest, similarity: Similarity | ArraySimilarity, recall: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of least effort that reach ``recall`` on a sample of the images, and what was measured.
 

@@ -17,6 +17,7 @@ from metricforge.deployment.embedding_parts import PATTERN, read_origin, read_pa
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError, UnreadableImageError
 from metricforge.index.calibrate_index import calibration_by_model
+from metricforge.index.kept_model import keep_model
 from metricforge.index.kinds import LEAST_TRAINING_ROWS, choose_kind
 from metricforge.index.manifest import Manifest
 from metricforge.index.measuring import measure_search
@@ -69,8 +70,7 @@ def migrate_index(
     if model.hash == manifest.model_hash:
         raise EmbeddingsError(f"{index} is of model {model.hash} already; name another model")
     bundle = f"models/{model.hash}"
-    if not (index / bundle).exists():
-        model.save(index / bundle)
+    keep_model(model, index / bundle)
     table = snapshot.table()
     # a change of the index in between, such as an image replaced, begins another migration
     parts = index / f"{PARTS}{model.hash}-{manifest.generation}"

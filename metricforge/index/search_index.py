@@ -6,24 +6,27 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from metricforge.arrays import Floats32
-from metricforge.deployment import EmbeddingModel, load_model
-from metricforge.deployment.image_collection import ImageCollection, open_collection
-from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
-from metricforge.evaluation.calibration import Calibration
-from metricforge.index.calibrate_index import calibrate_index
-from metricforge.index.duplicates import find_duplicates
+from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError, MetricForgeError
+from metricforge.index.array_similarity import ArraySimilarity
 from metricforge.index.hit import Hit, Hits, SearchResults
 from metricforge.index.manifest import NAME, Manifest
-from metricforge.index.migrating import Migration, migrate_index
+from metricforge.index.onnx_model import OnnxModel, has_onnx_model
 from metricforge.index.snapshot import Snapshot
-from metricforge.index.writing import add_images, compact, remove_images
+
+# What imports torch is imported by the methods that need it: an index of an ONNX bundle is searched without.
+if TYPE_CHECKING:
+    from metricforge.deployment import EmbeddingModel
+    from metricforge.deployment.image_collection import ImageCollection
+    from metricforge.evaluation.calibration import Calibration
+    from metricforge.index.migrating import Migration
+    from metricforge.interfaces import Similarity
 
 READ_ATTEMPTS = 5  # for a state that changes while it is read
 
@@ -36,7 +39,9 @@ class SearchIndex:
 
     Args:
         path: the index's folder.
-        model: embeds the queries; None: the one stored in the index, loaded when it is first needed.
+        model: embeds the queries; None: the one stored in the index, loaded when it is first needed. With an ONNX
+            graph in it that has the preprocessing inside, and onnxruntime, the graph embeds them, and searching imports
+            no PyTorch; embeddings then are the model's up to what the export measured.
 
     Raises:
         IndexFileError: if there is no index, or it is damaged.
@@ -55,6 +60,8 @@ class SearchIndex:
         self._stamp: tuple[int, int] | None = None
         self._snapshot: Snapshot = self._read()
         self._model = model
+        self._onnx_model: OnnxModel | None = None
+        self._onnx_for: str | None = None  # the hash of the model that it was looked for
         if model is not None:
             self._refuse_other(model.hash, self._snapshot.manifest)
 
@@ -63,8 +70,24 @@ class SearchIndex:
         """The model that the vectors come from."""
         return self._model_of(self.snapshot())
 
+    def _query_model(self, snapshot: Snapshot) -> EmbeddingModel | OnnxModel:
+        """Return what embeds queries for ``snapshot``: without PyTorch where that is not loaded yet and need not be."""
+        wanted = snapshot.manifest
+        with self._loading_model:
+            if self._model is None and self._onnx_for != wanted.model_hash:
+                bundle = self.path / wanted.model
+                self._onnx_model = OnnxModel(bundle) if has_onnx_model(bundle) else None
+                if self._onnx_model is not None:
+                    self._refuse_other(self._onnx_model.hash, wanted)
+                self._onnx_for = wanted.model_hash
+            found = None if self._model is not None else self._onnx_model
+        return self._model_of(snapshot) if found is None else found
+
     def _model_of(self, snapshot: Snapshot) -> EmbeddingModel:
         """Return the model of ``snapshot``'s own vectors, whatever the index has become since."""
+        self._refuse_without_torch()
+        from metricforge.deployment import load_model
+
         wanted = snapshot.manifest
         with self._loading_model:
             model = self._model
@@ -73,6 +96,16 @@ class SearchIndex:
                 self._refuse_other(model.hash, wanted)
                 self._model = model
         return model
+
+    def _refuse_without_torch(self) -> None:
+        try:
+            import torch  # noqa: F401
+        except ModuleNotFoundError as fault:
+            raise MetricForgeError(
+                f"{self.path}: {fault.name} is not installed, and without PyTorch an index is only searched, and only "
+                "if onnxruntime is installed and its model is a bundle with a graph (metricforge export MODEL --format "
+                "onnx --with-preprocessing); install torch and torchvision"
+            ) from fault
 
     def _refuse_other(self, model_hash: str, manifest: Manifest) -> None:
         wanted = manifest.model_hash
@@ -153,9 +186,9 @@ class SearchIndex:
         self, snapshot: Snapshot, images: Any, k: int, condition: str | None, exact: bool = False
     ) -> SearchResults:
         """Search one state by the model of that state, so that no change in between mixes the vectors of two models."""
-        model = self._model_of(snapshot)
+        model = self._query_model(snapshot)
         vectors = self._vectors(images, model)
-        found = snapshot.search(vectors, model.learner.similarity, k, snapshot.allowed(condition), exact=exact)
+        found = snapshot.search(vectors, _similarity_of(model), k, snapshot.allowed(condition), exact=exact)
         return SearchResults(snapshot.hits(each) for each in found)
 
     def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> Hits:  # noqa: A002
@@ -184,7 +217,7 @@ class SearchIndex:
             raise EmbeddingsError(f"{self.path} has no image with the id {image}")
         return np.array(snapshot.segments[place[0]].vectors[place[1]])
 
-    def _vectors(self, images: Any, model: EmbeddingModel) -> Floats32:
+    def _vectors(self, images: Any, model: EmbeddingModel | OnnxModel) -> Floats32:
         if isinstance(images, np.ndarray) and images.dtype.kind == "f":
             if images.ndim != 2 or images.shape[1] != model.dim:
                 raise ValueError(f"embeddings must be (N, {model.dim}), got shape {images.shape}")
@@ -205,8 +238,10 @@ class SearchIndex:
             EmbeddingsError: without a threshold, for an index that is not calibrated.
             ValueError: for a threshold that is not finite.
         """
+        from metricforge.index.duplicates import find_duplicates
+
         snapshot = self.snapshot()
-        return find_duplicates(snapshot, self._model_of(snapshot).learner.similarity, threshold)
+        return find_duplicates(snapshot, _similarity_of(self._query_model(snapshot)), threshold)
 
     # ------------------------------------------------------------------ changes
 
@@ -221,6 +256,9 @@ class SearchIndex:
             UnreadableImageError: for an image that cannot be decoded; nothing is added then.
             IndexBusyError: if somebody else changes the index.
         """
+        self._refuse_without_torch()
+        from metricforge.index.writing import add_images
+
         collection = _collection(source)
         with self._writing() as snapshot:
             return add_images(snapshot, self._model_of(snapshot), collection)
@@ -238,6 +276,9 @@ class SearchIndex:
             FilterError: for a filter that cannot be understood.
             IndexBusyError: if somebody else changes the index.
         """
+        self._refuse_without_torch()
+        from metricforge.index.writing import remove_images
+
         with self._writing() as snapshot:
             return remove_images(snapshot, list(ids), list(paths), filter)
 
@@ -253,6 +294,9 @@ class SearchIndex:
             EmbeddingsError: for images without labels, or of too few classes.
             IndexBusyError: if somebody else changes the index.
         """
+        self._refuse_without_torch()
+        from metricforge.index.calibrate_index import calibrate_index
+
         collection = None if source is None else _collection(source)
         with self._writing() as snapshot:
             return calibrate_index(snapshot, self._model_of(snapshot), collection, rate)
@@ -268,6 +312,9 @@ class SearchIndex:
         Raises:
             IndexBusyError: if somebody else changes the index.
         """
+        self._refuse_without_torch()
+        from metricforge.index.writing import compact
+
         with self._writing() as snapshot:
             compact(snapshot, self._model_of(snapshot).learner.similarity)
 
@@ -296,6 +343,10 @@ class SearchIndex:
             UnreadableImageError: for images that cannot be read; the index stays as it is.
             IndexBusyError: if somebody else changes the index.
         """
+        self._refuse_without_torch()
+        from metricforge.deployment import EmbeddingModel, load_model
+        from metricforge.index.migrating import migrate_index
+
         loaded = model if isinstance(model, EmbeddingModel) else load_model(model)
         with self._writing() as snapshot:
             return migrate_index(
@@ -339,12 +390,18 @@ def load_index(index: str | Path, model: EmbeddingModel | None = None) -> Search
     return SearchIndex(index, model)
 
 
+def _similarity_of(model: EmbeddingModel | OnnxModel) -> Similarity | ArraySimilarity:
+    return model.similarity if isinstance(model, OnnxModel) else model.learner.similarity
+
+
 def _check_k(k: object) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
 
 
 def _collection(source: Any) -> ImageCollection:
+    from metricforge.deployment.image_collection import ImageCollection, open_collection
+
     if isinstance(source, ImageCollection):
         return source
     if isinstance(source, Sequence) and not isinstance(source, str):

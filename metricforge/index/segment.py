@@ -8,17 +8,19 @@ import uuid
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 import pyarrow as pa
-import torch
 
 from metricforge.arrays import Flags, Floats32, Indices
+from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.kinds import Space, build_structure, search_structure, space_of
-from metricforge.interfaces import Similarity
 from metricforge.large_arrays import let_go
+
+if TYPE_CHECKING:
+    from metricforge.interfaces import Similarity
 
 VECTORS, SEARCHED, ROWS, STRUCTURE = "vectors.npy", "searched.npy", "rows.arrow", "structure.faiss"
 FOLDER = "segments"
@@ -85,7 +87,9 @@ def nearest_rows(queries: Floats32, vectors: Floats32, k: int, space: Space) -> 
     return found
 
 
-def write_segment(index: Path, blocks: Iterable[Floats32], table: pa.Table, kind: str, similarity: Similarity) -> str:
+def write_segment(
+    index: Path, blocks: Iterable[Floats32], table: pa.Table, kind: str, similarity: Similarity | ArraySimilarity
+) -> str:
     """Write a segment of ``index`` and return its name; nobody reads it before a manifest names it.
 
     Args:
@@ -115,16 +119,16 @@ def write_segment(index: Path, blocks: Iterable[Floats32], table: pa.Table, kind
     return name
 
 
-def prepared(similarity: Similarity, vectors: Floats32) -> Floats32:
+def prepared(similarity: Similarity | ArraySimilarity, vectors: Floats32) -> Floats32:
     """Map ``vectors`` (n, D) into the space (n, D') in which ``similarity`` is searched."""
     if similarity.search in (None, "hamming"):
         return vectors
-    with torch.inference_mode():
-        rows = similarity.prepare(torch.tensor(vectors))
-    return np.ascontiguousarray(rows.numpy(), dtype=np.float32)
+    return np.ascontiguousarray(of_arrays(similarity).prepare(vectors), dtype=np.float32)
 
 
-def _write_vectors(folder: Path, blocks: Iterable[Floats32], count: int, similarity: Similarity) -> None:
+def _write_vectors(
+    folder: Path, blocks: Iterable[Floats32], count: int, similarity: Similarity | ArraySimilarity
+) -> None:
     """Write the vectors, and the prepared ones unless they are the same."""
     files: list[Any] = []
     farthest = 0.0

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import IndexFileError
-from metricforge.evaluation.calibration import Calibration
+from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.hit import Hit, Hits
 from metricforge.index.kinds import space_of
 from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, prepared
-from metricforge.interfaces import Similarity
+
+if TYPE_CHECKING:
+    from metricforge.evaluation.calibration import Calibration
+    from metricforge.interfaces import Similarity
 
 SPARE = 32  # candidates beyond k that are ranked by the exact similarity
 SHORTLIST = 100  # the same for a learned similarity, which no search structure supports
@@ -92,7 +94,7 @@ class Snapshot:
     def search(
         self,
         queries: Floats32,
-        similarity: Similarity,
+        similarity: Similarity | ArraySimilarity,
         k: int,
         allowed: Sequence[Flags | None],
         *,
@@ -107,6 +109,7 @@ class Snapshot:
             allowed: from ``allowed``.
             exact: compare every vector instead of searching a structure.
         """
+        similarity = of_arrays(similarity)
         space = space_of(similarity)
         effort = int(self.manifest.settings.get("effort", 0))
         wanted = k + (SHORTLIST if similarity.search is None else SPARE)
@@ -126,11 +129,15 @@ class Snapshot:
     def calibration(self) -> Calibration | None:
         """How similarities become probabilities; None before ``metricforge index calibrate``."""
         values = self.manifest.calibration
-        return None if values is None else Calibration.from_json(values)
+        if values is None:
+            return None
+        from metricforge.evaluation.calibration import Calibration  # imports torch, which a search need not
+
+        return Calibration.from_json(values)
 
     def hits(self, found: Found) -> Hits:
         """Return the images ``found`` with their path, label and other columns."""
-        calibration = self.calibration
+        calibration = self.manifest.calibration
         hits = Hits()
         for score, number, row in zip(*found, strict=True):
             values = self.tables[number].slice(int(row), 1).to_pylist()[0]
@@ -140,8 +147,8 @@ class Snapshot:
                     score=float(score),
                     path=values["path"],
                     label=values.get("label"),
-                    probability=None if calibration is None else calibration.probability(float(score)),
-                    is_match=None if calibration is None else bool(score >= calibration.threshold),
+                    probability=None if calibration is None else _probability(calibration, float(score)),
+                    is_match=None if calibration is None else bool(score >= calibration["threshold"]),
                     metadata={key: value for key, value in values.items() if key not in KNOWN},
                 )
             )
@@ -165,14 +172,18 @@ class Snapshot:
         return pa.concat_tables(parts) if parts else pa.table({})
 
 
-def _scores(similarity: Similarity, query: Floats32, segment: Segment, rows: Indices) -> Floats32:
+def _probability(calibration: Mapping[str, Any], score: float) -> float:
+    """As ``Calibration.probability``."""
+    return float(np.interp(score, calibration["scores"], calibration["probabilities"]))
+
+
+def _scores(similarity: ArraySimilarity, query: Floats32, segment: Segment, rows: Indices) -> Floats32:
     """Score ``query`` (D,) against the vectors in ``rows`` (c,), block by block."""
     scores = np.empty(len(rows), dtype=np.float32)
     step = max(1, NUMBERS_AT_ONCE // max(1, len(query)))
     for start in range(0, len(rows), step):
-        block = torch.tensor(segment.vectors[rows[start : start + step]])  # (b, D)
-        with torch.inference_mode():
-            scores[start : start + step] = similarity.pairwise(torch.from_numpy(query)[None], block)[0].numpy()
+        block = np.asarray(segment.vectors[rows[start : start + step]])  # (b, D)
+        scores[start : start + step] = similarity.scores(query, block)
     return scores
 
 

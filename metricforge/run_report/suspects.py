@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from metricforge.arrays import Floats32, Indices
-from metricforge.datasets.image_dataset import eight_bit_rgb
+from metricforge.datasets.decoding.eight_bit_rgb import eight_bit_rgb
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.run_report.retrieval import Retrieval
 

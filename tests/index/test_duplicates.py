@@ -98,3 +98,8 @@ def test_the_command_refuses_a_threshold_that_is_none(changed, capsys, threshold
     with pytest.raises(SystemExit):
         main(["duplicates", str(changed.path), "--threshold", threshold])
     assert "--threshold" in capsys.readouterr().err
+
+
+def test_a_threshold_that_no_similarity_reaches_is_told(index):
+    with pytest.raises(EmbeddingsError, match=r"--threshold 1\.5: no two images are so alike, .* is at most 1"):
+        index.duplicates(1.5)

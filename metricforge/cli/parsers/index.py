@@ -56,9 +56,8 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--recall",
         type=share,
-        default=0.95,
         metavar="SHARE",
-        help="the share of the ten nearest images that an approximate kind is to find (default: %(default)s)",
+        help="the share of the ten nearest images that hnsw and ivfpq are to find (default: 0.95)",
     )
     parser.add_argument(
         "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"

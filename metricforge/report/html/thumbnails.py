@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image, ImageOps
 
-from metricforge.datasets.image_dataset import eight_bit_rgb
+from metricforge.datasets.decoding.eight_bit_rgb import eight_bit_rgb
 from metricforge.errors import DatasetError
 
 LARGE, SMALL = 96, 40  # pixels of the longer side
