@@ -11,7 +11,7 @@ help:
 	@echo "make demo       set up, train on the embedded data set, evaluate, index what training never saw"
 	@echo "make test       set up, run the test suite, the same every time (under 10 minutes on 2 cores)"
 	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments"
-	@echo "make fuzz       try the properties that the suite states on inputs drawn at random, 500 each"
+	@echo "make fuzz       try the properties of the suite on inputs drawn at random, and 100,000 damaged files of weights"
 	@echo "make coverage   which lines the test suite reaches; htmlcov/index.html shows them"
 	@echo "make check      style, types and the architecture's rules"
 	@echo "make docs       build the documentation into site/, and fail on a broken link; open site/index.html"
@@ -38,6 +38,8 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[fuzz]"
+	$(BIN)/python tests/fuzzing/fuzz_weight_files.py -runs=100000
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis $(FUZZ)
 
 coverage: setup

@@ -33,7 +33,7 @@ def faults_of(content: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@settings(max_examples=5_000 if FUZZES else 9)
+@settings(max_examples=5_000 if FUZZES else 4)
 @given(seed=SEEDS)
 def test_mistakes_in_a_shipped_config_are_its_faults(name, seed):
     content, mistakes = mutated(read(name), random.Random(seed))
