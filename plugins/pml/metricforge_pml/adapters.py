@@ -8,7 +8,7 @@ from inspect import Parameter
 from types import ModuleType
 from typing import Any
 
-from metricforge import Registry
+from metricforge import Loss, Miner, Registry
 from metricforge_pml.constructors import PREFIX, explicit_constructor, our_arguments
 
 
@@ -46,5 +46,9 @@ def register_adapter(
             **(extra or {}),
         },
     )
+    if issubclass(adapter, (Loss, Miner)):
+        adapter.__name__ = (
+            PREFIX + name
+        )  # what errors, warnings and printed models call it; pickle goes by __qualname__
     registry.register_module(name=PREFIX + name, module=adapter)
     return adapter

@@ -112,12 +112,17 @@ def signature_of(parameters: Mapping[str, Parameter], *, method: bool) -> Signat
 
 
 def explicit_constructor(base: type, parameters: Mapping[str, Parameter]) -> Callable[..., None]:
-    """An ``__init__`` that takes ``parameters`` and no other, and hands those that were given to that of ``base``."""
+    """An ``__init__`` that takes ``parameters`` and no other, and hands those that were given to that of ``base``.
+
+    What ``base`` can find wrong with them only once it is built, its ``check_parts`` does.
+    """
     signature = signature_of(parameters, method=True)
 
     def __init__(self: Any, **arguments: Any) -> None:  # noqa: N807
         signature.bind(self, **arguments)  # a TypeError names what is missing or not known
         base.__init__(self, **arguments)  # type: ignore[misc]
+        if hasattr(base, "check_parts"):
+            self.check_parts(arguments)
 
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     return __init__

@@ -10,11 +10,12 @@ from metricforge import DirectedPairs, Pairs, Quadruplets, Triplets, Tuples
 IndexTuple = tuple[Tensor, ...]
 
 
-def to_index_tuple(tuples: Tuples | None) -> IndexTuple | None:
+def to_index_tuple(tuples: Tuples | None, *, both_ways: bool = True) -> IndexTuple | None:
     """``tuples`` as columns of rows; None stays None.
 
     ``DirectedPairs`` keep their direction. Plain ``Pairs`` have none, so each is given in both, as
-    pytorch-metric-learning does with every pair of a batch where there is no miner.
+    pytorch-metric-learning does with every pair of a batch where there is no miner; not so without ``both_ways``, for
+    pairs whose ``second`` are rows of something else than the batch.
     """
     assert not isinstance(tuples, Quadruplets), "no adapter accepts them"
     if isinstance(tuples, Triplets):
@@ -22,7 +23,7 @@ def to_index_tuple(tuples: Tuples | None) -> IndexTuple | None:
     if not isinstance(tuples, Pairs):
         return None
     first, second, positive = tuples.first, tuples.second, tuples.positive  # (P,)
-    if not isinstance(tuples, DirectedPairs):
+    if both_ways and not isinstance(tuples, DirectedPairs):
         first, second = torch.cat([first, second]), torch.cat([second, first])  # (2P,)
         positive = positive.repeat(2)  # (2P,)
     return first[positive], second[positive], first[~positive], second[~positive]
@@ -36,3 +37,8 @@ def from_index_tuple(columns: IndexTuple, device: torch.device) -> DirectedPairs
     anchor, positive, other_anchor, negative = columns
     same_class = torch.arange(len(anchor) + len(other_anchor), device=device) < len(anchor)  # (P,)
     return DirectedPairs(torch.cat([anchor, other_anchor]), torch.cat([positive, negative]), same_class)
+
+
+def anchor_columns(columns: IndexTuple) -> tuple[bool, ...]:
+    """Which of the columns hold anchors."""
+    return (True, False, False) if len(columns) == 3 else (True, False, True, False)

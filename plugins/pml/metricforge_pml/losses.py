@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pytorch_metric_learning import losses as pml_losses
 
-from metricforge import LOSSES
+from metricforge import LOSSES, Loss
 from metricforge_pml.adapters import public_classes, register_adapter
 from metricforge_pml.constructors import PREFIX, pml_arguments
 from metricforge_pml.loss_adapters.bounded_histogram_loss import BoundedHistogramLoss
@@ -32,7 +34,7 @@ LEFT_OUT = {
     ),
     "WeightRegularizerMixin": ABSTRACT,
 }
-SPECIAL: dict[str, type[PMLLoss]] = {
+SPECIAL: dict[str, type[Loss]] = {
     "CrossBatchMemory": PMLCrossBatchMemory,
     "DynamicSoftMarginLoss": PMLDynamicSoftMarginLoss,
     "InstanceLoss": PMLInstanceLoss,
@@ -49,11 +51,15 @@ REPAIRED: dict[str, type] = {
 }
 # They raise where tuples are given.
 WITHOUT_TUPLES = ("P2SGradLoss", "PNPLoss", "RankedListLoss")
+# They can compare a batch with other embeddings; what CrossBatchMemory supports is no different.
+WITH_REFERENCES = (*pml_losses.CrossBatchMemory.supported_losses(), "DynamicSoftMarginLoss", "VICRegLoss")
 
 for _name, _class in public_classes(pml_losses).items():
     if _name in LEFT_OUT:
         LOSSES.leave_out(PREFIX + _name, LEFT_OUT[_name])
         continue
     _base = SPECIAL.get(_name) or (PMLProxyLoss if "num_classes" in pml_arguments(_class) else PMLLoss)
-    _extra = {"accepts": ()} if _name in WITHOUT_TUPLES else {}
+    _extra: dict[str, Any] = {"takes_references": _name in WITH_REFERENCES}
+    if _name in WITHOUT_TUPLES:
+        _extra["accepts"] = ()
     globals()[_name] = register_adapter(LOSSES, _name, _base, REPAIRED.get(_name, _class), __name__, _extra)

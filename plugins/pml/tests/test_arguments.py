@@ -89,7 +89,9 @@ def test_what_the_package_refuses_is_a_fault_with_its_path():
     with pytest.raises(ConfigError, match=r"model\.loss: pml\.AngularLoss refuses .*requires the distance metric"):
         LOSSES.build(cfg, path="model.loss")
     memory = dict(type="pml.CrossBatchMemory", loss=dict(type="pml.PNPLoss"))
-    with pytest.raises(ConfigError, match="not supported for PNPLoss"):
+    with pytest.raises(
+        ConfigError, match=r"pml\.PNPLoss cannot compare a batch with a memory; take one of pml\.AngularLoss"
+    ):
         LOSSES.build(memory, dim=8)
 
 

@@ -199,7 +199,7 @@ def test_instance_loss_tells_every_sample_from_all_others_in_any_order_and_whate
 def test_a_miner_that_found_nothing_gives_a_loss_with_proxies_zero_and_counts_as_an_empty_batch():
     embeddings, labels = batch()
     loss = build("ArcFaceLoss")
-    with pytest.warns(EmptyBatchWarning, match="1 of 1 batches so far gave ArcFaceLoss nothing to compare"):
+    with pytest.warns(EmptyBatchWarning, match="1 of 1 batches so far gave pml.ArcFaceLoss nothing to compare"):
         assert loss(embeddings, labels, functional.all_pairs(labels[:0])).total.item() == 0
 
 
@@ -269,18 +269,25 @@ def test_multiple_losses_in_a_list_may_leave_one_without_a_miner():
     ("arguments", "says"),
     [
         (dict(losses=dict(type="pml.ContrastiveLoss")), "losses must be a list or a dict, got .*ContrastiveLoss"),
-        (dict(losses=[dict(type="ContrastiveLoss")]), r"losses\[0\] must be one such as .* got metricforge\.losses"),
+        (dict(losses=[dict(type="pml.NCALoss"), None]), r"losses\[1\] must be a loss, such as .* got NoneType"),
         (
             dict(losses=[dict(type="pml.NCALoss")], weights=[1.0, 2.0]),
             r"weights must have one .* are \[0\], got \[0, 1\]",
         ),
         (dict(losses=[dict(type="pml.NCALoss")], miners=[]), r"miners must have one .* are \[0\], got \[\]"),
-        (dict(losses=[dict(type="pml.NCALoss")], miners=[dict(type="HardPairMiner")]), r"miners\[0\] must be one such"),
+        (
+            dict(losses=[dict(type="TripletLoss")], miners=[dict(type="HardPairMiner")]),
+            r"miners\[0\]: HardPairMiner yields Pairs, but TripletLoss accepts Triplets",
+        ),
+        (
+            dict(losses=dict(a=dict(type="pml.PNPLoss")), miners=dict(a=dict(type="HardPairMiner"))),
+            r"miners\['a'\]: HardPairMiner .* pml\.PNPLoss accepts no tuples at all; leave its miner out",
+        ),
         (dict(losses=dict(a=dict(type="pml.NCALoss")), miners=dict(b=None)), r"miners .* are \['a'\], got \['b'\]"),
         (dict(losses=dict(a=dict(type="pml.NCALoss")), weights=[1.0]), r"weights .* are \['a'\], got \[0\]"),
     ],
 )
-def test_multiple_losses_name_parts_that_are_not_of_the_package_or_not_as_many(arguments, says):
+def test_multiple_losses_name_parts_that_do_not_fit_or_are_not_as_many(arguments, says):
     with pytest.raises(ConfigError, match=says):
         LOSSES.build(dict(type="pml.MultipleLosses", **arguments))
 
@@ -299,11 +306,19 @@ def test_multiple_losses_are_asked_for_what_each_of_them_is_asked_for():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (dict(loss=dict(type="ContrastiveLoss")), r"loss must be one such as .* got metricforge\.losses"),
-        (dict(miner=dict(type="HardPairMiner")), "miner must be one such as .* got HardPairMiner"),
-        (dict(miner=dict(type="pml.EmbeddingsAlreadyPackagedAsTriplets")), "which can choose from a memory"),
-        (dict(loss=dict(type="pml.ArcFaceLoss")), "not supported for ArcFaceLoss"),
-        (dict(memory_size=0), "memory_size must be at least 1"),
+        (dict(loss=dict(type="ProxyNCALoss")), "ProxyNCALoss accepts neither Pairs nor Triplets"),
+        (
+            dict(loss=dict(type="TripletLoss"), miner=dict(type="HardPairMiner")),
+            "miner: HardPairMiner yields Pairs, but TripletLoss accepts Triplets",
+        ),
+        (dict(miner=dict(type="pml.EmbeddingsAlreadyPackagedAsTriplets")), "of a batch and a memory"),
+        (dict(loss=dict(type="pml.ArcFaceLoss")), r"pml\.ArcFaceLoss cannot compare a batch with a memory"),
+        (dict(loss=dict(type="pml.HistogramLoss")), r"pml\.HistogramLoss cannot compare a batch with a memory"),
+        (
+            dict(loss=dict(type="pml.ContrastiveLoss", reducer=dict(type="pml.PerAnchorReducer"))),
+            r"pml\.PerAnchorReducer of pml\.ContrastiveLoss has a place for pairs within the batch only",
+        ),
+        (dict(memory_size=0), "memory_size must be a whole number >= 1, got 0"),
     ],
 )
 def test_cross_batch_memory_refuses_what_it_cannot_call(arguments, says):

@@ -39,7 +39,11 @@ def test_the_losses_of_several_parts_are_built():
         values = {}
         exec(statement, values)
         built.append(build("loss", values["loss"]))
-    assert [type(loss).__name__ for loss in built] == ["MultipleLosses", "CrossBatchMemory"]
+    assert [type(loss).__name__ for loss in built] == [
+        "pml.MultipleLosses",
+        "pml.CrossBatchMemory",
+        "pml.CrossBatchMemory",
+    ]
 
 
 @pytest.mark.parametrize(("kind", "written"), IN_THE_TABLE)

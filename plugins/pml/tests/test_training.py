@@ -65,13 +65,13 @@ def test_a_run_with_its_loss_and_miner_trains_and_is_measured(image_folder, tmp_
 @pytest.mark.parametrize(
     ("loss", "shapes"),
     [
-        (dict(type="pml.ArcFaceLoss", scale=8), {"W": (8, 4)}),
-        (dict(type="pml.ProxyAnchorLoss"), {"proxies": (4, 8)}),
-        (dict(type="pml.SoftTripleLoss", centers_per_class=3), {"fc": (8, 12)}),
-        (dict(type="pml.MarginLoss", learn_beta=True, beta_per_class=True), {"beta": (4,)}),
+        (dict(type="pml.ArcFaceLoss", scale=8), {"wrapped.W": (8, 4)}),
+        (dict(type="pml.ProxyAnchorLoss"), {"wrapped.proxies": (4, 8)}),
+        (dict(type="pml.SoftTripleLoss", centers_per_class=3), {"wrapped.fc": (8, 12)}),
+        (dict(type="pml.MarginLoss", learn_beta=True, beta_per_class=True), {"wrapped.beta": (4,)}),
         (
             dict(type="pml.MultipleLosses", losses=[dict(type="pml.ProxyNCALoss")]),
-            {"losses.0.loss.wrapped.proxies": (4, 8)},
+            {"losses.0.wrapped.proxies": (4, 8)},
         ),
     ],
     ids=lambda value: value.get("type", ""),
@@ -80,25 +80,31 @@ def test_proxies_have_the_sizes_of_data_and_head_are_trained_and_kept(loss, shap
     from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 
     runner = build_runner(config(image_folder, loss), work_dir=tmp_path, device="cpu")
-    before = {name: parameter.detach().clone() for name, parameter in runner.model.loss.wrapped.named_parameters()}
+    before = {name: parameter.detach().clone() for name, parameter in runner.model.loss.named_parameters()}
     assert {
         name: tuple(parameter.shape) for name, parameter in before.items()
     } == shapes  # 4 of 8 classes are trained on
     runner.train()
     kept = load_checkpoint(checkpoint_files(tmp_path)[0])["state_dict"]
-    for name, parameter in runner.model.loss.wrapped.named_parameters():
+    for name, parameter in runner.model.loss.named_parameters():
         assert not torch.equal(parameter, before[name])
-        assert torch.equal(kept[f"loss.wrapped.{name}"], parameter)
+        assert torch.equal(kept[f"loss.{name}"], parameter)
 
 
 @pytest.mark.parametrize(
     "loss",
     [
         dict(type="pml.CrossBatchMemory", loss=dict(type="pml.ContrastiveLoss"), memory_size=20),
+        dict(
+            type="pml.CrossBatchMemory",
+            loss=dict(type="TripletLoss"),
+            miner=dict(type="HardTripletMiner"),
+            memory_size=20,
+        ),
         dict(type="pml.DynamicSoftMarginLoss", momentum=0.5),
         dict(type="pml.ArcFaceLoss", scale=8),
     ],
-    ids=lambda loss: loss["type"],
+    ids=lambda loss: loss["type"] + loss.get("loss", {}).get("type", ""),
 )
 def test_a_run_that_was_stopped_resumes_bit_for_bit(loss, image_folder, tmp_path):
     from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint

@@ -23,5 +23,5 @@ class BoundedTupletMarginLoss(TupletMarginLoss):
         super().set_stats(pos_angles, neg_pairs.clamp(-1, 1))
 
 
-# CrossBatchMemory knows by their names the losses that it supports.
+# In errors and printed models it is what the config calls it, and CrossBatchMemory knows losses by their names.
 BoundedTupletMarginLoss.__name__ = TupletMarginLoss.__name__

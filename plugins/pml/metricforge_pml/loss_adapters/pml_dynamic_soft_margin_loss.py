@@ -9,6 +9,7 @@ from torch import Tensor
 
 from metricforge_pml.index_tuples import IndexTuple
 from metricforge_pml.pml_loss import PMLLoss
+from metricforge_pml.references import References
 
 
 class PMLDynamicSoftMarginLoss(PMLLoss):
@@ -27,5 +28,12 @@ class PMLDynamicSoftMarginLoss(PMLLoss):
 
     def call(self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None) -> Tensor:
         total = super().call(embeddings, labels, indices)
+        self.wrapped.hist_ = self.wrapped.hist_.detach()
+        return total
+
+    def call_with_references(
+        self, embeddings: Tensor, labels: Tensor, indices: IndexTuple | None, references: References
+    ) -> Tensor:
+        total = super().call_with_references(embeddings, labels, indices, references)
         self.wrapped.hist_ = self.wrapped.hist_.detach()
         return total
