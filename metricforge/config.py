@@ -23,6 +23,7 @@ from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
+from metricforge.engine.tracker_backends import tracker_faults
 from metricforge.errors import ConfigError
 from metricforge.models import (
     compatibility_faults,
@@ -65,7 +66,7 @@ TOP_LEVEL = {
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
     "plugins": "type -> the distribution that it came with; a run writes it, so that others know what to install",
-    "visualizer": "mmengine's visualizer, for TensorBoard and others",
+    "visualizer": "mmengine's visualizer, for TensorBoard, Weights & Biases, MLflow and others",
     "seed": "an integer from 0 to 2**31 - 1 that every random number follows from",
 }
 A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
@@ -326,6 +327,7 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
     for number, hook in enumerate(config.get("custom_hooks") or []):
         own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
         faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
+    faults += tracker_faults(config.get("visualizer"))
     faults += validation_faults(config.get("validation")) or _unread_validation(config)
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:

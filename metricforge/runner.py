@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,7 +80,8 @@ def build_runner(
     of the batch of all processes together, so the same config trains the same with any number of them.
 
     Args:
-        config: a config file, or its content.
+        config: a config file, or its content, which the run's folder then has as ``<loss>_<data set>.py``, such as
+            ``triplet_image_folder.py``.
         overrides: values to replace, ``{"model.loss.margin": 0.5}``.
         work_dir: the run's folder. By default ``runs/<config's name>`` for training, numbered where that is taken
             already. An evaluation writes into ``evaluations/<checkpoint>-<n>`` beside the checkpoint, or into
@@ -125,7 +127,8 @@ def build_runner(
     folder = None if work_dir is None else Path(work_dir)
     lock, resumes = None, False
     if weights is None:
-        lock, resumes = _take_run_folder(source, folder, resume, processes)
+        name = Path(source.rpartition("::")[2] if source != "the config" else cfg.filename).stem
+        lock, resumes = _take_run_folder(name, folder, resume, processes)
     elif folder is not None:
         check_evaluation_folder(folder)
     try:
@@ -230,7 +233,7 @@ def _build(
             weights=weights,
         )
     if weights is not None:
-        runner.load_or_resume()  # at once, for whoever takes the model without a call of test()
+        runner.read_weights()  # at once, for whoever takes the model without a call of test()
     return runner
 
 
@@ -268,11 +271,14 @@ def _read(
         cfg = read_config(config, overrides)
     else:
         source = "the config"
-        cfg = Config(dict(config))
+        cfg = Config(config.to_dict() if isinstance(config, Config) else dict(config))
         override_config(cfg, overrides or {})
     if seed is not None:
         cfg.seed = seed
     complete_config(cfg)
+    if cfg.filename is None:  # what it is written as, and what the run's folder is called
+        stem = Path(config.filename).stem if isinstance(config, Config) and config.filename else _short_name(cfg)
+        object.__setattr__(cfg, "_filename", f"{stem}.py")
     for module in (cfg.get("custom_imports") or {}).get("imports") or []:
         try:
             import_module(module)
@@ -281,6 +287,18 @@ def _read(
                 [f"custom_imports.imports: {module} cannot be imported ({type(fault).__name__}: {fault})"], source
             ) from fault
     return cfg, source
+
+
+def _short_name(cfg: Config) -> str:
+    """A name as the recipes have them, method and data: ``triplet_image_folder``."""
+    parts = (cfg.get("model"), "loss", "Loss"), (cfg.get("test_dataloader"), "dataset", "Dataset")
+    words = []
+    for holder, key, ending in parts:
+        part = holder.get(key) if isinstance(holder, Mapping) else None
+        name = str(part.get("type", "")) if isinstance(part, Mapping) else ""
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|\W+", "_", name.removesuffix(ending))
+        words.append(snake.strip("_").lower())
+    return "_".join(filter(None, words)) or "run"
 
 
 def _check(cfg: Config, source: str, *, train: bool, num_classes: int | None = None) -> None:
@@ -366,10 +384,9 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def _take_run_folder(
-    source: str, work_dir: Path | None, resume: bool | Literal["auto"], processes: Processes
+    name: str, work_dir: Path | None, resume: bool | Literal["auto"], processes: Processes
 ) -> tuple[RunLock, bool]:
     """Take the folder of a training, and say whether it takes up what is there; process 0 alone holds its lock."""
-    name = Path(source.rpartition("::")[2]).stem if source != "the config" else "run"
     taken: list[RunLock] = []
 
     def take() -> tuple[Path, bool]:

@@ -33,11 +33,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
         fit_spaces = None if arguments.fit_space is None else _read(arguments.fit_space)
     measured = evaluate_embeddings(
         queries,
-        gallery,
-        arguments.scores,
-        arguments.similarity,
-        arguments.seed,
-        arguments.device,
+        gallery=gallery,
+        scores=arguments.scores,
+        similarity=arguments.similarity,
+        seed=arguments.seed,
+        device=arguments.device,
         progress=partial(progress_bar, console),
         clustering=_clustering(arguments.clustering, arguments.affinity_neighbours),
         tree=arguments.tree,

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from rich.console import Console
@@ -137,6 +137,7 @@ class MetricRunner(Runner):
         self._hash_as_read: str | None = None
         self._weights_iteration: int | None = None
         self._loaded: dict[str, Any] | None = None  # the meta of the checkpoint whose weights were loaded to be scored
+        self._read: dict[str, Any] | None = None  # a checkpoint that hooks have not seen yet
         training = train_loader is not None
         model.eval()  # whoever takes it embeds with it; the training loop alone puts it into training mode
         super().__init__(
@@ -184,6 +185,7 @@ class MetricRunner(Runner):
             finally:
                 self.trains_now = False
                 self.stop_signals.ends_at_once = False
+                self.visualizer.close()  # a tracker would take what is trained next for the same run
 
     def _save_to_go_on(self, stop: TrainingStopped) -> None:
         hook = next(hook for hook in self.hooks if isinstance(hook, CheckpointHook))
@@ -282,7 +284,8 @@ class MetricRunner(Runner):
             if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
                 self.say(f"cache    {dataset.cache.describe(len(dataset))}")
         where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"
-        what = f"weights  {self._weights_file}" if self._train_dataloader is None else f"run      {self.run_dir}"
+        weights = f"weights  {self._weights_file}{', averaged by EMAHook' if self.scores_averaged_weights else ''}"
+        what = weights if self._train_dataloader is None else f"run      {self.run_dir}"
         self.say(f"{what}, seed {self.seed}, on {where}\n")
 
     # ------------------------------------------------------------------ what is built differently
@@ -357,9 +360,21 @@ class MetricRunner(Runner):
     def describe_choice(self) -> dict[str, object]:
         """How the present weights were chosen, and how often weights of this run scored the test, now included."""
         how = self.choice.of_last_epoch() if self._loaded is None else dict(self._loaded["choice"])
+        if self.scores_averaged_weights:
+            how["averaged"] = True
         if self.has_trained:
             how["trained_epochs"] = self.epoch
         return how | {"test_looks": self.choice.test_looks}
+
+    @property
+    def scores_averaged_weights(self) -> bool:
+        """Whether what is scored are weights that mmengine's EMAHook averaged, here or when the checkpoint was written.
+
+        The hook puts them in place of the trained ones before a validation or a test, and into the checkpoint.
+        """
+        if self._loaded is not None:
+            return bool(self._loaded["averaged"])
+        return any(isinstance(hook, EMAHook) for hook in self._hooks)
 
     def take_chosen_weights(self) -> None:
         """Put the chosen weights into the model once training has ended: the best ones, or those that it has.
@@ -379,9 +394,10 @@ class MetricRunner(Runner):
                     f"{self.run_dir / self.newest_checkpoint_name()}"
                 )
             self._load_to_score(checkpoint, path)
-            self._loaded = checkpoint["meta"] | {"choice": self.choice.of_best_epoch()}
+            self._loaded = _meta_of(checkpoint) | {"choice": self.choice.of_best_epoch()}
             self._weights_file = path
-        self.say(f"weights  {self.choice.conclude(self.trained_epochs)}")
+        averaged = ", averaged by EMAHook" if self.scores_averaged_weights else ""
+        self.say(f"weights  {self.choice.conclude(self.trained_epochs)}{averaged}")
         calibration = (self._loaded or {}).get("calibration")
         if calibration is not None:
             self.say(f"unknown  {Calibration.from_json(calibration).describe()}")
@@ -443,21 +459,33 @@ class MetricRunner(Runner):
             self.logger.info(f"not calibrated: {fault}")
             return None
 
+    def read_weights(self) -> None:
+        """Read the checkpoint that is evaluated, at once, and put its weights into the model.
+
+        Hooks see it when the evaluation begins: until mmengine calls their ``before_run``, some cannot take one.
+        """
+        assert self._weights_file is not None
+        # a training beside may replace or remove the file once it is read
+        checkpoint, self._hash_as_read = load_with_hash(self._weights_file)
+        take_own_rows(checkpoint, self.model)
+        load_weights(self.model, checkpoint, self._weights_file)
+        self._read = checkpoint
+        self._loaded = _meta_of(checkpoint)
+        self.baseline_scores = checkpoint["meta"]["baselines"]
+        self.choice.test_looks = self._read_test_looks(self._weights_file.parent)
+
     def load_or_resume(self) -> None:
-        """Restore what ``resume`` or ``weights`` ask for, once."""
+        """Restore what is resumed, or show hooks what is evaluated, once."""
         if self._has_loaded:
             return
         self._has_loaded = True
         if self._resume:
             assert self._resume_point is not None
             self._restore(self._resume_point)
-        elif self._weights_file is not None:
-            # a training beside may replace or remove the file once it is read
-            checkpoint, self._hash_as_read = load_with_hash(self._weights_file)
-            self._load_to_score(checkpoint, self._weights_file)
-            self._loaded = checkpoint["meta"]
-            self.baseline_scores = checkpoint["meta"]["baselines"]
-            self.choice.test_looks = self._read_test_looks(self._weights_file.parent)
+        elif self._read is not None and self._weights_file is not None:
+            self.call_hook("after_load_checkpoint", checkpoint=self._read)
+            load_weights(self.model, self._read, self._weights_file)
+            self._read = None
 
     def _load_to_score(self, checkpoint: dict[str, Any], path: Path) -> None:
         take_own_rows(checkpoint, self.model)
@@ -549,6 +577,11 @@ class MetricRunner(Runner):
             return looks + (int(choice["test_looks"]) if isinstance(choice, dict) else 1)
 
         return self.processes.from_main(read)
+
+
+def _meta_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its weights, and whether EMAHook averaged them."""
+    return checkpoint["meta"] | {"averaged": "ema_state_dict" in checkpoint}
 
 
 def _visualizer(cfg: Config) -> dict[str, Any]:

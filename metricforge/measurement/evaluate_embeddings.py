@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from metricforge.measurement.score_names import build_evaluators
 from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
+
+if TYPE_CHECKING:
+    from metricforge.measurement.array_of import Values
 
 Named = TypeVar("Named")
 
@@ -64,7 +67,8 @@ class Measurement:
 
 
 def evaluate_embeddings(
-    queries: TaggedEmbeddings,
+    queries: TaggedEmbeddings | Values,
+    labels: Values | None = None,
     gallery: TaggedEmbeddings | None = None,
     scores: Sequence[str] = DEFAULT_SCORES,
     similarity: Literal["cosine", "euclidean", "hamming"] | Similarity = "cosine",
@@ -84,7 +88,8 @@ def evaluate_embeddings(
     whose class has no other image there are left out of the retrieval scores, and counted in the protocol.
 
     Args:
-        queries: the embeddings to search with.
+        queries: the embeddings to search with: ``TaggedEmbeddings``, or (N, D) numbers as array, tensor or list.
+        labels: the class of each embedding (N,), integers or text, where ``queries`` do not have them.
         gallery: the embeddings to search; None: the queries' own set.
         scores: names, such as ``["recall@1", "map@r", "nmi"]``.
         similarity: a name, or any similarity.
@@ -108,15 +113,24 @@ def evaluate_embeddings(
 
     Examples:
         >>> embeddings = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.2]])
-        >>> measured = evaluate_embeddings(TaggedEmbeddings(embeddings, np.array([0, 0, 1, 1])), scores=["recall@1"])
-        >>> measured.scores
+        >>> evaluate_embeddings(embeddings, [0, 0, 1, 1], scores=["recall@1"]).scores
+        {'recall@1': 1.0}
+        >>> queries = TaggedEmbeddings([[0.0, 1.0]], ["cat"])
+        >>> gallery = TaggedEmbeddings(embeddings, ["cat", "cat", "dog", "dog"])
+        >>> evaluate_embeddings(queries, gallery=gallery, scores=["recall@1"]).scores
         {'recall@1': 1.0}
     """
+    queries = _tagged(queries, labels)
+    if gallery is not None and not isinstance(gallery, TaggedEmbeddings):
+        raise EmbeddingsError(
+            f"gallery must be TaggedEmbeddings, got {type(gallery).__name__}; write "
+            "gallery=TaggedEmbeddings(embeddings, labels)"
+        )
     evaluators = _evaluators(scores, tree, spaces, fit_spaces)
     chosen_clustering = _named(clustering, CLUSTERINGS, "clustering")
     chosen_similarity = _named(similarity, SIMILARITIES, "similarity")
     sets = [queries] if gallery is None else [queries, gallery]
-    labels, class_names = _numbered([one.labels for one in sets], "labels")
+    class_indices, class_names = _numbered([one.labels for one in sets], "labels")
     share_ids = gallery is not None and queries.ids is not None and gallery.ids is not None
     ids = _numbered([one.ids for one in sets if one.ids is not None], "ids")[0] if share_ids else [None] * len(sets)
     given = [one.cameras for one in sets if one.cameras is not None] if exclude is not None else []
@@ -124,7 +138,7 @@ def evaluate_embeddings(
     try:
         embedded = [
             EmbeddingSet(_floats(one.embeddings), its_labels, its_ids, class_names, its_cameras)
-            for one, its_labels, its_ids, its_cameras in zip(sets, labels, ids, cameras, strict=True)
+            for one, its_labels, its_ids, its_cameras in zip(sets, class_indices, ids, cameras, strict=True)
         ]
         context = EvaluationContext(
             embedded[0],
@@ -152,6 +166,18 @@ def evaluate_embeddings(
         each.name: each.ranking(context).bytes_per_vector for each in evaluators if isinstance(each, ScoresInSpace)
     }
     return Measurement({name: evaluation.scores[name] for name in names}, protocol, context, by_query, space_bytes)
+
+
+def _tagged(queries: TaggedEmbeddings | Values, labels: Values | None) -> TaggedEmbeddings:
+    if isinstance(labels, TaggedEmbeddings):
+        raise EmbeddingsError("labels must be one for each embedding, got TaggedEmbeddings; name them gallery=...")
+    if isinstance(queries, TaggedEmbeddings):
+        if labels is not None:
+            raise EmbeddingsError("labels must be left out where TaggedEmbeddings have them already")
+        return queries
+    if labels is None:
+        raise EmbeddingsError("labels are missing: one for each embedding, integers or text")
+    return TaggedEmbeddings(queries, labels)
 
 
 def _evaluators(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metricforge.arrays import Array
 from metricforge.errors import EmbeddingsError
 from metricforge.large_arrays import finite_rows
+from metricforge.measurement.array_of import array_of
+
+if TYPE_CHECKING:
+    from metricforge.measurement.array_of import Values
 
 SHOWN = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class TaggedEmbeddings:
     """``embeddings`` (N, D) numbers, ``labels`` (N,), and ``ids`` and ``cameras`` (N,) or None: integers or text.
+
+    Each may be given as an array, a tensor of any device and type, with or without a gradient, or a list; it is kept as
+    an array.
 
     Args:
         source: what errors call it, such as the file's name.
@@ -28,6 +36,9 @@ class TaggedEmbeddings:
         >>> named = TaggedEmbeddings(np.eye(2), np.array(["cat", "dog"]), ids=np.array(["a.jpg", "b.jpg"]))
         >>> named.embeddings.shape
         (2, 2)
+        >>> import torch
+        >>> TaggedEmbeddings(torch.eye(2, requires_grad=True), ["cat", "dog"]).labels.tolist()
+        ['cat', 'dog']
     """
 
     embeddings: Array
@@ -36,7 +47,21 @@ class TaggedEmbeddings:
     source: str = "the embeddings"
     cameras: Array | None = None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        embeddings: Values,
+        labels: Values,
+        ids: Values | None = None,
+        source: str = "the embeddings",
+        cameras: Values | None = None,
+    ) -> None:
+        given = {"embeddings": embeddings, "labels": labels, "ids": ids, "cameras": cameras}
+        for name, values in given.items():
+            object.__setattr__(self, name, None if values is None else array_of(values, name, source))
+        object.__setattr__(self, "source", source)
+        self._check()
+
+    def _check(self) -> None:
         shape, kind = self.embeddings.shape, self.embeddings.dtype
         if len(shape) != 2 or not shape[0] or not shape[1]:
             raise EmbeddingsError(f"{self.source}: embeddings must be (N, D), with N and D above 0, got shape {shape}")

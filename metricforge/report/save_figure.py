@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,5 +29,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         raise ValueError(f"{path}: must end in one of {', '.join(picture_formats())}, such as {path.stem}.png")
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # a class or a run may be called $x^{$
-    with atomic_write(path) as file:
+    with atomic_write(path) as file, warnings.catch_warnings():
+        # a name may have letters that matplotlib's font has not: a box stands for each
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         figure.savefig(file, format=ending)

@@ -33,12 +33,12 @@ def test_a_test_writes_beside_the_run_and_changes_nothing_in_it(tiny_config, tmp
     after = content_of(tmp_path)
     assert {name: after[name] for name in before} == before
     new = sorted(after.keys() - before.keys())
-    files = ("config.py", "scores.json", "scores.queries.npz")
+    files = ("scores.json", "scores.queries.npz", "triplet_image_folder.py")
     assert new == [f"evaluations/iter_18-{number}/{name}" for number in (1, 2) for name in files]
     written = json.loads(after["evaluations/iter_18-1/scores.json"])
     assert list(written["scores"]) == ["map@r"]
     assert written["protocol"]["checkpoint"]["file"] == "iter_18.pth"
-    assert b"MAPAtR" in after["evaluations/iter_18-1/config.py"]
+    assert b"MAPAtR" in after["evaluations/iter_18-1/triplet_image_folder.py"]
 
 
 def test_building_for_a_checkpoint_writes_nothing(tiny_config, tmp_path):
@@ -95,7 +95,7 @@ def test_a_run_that_could_not_be_built_leaves_no_folder(tiny_config, tmp_path, m
     tiny_config["train_dataloader"]["sampler"]["classes_per_batch"] = 99
     with pytest.raises(ConfigError, match="classes_per_batch"):
         build_runner(tiny_config, device="cpu")
-    assert not (tmp_path / "runs" / "run").exists()
+    assert not (tmp_path / "runs" / "triplet_image_folder").exists()
 
 
 def test_a_run_without_scores_of_its_own_says_where_its_evaluations_are(tiny_config, tmp_path):

@@ -199,12 +199,14 @@ def test_embeddings_of_files_are_scored_by_the_rule_with_their_cameras(tmp_path)
         cameras = np.array([f"camera {camera}" for camera in one.cameras])
         np.savez(files[-1], embeddings=one.embeddings, labels=one.labels, cameras=cameras)
     sets = [read_embedding_file(file) for file in files]
-    found = evaluate_embeddings(*sets, scores=["recall@1", "map"], similarity="euclidean", exclude=RULE)
+    found = evaluate_embeddings(
+        sets[0], gallery=sets[1], scores=["recall@1", "map"], similarity="euclidean", exclude=RULE
+    )
     wanted = market_1501(queries, gallery, KS, same_set=False)
     assert found.scores == pytest.approx({name: wanted[name] for name in ("recall@1", "map")}, abs=1e-12)
     assert found.protocol["exclude"] == RULE
     without = [TaggedEmbeddings(one.embeddings, one.labels) for one in sets]
     with pytest.raises(EmbeddingsError, match="needs to know the cameras of the queries"):
-        evaluate_embeddings(*without, exclude=RULE)
+        evaluate_embeddings(without[0], gallery=without[1], exclude=RULE)
     with pytest.raises(EmbeddingsError, match=r"2 of 4 labels are empty \(the first rows: 2, 4\)"):
         TaggedEmbeddings(np.eye(4), np.array(["a", "", "b", "  "]))

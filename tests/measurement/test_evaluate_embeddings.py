@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from metricforge import TaggedEmbeddings, evaluate_embeddings
 from metricforge.cli.main import main
@@ -41,12 +42,68 @@ def test_labels_and_ids_of_text_and_embeddings_of_whole_numbers_score_the_same()
     assert found.context.queries.class_names == ("ape", "bee", "cat")
 
 
+@pytest.mark.parametrize(
+    ("embeddings", "labels"),
+    [
+        (POINTS.tolist(), LABELS.tolist()),
+        (POINTS, torch.tensor(LABELS, dtype=torch.int16)),
+        (torch.tensor(POINTS, requires_grad=True), LABELS.tolist()),
+        (torch.tensor(POINTS, dtype=torch.float64, requires_grad=True) * 1, [f"class {label}" for label in LABELS]),
+        (list(torch.tensor(POINTS, requires_grad=True)), list(torch.tensor(LABELS))),
+        (torch.tensor(POINTS * 10).round().to(torch.bfloat16), tuple(LABELS.tolist())),
+        (
+            torch.tensor(POINTS * 10).round().to(torch.uint8),
+            np.array([f"class {label}" for label in LABELS], dtype=object),
+        ),
+        (torch.tensor(POINTS).T.contiguous().T, torch.tensor(LABELS)),
+    ],
+)
+def test_lists_and_tensors_of_any_type_score_as_arrays_do(embeddings, labels):
+    wanted = evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), similarity="euclidean").scores
+    assert evaluate_embeddings(embeddings, labels, similarity="euclidean").scores == wanted
+    tagged = TaggedEmbeddings(embeddings, labels, ids=[f"image {number}" for number in range(6)])
+    assert evaluate_embeddings(tagged, similarity="euclidean").scores == wanted
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_tensors_on_a_gpu_score_as_arrays_do():
+    wanted = evaluate_embeddings(POINTS, LABELS, similarity="euclidean").scores
+    half = torch.tensor(POINTS, device="cuda", requires_grad=True)
+    assert evaluate_embeddings(half, torch.tensor(LABELS, device="cuda"), similarity="euclidean").scores == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((POINTS,), "labels are missing"),
+        ((TaggedEmbeddings(POINTS, LABELS), LABELS), "labels must be left out where TaggedEmbeddings have them"),
+        ((POINTS, TaggedEmbeddings(POINTS, LABELS)), "name them gallery="),
+        ((POINTS, LABELS, POINTS), "gallery must be TaggedEmbeddings, got ndarray"),
+        (([[0.0, 1.0], [2.0]], [0, 1]), "embeddings cannot be made an array .*every row must have as many numbers"),
+        (([torch.zeros(2), torch.zeros(3)], [0, 1]), r"of one shape, got tensors of \(2,\) and \(3,\)"),
+        ((torch.eye(3).to_sparse(), [0, 1, 1]), r"got a tensor of layout torch.sparse_coo; call .to_dense\(\)"),
+        ((torch.empty(3, 2, device="meta"), [0, 1, 1]), "got a meta tensor"),
+        ((torch.eye(3), torch.tensor([0.0, 1.0, 1.0])), "labels must be integers or text, got float32"),
+        ((torch.eye(3), [[0], [1], [1]]), r"labels must be one for each of the 3 embeddings, got shape \(3, 1\)"),
+        (("embeddings.npz", [0]), r"embeddings must be \(N, D\).*got shape \(\)"),
+        ((torch.eye(2, dtype=torch.complex64), [0, 0]), "must be floats or integers, got complex64"),
+    ],
+)
+def test_what_is_no_embeddings_and_labels_is_named(arguments, says):
+    with pytest.raises(EmbeddingsError, match=says):
+        evaluate_embeddings(*arguments)
+
+
 def test_a_query_that_stands_in_the_gallery_is_left_out_only_where_both_have_ids():
     ids = np.array([f"image {number}" for number in range(6)])
     images = TaggedEmbeddings(POINTS, LABELS, ids)
-    by_id = evaluate_embeddings(images, TaggedEmbeddings(POINTS, LABELS, ids), ["recall@1"], "euclidean")
+    by_id = evaluate_embeddings(
+        images, gallery=TaggedEmbeddings(POINTS, LABELS, ids), scores=["recall@1"], similarity="euclidean"
+    )
     assert by_id.scores == {"recall@1": pytest.approx(3 / 5)}
-    without = evaluate_embeddings(images, TaggedEmbeddings(POINTS, LABELS), ["recall@1"], "euclidean")
+    without = evaluate_embeddings(
+        images, gallery=TaggedEmbeddings(POINTS, LABELS), scores=["recall@1"], similarity="euclidean"
+    )
     assert without.scores == {"recall@1": 1.0}
     assert without.protocol["self_exclusion"] == "none, queries and gallery are two sets"
 
@@ -65,11 +122,11 @@ def test_a_k_beyond_the_gallery_other_dimensions_and_an_unknown_similarity_are_r
     with pytest.raises(EmbeddingsError, match=r"at most 5.*leave out \[6\]"):
         evaluate_embeddings(images, scores=["recall@6"])
     with pytest.raises(EmbeddingsError, match="gallery has 2 dimensions and queries 1"):
-        evaluate_embeddings(images, TaggedEmbeddings(np.ones((2, 2)), np.array([0, 1])))
+        evaluate_embeddings(images, gallery=TaggedEmbeddings(np.ones((2, 2)), np.array([0, 1])))
     with pytest.raises(EmbeddingsError, match='one of cosine, euclidean, hamming, got "dot"'):
         evaluate_embeddings(images, similarity="dot")
     with pytest.raises(EmbeddingsError, match="labels of queries and gallery must both be text"):
-        evaluate_embeddings(images, TaggedEmbeddings(POINTS, LABELS.astype(str)))
+        evaluate_embeddings(images, gallery=TaggedEmbeddings(POINTS, LABELS.astype(str)))
 
 
 def test_every_known_score_is_given_by_an_evaluator():

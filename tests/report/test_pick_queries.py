@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metricforge.errors import MetricForgeError
 from metricforge.evaluation import EvaluationContext
-from metricforge.report import pick_queries
+from metricforge.report import pick_queries, queries_of_ids
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 
@@ -40,3 +41,22 @@ def test_too_few_of_one_kind_are_filled_up_by_the_other():
 def test_more_than_the_queries_with_a_match_is_refused(count):
     with pytest.raises(ValueError, match=rf"count \({count}\) must be in 1\.\.8"):
         pick_queries(MIXED, count)
+
+
+def test_successes_or_failures_alone():
+    for seed in range(5):
+        assert set(pick_queries(MIXED, 3, seed, "successes")) < {0, 1, 2, 3}
+        assert set(pick_queries(MIXED, 3, seed, "failures")) < {4, 5, 6, 7}
+    assert sorted(pick_queries(MIXED, 8, kind="failures")) == [4, 5, 6, 7], "all that there are"
+    with pytest.raises(MetricForgeError, match="there are no failures among the 4 queries; draw successes"):
+        pick_queries(experiment([0, 0.1, 9, 9.1], [0, 0, 1, 1]), 2, kind="failures")
+    with pytest.raises(ValueError, match="kind must be one of mixed, successes, failures"):
+        pick_queries(MIXED, 2, kind="success")
+
+
+def test_queries_are_found_by_the_id_of_their_image():
+    points = EmbeddingSet(np.arange(4.0)[:, None], np.array([0, 0, 1, 1]), ids=np.array([7, 3, 12, 5]))
+    context = EvaluationContext(points, EuclideanSimilarity())
+    assert queries_of_ids(context, [5, 7]) == [3, 0]
+    with pytest.raises(MetricForgeError, match=r"no query has the id 4, 8; ids are in 3\.\.12"):
+        queries_of_ids(context, [3, 4, 8])

@@ -3,13 +3,14 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 from metricforge.evaluation import EvaluationContext
 from metricforge.report import draw_retrieval_grid
 from metricforge.report.retrieval_grid import RIGHT, WRONG
-from metricforge.similarities import EuclideanSimilarity
+from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
 LABELS = np.array([0, 0, 1, 1, 0])
@@ -84,3 +85,55 @@ def test_positions_that_are_no_query_are_refused(context, tmp_path, queries):
 def test_more_neighbours_than_there_are_is_refused(context, tmp_path):
     with pytest.raises(ValueError, match=r"k \(8\) must be in 1\.\.4"):
         draw_retrieval_grid(grey, context, [0], tmp_path / "grid.png")
+
+
+@pytest.fixture
+def written(monkeypatch) -> list[str]:
+    """Every text that is drawn, in order."""
+    texts, draw = [], Axes.text
+
+    def note(self, x, y, text, *arguments, **named):
+        texts.append(text)
+        return draw(self, x, y, text, *arguments, **named)
+
+    monkeypatch.setattr(Axes, "text", note)
+    return texts
+
+
+def vectors(similarity, names=("one", "two")) -> EvaluationContext:
+    points = np.array([[3.0, 4, 1, -1, 1, 1, 1, 1], [4, 3, 1, 1, 1, 1, 1, 1], [-4, 3, -1, 1, 1, 1, 1, 1]])
+    return EvaluationContext(EmbeddingSet(points, np.array([0, 0, 1]), class_names=names), similarity)
+
+
+def test_score_and_distance_stand_below_each_neighbour(written, tmp_path):
+    context = vectors(CosineSimilarity())
+    draw_retrieval_grid(grey, context, [0], tmp_path / "a.png", neighbours=2, numbers=True)
+    points = context.queries.embeddings
+    for other in (1, 2):
+        cosine = points[0] @ points[other] / np.linalg.norm(points[0]) / np.linalg.norm(points[other])
+        assert f"{cosine:.3f} · d {np.linalg.norm(points[0] - points[other]):.3f}" in written
+    draw_retrieval_grid(grey, vectors(EuclideanSimilarity()), [0], tmp_path / "b.png", neighbours=1, numbers=True)
+    assert f"distance {np.sqrt(1 + 1 + 4):.3f}" in written
+    draw_retrieval_grid(grey, vectors(HammingSimilarity()), [0], tmp_path / "c.png", neighbours=2, numbers=True)
+    assert written[-3:] == ["1 bit differs", "two", "3 bits differ"]
+
+
+def test_bits_stand_below_floats_of_the_same_query(written, tmp_path):
+    context = vectors(CosineSimilarity())
+    drawn = []
+
+    def load(index):
+        drawn.append(index)
+        return grey(index)
+
+    rankings = {"floats": context, "bits": context.by(HammingSimilarity())}
+    draw_retrieval_grid(load, context, [2, 0], tmp_path / "a.png", neighbours=2, rankings=rankings)
+    assert drawn == [2, 0, 1, 2, 1, 0, 0, 1, 2, 0, 1, 2]
+    assert [text for text in written if text.startswith("by ")] == ["by floats", "by bits"] * 2
+
+
+def test_names_of_any_letters_are_drawn_on_one_line_without_a_warning(written, tmp_path, recwarn):
+    names = ("two\nlines\tand\x07 a bell", "鳥🐦\u202egpj.exe")
+    draw_retrieval_grid(grey, vectors(CosineSimilarity(), names), [0], tmp_path / "a.png", neighbours=2)
+    assert {"two lines and …", "鳥🐦 gpj.exe"} <= set(written)
+    assert [str(warning.message) for warning in recwarn] == []

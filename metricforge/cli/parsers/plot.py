@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from metricforge.cli.parsers.pictures import picture_file
 from metricforge.cli.parsers.run_arguments import add_checkpoint, add_config, add_run_arguments
-from metricforge.cli.parsers.values import at_least_1
+from metricforge.cli.parsers.values import at_least_1, finite, score_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +31,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_runs.set_defaults(run="metricforge.cli.plot:convergence")
 
-    for picture in (of_pairs, of_runs):
+    purpose = "map of the test images by t-SNE of their embeddings, with thumbnails"
+    of_images = pictures.add_parser("map", help=purpose, description=f"Draw a {purpose}.")
+    add_config(of_images)
+    add_checkpoint(of_images)
+    add_run_arguments(of_images)
+    of_images.add_argument(
+        "--images", type=at_least_1, default=1000, metavar="N", help="at most so many, at random (default: 1000)"
+    )
+    of_images.add_argument("--classes", type=at_least_1, metavar="N", help="of so many random classes (default: all)")
+    of_images.add_argument(
+        "--perplexity", type=finite, default=30.0, metavar="X", help="neighbours of an image, about (default: 30)"
+    )
+    of_images.set_defaults(run="metricforge.cli.plot:embedding_map")
+
+    purpose = "scores of finished runs against a setting, such as the embedding size"
+    of_settings = pictures.add_parser("curve", help=purpose, description=f"Draw the {purpose}.")
+    of_settings.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder; of one setting they are averaged")
+    of_settings.add_argument(
+        "--against", required=True, metavar="KEY", help="a config's key that holds numbers, such as model.head.dim"
+    )
+    of_settings.add_argument(
+        "--score",
+        type=score_names,
+        default="recall@1",
+        metavar="NAMES",
+        help="separated by commas, such as recall@1,binary/recall@1 (default: %(default)s)",
+    )
+    of_settings.add_argument("--by", metavar="KEY", help="a line for each value of this key, such as model.loss.type")
+    of_settings.add_argument(
+        "--missing", type=finite, metavar="X", help="the value of runs whose config has no such KEY, such as 1"
+    )
+    of_settings.set_defaults(run="metricforge.cli.plot:curve")
+
+    for picture in (of_pairs, of_runs, of_images, of_settings):
         picture.add_argument(
-            "--out", type=_picture, required=True, metavar="FILE", help="the picture: .png, .pdf or .svg"
+            "--out", type=picture_file, required=True, metavar="FILE", help="the picture: .png, .pdf or .svg"
         )
-
-
-def _picture(text: str) -> Path:
-    from metricforge.report import picture_formats  # matplotlib's, and slow to import: only if a picture is asked for
-
-    path = Path(text)
-    if path.suffix.lower().removeprefix(".") not in picture_formats():
-        raise argparse.ArgumentTypeError(f"{text}: must end in one of {', '.join(picture_formats())}")
-    return path

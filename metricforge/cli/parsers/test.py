@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from metricforge.cli.parsers.pictures import add_retrieval_picture, embedding_file
 from metricforge.cli.parsers.run_arguments import add_checkpoint, add_config, add_run_arguments
 
 
@@ -13,5 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
     add_run_arguments(parser, "where the results are written (default: the checkpoint's folder)")
     parser.add_argument(
-        "--picture", metavar="FILE", help="draw some queries with their nearest images, matches and non-matches"
+        "--save-embeddings",
+        metavar="FILE",
+        type=embedding_file,
+        help="write what was scored into a .npz or .parquet that metricforge evaluate reads; a gallery of its own into "
+        "another beside it",
     )
+    add_retrieval_picture(parser)

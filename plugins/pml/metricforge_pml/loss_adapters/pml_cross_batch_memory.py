@@ -100,7 +100,7 @@ class PMLCrossBatchMemory(Loss):
             _check_mask(enqueue_mask, labels, tuples)
         with torch.autocast(embeddings.device.type, enabled=False):
             batch = functional.in_float32(embeddings)
-            memory_rows = self._enqueue(batch, labels, enqueue_mask)  # (B,), or those of the mask
+            memory_rows: Tensor | None = self._enqueue(batch, labels, enqueue_mask)  # (B,), or those of the mask
             if enqueue_mask is not None:
                 batch, labels, memory_rows = batch[~enqueue_mask], labels[~enqueue_mask], None
             if len(labels) == 0:

@@ -1,0 +1,73 @@
+"""The options of pictures, which several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Literal
+
+from metricforge.cli.parsers.values import at_least_1
+
+KINDS = ("mixed", "successes", "failures")
+NEIGHBOURS, ROWS = 8, 6
+
+
+def picture_file(text: str) -> Path:
+    """A file whose ending is a format of pictures."""
+    from metricforge.report import picture_formats  # matplotlib's, and slow to import: only if a picture is asked for
+
+    path = Path(text)
+    if path.suffix.lower().removeprefix(".") not in picture_formats():
+        raise argparse.ArgumentTypeError(f"{text}: must end in one of {', '.join(picture_formats())}")
+    return path
+
+
+def embedding_file(text: str) -> Path:
+    """A file that ``metricforge evaluate`` reads."""
+    path = Path(text)
+    if path.suffix.lower() not in (".npz", ".parquet"):
+        raise argparse.ArgumentTypeError(f"{text}: must end in .npz or .parquet")
+    return path
+
+
+def chosen_queries(text: str) -> Literal["mixed", "successes", "failures"] | list[int]:
+    """One of ``KINDS``, or ids separated by commas."""
+    if text in KINDS:
+        return text  # type: ignore[return-value]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be {', '.join(KINDS)}, or ids separated by commas, such as 0,17,5"
+        )
+    return [int(part) for part in parts]
+
+
+def add_retrieval_picture(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the picture of queries and their nearest images."""
+    group = parser.add_argument_group("picture", "some queries with their nearest images, matches and non-matches")
+    group.add_argument("--picture", metavar="FILE", type=picture_file, help="draw it: .png, .pdf or .svg")
+    group.add_argument(
+        "--picture-queries",
+        metavar="WHICH",
+        type=chosen_queries,
+        help="mixed (default: half of them successes), successes or failures, at random by --seed; or the images' "
+        "numbers in the test set, such as 0,17,5",
+    )
+    group.add_argument(
+        "--picture-rows", metavar="N", type=at_least_1, help=f"number of queries at random (default: {ROWS})"
+    )
+    group.add_argument(
+        "--picture-neighbours", metavar="N", type=at_least_1, help=f"neighbours of each query (default: {NEIGHBOURS})"
+    )
+    group.add_argument(
+        "--picture-numbers",
+        action="store_true",
+        default=None,
+        help="the similarity's score and the distance below each neighbour",
+    )
+    group.add_argument(
+        "--picture-bits",
+        action="store_true",
+        default=None,
+        help="below each query's row another: its neighbours by the signs of the embeddings",
+    )
