@@ -61,6 +61,7 @@ bench: setup
 	$(BIN)/python benchmarks/class_subsampling.py
 	$(BIN)/python benchmarks/pddm.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/startup.py

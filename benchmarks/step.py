@@ -79,7 +79,10 @@ class HandWritten:
         self.device = runner.device
         model = type(runner.model).from_config(runner.cfg.model, runner.num_classes)
         self.parts = torch.nn.ModuleList([model.backbone, model.head, model.loss]).to(self.device).train()
-        self.mean, self.std = model.mean.to(self.device), model.std.to(self.device)
+        self.mean, self.std = (
+            255 * torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in (model.backbone.mean, model.backbone.std)
+        )
         self.optimizer = torch.optim.AdamW(self.parts.parameters(), lr=1e-4)
         self.loader = DataLoader(
             Subset(DATASETS.build(runner.cfg.train_dataloader.dataset), range(batch * steps)),

@@ -14,6 +14,7 @@ from metricforge.version import __version__ as __version__
 if TYPE_CHECKING:
     from metricforge import functional
     from metricforge.deployment import EmbeddingModel, load_model
+    from metricforge.embedding_files.tagged_embeddings import TaggedEmbeddings
     from metricforge.empty_batches import EmptyBatchWarning
     from metricforge.engine.optim.sparse_rows_step import step_touched_rows
     from metricforge.errors import MetricForgeError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         Transform,
     )
     from metricforge.measurement.evaluate_embeddings import evaluate_embeddings
-    from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
     from metricforge.plugins import load_plugins
     from metricforge.registry import (
         BACKBONES,
@@ -127,7 +127,7 @@ _DEFINED_IN = {
         "Transform",
     ],
     "measurement.evaluate_embeddings": ["evaluate_embeddings"],
-    "measurement.tagged_embeddings": ["TaggedEmbeddings"],
+    "embedding_files.tagged_embeddings": ["TaggedEmbeddings"],
     "plugins": ["load_plugins"],
     "registry": [
         "BACKBONES",

@@ -237,7 +237,8 @@ def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss:
         if kind == "loss" and is_loss_list(model.get(kind)):
             faults += loss_list_faults(model[kind], f"{path}.{kind}", unknown)
         elif model.get(kind):
-            derived = {"head": {"feature_dim": None}, "backbone": {}}.get(kind, unknown)
+            # a backbone's: the data set fills it in, where it has vectors
+            derived = {"feature_dim": None} if kind in ("backbone", "head") else unknown
             faults += KINDS[kind].faults(model[kind], f"{path}.{kind}", derived)
     miner, loss = (_class_of(KINDS[kind], model.get(kind)) for kind in ("miner", "loss"))
     if model.get("miner") and miner is None:  # a miner with a misspelt type is one fault, not two

@@ -28,6 +28,8 @@ from metricforge.structures import EmbeddingSet, LossOutput, RowShard, Tuples
 class Backbone(nn.Module, ABC):
     """Images (B, 3, H, W), normalised with ``mean`` and ``std`` (of values in 0..1), to pooled features (B, F).
 
+    A backbone of other inputs, such as vectors, says ``takes_images = False`` and overrides ``prepare``.
+
     ``evaluation_transform``, if any, are the transform configs by which its weights are evaluated, such as
     ``dict(type="CenterCrop", size=224)``; a test set of image files that has no ``transform`` takes them.
     ``input_size``, if any, is the (height, width) in pixels that it is made for, and ``size_argument`` the constructor
@@ -50,6 +52,22 @@ class Backbone(nn.Module, ABC):
     evaluation_transform: Sequence[Mapping[str, Any]] = ()
     input_size: tuple[int, int] | None = None
     size_argument: str | None = None
+    takes_images: ClassVar[bool] = True
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Normalise ``images`` (B, 3, H, W) uint8 for ``forward``, on their device: float32, a new tensor."""
+        # in place: on a CPU a second batch of floats, whose pages the system hands out anew, costs most of the time
+        mean, std = self._mean_and_std(images.device)
+        return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+
+    def _mean_and_std(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return ``mean`` and ``std`` (1, 3, 1, 1) of values in 0..255; moving them anew for each batch takes time."""
+        key = (device, self.mean, self.std)
+        if self.__dict__.get("_scale_key") != key:
+            with torch.inference_mode(False):
+                mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1).to(device) for values in (self.mean, self.std))
+            self._scale, self._scale_key = (mean, std), key
+        return self._scale
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor: ...

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
-from metricforge.datasets import ImageDataset, ImageFileDataset
+from metricforge.datasets import ImageDataset, ImageFileDataset, VectorDataset
 from metricforge.datasets.validation_classes import FEWEST_CLASSES, refuse_shared_classes, validation_classes
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
@@ -65,6 +65,28 @@ def _set_aside(
         few = f"{train_set.num_classes} training classes, fewer than {FEWEST_CLASSES}, leave none to set aside"
         return train_set, None, few
     return train_set.of_classes(~chosen, "train"), train_set.of_classes(chosen, "val"), ""
+
+
+def take_vector_size(cfg: Config, data: RunDatasets) -> None:
+    """Fill in the size of vectors where the backbone's config leaves it out, so that the run's own config has it.
+
+    Raises:
+        ConfigError: for a backbone of vectors, and images.
+    """
+    for path, model in (
+        ("model", cfg.model),
+        *((f"baselines.{k}", v) for k, v in (cfg.get("baselines") or {}).items()),
+    ):
+        if model.backbone.get("type") == "IdentityBackbone":
+            if not isinstance(data.test, VectorDataset):
+                raise ConfigError(
+                    [
+                        f"{path}.backbone: IdentityBackbone takes vectors, and test_dataloader.dataset "
+                        f"({type(data.test).__name__}) gives images; take a backbone of images, such as TimmBackbone, "
+                        "or a VectorDataset"
+                    ]
+                )
+            model.backbone.setdefault("feature_dim", data.test.vector_dim)
 
 
 def training_loader(
@@ -137,4 +159,6 @@ def set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, 
             dataset.cache_in(loader["cache"])
     elif chosen == "device" or loader.get("cache") or loader.get("fingerprint") == "bytes":
         key = "decode" if chosen == "device" else "cache" if loader.get("cache") else "fingerprint"
-        raise ConfigError([f"{path}.{key}: the images of {type(dataset).__name__} are no files; leave it out"])
+        raise ConfigError([f"{path}.{key}: the {dataset.unit} of {type(dataset).__name__} are no files; leave it out"])
+    if isinstance(dataset, VectorDataset) and loader.get("unreadable", "error") != "error":
+        raise ConfigError([f"{path}.unreadable: vectors are read and checked as a whole; leave it out"])

@@ -51,6 +51,7 @@ from metricforge.run_datasets import (
     read_as_test_images,
     set_reading,
     take_backbone_transform,
+    take_vector_size,
     training_loader,
     validation_loader,
 )
@@ -117,6 +118,7 @@ def build_runner(
     if where.type == "cpu":
         keep_freed_memory()
     data = build_run_datasets(cfg, train=weights is None)
+    take_vector_size(cfg, data)
     num_classes = data.train.num_classes if data.train is not None else _classes_of_checkpoint(weights)
     _check(cfg, source, train=weights is None, num_classes=num_classes)
 

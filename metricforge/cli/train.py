@@ -41,12 +41,14 @@ def train(arguments: argparse.Namespace) -> None:
     if runner.last_scores:
         print_scores(console, rows)
     folder, weights = runner.run_dir, runner.weights_file
+    takes_images = runner.model.backbone.takes_images
+    pictures = ("--picture", folder / "neighbours.png") if takes_images else ()
+    report = f"  {next_command('report', folder)}\n" if takes_images else ""
     config = folder / find_config(arguments.config).name
     console.print(
         f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"
-        f"  {next_command('report', folder)}\n"
-        f"  {next_command('test', config, weights, '--picture', folder / 'neighbours.png')}\n"
+        f"{report}  {next_command('test', config, weights, *pictures)}\n"
         f"  {next_command('train', config, '--seed', 1)}",
         highlight=False,
         markup=False,

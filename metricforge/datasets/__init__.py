@@ -1,4 +1,4 @@
-"""Labelled images, split into halves that share no class.
+"""Labelled images, or vectors, split into halves that share no class.
 
 Each data set is imported on first use: what is beside them, such as decoding, is used where PyTorch is not installed.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metricforge.datasets.image_folder_dataset import ImageFolderDataset
     from metricforge.datasets.shards.shard_dataset import ShardDataset
     from metricforge.datasets.tables.table_dataset import TableDataset
+    from metricforge.datasets.vector_dataset import VectorDataset
 
 __all__ = [
     "CUB200Dataset",
@@ -29,6 +30,7 @@ __all__ = [
     "ShardDataset",
     "StanfordOnlineProductsDataset",
     "TableDataset",
+    "VectorDataset",
 ]
 
 

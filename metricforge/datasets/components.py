@@ -10,6 +10,7 @@ from metricforge.datasets.image_file_dataset import ImageFileDataset
 from metricforge.datasets.image_folder_dataset import ImageFolderDataset
 from metricforge.datasets.shards.shard_dataset import ShardDataset
 from metricforge.datasets.tables.table_dataset import TableDataset
+from metricforge.datasets.vector_dataset import VectorDataset
 
 __all__ = [
     "CUB200Dataset",
@@ -22,4 +23,5 @@ __all__ = [
     "ShardDataset",
     "StanfordOnlineProductsDataset",
     "TableDataset",
+    "VectorDataset",
 ]

@@ -60,6 +60,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     """
 
     transform_of_any_file: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    unit: ClassVar[str] = "images"  # what there are so many of, in ``describe``
     reduced_decoding: bool = False
     decodes_later: bool = False
 
@@ -181,7 +182,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
 
     def describe(self) -> str:
         """One line, such as ``Glyphs train: 9,876 images of 858 classes``."""
-        line = f"{self.name} {self.split}: {len(self):,} images of {self.num_classes:,} classes"
+        line = f"{self.name} {self.split}: {len(self):,} {self.unit} of {self.num_classes:,} classes"
         if self.roles is None:
             return line
         queries, gallery = ((self.roles & role != 0).sum() for role in (Role.QUERY, Role.GALLERY))

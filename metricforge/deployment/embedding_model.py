@@ -129,6 +129,7 @@ class EmbeddingModel:
         Args:
             images: one image or an iterable of them: paths, URLs (through fsspec), encoded files as bytes, Pillow
                 images, uint8 arrays (H, W), (H, W, 3) or (H, W, 4), uint8 tensors (3, H, W); of any size and mode.
+                For a model that was trained on vectors, an array or tensor (N, F) of them instead.
             batch_size: how many are embedded at once; None: as many as in evaluation.
             progress: whether to show a progress bar; None: for many images, on a terminal.
 
@@ -140,6 +141,8 @@ class EmbeddingModel:
         size = self.description.batch_size if batch_size is None else batch_size
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"batch_size must be a whole number >= 1, got {size!r}")
+        if not self.learner.backbone.takes_images:
+            return self._embed_vectors(images, size)
         total = len(images) if isinstance(images, Sized) and not isinstance(images, (str, bytes)) else None
         shown = (total or 0) > BAR_FROM_BATCHES * size if progress is None else progress
         bar: AbstractContextManager[Callable[[int], object]] = (
@@ -150,6 +153,21 @@ class EmbeddingModel:
             for block in self.embed_batches(one_or_many(images), size):
                 blocks.append(block)
                 advance(len(block))
+        return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=np.float32)
+
+    @torch.inference_mode()
+    def _embed_vectors(self, vectors: Any, batch_size: int) -> Floats32:
+        rows = np.asarray(vectors, dtype=np.float32)  # (N, F)
+        expected = self.learner.backbone.feature_dim
+        if rows.ndim != 2 or rows.shape[1] != expected or not np.isfinite(rows).all():
+            raise ValueError(
+                f"this model embeds vectors: images must be finite numbers (N, {expected}), got shape {rows.shape}"
+                + ("" if np.isfinite(rows).all() else " with numbers that are not finite")
+            )
+        blocks = [
+            self.learner.embed(torch.from_numpy(rows[start : start + batch_size]).to(self.device)).cpu().numpy()
+            for start in range(0, len(rows), batch_size)
+        ]
         return np.concatenate(blocks) if blocks else np.empty((0, self.dim), dtype=np.float32)
 
     def embed_batches(self, images: Iterator[ImageLike], batch_size: int) -> Iterator[Floats32]:
@@ -180,7 +198,12 @@ class EmbeddingModel:
 
     @torch.inference_mode()
     def embed_pixels(self, images: list[Tensor]) -> Floats32:
-        """Embed preprocessed uint8 images (3, H, W): (B, D); those of one size form one batch."""
+        """Embed preprocessed uint8 images (3, H, W): (B, D); those of one size form one batch.
+
+        Raises:
+            MetricForgeError: if the model was trained on vectors.
+        """
+        self.refuse_unless_images()
         found = np.empty((len(images), self.dim), dtype=np.float32)
         by_size: dict[torch.Size, list[int]] = {}
         for number, image in enumerate(images):
@@ -189,6 +212,14 @@ class EmbeddingModel:
             batch = torch.stack([images[number] for number in numbers])  # (b, 3, H, W)
             found[numbers] = self.learner.embed(batch.to(self.device)).float().cpu().numpy()
         return found
+
+    def refuse_unless_images(self) -> None:
+        """Raise MetricForgeError if the model was trained on vectors, so that no image can be embedded."""
+        if not self.learner.backbone.takes_images:
+            raise MetricForgeError(
+                f"{self.source} was trained on vectors and embeds no images; embed vectors (N, "
+                f"{self.learner.backbone.feature_dim}) in Python: metricforge.load_model(...).embed(vectors)"
+            )
 
     @torch.inference_mode()
     def similarity(self, a: Any, b: Any) -> Floats32:

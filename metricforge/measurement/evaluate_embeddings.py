@@ -13,6 +13,7 @@ import torch
 
 from metricforge.arrays import Array, Indices
 from metricforge.clusterings import AffinityPropagation, KMeans
+from metricforge.embedding_files.tagged_embeddings import TaggedEmbeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import (
     EvaluationContext,
@@ -28,7 +29,6 @@ from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.large_arrays import array_beside, row_blocks
 from metricforge.measurement.score_names import build_evaluators
-from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 

@@ -45,7 +45,7 @@ class SharedEmbedding(Protocol):
 class MetricLearner(nn.Module):
     """Images (B, 3, H, W) uint8 to embeddings (B, D), and with labels (B,) to a loss.
 
-    The images are normalised on the device, with the backbone's own mean and standard deviation. While
+    The backbone prepares its input on the device: it normalises images with its own mean and standard deviation. While
     ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers). ``last_embeddings`` are
     those (B, D) of the latest batch that gave a loss, without gradient, for whoever follows the training.
 
@@ -59,9 +59,6 @@ class MetricLearner(nn.Module):
     Raises:
         ConfigError: if the loss does not accept what the miner yields.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -87,9 +84,6 @@ class MetricLearner(nn.Module):
         self.train_backbone = True
         self.last_embeddings: Tensor | None = None
         self._cached_steps = 0
-        # as buffers the two constants follow the model to its device; they are no weights, so no checkpoint holds them
-        self.register_buffer("mean", 255 * torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
     def from_config(
@@ -128,9 +122,7 @@ class MetricLearner(nn.Module):
     def embed_in_training(self, images: Tensor) -> Tensor:
         """What ``embed`` gives, but in the mode the model is in: in training mode BatchNorm's statistics move."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_backbone):
-            # in place: on a CPU a second batch of floats, whose pages the system hands out anew, costs most of the time
-            pixels = images.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
-            features = self.backbone(pixels)  # (B, F)
+            features = self.backbone(self.backbone.prepare(images))  # (B, F)
         check_features(features, self.backbone)
         embeddings: Tensor = self.head(features)  # (B, D)
         check_embeddings(embeddings, self.head)
@@ -167,13 +159,14 @@ class MetricLearner(nn.Module):
         """One update; returns the detached total as ``loss`` and the loss's parts, still on the device.
 
         Only ``LossOutput.total`` is differentiated. (mmengine's own sums every key with "loss" in its name.) With
-        ``chunk`` this process's images, which may lie elsewhere, are embedded so many at once (``GradientCache``).
+        ``chunk`` this process's images, which may be on another device than the labels, are embedded so many at once
+        (``GradientCache``).
         """
         if chunk is not None and len(batch["image"]) > chunk:
             output = self._differentiate_in_chunks(batch, optim_wrapper, shared, chunk)
         else:
             with optim_wrapper.optim_context(self):
-                output = self(batch["image"].to(self.mean.device), batch["label"], shared)
+                output = self(batch["image"].to(batch["label"].device), batch["label"], shared)
             # what optim_wrapper.update_params does, with the other processes' gradients in between
             optim_wrapper.backward(optim_wrapper.scale_loss(output.total))
             if shared is not None:
@@ -192,7 +185,7 @@ class MetricLearner(nn.Module):
         chunk: int,
     ) -> LossOutput:
         """The loss of a batch, and the gradients of all weights in their ``grad``, in the memory of a chunk."""
-        images, device = batch["image"], self.mean.device
+        images, device = batch["image"], batch["label"].device
         context = partial(optim_wrapper.optim_context, self)
         cache = GradientCache(self, self.embed_in_training, context, device, chunk)
         with nullcontext() if shared is None else shared.drawing_apart(device):

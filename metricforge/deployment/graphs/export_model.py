@@ -92,6 +92,7 @@ def export_model(
         bundled = bundled._replace(record={**bundled.record, "licence": licence})
     if format == "safetensors":
         return Exported(write_bundle(bundled, bundle), {}, None)
+    model.refuse_unless_images()
     if format == "onnx":
         check_onnx_is_installed()
     sample = images_of_run(Path(model.source)) if images is None else images_of_source(images)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor, nn
 
 from metricforge.interfaces import Similarity
@@ -43,5 +42,4 @@ def is_learned(similarity: Similarity) -> bool:
 
 def normalised(images: Tensor, learner: MetricLearner) -> Tensor:
     """Prepared ``images`` (B, 3, H, W) uint8 as ``EmbeddingGraph`` takes them."""
-    mean, std = learner.mean.cpu(), learner.std.cpu()
-    return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+    return learner.backbone.prepare(images.cpu())

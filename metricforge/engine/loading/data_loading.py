@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import BatchSampler as Batches
 from torch.utils.data import DataLoader, Dataset
 
-from metricforge.datasets import ImageDataset, ImageFileDataset
+from metricforge.datasets import ImageDataset, ImageFileDataset, VectorDataset
 from metricforge.engine.loading.device_decoding import DeviceDecodingLoader
 from metricforge.engine.loading.seeding import derive_seed, seed_host
 from metricforge.errors import DatasetError, UnreadableImageError
@@ -49,14 +49,17 @@ class SeededDataset(Dataset[dict[str, Any]]):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        return self.__getitems__([key])[0]
+        (index, parts) = key
+        return self._item(index, derive_seed(*parts))
 
-    def __getitems__(self, keys: Sequence[SampleKey]) -> list[dict[str, Any]]:
-        """Load the samples of a batch; DataLoader calls it.
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[dict[str, Any]] | dict[str, torch.Tensor]:
+        """Load the samples of a batch, or of vectors the batch at once; DataLoader calls it.
 
         The seeds are derived in the worker, because training would wait for them where the batches are drawn; and all
         at once, because the first after an image was decoded takes five times as long as the next.
         """
+        if isinstance(self.dataset, VectorDataset):
+            return self.dataset.__getitems__([index for index, _ in keys])
         seeds = [derive_seed(*parts) for _, parts in keys]
         return [self._item(index, seed) for (index, _), seed in zip(keys, seeds, strict=True)]
 
@@ -161,10 +164,16 @@ def _loader(
     asked: Dataset[dict[str, Any]], images: ImageDataset, device: torch.device, **loading: Any
 ) -> DataLoader[dict[str, Any]]:
     loading["worker_init_fn"] = _begin_worker
+    if isinstance(images, VectorDataset):
+        loading["collate_fn"] = _as_it_is  # its batches come whole
     if images.decodes_later:
         assert isinstance(images, ImageFileDataset)
         return DeviceDecodingLoader(asked, images, device, **loading)  # decoders take unpinned host memory
     return DataLoader(asked, pin_memory=device.type == "cuda", **loading)
+
+
+def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return batch
 
 
 def _begin_worker(worker: int) -> None:

@@ -1,11 +1,11 @@
-"""Compares the size that transforms give images with what the backbone takes, before anything is trained or scored."""
+"""Compares what a data set gives with what the backbone takes, before anything is trained or scored."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from metricforge.datasets import ImageDataset
+from metricforge.datasets import ImageDataset, VectorDataset
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone
 from metricforge.models.evaluation_mode import evaluation_mode
@@ -37,8 +37,27 @@ def check_input_size(backbone: Backbone, dataset: ImageDataset, path: str) -> No
     """Embed one blank image of the size that the transforms of ``dataset`` give, at ``path`` in the config.
 
     Raises:
-        ConfigError: if the backbone cannot take it; it names both sizes and the way out.
+        ConfigError: if the backbone cannot take it, or takes no images at all; it names both and the way out.
     """
+    name = type(backbone).__name__
+    if isinstance(dataset, VectorDataset) and backbone.takes_images:
+        raise ConfigError(
+            [f"model.backbone: {name} takes images, and {path}.dataset gives vectors; take IdentityBackbone"]
+        )
+    if not isinstance(dataset, VectorDataset) and not backbone.takes_images:
+        raise ConfigError(
+            [
+                f"model.backbone: {name} takes vectors, and {path}.dataset ({type(dataset).__name__}) gives images; "
+                "take a backbone of images, such as TimmBackbone, or a VectorDataset"
+            ]
+        )
+    if isinstance(dataset, VectorDataset) and dataset.vector_dim != backbone.feature_dim:
+        raise ConfigError(
+            [
+                f"model.backbone.feature_dim: {backbone.feature_dim} must be {dataset.vector_dim}, the length of the "
+                f"vectors of {path}.dataset ({dataset.name}); leave it out, it is filled in"
+            ]
+        )
     size = transformed_size(dataset)
     if size is None:
         return

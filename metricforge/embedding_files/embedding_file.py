@@ -11,9 +11,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from metricforge.arrays import Array
+from metricforge.embedding_files.npz_member import read_npz_member
+from metricforge.embedding_files.tagged_embeddings import TaggedEmbeddings
 from metricforge.errors import EmbeddingsError
-from metricforge.measurement.npz_member import read_npz_member
-from metricforge.measurement.tagged_embeddings import TaggedEmbeddings
 
 NEEDED = ("embeddings", "labels")
 OPTIONAL = ("ids", "cameras")
