@@ -120,12 +120,18 @@ def run_shell(source: str, folder: Path) -> None:
     assert run.returncode == 0, f"exit status {run.returncode} of\n{source}\n{run.stdout}"
 
 
+def _alone(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``config`` without what a list of losses adds to each of them."""
+    in_list = re.search(r"loss\[\d+\]$", path)
+    return {key: value for key, value in config.items() if not (in_list and key in ("weight", "miner"))}
+
+
 def check_components(values: Mapping[str, Any]) -> None:
     """Compare each component that a block's config names with its registry: type and arguments exist."""
     from metricforge.registry import KINDS
 
     found = [
-        (path, config, [registry for registry in KINDS.values() if config["type"] in registry.names()])
+        (path, _alone(path, config), [registry for registry in KINDS.values() if config["type"] in registry.names()])
         for path, config in components("", values)
     ]
     faults = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,9 @@ def test_every_config_that_a_command_names_is_found_by_its_name():
     named = [(page, call[1]) for page, call in commands() if call[0] in {"train", "test"} and call[1] != "CONFIG"]
     assert len(named) > 5
     for page, name in named:
-        assert find_config(name).is_file(), page
+        package = name.partition("::")[0]
+        if "::" not in name or find_spec(package):  # else of a plug-in that the page has its reader write
+            assert find_config(name).is_file(), page
 
 
 def test_every_make_target_that_is_named_exists():
