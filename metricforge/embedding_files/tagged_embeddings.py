@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metricforge.arrays import Array
+from metricforge.embedding_files.array_of import array_of
 from metricforge.errors import EmbeddingsError
 from metricforge.large_arrays import finite_rows
-from metricforge.measurement.array_of import array_of
 
 if TYPE_CHECKING:
-    from metricforge.measurement.array_of import Values
+    from metricforge.embedding_files.array_of import Values
 
 SHOWN = 5
 

@@ -33,7 +33,7 @@ from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, Hamm
 from metricforge.structures import EmbeddingSet
 
 if TYPE_CHECKING:
-    from metricforge.measurement.array_of import Values
+    from metricforge.embedding_files.array_of import Values
 
 Named = TypeVar("Named")
 
