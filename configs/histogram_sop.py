@@ -1,5 +1,5 @@
 # metricforge train histogram_sop
-# Histogram loss (Ustinova and Lempitsky 2016) on Stanford Online Products, beside Zhai & Wu 2018, Table 1.
+# Histogram loss (Ustinova & Lempitsky 2016) on SOP, for Zhai & Wu 2018, Table 1.
 # 512 dimensions, batches of 32 classes x 4 images. But for the loss it is trained by Song et al.'s recipe (2016,
 # section 5), GoogLeNet for 20,000 steps, and not by that of its own paper.
 _base_ = ["_base_/datasets/sop.py", "_base_/recipes/googlenet_64.py", "_base_/runtime/paper.py"]
