@@ -1,5 +1,5 @@
 # metricforge train lifted_pairs_sop
-# Lifted structured embedding on Stanford Online Products with equally many negative pairs (Song et al. 2016).
+# Lifted structured embedding with equally many negative pairs on SOP (Song et al. 2016).
 # Section 5, as in the released code: batches of 64 pairs from one shuffled list of all positive pairs of the training
 # set and as many random negative ones.
 _base_ = ["lifted_sop.py"]

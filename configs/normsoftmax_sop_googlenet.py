@@ -1,5 +1,5 @@
 # metricforge train normsoftmax_sop_googlenet
-# NormSoftmax on Stanford Online Products from GoogLeNet, as floats and bits (Zhai & Wu 2018, Table 1).
+# NormSoftmax on SOP from GoogLeNet, as floats and bits (Zhai & Wu 2018, Table 1).
 # 512 dimensions, crops of 227, SGD at 1e-3: the paper names 1e-2 and 1e-3 and says that BatchNorm allows the higher
 # one, unlike GoogLeNet. Deviation: the paper's GoogLeNet is Caffe's, without BatchNorm; torchvision's has 57 BatchNorm
 # layers.

@@ -1,6 +1,6 @@
 # metricforge train normsoftmax_vectors --cfg-options data_root=FOLDER
-# NormSoftmax (Zhai & Wu 2018) on vectors that another network made: FOLDER/vectors.npz, with embeddings and labels.
-# A linear head trains in seconds; the vectors themselves stand beside it.
+# NormSoftmax (Zhai & Wu 2018) on vectors that another network made.
+# FOLDER/vectors.npz has embeddings (N, F) and labels (N,). A linear head trains in seconds; vectors are the baseline.
 _base_ = ["_base_/datasets/vectors.py", "_base_/runtime/default.py"]
 
 model = dict(

@@ -1,5 +1,5 @@
 # metricforge train pddm_imagenet10k
-# PDDM from ImageNet 2010's 1,000 classes to ImageNet-10K's by nearest class means (Huang et al. 2016, Table 2).
+# PDDM from ImageNet 2010 to ImageNet-10K by nearest class means (Huang et al. 2016, Table 2).
 # Both are folders of class folders. The paper does not say which images the means of the 10,000 classes are of: here
 # all but the query itself. Scored by the distance of the features, flat top-1: euclidean/ncm@1.
 _base_ = ["_base_/datasets/papers_images.py", "_base_/recipes/pddm_caffenet.py", "_base_/runtime/paper.py"]

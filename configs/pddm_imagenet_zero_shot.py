@@ -1,5 +1,5 @@
 # metricforge train pddm_imagenet_zero_shot
-# PDDM on 800 classes of ImageNet 2010, zero-shot on the other 200 by the class tree (Huang et al. 2016, Table 2).
+# PDDM on 800 classes of ImageNet 2010, zero-shot on 200 (Huang et al. 2016, Table 2).
 # The paper takes the split of others and does not print it: here the first 800 in the order of their names; give those
 # of another with train_dataloader.dataset.train_classes=FILE and test_dataloader.dataset.train_classes=FILE. The means
 # of the 200 are estimated from those of all their ancestors in WordNet that have training classes.

@@ -1,5 +1,5 @@
 # metricforge train pddm_transfer_folder --cfg-options data_root=FOLDER
-# PDDM's transfer to new classes by nearest class means (Huang et al. 2016, Table 2), on a folder of class folders.
+# PDDM's transfer to new classes of a folder by class means (Huang et al. 2016, Table 2).
 # The first 80 in 100 classes train; the others are told apart by the means of their own images, flat top-1, which is
 # euclidean/ncm@1. A query is left out of its class's mean.
 _base_ = ["pddm_folder.py"]

@@ -1,5 +1,5 @@
 # metricforge train pddm_zero_shot_folder --cfg-options data_root=FOLDER
-# PDDM's zero-shot classification by a class tree (Huang et al. 2016, Table 2), on a folder of class folders.
+# PDDM's zero-shot classification by a class tree, on a folder (Huang et al. 2016, Table 2).
 # The first 80 in 100 classes train; the means of the others are estimated from the tree, without an image of them, flat
 # top-5, which is euclidean/zero_shot@5. Classes are called as in WordNet, n01443537; for others name a tree in a CSV
 # file, evaluators.0.tree=FILE evaluators.1.evaluators.0.tree=FILE.
