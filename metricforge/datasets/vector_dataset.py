@@ -127,6 +127,11 @@ class VectorDataset(ImageDataset):
 
 
 def _read(path: Path) -> TaggedEmbeddings:
+    if not path.is_file():
+        raise DatasetError(
+            f"{path}: there is no such file; write one, as numpy.savez(FILE, embeddings=..., labels=...) does, or name "
+            "another (file) or its folder: --cfg-options data_root=FOLDER"
+        )
     try:
         stored = read_embedding_file(path)
     except EmbeddingsError as fault:

@@ -89,5 +89,7 @@ LINES = {
     "data": ["data", "list"],
     "configs": ["configs", "copy", "a"],
     "reproduce": ["reproduce"],
+    "report": ["report", "a"],
+    "plugin": ["plugin", "check", "a"],
     "plugins": ["plugins"],
 }

@@ -38,14 +38,25 @@ def test_the_picture_shows_each_image_of_its_own_role(inshop_config, tmp_path, m
     main(["train", str(script), "--device", "cpu", "--work-dir", str(tmp_path / "run")])
     shown = {}
 
-    def draw(images, context, queries, path, *, title, gallery_images):
+    def draw(images, context, queries, path, neighbours, *, gallery_images, **options):
         shown["query"] = [images(q).getpixel((0, 0)) for q in range(3)]
         shown["gallery"] = [gallery_images(place).getpixel((0, 0)) for place in range(9)]
 
     monkeypatch.setattr("metricforge.cli.test.draw_retrieval_grid", draw)
-    monkeypatch.setattr("metricforge.cli.test.PICTURED_QUERIES", 2)
     checkpoint = str(next((tmp_path / "run").glob("iter_*.pth")))
-    main(["test", str(script), checkpoint, "--device", "cpu", "--picture", str(tmp_path / "p.png")])
+    main(
+        [
+            "test",
+            str(script),
+            checkpoint,
+            "--device",
+            "cpu",
+            "--picture",
+            str(tmp_path / "p.png"),
+            "--picture-rows",
+            "2",
+        ]
+    )
     assert all(abs(sum(pixel) / 3 - 35 * item) < 25 for pixel, item in zip(shown["query"], (4, 5, 6), strict=True))
     items = [4] * 3 + [5] * 3 + [6] * 3
     assert all(abs(sum(pixel) / 3 - 35 * item) < 25 for pixel, item in zip(shown["gallery"], items, strict=True))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from metricforge.heads import EmbeddingHead
 from metricforge.interfaces import Backbone
 from metricforge.models import MetricLearner
 from metricforge.run_report.heat_maps import CELLS, blanked, draw_heat, explain, named_cells
@@ -36,7 +36,7 @@ def _images(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_only_the_quarter_that_the_model_looks_at_carries_the_similarity():
-    learner = MetricLearner(TopLeft(), nn.Identity(), CosineSimilarity())
+    learner = MetricLearner(TopLeft(), EmbeddingHead(feature_dim=3, l2_normalize=False), CosineSimilarity())
     image, other = torch.full((2, 3, 32, 32), 40, dtype=torch.uint8).unbind()
     image, other = image.clone(), other.clone()
     image[0, :16, :16] = other[0, :16, :16] = 250

@@ -10,7 +10,7 @@ import timm
 import torch
 from PIL import Image
 
-from metricforge import load_model
+from metricforge import Backbone, load_model
 from metricforge.deployment.graphs.export_model import export_model
 from metricforge.deployment.graphs.graph_comparison import compare, recall_at_1
 from metricforge.errors import CheckpointError, MetricForgeError
@@ -155,8 +155,10 @@ def test_where_no_images_are_known_some_are_asked_for(trained_run, tmp_path, mak
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-class Hopeless(torch.nn.Module):
+class Hopeless(Backbone):
     """A network whose way depends on its numbers."""
+
+    feature_dim = 16
 
     def forward(self, pixels):
         return pixels.mean(dim=(2, 3)).repeat(1, 6)[:, :16] * (1 if float(pixels.sum()) > 0 else 2)

@@ -89,11 +89,11 @@ def test_before_the_first_update_there_is_nothing_to_save_and_the_next_start_beg
 
 def test_auto_begins_a_new_folder_and_takes_up_the_newest_one(tiny_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert train(tiny_config, None).run_dir == Path("runs/run")
+    assert train(tiny_config, None).run_dir == Path("runs/triplet_image_folder")
     tiny_config["train_cfg"]["max_epochs"] = 4
     again = train(tiny_config, None)
-    assert (again.run_dir, again.iter) == (Path("runs/run"), 24)
-    assert [path.name for path in Path("runs").iterdir()] == ["run"]
+    assert (again.run_dir, again.iter) == (Path("runs/triplet_image_folder"), 24)
+    assert [path.name for path in Path("runs").iterdir()] == ["triplet_image_folder"]
 
 
 def test_auto_does_not_write_over_scores_without_a_checkpoint(tiny_config, tmp_path):
