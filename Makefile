@@ -15,7 +15,7 @@ help:
 	@echo "make coverage   which lines the test suite reaches; htmlcov/index.html shows them"
 	@echo "make check      style, types and the architecture's rules"
 	@echo "make docs       build the documentation into site/, and fail on a broken link; open site/index.html"
-	@echo "make bench      measure losses, training loop, data pipeline and evaluation against peers; of losses: make bench BENCH=--help"
+	@echo "make bench      measure losses, training loop, data pipeline, evaluation and embedding against peers, server and index; of losses: make bench BENCH=--help"
 	@echo "make setup      only make $(VENV) and install everything into it"
 	@echo "make clean      remove $(VENV) and everything that was generated"
 
@@ -65,6 +65,9 @@ bench: setup
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/embed.py
+	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/index.py
 
 clean:
 	rm -rf $(VENV) build dist site .cache htmlcov .coverage docs/reference/commands.md docs/reference/components.md *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

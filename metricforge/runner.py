@@ -20,6 +20,7 @@ from rich.console import Console
 from metricforge.arrays import Indices
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset
+from metricforge.engine.chosen_device import chosen_device
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.engine.hooks.baseline_hook import BaselineHook
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
@@ -113,7 +114,7 @@ def build_runner(
     load_plugins()
     weights = None if checkpoint is None else Path(checkpoint)
     _check(cfg, source, train=weights is None)
-    where = _choose_device(join_processes(device))
+    where = chosen_device(join_processes(device))
     processes = Processes.current()
     if where.type == "cpu":
         keep_freed_memory()
@@ -369,20 +370,6 @@ def _build_hook(cfg: Mapping[str, Any], path: str) -> Hook:
     if "priority" in cfg:
         hook.priority = cfg["priority"]
     return hook
-
-
-def _choose_device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        found = ["cpu"] + [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-        raise ConfigError(
-            [f"--device {device}: cannot be used; this machine has {', '.join(found)}"], "the command"
-        ) from error
-    return chosen
 
 
 def _take_run_folder(

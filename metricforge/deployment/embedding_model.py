@@ -24,6 +24,7 @@ from metricforge.deployment.bundle import BundledModel, read_bundle, write_bundl
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
 from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
+from metricforge.engine.chosen_device import chosen_device
 from metricforge.errors import MetricForgeError
 from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
@@ -328,11 +329,12 @@ class EmbeddingModel:
 
         Raises:
             CheckpointError: if nothing is there, it is not a bundle, or it was changed since the export.
+            ConfigError: if ``device`` cannot be used on this machine.
         """
+        where = chosen_device(device)
         folder = bundle_from_hub(name, revision=revision, token=token)
         load_plugins()
         bundled = read_bundle(folder)
-        where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
         return cls(bundled.learner, bundled.description, where, str(name), bundled.record, bundled.calibration)
 
     def push_to_hub(

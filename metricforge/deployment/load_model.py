@@ -18,6 +18,7 @@ from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
+from metricforge.engine.chosen_device import chosen_device
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.errors import CheckpointError
 from metricforge.evaluation.calibration import Calibration
@@ -39,6 +40,7 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
 
     Raises:
         CheckpointError: if nothing is there, or it is damaged or not a model.
+        ConfigError: if ``device`` cannot be used on this machine.
 
     Examples:
         >>> from metricforge.errors import CheckpointError
@@ -49,7 +51,7 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
         True
     """
     path = Path(model)
-    where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    where = chosen_device(device)
     load_plugins()
     if is_bundle(path):
         bundled = read_bundle(path)

@@ -8,7 +8,7 @@ import pytest
 
 from metricforge.deployment import load_model
 from metricforge.deployment.load_model import preprocessing_of
-from metricforge.errors import CheckpointError
+from metricforge.errors import CheckpointError, ConfigError
 
 
 def test_a_run_s_folder_and_its_best_checkpoint_are_one_model(trained_run):
@@ -33,6 +33,12 @@ def test_what_is_no_model_is_told(tmp_path: Path):
         load_model(tmp_path / "absent")
     with pytest.raises(CheckpointError, match="is neither a run's folder"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
+def test_a_device_that_cannot_compute_is_refused_with_those_there_are(trained_run, device: str):
+    with pytest.raises(ConfigError, match=f"--device {device}: cannot be used; this machine has cpu"):
+        load_model(trained_run, device=device)
 
 
 def test_a_model_of_glyphs_takes_images_of_any_size():
