@@ -13,7 +13,7 @@ def test_the_plugin_registers_exactly_the_types_that_the_core_ascribes_to_it():
         if registered_class.__module__.startswith("metricforge_pddm.")
     }
     ascribed = {name for name, distribution in FIRST_PARTY_TYPES.items() if distribution == "metricforge-pddm"}
-    assert registered == ascribed == set(metricforge_pddm.__all__)
+    assert registered == ascribed == set(metricforge_pddm.__all__) - {"CollapsedScoresWarning"}
 
 
 def test_the_installed_entry_point_loads_without_a_fault():
