@@ -40,8 +40,8 @@ test-slow: setup
 	@$(MAKE) --no-print-directory --jobs=2 first-half second-half MARK=slow
 
 # Two halves of the suite that take about as long, each in a process of one thread; grep lets whole lines through.
-FIRST_HALF := $(addprefix tests/,engine index deployment server datasets losses) plugins examples README.md docs metricforge
-SECOND_HALF := $(filter-out $(FIRST_HALF),$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
+FIRST_HALF := $(addprefix tests/,engine index deployment server datasets losses) README.md docs metricforge
+SECOND_HALF := $(filter-out $(FIRST_HALF),$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py)) plugins examples
 
 first-half:
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(MARK)" -p no:cacheprovider $(FIRST_HALF) | grep --line-buffered ""
