@@ -1,12 +1,14 @@
 # One place for the commands of the README. Each sets up what it needs; nothing else has to be installed but Python and make.
 PYTHON ?= python3
 VENV := .venv
+# processes that share the tests
+WORKERS ?= 2
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 BIN := $(VENV)/bin
 DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/normsoftmax -e plugins/pml
 
-.PHONY: setup demo test test-slow first-half second-half fuzz coverage check docs bench clean
+.PHONY: setup demo test test-slow fuzz coverage check docs bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,21 +35,14 @@ demo: setup
 	$(BIN)/python tools/train.py configs/normsoftmax_glyphs.py
 	$(BIN)/python tools/index_unseen.py runs/normsoftmax_glyphs
 
+# Each file's tests stay together, for they share fixtures and pages' namespaces; the workers take the files in turn.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider --numprocesses=$(WORKERS) --dist=loadfile
+
 test: setup
-	@$(MAKE) --no-print-directory --jobs=2 first-half second-half MARK="not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup
-	@$(MAKE) --no-print-directory --jobs=2 first-half second-half MARK=slow
-
-# Two halves of the suite that take about as long, each in a process of one thread; grep lets whole lines through.
-FIRST_HALF := $(addprefix tests/,engine index deployment server datasets losses) README.md docs metricforge
-SECOND_HALF := $(filter-out $(FIRST_HALF),$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py)) plugins examples
-
-first-half:
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(MARK)" -p no:cacheprovider $(FIRST_HALF) | grep --line-buffered ""
-
-second-half:
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(MARK)" -p no:cacheprovider $(SECOND_HALF) | grep --line-buffered ""
+	$(PYTEST) -m slow
 
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[fuzz]"
