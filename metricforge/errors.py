@@ -92,6 +92,10 @@ class MainProcessError(MetricForgeError):
     """Process 0 of several failed, and said so itself; this process cannot go on without it."""
 
 
+class ProcessesDifferError(MetricForgeError):
+    """Several processes that were to train one run together have other settings, code or images each."""
+
+
 class TrainingStopped(MetricForgeError):  # noqa: N818  (it is no mistake of anyone)
     """A signal of the system ended a training, which saved its state first.
 

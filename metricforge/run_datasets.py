@@ -33,6 +33,11 @@ class RunDatasets:
     validation: ImageDataset | None = None
     reason: str = ""
 
+    def named(self) -> dict[str, ImageDataset]:
+        """Those that there are, by what a person calls them."""
+        parts = {"training images": self.train, "validation images": self.validation, "test images": self.test}
+        return {name: images for name, images in parts.items() if images is not None}
+
 
 def build_run_datasets(cfg: Config, *, train: bool) -> RunDatasets:
     """Build the data sets of a run, without the transform that test images may have from the backbone."""

@@ -21,7 +21,9 @@ from metricforge.arrays import Indices
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset
 from metricforge.engine.chosen_device import chosen_device
+from metricforge.engine.distributed.agreement import check_same, check_same_images
 from metricforge.engine.distributed.processes import Processes, join_processes
+from metricforge.engine.distributed.start_facts import start_facts
 from metricforge.engine.hooks.baseline_hook import BaselineHook
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
@@ -116,6 +118,9 @@ def build_runner(
     _check(cfg, source, train=weights is None)
     where = chosen_device(join_processes(device))
     processes = Processes.current()
+    if processes.several:
+        asked = {"--resume": resume, "--allow-changes": allow_changes, "checkpoint": weights and weights.name}
+        check_same(processes, start_facts(cfg.to_dict(), asked | {"device": where.type}))
     if where.type == "cpu":
         keep_freed_memory()
     data = build_run_datasets(cfg, train=weights is None)
@@ -192,6 +197,7 @@ def _build(
     checkpoints = CheckpointHook(**cfg.get("checkpoint", {}))
     hooks = [ConsoleHook(), checkpoints, BaselineHook(cfg.get("baselines") or {}), StopHook()]
     test_loader = evaluation_loader(data.test, cfg.test_dataloader, device, processes)
+    check_same_images(processes, data.named())
     train_loader, val_loader = None, None
     if data.train is not None and sampler is not None:
         train_loader = training_loader(data.train, sampler, cfg.train_dataloader, device, run_seed)

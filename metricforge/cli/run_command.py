@@ -11,9 +11,16 @@ from collections.abc import Callable
 from rich.text import Text
 
 from metricforge.cli.console import open_console
-from metricforge.errors import ConfigError, MainProcessError, MetricForgeError, NonFiniteLossError
+from metricforge.errors import (
+    ConfigError,
+    MainProcessError,
+    MetricForgeError,
+    NonFiniteLossError,
+    ProcessesDifferError,
+)
 
 GRACE_SECONDS = 30
+SAID_BY_ALL = (ConfigError, MainProcessError, NonFiniteLossError, ProcessesDifferError)
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -30,7 +37,7 @@ def run_command(command: Callable[[], None]) -> None:
         if processes is not None:  # only a command that trains or evaluates imports it, and may have joined others
             processes.leave_processes()
     except MetricForgeError as error:
-        if not is_main and isinstance(error, (ConfigError, MainProcessError, NonFiniteLossError)):
+        if not is_main and isinstance(error, SAID_BY_ALL):
             time.sleep(GRACE_SECONDS)  # the first to leave makes torchrun end the others, process 0 in mid-sentence
         open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
         print(error, file=sys.stderr)

@@ -158,6 +158,13 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """Where image ``index`` comes from, for messages and reports: a path, for instance."""
         return f"image {index} of {self.name} {self.split}"
 
+    def entry(self, index: int) -> str:
+        """What image ``index`` is, wherever its collection lies, to compare two copies of a data set."""
+        return f"{self._name_of_image(index)!r} of class {self.class_names[self.labels[index]]!r}"
+
+    def _name_of_image(self, index: int) -> str:
+        return str(index)
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the classes, the labels or the images do.
 

@@ -204,6 +204,13 @@ class ImageFileDataset(ImageDataset):
     def location(self, index: int) -> str:
         return str(self.root / self.files[index])
 
+    def entry(self, index: int) -> str:
+        told = self._told_of_file(self.files[index])
+        return f"{super().entry(index)} ({told if self.fingerprints_bytes or told == 'absent' else f'{told} bytes'})"
+
+    def _name_of_image(self, index: int) -> str:
+        return self.files[index]
+
     def _digest_images(self, digest: hashlib._Hash) -> None:
         for file in self.files:
             digest.update(f"{file}\0{self._told_of_file(file)}\n".encode())

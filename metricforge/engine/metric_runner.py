@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from metricforge.atomic_write import write_atomically
 from metricforge.backbones.pretraining import pretraining_of
 from metricforge.datasets import ImageFileDataset
+from metricforge.engine.distributed.agreement import check_same
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
@@ -512,7 +513,7 @@ class MetricRunner(Runner):
         path = point.path
         for note in point.notes:
             self.say(note)
-        checkpoint = load_checkpoint(path)
+        checkpoint = self._load_like_others(path)
         meta = checkpoint["meta"]
         batches = len(self.train_dataloader)
         take_own_rows(checkpoint, self.model, self.optim_wrapper.optimizer)
@@ -547,6 +548,17 @@ class MetricRunner(Runner):
             f"resumed from {path.name}: epoch {meta['iteration'] // batches + 1}, "
             f"iteration {meta['iteration'] % batches} of {batches}"
         )
+
+    def _load_like_others(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint that every process reads, each perhaps from a disk of its own."""
+        name = f"the checkpoint {path}"
+        try:
+            checkpoint, read = load_with_hash(path)
+        except CheckpointError as error:
+            check_same(self.processes, {name: str(error)})
+            raise
+        check_same(self.processes, {name: read})
+        return checkpoint
 
     def _resume_choice(self, state: dict[str, Any], *, comparable: bool) -> None:
         """Go on choosing where the checkpoint left off, if the best weights until then are still there."""

@@ -13,7 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from metricforge.engine.distributed.gather_with_gradient import GatheredRows
 from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
 from metricforge.models import MetricLearner
+from metricforge.models.generator_states import GeneratorStates
 
 
 class SharedStep:
@@ -31,7 +33,7 @@ class SharedStep:
     on purpose (sharded proxies).
 
     Args:
-        learner: the model; its parameters become those of process 0, but for the ``sharded`` ones.
+        learner: the model; its parameters and buffers become those of process 0, but for the ``sharded`` ones.
         processes: who takes part.
         sharded: names of the parameters that each process has other rows of; their gradients are left as they are.
     """
@@ -50,6 +52,8 @@ class SharedStep:
             if parameter.requires_grad:
                 hook = parameter.register_post_accumulate_grad_hook(self._send)  # type: ignore[no-untyped-call]
                 self._hooks.append(hook)
+        for buffer in learner.buffers():
+            dist.broadcast(buffer.view(torch.uint8) if buffer.dtype == torch.bool else buffer, src=0)
 
     def embed(self, images: Tensor) -> Tensor:
         """The embeddings (B, D) of the whole batch, of which ``images`` are this process's share.
@@ -63,10 +67,17 @@ class SharedStep:
 
     @contextmanager
     def drawing_apart(self, device: torch.device) -> Iterator[None]:
-        """While it is open each process draws numbers of its own; then the generators are where they were."""
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(torch.initial_seed() + self._processes.rank)
+        """While it is open each process draws numbers of its own; then all generators are where they were.
+
+        However many numbers that takes, and from Python's, numpy's or torch's generator.
+        """
+        before = GeneratorStates.now(device)
+        seed_own = seed_host if device.type == "cpu" else seed_all
+        seed_own(derive_seed(torch.initial_seed(), self._processes.rank))
+        try:
             yield
+        finally:
+            before.restore()
 
     def gather(self, rows: Tensor) -> Tensor:
         """The embeddings (B, D) of the whole batch, of which ``rows`` (B / world_size, D) are this process's share."""

@@ -79,6 +79,14 @@ class Processes:
         dist.broadcast_object_list([(result, None)], src=0)
         return result
 
+    def gather_values(self, value: Result) -> list[Result]:
+        """The ``value`` of each process, in their order, on all of them; it goes through pickle."""
+        if not self.several:
+            return [value]
+        told: list[Any] = [None] * self.world_size
+        dist.all_gather_object(told, value)
+        return told
+
     def gather_columns(self, columns: Tensor) -> Tensor:
         """Columns (R, B) of every process, beside each other in the order of the processes: (R, world_size * B).
 
