@@ -7,6 +7,7 @@ from metricforge.testing.check_dataset import check_dataset
 from metricforge.testing.check_evaluator import check_evaluator
 from metricforge.testing.check_head import check_head
 from metricforge.testing.check_hook import check_hook
+from metricforge.testing.check_in_processes import check_in_processes
 from metricforge.testing.check_loss import check_loss
 from metricforge.testing.check_miner import check_miner
 from metricforge.testing.check_sampler import check_sampler
@@ -22,6 +23,7 @@ __all__ = [
     "check_evaluator",
     "check_head",
     "check_hook",
+    "check_in_processes",
     "check_loss",
     "check_miner",
     "check_sampler",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metricforge import LOSSES, MINERS, SIMILARITIES
-from metricforge.testing import check_any_batch
+from metricforge.testing import check_any_batch, check_in_processes
 
 DIM, CLASSES = 8, 4
 NEEDED = {
@@ -66,3 +66,16 @@ def test_every_adapter_stands_any_batch(registry, name):
             stands()
     else:
         stands()
+
+
+def _models():
+    adapters = {registry: [n for n in registry.names() if n.startswith("pml.")] for registry in (LOSSES, MINERS)}
+    alone = [dict(loss=dict(type=name, **NEEDED.get(name, {}))) for name in adapters[LOSSES]]
+    mined = [dict(loss=dict(type="pml.ContrastiveLoss"), miner=dict(type=name)) for name in adapters[MINERS]]
+    return alone + mined
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_every_adapter_trains_in_two_and_three_processes_what_one_process_trains():
+    check_in_processes(*_models())
