@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -26,6 +28,19 @@ def progress_bar(console: Console, task: str, total: int, done: int = 0) -> Iter
     with _bars(console, MofNCompleteColumn()) as bar:
         number = bar.add_task(task, total=total, completed=done)
         yield lambda count: bar.advance(number, count)
+
+
+@contextmanager
+def progress_bars(console: Console, total: int, *tasks: str) -> Iterator[tuple[Callable[[int], None], ...]]:
+    """Show a bar for each of ``tasks``, as ``progress_bar`` does, from the first time that it is advanced."""
+    with _bars(console, MofNCompleteColumn()) as bars:
+        numbers = [bars.add_task(task, total=total, start=False, visible=False) for task in tasks]
+
+        def advance(number: TaskID, count: int) -> None:
+            bars.start_task(number)
+            bars.update(number, advance=count, visible=True)
+
+        yield tuple(partial(advance, number) for number in numbers)
 
 
 @contextmanager

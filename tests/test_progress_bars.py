@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from metricforge.progress_bars import download_bar, progress_bar, read_with_bar
+from metricforge.progress_bars import download_bar, progress_bar, progress_bars, read_with_bar
 
 
 @pytest.fixture
@@ -20,6 +20,15 @@ def test_a_bar_shows_how_many_of_how_many(terminal):
         advance(3)
     assert "embedding" in shown(terminal)
     assert "5/7" in shown(terminal)
+
+
+def test_a_bar_of_several_is_shown_from_its_first_piece_on(terminal):
+    with progress_bars(terminal, 7, "embedding", "indexing", "never begun") as (embedded, indexed, _):
+        embedded(7)
+        indexed(4)
+    assert "7/7" in shown(terminal)
+    assert "4/7" in shown(terminal)
+    assert "never begun" not in shown(terminal)
 
 
 def test_a_download_shows_bytes_once_their_number_is_known(terminal):

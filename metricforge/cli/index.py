@@ -6,44 +6,65 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.image_collection import open_collection
+from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.index import SearchIndex, build_index
+from metricforge.index.build import index_embeddings
 from metricforge.index.databases import export_index
-from metricforge.progress_bars import progress_bar
+from metricforge.index.planning import why_missed
+from metricforge.progress_bars import progress_bar, progress_bars
 
 console = open_console()
 
 
 def build(arguments: argparse.Namespace) -> None:
     """Build the index, and print what was measured."""
-    collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
-    model = load_model(arguments.model, device=arguments.device)
-    _say(f"model    {model}")
-    _say(f"images   {len(collection):,} in {collection.source}")
-    for left in collection.left_out:
-        _say(f"         {left.describe()}")
-    with progress_bar(console, "embedding", len(collection)) as advance:
-        index = build_index(
-            model,
-            collection,
-            arguments.out,
-            kind=arguments.kind,
-            memory=arguments.memory,
-            recall=arguments.recall,
-            num_workers=arguments.workers,
-            on_images=advance,
-        )
+    options: dict[str, Any] = dict(
+        kind=arguments.kind, memory=arguments.memory, recall=arguments.recall, segment_rows=arguments.segment_rows
+    )
+    model: EmbeddingModel
+    if holds_embeddings(arguments.source):
+        stored = _stored_embeddings(arguments)
+        model = load_model(arguments.model, device=arguments.device)
+        _say(f"model    {model}")
+        _say(f"images   {len(stored):,} with embeddings in {stored.folder}, computed in {stored.origin.precision}")
+        with progress_bars(console, len(stored), "indexing") as (indexed,):
+            index = index_embeddings(model, stored, arguments.out, on_indexed=indexed, **options)
+    else:
+        collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
+        model = load_model(arguments.model, device=arguments.device)
+        _say(f"model    {model}")
+        _say(f"images   {len(collection):,} in {collection.source}")
+        for left in collection.left_out:
+            _say(f"         {left.describe()}")
+        with progress_bars(console, len(collection), "embedding", "indexing") as (embedded, indexed):
+            index = build_index(
+                model,
+                collection,
+                arguments.out,
+                num_workers=arguments.workers,
+                on_images=embedded,
+                on_indexed=indexed,
+                **options,
+            )
     _say("")
     _describe(index)
     if index.calibration is None:
         _say(f"unknown  {_why_not_calibrated(model, len(index))}: {next_command('index', 'calibrate', arguments.out)}")
-    _say(f"\nsearch it: {next_command('search', arguments.out, collection.location(0))}")
+    _say(f"\nsearch it: {next_command('search', arguments.out, index.snapshot().tables[0]['path'][0])}")
+
+
+def _stored_embeddings(arguments: argparse.Namespace) -> StoredEmbeddings:
+    if arguments.glob is not None:
+        raise EmbeddingsError(f"--glob selects images, and {arguments.source} holds embeddings; leave --glob out")
+    return StoredEmbeddings(Path(arguments.source))
 
 
 def add(arguments: argparse.Namespace) -> None:
@@ -149,7 +170,11 @@ def _describe(index: SearchIndex) -> None:
             f"{measured['milliseconds_a_query']:.2f} ms a query, {measured['bytes_a_vector']:,.0f} bytes a vector "
             f"(on {measured['sample']} of its images, when it was built)"
         )
-
+        missed = why_missed(
+            state["kind"], len(index), state["dimensions"], measured["recall@10"], measured["wanted_recall"]
+        )
+        if missed:
+            _say(f"missed   recall@10 {missed}")
     if index.calibration is not None:
         _say(f"unknown  {index.calibration.describe()}")
         unfit = index.calibration.unfit_for(len(index))

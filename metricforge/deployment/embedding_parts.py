@@ -128,6 +128,16 @@ def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[p
     """Yield the parts of ``folder`` as tables, in the order of the collection.
 
     Raises:
+        EmbeddingsError: as ``complete_parts``.
+    """
+    for path in complete_parts(folder):
+        yield parquet.read_table(path, columns=None if columns is None else list(columns))
+
+
+def complete_parts(folder: Path) -> list[Path]:
+    """Return the parts of ``folder``, in the order of the collection.
+
+    Raises:
         EmbeddingsError: if there is none, one is missing, or they do not belong together.
     """
     paths = sorted(folder.glob(PATTERN))
@@ -143,8 +153,7 @@ def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[p
             f"{folder}: {len(missing):,} of {origin.parts:,} parts are missing (part {missing[0]} first); "
             "repeat the `metricforge embed` command to complete them"
         )
-    for path in paths:
-        yield parquet.read_table(path, columns=None if columns is None else list(columns))
+    return paths
 
 
 def vectors_of(table: pa.Table) -> Floats32:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
-from metricforge.arrays import Floats32
+from metricforge.atomic_write import write_atomically
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.embed_collection import embed_collection
-from metricforge.deployment.embedding_parts import read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
+from metricforge.deployment.stored_embeddings import StoredEmbeddings
 from metricforge.errors import EmbeddingsError
+from metricforge.index.build_options import BuildOptions
 from metricforge.index.calibrate_index import calibration_by_model
 from metricforge.index.kept_model import keep_model
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.measuring import measure_search
-from metricforge.index.planning import RECALL, plan_kind
 from metricforge.index.search_index import SearchIndex
-from metricforge.index.segment import FOLDER, write_segment
+from metricforge.index.segment import FOLDER, SEGMENT_ROWS, cut_evenly, write_segment
 from metricforge.index.writing import index_table
 
 PARTS = "parts"  # embeddings of an unfinished build, which a second start continues
+FINISHED = "finished.json"  # its finished segments
 
 
 def build_index(
@@ -34,8 +38,10 @@ def build_index(
     kind: str = "auto",
     memory: float | None = None,
     recall: float | None = None,
+    segment_rows: int = SEGMENT_ROWS,
     num_workers: int = 0,
     on_images: Callable[[int], object] = lambda count: None,
+    on_indexed: Callable[[int], object] = lambda count: None,
 ) -> SearchIndex:
     """Build the index of ``collection`` in the folder ``out``; after a crash, a second start continues.
 
@@ -45,47 +51,130 @@ def build_index(
         model: embeds the images; a copy is kept in the index.
         collection: the images to be found.
         out: a new folder.
-        kind: one of ``KINDS``, or "auto": chosen by the number of images and ``memory``.
-        memory: bytes that searching may keep in memory; None: no limit.
-        recall: share of the ten nearest images that an approximate kind must find, above 0 and at most 1; None: 0.95.
+        kind: see ``BuildOptions``.
+        memory: see ``BuildOptions``.
+        recall: see ``BuildOptions``.
+        segment_rows: see ``BuildOptions``.
         num_workers: processes that read images.
         on_images: called with the number of images just embedded.
+        on_indexed: called with the number of images just added to a search structure.
 
     Raises:
         EmbeddingsError: if ``out`` holds an index, an option cannot take effect, or none of the images can be read.
         ValueError: for another kind, or a recall outside its range.
     """
+    options = BuildOptions(kind, memory, recall, segment_rows)
+    _refuse_index(out)
+    options.planned_kind(model, len(collection))  # before anything slow
+    found = embed_collection(model, collection, out / PARTS, num_workers=num_workers, on_images=on_images)
+    if not found.embedded:
+        raise EmbeddingsError(f"none of the {len(collection):,} images of {collection.source} can be read")
+    return _index(model, StoredEmbeddings(out / PARTS), out, options, on_indexed)
+
+
+def index_embeddings(
+    model: EmbeddingModel,
+    stored: StoredEmbeddings,
+    out: Path,
+    *,
+    kind: str = "auto",
+    memory: float | None = None,
+    recall: float | None = None,
+    segment_rows: int = SEGMENT_ROWS,
+    on_indexed: Callable[[int], object] = lambda count: None,
+) -> SearchIndex:
+    """Build the index of embeddings that ``metricforge embed`` wrote, as ``build_index`` does of images.
+
+    Args:
+        model: the model that made them.
+        stored: the embeddings; they stay where they are.
+        out: a new folder.
+        kind: see ``BuildOptions``.
+        memory: see ``BuildOptions``.
+        recall: see ``BuildOptions``.
+        segment_rows: see ``BuildOptions``.
+        on_indexed: called with the number of images just added to a search structure.
+
+    Raises:
+        EmbeddingsError: if another model made them, there are none, ``out`` holds an index, or an option cannot take
+            effect.
+        ValueError: for another kind, or a recall outside its range.
+    """
+    _refuse_index(out)
+    if stored.origin.model != model.hash:
+        raise EmbeddingsError(
+            f"{stored.folder} holds embeddings of model {stored.origin.model}, and {model.source} is model "
+            f"{model.hash}; name the model that they come from, or embed the images again"
+        )
+    if not len(stored):
+        raise EmbeddingsError(f"none of the {stored.origin.rows:,} images of {stored.folder} could be read")
+    return _index(model, stored, out, BuildOptions(kind, memory, recall, segment_rows), on_indexed)
+
+
+def _refuse_index(out: Path) -> None:
     if (out / NAME).exists():
         raise EmbeddingsError(
             f"{out} is already an index; add images with metricforge index add {out} SOURCE, or name another --out"
         )
-    similarity = model.learner.similarity
-    plan_kind(kind, memory, recall, similarity, len(collection), model.dim)  # before anything slow
+
+
+def _index(
+    model: EmbeddingModel,
+    stored: StoredEmbeddings,
+    out: Path,
+    options: BuildOptions,
+    on_indexed: Callable[[int], object],
+) -> SearchIndex:
+    """Write the segments of ``stored`` and what was measured of them, and remove what the build leaves behind."""
+    kind = options.planned_kind(model, len(stored))
     bundle = f"models/{model.hash}"
     keep_model(model, out / bundle)
-    found = embed_collection(model, collection, out / PARTS, num_workers=num_workers, on_images=on_images)
-    if not found.embedded:
-        raise EmbeddingsError(f"none of the {len(collection):,} images of {collection.source} can be read")
-    rows = pa.concat_tables(part.drop_columns(["vector"]) for part in read_parts(out / PARTS))
-    table = index_table(rows, range(len(rows)), rows["path"])
-    chosen = plan_kind(kind, memory, recall, similarity, len(table), model.dim)
-    shutil.rmtree(out / FOLDER, ignore_errors=True)  # of a build that was killed
-    name = write_segment(out, _vectors(out / PARTS), table, chosen, similarity)
     manifest = Manifest(
         generation=1,
         model=bundle,
         model_hash=model.hash,
         dim=model.dim,
-        kind=chosen,
-        segments=(name,),
-        next_id=len(table),
-        calibration=calibration_by_model(model, len(table)),
+        kind=kind,
+        segments=_segments(model, stored, out, kind, options.segment_rows, on_indexed),
+        next_id=len(stored),
+        settings={"segment_rows": options.segment_rows},
+        calibration=calibration_by_model(model, len(stored)),
     )
-    settings, measured = measure_search(out, manifest, similarity, RECALL if recall is None else recall)
+    settings, measured = measure_search(out, manifest, model.learner.similarity, options.wanted_recall)
     Manifest(**{**vars(manifest), "settings": settings, "measured": measured}).write(out)
-    shutil.rmtree(out / PARTS)
+    (out / FINISHED).unlink()
+    shutil.rmtree(out / PARTS, ignore_errors=True)
     return SearchIndex(out, model)
 
 
-def _vectors(folder: Path) -> Iterator[Floats32]:
-    return (vectors_of(part) for part in read_parts(folder, ["vector"]))
+def _segments(
+    model: EmbeddingModel,
+    stored: StoredEmbeddings,
+    out: Path,
+    kind: str,
+    segment_rows: int,
+    on_indexed: Callable[[int], object],
+) -> tuple[str, ...]:
+    """Write the segments that an earlier start has not finished, and return the names of all."""
+    plan = {"kind": kind, "segment_rows": segment_rows, **asdict(stored.origin)}
+    finished = _finished(out, plan)
+    for folder in (out / FOLDER).glob("*"):
+        if folder.name not in finished:
+            shutil.rmtree(folder)
+    parts = cut_evenly(len(stored), segment_rows)
+    on_indexed(sum(map(len, parts[: len(finished)])))
+    for part in parts[len(finished) :]:
+        columns = stored.columns(part)
+        table = index_table(columns, np.arange(part.start, part.stop), columns["path"])
+        finished.append(write_segment(out, stored.vectors(part), table, kind, model.learner.similarity, on_indexed))
+        write_atomically(out / FINISHED, json.dumps({"plan": plan, "segments": finished}))
+    return tuple(finished)
+
+
+def _finished(out: Path, plan: dict[str, Any]) -> list[str]:
+    """The names of the segments that an earlier start of the same ``plan`` has finished."""
+    try:
+        noted = json.loads((out / FINISHED).read_bytes())
+    except FileNotFoundError:
+        return []
+    return list(noted["segments"]) if noted["plan"] == plan else []

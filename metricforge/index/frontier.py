@@ -17,6 +17,7 @@ from metricforge.evaluation.spaces import Space
 from metricforge.index.kinds import (
     KINDS,
     LEAST_TRAINING_ROWS,
+    SPARE,
     build_structure,
     efforts,
     resident_bytes,
@@ -24,7 +25,6 @@ from metricforge.index.kinds import (
     space_of,
 )
 from metricforge.index.segment import nearest_rows, prepared
-from metricforge.index.snapshot import SPARE
 from metricforge.interfaces import Similarity
 
 ALL = "all"  # the embeddings as they are

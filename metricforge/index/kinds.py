@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,7 +11,7 @@ import faiss
 import numpy as np
 
 from metricforge.arrays import Flags, Floats32, Indices
-from metricforge.large_arrays import row_blocks
+from metricforge.large_arrays import ROWS_AT_ONCE, let_go, row_blocks
 
 if TYPE_CHECKING:
     from metricforge.index.array_similarity import ArraySimilarity
@@ -24,6 +25,9 @@ ADDED_AT_ONCE = 2**16  # vectors; HNSW joins those of one call by level, so smal
 TRAINING_ROWS = 2**17
 ROWS_A_LIST = 39  # of IVF, that faiss wants to learn its centroids from
 LEAST_TRAINING_ROWS = 1000
+SPARES = (32, 64, 128, 256, 512, 1024)  # candidates beyond k that the stored vectors put in order
+SPARE = SPARES[0]
+PAGE = 4096  # bytes of a file that are read at once
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,30 @@ def choose_kind(count: int, dim: int, memory: float | None) -> Kind:
     return "hnsw" if "hnsw" in fits else "ivfpq"
 
 
-def build_structure(kind: str, vectors: Floats32, space: Space) -> Any:
+def build_structure(
+    kind: str, vectors: Floats32, space: Space, on_rows: Callable[[int], object] = lambda count: None
+) -> Any:
     """Build the faiss index of ``vectors`` (N, D), read block by block; "flat" has none.
 
     Args:
         kind: "hnsw", "ivfpq" or "int8" for vectors, "binary" for their signs.
         vectors: may be a mapped file.
         space: in which to search.
+        on_rows: called with the number of vectors just added.
     """
     count, dim = vectors.shape
     structure: Any
     if kind == "hnsw":
         structure = faiss.IndexHNSWFlat(dim, LINKS, space.faiss_metric)
         structure.hnsw.efConstruction = 80
+        # taken at once: a growing vector is copied into one of twice the size, and both are in memory then
+        storage: Any = faiss.downcast_index(structure.storage)
+        for taken, size in ((storage.codes, 4 * dim * count), (structure.hnsw.neighbors, 2 * LINKS * count)):
+            taken.resize(size)
+            taken.resize(0)
     elif kind == "ivfpq":
-        lists = max(1, min(int(4 * math.sqrt(count)), count // 40))
         coarse = faiss.IndexFlat(dim, space.faiss_metric)
-        structure = faiss.IndexIVFPQ(coarse, dim, lists, _code_bytes(dim), 8, space.faiss_metric)
+        structure = faiss.IndexIVFPQ(coarse, dim, _lists(count), _code_bytes(dim), 8, space.faiss_metric)
     elif kind == "int8":
         structure = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, space.faiss_metric)
     elif kind == "binary":
@@ -87,11 +98,11 @@ def build_structure(kind: str, vectors: Floats32, space: Space) -> Any:
         raise AssertionError(kind)
     if kind in ("ivfpq", "int8"):
         wanted = max(TRAINING_ROWS, ROWS_A_LIST * structure.nlist) if kind == "ivfpq" else TRAINING_ROWS
-        chosen = np.sort(np.random.default_rng(0).permutation(count)[:wanted])
-        structure.train(np.ascontiguousarray(vectors[chosen]))
+        structure.train(_rows_at(vectors, np.sort(np.random.default_rng(0).permutation(count)[:wanted])))
     for _, rows in row_blocks(vectors, ADDED_AT_ONCE):
         block = np.ascontiguousarray(rows)
         structure.add(signs(block) if kind == "binary" else block)
+        on_rows(len(block))
     return structure
 
 
@@ -137,12 +148,40 @@ def signs(vectors: Floats32) -> Any:
 
 def efforts(kind: str) -> tuple[int, ...]:
     """Return the efforts that ``kind`` offers, fastest first; a single one if there is no choice."""
-    return {"hnsw": (16, 32, 64, 128, 256, 512), "ivfpq": (1, 2, 4, 8, 16, 32, 64, 128, 256)}.get(kind, (0,))
+    return {"hnsw": (16, 32, 64, 128, 256, 512), "ivfpq": tuple(2**power for power in range(11))}.get(kind, (0,))
+
+
+def spares(kind: str) -> tuple[int, ...]:
+    """Return how many candidates beyond k ``kind`` offers to put in order, fewest first.
+
+    Codes rank roughly, so that the nearest may be far down; a graph compares the vectors themselves.
+    """
+    return SPARES if kind in ("ivfpq", "int8", "binary") else (SPARE,)
 
 
 def _code_bytes(dim: int) -> int:
     """Return the bytes per vector of product quantisation: the largest divisor of ``dim`` up to ``dim / 4``."""
     return max(parts for parts in range(1, max(1, dim // 4) + 1) if dim % parts == 0)
+
+
+def bytes_read(kind: str, count: int, dim: int, effort: int, spare: int) -> float:
+    """Return about how many bytes a search of ``count`` vectors reads: codes or nodes visited, and spare candidates."""
+    visited = effort * count / _lists(count) if kind == "ivfpq" else effort
+    return visited * resident_bytes(kind, dim) + spare * max(4 * dim, PAGE)
+
+
+def _lists(count: int) -> int:
+    """Return the number of lists that IVF divides ``count`` vectors into."""
+    return max(1, min(int(4 * math.sqrt(count)), count // 40))
+
+
+def _rows_at(vectors: Floats32, rows: Indices) -> Floats32:
+    """Return ``vectors[rows]`` (n, D), which of a mapped file keeps no more in memory."""
+    found = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
+    for place, block in row_blocks(rows, ROWS_AT_ONCE):
+        found[place] = vectors[block]
+        let_go(vectors)
+    return found
 
 
 def _first_allowed(found: Indices, allowed: Flags, k: int) -> Indices:

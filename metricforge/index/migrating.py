@@ -21,7 +21,8 @@ from metricforge.index.kept_model import keep_model
 from metricforge.index.kinds import LEAST_TRAINING_ROWS, choose_kind
 from metricforge.index.manifest import Manifest
 from metricforge.index.measuring import measure_search
-from metricforge.index.segment import write_segment
+from metricforge.index.planning import smallest_segment
+from metricforge.index.segment import SEGMENT_ROWS, write_segments
 from metricforge.index.snapshot import Snapshot
 from metricforge.index.writing import switch_to
 from metricforge.interfaces import Similarity
@@ -85,7 +86,8 @@ def migrate_index(
     else:
         found = None
         kind = _kind(snapshot, model.learner.similarity, 0, model.dim)
-        following = replace(manifest, kind=kind, segments=(), settings={}, measured={})
+        kept = {key: value for key, value in manifest.settings.items() if key == "segment_rows"}
+        following = replace(manifest, kind=kind, segments=(), settings=kept, measured={})
     following = replace(
         following,
         generation=manifest.generation + 1,
@@ -127,11 +129,15 @@ def _following(snapshot: Snapshot, model: EmbeddingModel, table: pa.Table, parts
     similarity = model.learner.similarity
     kind = _kind(snapshot, similarity, len(rows), model.dim)
     blocks = (vectors_of(part) for part in read_parts(parts, ["vector"]))
-    structure = "flat" if kind == "ivfpq" and len(rows) < LEAST_TRAINING_ROWS else kind
-    name = write_segment(
-        snapshot.index, (block for block in blocks if len(block)), table.take(pa.array(rows)), structure, similarity
+    largest = int(snapshot.manifest.settings.get("segment_rows", SEGMENT_ROWS))
+    too_few = smallest_segment(len(rows), largest) < LEAST_TRAINING_ROWS
+    structure = "flat" if kind == "ivfpq" and too_few else kind
+    kept = table.take(pa.array(rows))
+    blocks = (block for block in blocks if len(block))
+    segments = write_segments(snapshot.index, blocks, kept, structure, similarity, largest)
+    following = replace(
+        snapshot.manifest, kind=kind, segments=segments, deleted=None, settings={"segment_rows": largest}
     )
-    following = replace(snapshot.manifest, kind=kind, segments=(name,), deleted=None, settings={})
     recall = float(snapshot.manifest.measured.get("wanted_recall", 0.95))
     settings, measured = measure_search(snapshot.index, following, similarity, recall)
     return replace(following, settings=settings, measured=measured)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from metricforge.errors import EmbeddingsError
-from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind, efforts, resident_bytes
+from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind, resident_bytes
+from metricforge.index.segment import SEGMENT_ROWS, cut_evenly
 
 if TYPE_CHECKING:
     from metricforge.interfaces import Similarity
@@ -14,14 +16,22 @@ RECALL = 0.95  # unless another one is asked for
 
 
 def plan_kind(
-    kind: str, memory: float | None, recall: float | None, similarity: Similarity, count: int, dim: int
+    kind: str,
+    memory: float | None,
+    recall: float | None,
+    similarity: Similarity,
+    count: int,
+    dim: int,
+    segment_rows: int = SEGMENT_ROWS,
 ) -> str:
-    """Return the kind of an index of ``count`` embeddings of ``dim`` dimensions; see ``build_index``.
+    """Return the kind of an index of ``count`` embeddings of ``dim`` dimensions; see ``BuildOptions``.
 
     Raises:
         EmbeddingsError: if an option cannot take effect, or no kind fits into ``memory``.
-        ValueError: for another kind, or a recall outside its range.
+        ValueError: for another kind, or a recall or ``segment_rows`` outside its range.
     """
+    if segment_rows < 1:
+        raise ValueError(f"segment_rows must be >= 1, got {segment_rows}")
     if kind not in (*KINDS, "auto"):
         raise ValueError(f"kind must be auto or one of {', '.join(KINDS)}, got {kind!r}")
     if recall is not None and not 0 < recall <= 1:
@@ -32,12 +42,41 @@ def plan_kind(
             f"kind ivfpq needs at least {LEAST_TRAINING_ROWS:,} images to learn its codes from, got {count:,}; "
             "use flat, which is fast for so few"
         )
-    if recall is not None and kind != "auto" and len(efforts(chosen)) == 1:
+    if chosen == "ivfpq" and smallest_segment(count, segment_rows) < LEAST_TRAINING_ROWS:
         raise EmbeddingsError(
-            f"--recall {recall:g} says how thoroughly hnsw and ivfpq search, and --kind {kind} has no such choice; "
-            "leave one of them out"
+            f"--segment-rows {segment_rows:,} cuts {count:,} images into segments of "
+            f"{smallest_segment(count, segment_rows):,}, and ivfpq learns the codes of each from at least "
+            f"{LEAST_TRAINING_ROWS:,}; allow more"
+        )
+    if recall is not None and kind != "auto" and (kind == "flat" or similarity.search == "hamming"):
+        raise EmbeddingsError(
+            f"--recall {recall:g} says how thoroughly approximate kinds search, and --kind {kind} compares every image "
+            "as the model does; leave one of them out"
         )
     return chosen
+
+
+def why_missed(kind: str, count: int, dim: int, found: float, wanted: float) -> str | None:
+    """Say what finds more than the share ``found`` of an index, where fewer than ``wanted``; None where it is enough.
+
+    Args:
+        kind: of the index.
+        count: its images.
+        dim: D.
+        found: share of the ten nearest images that its most thorough search finds.
+        wanted: the share asked for.
+    """
+    if found >= wanted:
+        return None
+    graph = f"hnsw, which takes --memory {math.ceil(count * resident_bytes('hnsw', dim) / 1e6)}MB"
+    more = {"hnsw": "--kind flat finds all", "int8": "--kind flat finds all"}
+    otherwise = more.get(kind, f"more find {graph}, and --kind flat, which finds all")
+    return f"{found:.3f} is below the {wanted:g} asked for, and no setting of {kind} finds more; {otherwise}"
+
+
+def smallest_segment(count: int, segment_rows: int) -> int:
+    """Return the number of images in the smallest of the segments that ``count`` images are cut into."""
+    return min(map(len, cut_evenly(count, segment_rows)), default=0)
 
 
 def _chosen(kind: str, memory: float | None, similarity: Similarity, count: int, dim: int) -> str:

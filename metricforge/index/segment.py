@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,16 @@ import pyarrow as pa
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.kinds import Space, build_structure, search_structure, space_of
-from metricforge.large_arrays import let_go
+from metricforge.large_arrays import let_go, row_blocks
 
 if TYPE_CHECKING:
     from metricforge.interfaces import Similarity
 
 VECTORS, SEARCHED, ROWS, STRUCTURE = "vectors.npy", "searched.npy", "rows.arrow", "structure.faiss"
 FOLDER = "segments"
+SEGMENT_ROWS = 10_000_000  # images that one segment has at most, unless told
 SAME = 1e-6  # vectors that ``prepare`` changes by no more than this are stored once
+BYTES_AT_ONCE = 2**26  # of mapped vectors that are compared in one piece, and stay in memory after it
 RARE = 0.05  # if at most this share of the rows may be found, each of them is compared
 
 
@@ -60,8 +63,16 @@ class Segment:
 
     @cached_property
     def _structure(self) -> Any:
-        read = faiss.read_index_binary if self.kind == "binary" else faiss.read_index
-        return read(str(self.folder / STRUCTURE))
+        if self.kind == "binary":
+            return faiss.read_index_binary(str(self.folder / STRUCTURE))
+        # mapped, so that a search reads what it visits, and processes share it
+        return faiss.read_index(str(self.folder / STRUCTURE), faiss.IO_FLAG_MMAP_IFC)
+
+    def rest(self) -> None:
+        """Let go of what a search has read of the vectors, if they are large."""
+        for vectors in (self.vectors, self.searched):
+            if vectors.nbytes > BYTES_AT_ONCE:
+                let_go(vectors)
 
     def candidates(
         self, queries: Floats32, k: int, space: Space, allowed: Flags | None, effort: int, exact: bool
@@ -80,15 +91,76 @@ class Segment:
 
 
 def nearest_rows(queries: Floats32, vectors: Floats32, k: int, space: Space) -> Indices:
-    """Compare every vector with every query: rows (Q, min(k, n))."""
+    """Compare every vector with every query: rows (Q, min(k, n)); large mapped ``vectors`` are read in blocks."""
     # plain arrays: what other libraries put in place of faiss.knn takes no memory-mapped ones
-    rows, gallery = np.asarray(queries), np.asarray(vectors)
-    found: Indices = faiss.knn(rows, gallery, min(k, len(gallery)), metric=space.faiss_metric)[1]
-    return found
+    rows, sign = np.asarray(queries), -1 if space.metric == "ip" else 1
+    step = max(1, BYTES_AT_ONCE // max(1, 4 * vectors.shape[1]))
+    if len(vectors) <= step:
+        found: Indices = faiss.knn(rows, np.asarray(vectors), min(k, len(vectors)), metric=space.faiss_metric)[1]
+        return found
+    best = np.empty((len(rows), 0), dtype=np.float32), np.empty((len(rows), 0), dtype=np.int64)
+    for place, block in row_blocks(vectors, step):
+        far, near = faiss.knn(rows, np.asarray(block), min(k, len(block)), metric=space.faiss_metric)
+        distances = np.concatenate([best[0], sign * far], axis=1)  # (Q, <= 2 k)
+        numbers = np.concatenate([best[1], near + place.start], axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(distances, order, axis=1), np.take_along_axis(numbers, order, axis=1)
+    return best[1]
+
+
+def write_segments(
+    index: Path,
+    blocks: Iterable[Floats32],
+    table: pa.Table,
+    kind: str,
+    similarity: Similarity | ArraySimilarity,
+    segment_rows: int,
+) -> tuple[str, ...]:
+    """Write segments of nearly equal size, at most ``segment_rows`` images each; otherwise as ``write_segment``."""
+    parts = cut_evenly(len(table), segment_rows)
+    waiting = _Rows(blocks)
+    names: list[str] = []
+    try:
+        for part in parts:
+            rows = table.slice(part.start, len(part))
+            names.append(write_segment(index, waiting.take(len(part)), rows, kind, similarity))
+    except BaseException:
+        for name in names:
+            shutil.rmtree(index / FOLDER / name, ignore_errors=True)
+        raise
+    return tuple(names)
+
+
+def cut_evenly(count: int, largest: int) -> list[range]:
+    """Cut ``range(count)`` into as few pieces of at most ``largest`` as there can be, nearly equal in size."""
+    pieces = -(-count // largest)
+    ends = [count * piece // pieces for piece in range(pieces + 1)] if pieces else []
+    return [range(start, end) for start, end in pairwise(ends)]
+
+
+class _Rows:
+    """A stream of blocks, from which the next rows are taken whatever the blocks' sizes."""
+
+    def __init__(self, blocks: Iterable[Floats32]) -> None:
+        self._blocks = iter(blocks)
+        self._rest: Floats32 | None = None
+
+    def take(self, count: int) -> Iterator[Floats32]:
+        """Yield the next ``count`` rows, block by block."""
+        while count:
+            block = next(self._blocks) if self._rest is None else self._rest
+            block, self._rest = block[:count], block[count:] if len(block) > count else None
+            count -= len(block)
+            yield block
 
 
 def write_segment(
-    index: Path, blocks: Iterable[Floats32], table: pa.Table, kind: str, similarity: Similarity | ArraySimilarity
+    index: Path,
+    blocks: Iterable[Floats32],
+    table: pa.Table,
+    kind: str,
+    similarity: Similarity | ArraySimilarity,
+    on_rows: Callable[[int], object] = lambda count: None,
 ) -> str:
     """Write a segment of ``index`` and return its name; nobody reads it before a manifest names it.
 
@@ -98,6 +170,7 @@ def write_segment(
         table: ``id`` and the other columns (n rows).
         kind: of the structure; "flat" has none.
         similarity: by which the segment is searched.
+        on_rows: called with the number of vectors just added to the structure.
     """
     name = uuid.uuid4().hex[:12]
     folder = index / FOLDER / name
@@ -108,7 +181,7 @@ def write_segment(
             writer.write_table(table)
         if kind != "flat":
             segment = Segment(folder, kind)
-            structure = build_structure(kind, segment.searched, space_of(similarity))
+            structure = build_structure(kind, segment.searched, space_of(similarity), on_rows)
             write = faiss.write_index_binary if kind == "binary" else faiss.write_index
             write(structure, str(folder / STRUCTURE))
         for path in (*folder.iterdir(), folder, folder.parent):

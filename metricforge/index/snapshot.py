@@ -14,7 +14,7 @@ from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import IndexFileError
 from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.hit import Hit, Hits
-from metricforge.index.kinds import space_of
+from metricforge.index.kinds import SPARE, space_of
 from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, prepared
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from metricforge.evaluation.calibration import Calibration
     from metricforge.interfaces import Similarity
 
-SPARE = 32  # candidates beyond k that are ranked by the exact similarity
-SHORTLIST = 100  # the same for a learned similarity, which no search structure supports
+SHORTLIST = 100  # candidates beyond k that a learned similarity, which no search structure supports, puts in order
 NUMBERS_AT_ONCE = 2**22
 KNOWN = ("id", "path", "label")
 
@@ -112,7 +111,8 @@ class Snapshot:
         similarity = of_arrays(similarity)
         space = space_of(similarity)
         effort = int(self.manifest.settings.get("effort", 0))
-        wanted = k + (SHORTLIST if similarity.search is None else SPARE)
+        spare = int(self.manifest.settings.get("spare", SPARE))
+        wanted = k + (max(spare, SHORTLIST) if similarity.search is None else spare)
         searched = prepared(similarity, queries)  # (Q, D')
         best = [Found(np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)) for _ in queries]
         for number, (segment, flags) in enumerate(zip(self.segments, allowed, strict=True)):
@@ -123,6 +123,7 @@ class Snapshot:
                 rows = rows[rows >= 0]
                 scores = _scores(similarity, queries[query], segment, rows)
                 best[query] = _joined(best[query], Found(scores, np.full(len(rows), number), rows), self.segments, k)
+            segment.rest()
         return best
 
     @cached_property

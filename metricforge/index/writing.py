@@ -18,7 +18,7 @@ from metricforge.errors import EmbeddingsError
 from metricforge.index.kinds import SMALL
 from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
-from metricforge.index.segment import FOLDER, Segment, write_segment
+from metricforge.index.segment import FOLDER, SEGMENT_ROWS, Segment, write_segment, write_segments
 from metricforge.index.snapshot import Snapshot
 from metricforge.interfaces import Similarity
 from metricforge.large_arrays import ROWS_AT_ONCE
@@ -97,16 +97,15 @@ def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], 
 
 
 def compact(snapshot: Snapshot, similarity: Similarity) -> None:
-    """Merge all segments into one, without the removed images."""
+    """Merge all segments into one, or as few as the index allows, without the removed images."""
     table = snapshot.table()
     kind = snapshot.manifest.kind if len(table) > SMALL or snapshot.manifest.kind == "binary" else "flat"
-    segments: tuple[str, ...] = ()
-    if len(table):
-        segments = (write_segment(snapshot.index, _blocks(snapshot), table, kind, similarity),)
+    largest = int(snapshot.manifest.settings.get("segment_rows", SEGMENT_ROWS))
+    segments = write_segments(snapshot.index, _blocks(snapshot), table, kind, similarity, largest)
     _commit(snapshot, segments=segments, gone={})
 
 
-def index_table(columns: pa.Table, ids: Sequence[int], paths: Sequence[str] | pa.ChunkedArray) -> pa.Table:
+def index_table(columns: pa.Table, ids: Sequence[int] | Indices, paths: Sequence[str] | pa.ChunkedArray) -> pa.Table:
     """Return the table of a segment: ``id``, ``path`` where each image is stored, and the other columns (n rows)."""
     rest = {name: columns[name] for name in columns.column_names if name not in ("id", "path", "vector")}
     return pa.table({"id": pa.array(ids, pa.int64()), "path": _strings(paths), **rest})

@@ -166,7 +166,7 @@ def test_a_migration_that_was_stopped_continues(own, small_model, monkeypatch):
 
 
 def test_what_an_earlier_start_embedded_is_forgotten_once_the_index_changed(own, small_model, monkeypatch):
-    monkeypatch.setattr(migrating, "write_segment", lambda *given: 1 / 0)
+    monkeypatch.setattr(migrating, "write_segments", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         own.migrate(small_model)
     monkeypatch.undo()

@@ -36,7 +36,7 @@ def test_the_kind_follows_from_number_memory_and_similarity(options, kind):
         (dict(kind="hnsw", memory=2e9), "--memory 2000MB chooses a kind, and --kind hnsw names one"),
         (
             dict(kind="flat", recall=0.9),
-            "--recall 0.9 says how thoroughly .* search, and --kind flat has no",
+            "--recall 0.9 says how thoroughly .* search, and --kind flat compares every image",
         ),
         (dict(kind="ivfpq"), "kind ivfpq needs at least 1,000 images to learn its codes from, got 100"),
         (dict(similarity=HammingSimilarity(), kind="hnsw"), "--kind hnsw: the model compares signs"),

@@ -44,8 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
 
-def add_model_and_source(parser: argparse.ArgumentParser) -> None:
-    """Add MODEL and what says which images, as every command takes them that embeds a collection."""
+def add_model_and_source(parser: argparse.ArgumentParser, other_source: str | None = None) -> None:
+    """Add MODEL and what says which images, as every command takes them that embeds a collection.
+
+    Args:
+        parser: to which they are added.
+        other_source: what else this command takes as SOURCE.
+    """
     parser.add_argument(
         "model", metavar="MODEL", type=Path, help="a run's folder, a checkpoint or a bundle (see metricforge export)"
     )
@@ -53,6 +58,7 @@ def add_model_and_source(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         help="a folder of images, a table with a column path (.csv, .tsv, .txt, .parquet), an index of tar shards (see "
-        "metricforge data index), or - for one path a line on standard input",
+        f"metricforge data index),{'' if other_source is None else f' {other_source},'} or - for one path a line on "
+        "standard input",
     )
     parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match, such as '*.jpg'")

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     purpose = "embed images and make them searchable (metricforge index MODEL SOURCE says the same)"
     parser = commands.add_parser("build", help=purpose, description=f"{purpose.capitalize()}.")
-    add_model_and_source(parser)
+    add_model_and_source(parser, "a folder that metricforge embed wrote with the same MODEL")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="INDEX", help="the index, a new folder; a second start continues"
     )
@@ -57,7 +57,14 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--recall",
         type=share,
         metavar="SHARE",
-        help="the share of the ten nearest images that hnsw and ivfpq are to find (default: 0.95)",
+        help="the share of the ten nearest images that a kind other than flat is to find (default: 0.95)",
+    )
+    parser.add_argument(
+        "--segment-rows",
+        type=at_least_1,
+        default=10_000_000,
+        metavar="N",
+        help="images that one segment, with its own files and search structure, has at most (default: 10 million)",
     )
     parser.add_argument(
         "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
