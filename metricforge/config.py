@@ -19,8 +19,11 @@ from metricforge.component_arguments import accepted_arguments, argument_faults,
 from metricforge.config_files import find_base, find_config
 from metricforge.datasets.validation_classes import validation_faults
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
+from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
+from metricforge.engine.hooks.swa_hook import SWAHook
 from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
+from metricforge.engine.loops.step_switches import step_switch_faults
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
 from metricforge.engine.tracker_backends import tracker_faults
@@ -56,7 +59,10 @@ TOP_LEVEL = {
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
-    "train_cfg": "max_epochs, warmup_epochs, val_interval, log_interval, chunk: images that are embedded at once",
+    "train_cfg": (
+        "max_epochs, warmup_epochs, val_interval, log_interval, chunk: images that are embedded at once, precision: "
+        "fp32 (by default), bf16 or fp16, compile, channels_last, max_minutes: a time that the schedule fits itself to"
+    ),
     "test_cfg": (
         "scores_at_once: how many scores a search holds in memory; dtype: float32 (by default) or float16, what "
         "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file; exclude: "
@@ -328,6 +334,7 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
     for number, hook in enumerate(config.get("custom_hooks") or []):
         own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
         faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
+    faults += step_switch_faults(config)
     faults += tracker_faults(config.get("visualizer"))
     faults += validation_faults(config.get("validation")) or _unread_validation(config)
     seed = config.get("seed", 0)
@@ -423,4 +430,5 @@ def _explain(error: Exception, path: Path) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-__all__ = ["check_config", "complete_config", "read_config"]
+# the hooks are registered by being imported
+__all__ = ["EarlyStoppingHook", "SWAHook", "check_config", "complete_config", "read_config"]

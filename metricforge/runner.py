@@ -27,8 +27,10 @@ from metricforge.engine.distributed.start_facts import start_facts
 from metricforge.engine.hooks.baseline_hook import BaselineHook
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
+from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.hooks.stop_hook import StopHook
+from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
 from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.loops.score_names import refuse_absent_score
@@ -206,6 +208,8 @@ def _build(
             seen = read_as_test_images(data.test, data.train, cfg.test_dataloader)
             hooks.append(EmbeddingBankHook(sampler, evaluation_loader(seen, cfg.test_dataloader, device, processes)))
     hooks += [_build_hook(hook, f"custom_hooks[{number}]") for number, hook in enumerate(cfg.get("custom_hooks") or [])]
+    if data.train is not None and cfg.train_cfg.get("max_minutes") is not None:
+        hooks.append(TimeBudgetHook(cfg.train_cfg.max_minutes))
     point, settings = None, None
     if lock is not None:
         assert data.train is not None
@@ -214,8 +218,13 @@ def _build(
         if data.validation is not None:
             data.validation.fingerprint()  # now, because a file may go before the first validation
             dim = model.head.dim
-            if checkpoints.save_best is not None and isinstance(dim, int):
-                refuse_absent_score(checkpoints.save_best, evaluators, len(data.validation), dim)
+            read = [(checkpoints.save_best, "checkpoint.save_best")]
+            read += [
+                (hook.monitor, "EarlyStoppingHook.monitor") for hook in hooks if isinstance(hook, EarlyStoppingHook)
+            ]
+            for score, path in read:
+                if score is not None and isinstance(dim, int):
+                    refuse_absent_score(score, evaluators, len(data.validation), dim, path)
         settings = run_settings(settings_of(cfg.to_dict()), *images, len(train_loader))
         if resume:  # before the run's own config is written over
             find = partial(find_resume_point, lock.folder, settings, allow_changes=allow_changes)

@@ -27,6 +27,7 @@ from metricforge.engine.distributed.agreement import check_same
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
+from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
 from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.stop_signals import StopSignals
@@ -155,7 +156,8 @@ class MetricRunner(Runner):
             test_cfg=dict(cfg.get("test_cfg") or {}),
             test_evaluator=[],
             # those that stay are the ones whose work is not done better by ours
-            default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
+            default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None)
+            | (dict(param_scheduler=None) if any(isinstance(hook, TimeBudgetHook) for hook in hooks) else {}),
             custom_hooks=list(hooks),
             visualizer=_visualizer(cfg) if training else dict(type="Visualizer"),
             resume=resume is not None,
@@ -285,7 +287,7 @@ class MetricRunner(Runner):
             if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
                 self.say(f"cache    {dataset.cache.describe(len(dataset))}")
         where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"
-        weights = f"weights  {self._weights_file}{', averaged by EMAHook' if self.scores_averaged_weights else ''}"
+        weights = f"weights  {self._weights_file}{self._described_averaging}"
         what = weights if self._train_dataloader is None else f"run      {self.run_dir}"
         self.say(f"{what}, seed {self.seed}, on {where}\n")
 
@@ -297,6 +299,9 @@ class MetricRunner(Runner):
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """mmengine's, whose optimizer also steps parameters with a sparse gradient, whatever it is."""
+        precision = self.cfg.train_cfg.get("precision", "fp32")
+        if precision != "fp32" and isinstance(optim_wrapper, Mapping):
+            optim_wrapper = {**optim_wrapper, "type": "AutocastOptimWrapper", "precision": precision}
         wrapper = super().build_optim_wrapper(optim_wrapper)
         shards = find_row_shards(self.model)
         if shards and wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
@@ -361,21 +366,25 @@ class MetricRunner(Runner):
     def describe_choice(self) -> dict[str, object]:
         """How the present weights were chosen, and how often weights of this run scored the test, now included."""
         how = self.choice.of_last_epoch() if self._loaded is None else dict(self._loaded["choice"])
-        if self.scores_averaged_weights:
+        if self.averaged_by is not None:
             how["averaged"] = True
         if self.has_trained:
             how["trained_epochs"] = self.epoch
         return how | {"test_looks": self.choice.test_looks}
 
     @property
-    def scores_averaged_weights(self) -> bool:
-        """Whether what is scored are weights that mmengine's EMAHook averaged, here or when the checkpoint was written.
+    def averaged_by(self) -> str | None:
+        """The hook that averaged the weights that are scored, here or when the checkpoint was written; None: none.
 
-        The hook puts them in place of the trained ones before a validation or a test, and into the checkpoint.
+        It puts them in place of the trained ones before a validation or a test, and into the checkpoint.
         """
         if self._loaded is not None:
-            return bool(self._loaded["averaged"])
-        return any(isinstance(hook, EMAHook) for hook in self._hooks)
+            return self._loaded["averaged"]  # type: ignore[no-any-return]
+        return next((type(hook).__name__ for hook in self._hooks if isinstance(hook, EMAHook)), None)
+
+    @property
+    def _described_averaging(self) -> str:
+        return "" if self.averaged_by is None else f", averaged by {self.averaged_by}"
 
     def take_chosen_weights(self) -> None:
         """Put the chosen weights into the model once training has ended: the best ones, or those that it has.
@@ -397,8 +406,7 @@ class MetricRunner(Runner):
             self._load_to_score(checkpoint, path)
             self._loaded = _meta_of(checkpoint) | {"choice": self.choice.of_best_epoch()}
             self._weights_file = path
-        averaged = ", averaged by EMAHook" if self.scores_averaged_weights else ""
-        self.say(f"weights  {self.choice.conclude(self.trained_epochs)}{averaged}")
+        self.say(f"weights  {self.choice.conclude(self.trained_epochs)}{self._described_averaging}")
         calibration = (self._loaded or {}).get("calibration")
         if calibration is not None:
             self.say(f"unknown  {Calibration.from_json(calibration).describe()}")
@@ -592,8 +600,9 @@ class MetricRunner(Runner):
 
 
 def _meta_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of its weights, and whether EMAHook averaged them."""
-    return checkpoint["meta"] | {"averaged": "ema_state_dict" in checkpoint}
+    """What a checkpoint says of its weights, and which hook averaged them."""
+    averaged = checkpoint.get("averaged_by", "EMAHook") if "ema_state_dict" in checkpoint else None
+    return checkpoint["meta"] | {"averaged": averaged}
 
 
 def _visualizer(cfg: Config) -> dict[str, Any]:

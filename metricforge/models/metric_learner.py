@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol
@@ -84,6 +84,7 @@ class MetricLearner(nn.Module):
         self.train_backbone = True
         self.last_embeddings: Tensor | None = None
         self._cached_steps = 0
+        self._compiled: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
     def from_config(
@@ -119,10 +120,15 @@ class MetricLearner(nn.Module):
         with evaluation_mode(self):
             return self.embed_in_training(images)
 
+    def compile_updates(self, compiled: bool) -> None:
+        """Embed by a compiled backbone (``torch.compile``) in training mode, or no longer; evaluation never does."""
+        self._compiled = torch.compile(self.backbone.forward) if compiled else None
+
     def embed_in_training(self, images: Tensor) -> Tensor:
         """What ``embed`` gives, but in the mode the model is in: in training mode BatchNorm's statistics move."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_backbone):
-            features = self.backbone(self.backbone.prepare(images))  # (B, F)
+            backbone = self._compiled if self._compiled is not None and self.training else self.backbone
+            features = backbone(self.backbone.prepare(images))  # (B, F)
         check_features(features, self.backbone)
         embeddings: Tensor = self.head(features)  # (B, D)
         check_embeddings(embeddings, self.head)

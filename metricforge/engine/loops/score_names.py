@@ -16,10 +16,13 @@ from metricforge.structures import EmbeddingSet
 SIZES = (64, 2048)  # the few answer at once what is asked most: recall@1
 
 
-def refuse_absent_score(score: str, evaluators: Sequence[Evaluator], images: int, dim: int) -> None:
+def refuse_absent_score(
+    score: str, evaluators: Sequence[Evaluator], images: int, dim: int, path: str = "checkpoint.save_best"
+) -> None:
     """Raise an error if no evaluator gives ``score`` in a validation of ``images``, as far as can be seen.
 
-    An evaluator that cannot score random embeddings of a few classes is left to the validation.
+    ``path`` is what names the score. An evaluator that cannot score random embeddings of a few classes is left to the
+    validation.
 
     Raises:
         ConfigError: names the scores that there are.
@@ -37,7 +40,7 @@ def refuse_absent_score(score: str, evaluators: Sequence[Evaluator], images: int
                 return
         if size >= images:
             break
-    raise ConfigError([f"checkpoint.save_best: no evaluator gives the score {score!r}; take one of {sorted(names)}"])
+    raise ConfigError([f"{path}: no evaluator gives the score {score!r}; take one of {sorted(names)}"])
 
 
 def _random_context(size: int, dim: int) -> EvaluationContext:

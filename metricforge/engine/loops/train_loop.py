@@ -13,6 +13,9 @@ from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.engine.loading.data_loading import SeededBatches
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
 from metricforge.engine.loops.chunk_check import check_chunk
+from metricforge.engine.loops.step_switches import check_step_switches
+from metricforge.engine.loops.time_budget import TimeBudget
+from metricforge.engine.optim.autocast_optim_wrapper import Precision
 from metricforge.engine.optim.gradient_watch import GradientWatch
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
@@ -38,13 +41,22 @@ class ResumableTrainLoop(BaseLoop):
             one piece; needed with ``chunk`` where BatchNorm is trained (not frozen).
         sync_batch_norm: with several processes, whether BatchNorm uses the statistics of the whole batch (GPUs only)
             instead of those of the process's own images.
+        precision: in what the forward pass of an update computes: "fp32", or "bf16" or "fp16" where that is safe
+            (autocast; weights, loss and evaluation stay float32, and for "fp16" the loss is scaled).
+        compile: compile the backbone for updates (``torch.compile``); the first takes up to some minutes.
+        channels_last: keep images and the backbone's convolutions with channels innermost in updates.
+        max_minutes: what training and validations may take; the schedule is gone through faster where fewer than
+            ``max_epochs`` fit (``TimeBudget``). The test at the end is not counted. None: any time.
+
+    Evaluation knows none of these switches: a checkpoint scores what training said.
 
     With several processes, each update is that of one process with all their images, but for BatchNorm and for what the
     embedding draws at random (dropout).
 
     Raises:
         ConfigError: for ``sync_batch_norm`` on the CPU; for a ``chunk`` that is no smaller than the batch, or that
-            changes what a trained BatchNorm does without ``batch_norm_per_chunk``; and for the latter without effect.
+            changes what a trained BatchNorm does without ``batch_norm_per_chunk``; for the latter without effect; and
+            for a switch that this model or device cannot follow.
     """
 
     def __init__(
@@ -58,11 +70,20 @@ class ResumableTrainLoop(BaseLoop):
         sync_batch_norm: bool = False,
         chunk: int | None = None,
         batch_norm_per_chunk: bool = False,
+        precision: Precision = "fp32",
+        compile: bool = False,  # noqa: A002  # the name that torch and a config have for it
+        channels_last: bool = False,
+        max_minutes: float | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.processes = runner.processes
         check_chunk(runner.model, dataloader, chunk, batch_norm_per_chunk)
+        check_step_switches(runner.model, runner.device, precision, compiled=compile, channels_last=channels_last)
         self.chunk = chunk
+        self.channels_last = channels_last
+        runner.model.compile_updates(compile)
+        self.max_minutes = max_minutes
+        self.budget: TimeBudget | None = None  # which TimeBudgetHook keeps
         if sync_batch_norm and self.processes.several:
             if runner.device.type == "cpu":
                 raise ConfigError(
@@ -114,6 +135,8 @@ class ResumableTrainLoop(BaseLoop):
         self._watched_epoch = max(self.warmup_epochs, self._epoch + part) if self._epoch <= self.warmup_epochs else -1
         if self._iter and self._iter == self._epoch * len(self.dataloader):
             self._validate()  # the run may have been killed between the epoch's checkpoint and its validation
+        elif self.stop_training:
+            self._validate()  # it ended within an epoch, by its time budget
         while self._epoch < self.max_epochs and not self.stop_training:
             self._run_epoch()
             self._validate()
@@ -136,7 +159,7 @@ class ResumableTrainLoop(BaseLoop):
         model = self.runner.model
         assert isinstance(model, MetricLearner)
         model.train()
-        model.train_backbone = self._epoch >= self.warmup_epochs
+        self._store(model, torch.channels_last)
         first = self._iter - self._epoch * len(self.dataloader)
         batches = self.dataloader.batch_sampler
         assert isinstance(batches, SeededBatches)
@@ -153,8 +176,13 @@ class ResumableTrainLoop(BaseLoop):
             self.runner.call_hook("after_train_epoch")
         finally:
             model.eval()
+            self._store(model, torch.contiguous_format)
         if self._iter == (self._epoch + 1) * len(self.dataloader):  # a hook may stop within an epoch
             self._epoch += 1
+
+    def _store(self, model: MetricLearner, order: torch.memory_format) -> None:
+        if self.channels_last:
+            model.backbone.to(memory_format=order)  # type: ignore[call-overload]
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
         if self.processes.several:
@@ -162,6 +190,8 @@ class ResumableTrainLoop(BaseLoop):
             labels, ids = self.processes.gather_columns(torch.stack([batch["label"], batch["id"]]))  # (B,) each
             batch = batch | {"label": labels, "id": ids}
         self.runner.call_hook("before_train_iter", batch_idx=number, data_batch=batch)
+        scheduled = self._iter if self.budget is None else self.budget.position(self._iter)
+        self.runner.model.train_backbone = scheduled >= self.warmup_epochs * len(self.dataloader)
         # on a CPU nothing is drawn on other devices, and seeding these formats the stack each time
         seed_update = seed_host if self.runner.device.type == "cpu" else seed_all
         seed_update(derive_seed(self.runner.seed, self._epoch, number))

@@ -1,0 +1,87 @@
+"""Which switches of an update go together, and which a model or device cannot follow."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from metricforge.engine.optim.autocast_optim_wrapper import PRECISIONS, Precision
+from metricforge.errors import ConfigError
+from metricforge.models import MetricLearner
+
+AVERAGING = ("EMAHook", "SWAHook")
+COMPILERS = ("c++", "g++", "clang++")
+Convolution = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
+    """Faults of the switches in ``config`` that can be seen without building anything."""
+    loop, wrapper = config.get("train_cfg") or {}, config.get("optim_wrapper") or {}
+    if not isinstance(loop, Mapping) or not isinstance(wrapper, Mapping):
+        return []  # which is said elsewhere
+    faults = []
+    precision, kind = loop.get("precision", "fp32"), wrapper.get("type", "OptimWrapper")
+    if precision in PRECISIONS and precision != "fp32" and kind != "OptimWrapper":
+        faults.append(
+            f"train_cfg.precision: {precision!r} is for optim_wrapper.type='OptimWrapper', and {kind} chooses a "
+            "precision itself; take one of the two out"
+        )
+    minutes = loop.get("max_minutes")
+    counts = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
+    if minutes is not None and counts and not (math.isfinite(minutes) and minutes > 0):
+        faults.append(f"train_cfg.max_minutes: {minutes!r} must be above 0, or None for any time")
+    hooks = [hook.get("type") for hook in config.get("custom_hooks") or [] if isinstance(hook, Mapping)]
+    averaging = [name for name in hooks if name in AVERAGING]
+    if len(averaging) > 1:
+        faults.append(
+            f"custom_hooks: {' and '.join(averaging)} would each put averaged weights in the place of the trained "
+            "ones; keep one"
+        )
+    if minutes is not None and "SWAHook" in hooks:
+        faults.append(
+            "custom_hooks: SWAHook averages the last epochs, and with train_cfg.max_minutes nobody knows beforehand "
+            "which these are; take one of the two out, or average by EMAHook"
+        )
+    return faults
+
+
+def check_step_switches(
+    model: MetricLearner, device: torch.device, precision: Precision, *, compiled: bool, channels_last: bool
+) -> None:
+    """Check the switches against the model and where it trains.
+
+    Raises:
+        ConfigError: for channels-last images of a backbone without convolutions, a precision that the device only
+            emulates, a compiler that is not there, and float16 where each process knows its own gradients only.
+    """
+    faults = []
+    if channels_last and not any(isinstance(module, Convolution) for module in model.backbone.modules()):
+        faults.append(
+            f"train_cfg.channels_last: {type(model.backbone).__name__} has no convolution, so it changes nothing; "
+            "leave it out"
+        )
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        faults.append(f"train_cfg.precision: {torch.cuda.get_device_name(device)} has no bfloat16; take 'fp16'")
+    if precision == "fp16" and any(getattr(module, "row_shards", None) for module in model.modules()):
+        faults.append(
+            "train_cfg.precision: with 'fp16' all processes leave out the same updates, which they cannot know of "
+            "parameters that are sharded; take 'bf16', or do not shard"
+        )
+    if compiled and not any(True for _ in model.backbone.parameters()):
+        faults.append(
+            f"train_cfg.compile: {type(model.backbone).__name__} has no weights, so there is nothing to compile; "
+            "leave it out"
+        )
+    if compiled and device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
+        faults.append(
+            f"train_cfg.compile: on the CPU torch needs a C++ compiler, and there is none of {', '.join(COMPILERS)}; "
+            "install one (Debian: apt-get install g++), or leave it out"
+        )
+    if faults:
+        raise ConfigError(faults)
