@@ -213,10 +213,12 @@ def busy_device(setting: Setting) -> str:
     return f"{batch * len(counted) / whole:,.0f} images/s; the device waits {idle:.0%} of the time"
 
 
-def benchmarked(script: str, *on_gpu: str, reduced: tuple[str, ...]) -> Callable[[Setting], str]:
-    """Make a check of a benchmark, which exits with 1 where it misses its target."""
+def benchmarked(script: str, *on_gpu: str, reduced: tuple[str, ...] = ()) -> Callable[[Setting], str]:
+    """Make a check of a benchmark, which exits with 1 where it misses its target; on GPUs only without ``reduced``."""
 
     def check(setting: Setting) -> str:
+        if not setting.on_gpu and not reduced:
+            raise NotHereError(f"takes minutes on a processor: python benchmarks/{script} {' '.join(on_gpu)}")
         options = on_gpu if setting.on_gpu else reduced
         printed = completed([str(ROOT / "benchmarks" / script), *options, "--device", str(setting.device)])
         return "; ".join(" ".join(line.split()) for line in printed.splitlines() if line.strip())
@@ -232,6 +234,7 @@ CHECKS: dict[str, Callable[[Setting], str]] = {
     "nvJPEG": decoded_on_device,
     "images a second": busy_device,
     "search": searched_on_device,
+    "precision and compile": benchmarked("step.py", "--switches", "--rounds", "3"),
     "gradient caching": benchmarked(
         "step.py", "--chunk", "64", "--batch", "4096", reduced=("--chunk", "64", "--batch", "256", "--rounds", "1")
     ),
