@@ -80,9 +80,7 @@ class TimeBudgetHook(ParamSchedulerHook):
         epochs, most = budget.end / budget.per_epoch, runner.max_epochs
         runner.logger.info(f"time budget: {budget.end} updates, {budget.used:.0f} s used")
         if budget.end < budget.updates:
-            runner.say(
-                f"budget   {epochs:.3g} of {most} epochs fit into {self.minutes:g} minutes; the schedule follows"
-            )
+            runner.say(f"budget   {epochs:.3g} of {most} epochs fit into {self.minutes:g} min; the schedule follows")
 
     def _step(self, runner: Any, *, by_epoch: bool) -> None:
         for scheduler in runner.param_schedulers or []:
