@@ -61,7 +61,8 @@ TOP_LEVEL = {
     "param_scheduler": "a list of learning-rate schedulers",
     "train_cfg": (
         "max_epochs, warmup_epochs, val_interval, log_interval, chunk: images that are embedded at once, precision: "
-        "fp32 (by default), bf16 or fp16, compile, channels_last, max_minutes: a time that the schedule fits itself to"
+        "fp32 (by default), bf16 or fp16, compile, channels_last, max_minutes: a time that the schedule fits itself to, "
+        "hang_seconds: how long one of several processes may keep the others waiting"
     ),
     "test_cfg": (
         "scores_at_once: how many scores a search holds in memory; dtype: float32 (by default) or float16, what "
@@ -314,7 +315,7 @@ def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> l
 
 
 def _training_faults(config: Mapping[str, Any]) -> list[str]:
-    faults = []
+    faults: list[str] = []
     loop = config.get("train_cfg")
     if loop:
         faults += _keyword_faults(ResumableTrainLoop, loop, "train_cfg", {"runner", "dataloader"}) or _below(loop)
@@ -392,9 +393,11 @@ def _optim_wrapper_faults(wrapper: Any) -> list[str]:
 def _below(loop: Mapping[str, Any]) -> list[str]:
     """Numbers of ``train_cfg`` that are too small."""
     least = {"max_epochs": 1, "warmup_epochs": 0, "val_interval": 0, "log_interval": 1}
-    return [
+    faults = [
         f"train_cfg.{name}: {loop[name]!r} must be >= {low}" for name, low in least.items() if loop.get(name, low) < low
     ]
+    seconds = loop.get("hang_seconds", 1)
+    return faults if seconds > 0 else [*faults, f"train_cfg.hang_seconds: {seconds!r} must be > 0"]
 
 
 def _library_faults(registry: Any, cfg: Any, path: str, injected: set[str], extra: set[str]) -> list[str]:

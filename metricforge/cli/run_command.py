@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.text import Text
 
@@ -18,6 +20,9 @@ from metricforge.errors import (
     NonFiniteLossError,
     ProcessesDifferError,
 )
+
+if TYPE_CHECKING:
+    from metricforge.engine.distributed.process_watch import ProcessWatch
 
 GRACE_SECONDS = 30
 SAID_BY_ALL = (ConfigError, MainProcessError, NonFiniteLossError, ProcessesDifferError)
@@ -37,11 +42,47 @@ def run_command(command: Callable[[], None]) -> None:
         if processes is not None:  # only a command that trains or evaluates imports it, and may have joined others
             processes.leave_processes()
     except MetricForgeError as error:
+        watch = _watch()
         if not is_main and isinstance(error, SAID_BY_ALL):
             time.sleep(GRACE_SECONDS)  # the first to leave makes torchrun end the others, process 0 in mid-sentence
+        elif not is_main and watch is not None:
+            watch.blame(f"failed: {error}")
+            watch.await_end()
         open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr, flush=True)
+        if watch is not None:
+            watch.blame(f"failed: {error}", said=True)
         sys.exit(1)
+    except Exception as error:
+        watch = _watch()
+        if watch is None:
+            raise
+        _end_all(watch, error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _watch() -> ProcessWatch | None:
+    """The watch over several processes, if this is one: only a command that trains or evaluates imports it."""
+    module = sys.modules.get("metricforge.engine.distributed.process_watch")
+    return None if module is None else module.current_watch()
+
+
+def _end_all(watch: ProcessWatch, error: Exception) -> NoReturn:
+    """End all processes, with one message: what this one raised, or which other one made it raise something."""
+    from metricforge.engine.distributed.process_watch import is_of_others
+
+    if is_of_others(error):
+        watch.await_end()
+    elif isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+        watch.blame(
+            f"ran out of memory: {str(error).strip() or type(error).__name__}\n"
+            "Ways out: train_cfg.chunk (images embedded at once), a smaller batch, more processes"
+        )
+        watch.await_end()
+    traceback.print_exc()
+    sys.stderr.flush()
+    watch.blame(f"failed: {type(error).__name__}: {error}")
+    watch.await_end()
+    sys.exit(1)

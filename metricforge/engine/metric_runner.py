@@ -24,6 +24,7 @@ from metricforge.atomic_write import write_atomically
 from metricforge.backbones.pretraining import pretraining_of
 from metricforge.datasets import ImageFileDataset
 from metricforge.engine.distributed.agreement import check_same
+from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
@@ -197,6 +198,7 @@ class MetricRunner(Runner):
             return  # it was still being built
         stop.iteration = self.iter if stop.iteration is None else stop.iteration
         hook.save_once(self, stop.iteration)
+        self.processes.wait()  # the first to leave makes torchrun end the others
         if stop.iteration:
             stop.checkpoint = self.run_dir / f"iter_{stop.iteration}.pth"
         self.say(str(stop))
@@ -422,6 +424,9 @@ class MetricRunner(Runner):
             NonFiniteLossError: if a loss since the last reading was not finite: such weights are not worth keeping.
         """
         self.losses.check()
+        watch = current_watch()
+        if watch is not None:
+            watch.update(iteration, None)  # a disk may take its time
         self.train_loop.settle()
         checkpoint: dict[str, Any] = {
             "meta": {

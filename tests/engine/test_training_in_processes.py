@@ -108,8 +108,8 @@ def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path
         assert [name for name, weight in whole.items() if not torch.equal(weight, weights[name])] == []
 
 
-def resume(config, folder):
-    return train(config, folder, resume=True)
+def resume(config, folder, stop_after=None):
+    return train(config, folder, stop_after, resume=True)
 
 
 @pytest.mark.slow
@@ -128,6 +128,19 @@ def test_a_run_of_two_processes_is_taken_up_by_one_and_by_three(config, tmp_path
         else:
             run_in_processes(resume, count, config, folder)
         assert_close(final_weights(folder), whole)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_four_three_and_four_processes_within_the_rounding_of_one(config, tmp_path):
+    config["train_dataloader"]["sampler"] = dict(type="RandomBatchSampler", batch_size=12)
+    config["train_cfg"]["max_epochs"] = 4
+    config["checkpoint"] = dict(interval_iterations=1)
+    whole = train(config, tmp_path / "whole")[1]
+    run_in_processes(train, 4, config, tmp_path / "elastic", 3)
+    run_in_processes(resume, 3, config, tmp_path / "elastic", 2)
+    assert checkpoint_files(tmp_path / "elastic")[0].name == "iter_5.pth"
+    for _, weights in run_in_processes(resume, 4, config, tmp_path / "elastic"):
+        assert_close(weights, whole)
 
 
 def warmed_up(config, folder):

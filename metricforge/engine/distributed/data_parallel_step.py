@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metricforge.engine.distributed.gather_with_gradient import GatheredRows
+from metricforge.engine.distributed.process_watch import waiting
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
 from metricforge.models import MetricLearner
@@ -106,7 +107,8 @@ class SharedStep:
     def finish(self) -> None:
         """Wait until the gradients of the backward pass that has ended are averaged."""
         for work, parameter, indices, values in self._under_way:
-            work.wait()
+            with waiting():
+                work.wait()
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = torch.sparse_coo_tensor(
                     indices, values, parameter.shape, is_coalesced=True, check_invariants=False

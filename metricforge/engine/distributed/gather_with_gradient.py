@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
+from metricforge.engine.distributed.process_watch import waiting
+
 
 class GatheredRows(Function):
     """Rows (B, ...) of every process to (world_size * B, ...), in the order of the processes; all have B rows.
@@ -22,11 +24,13 @@ class GatheredRows(Function):
         ctx.first = dist.get_rank() * len(rows)
         ctx.count = len(rows)
         gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(gathered, rows.contiguous())
+        with waiting():
+            dist.all_gather(gathered, rows.contiguous())
         return torch.cat(gathered)  # (world_size * B, ...)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         summed = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(summed)
+        with waiting():
+            dist.all_reduce(summed)
         return summed[ctx.first : ctx.first + ctx.count]  # (B, ...)

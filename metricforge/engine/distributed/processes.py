@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
+from metricforge.engine.distributed.meeting import meet
+from metricforge.engine.distributed.process_watch import begin_watch, end_watch, waiting
 from metricforge.errors import ConfigError, MainProcessError
 
 Result = TypeVar("Result")
@@ -46,14 +49,16 @@ class Processes:
     def wait(self) -> None:
         """Wait until every process is here."""
         if dist.is_available() and dist.is_initialized():
-            dist.barrier()
+            with waiting():
+                dist.barrier()
 
     def any_has(self, flag: bool) -> bool:
         """Whether ``flag`` is True on any process; all of them ask."""
         if not self.several:
             return flag
         told = torch.tensor([int(flag)])
-        dist.all_reduce(told, dist.ReduceOp.MAX)
+        with waiting():
+            dist.all_reduce(told, dist.ReduceOp.MAX)
         return bool(told)
 
     def from_main(self, compute: Callable[[], Result]) -> Result:
@@ -66,7 +71,8 @@ class Processes:
             return compute()
         told: list[Any] = [None]
         if not self.is_main:
-            dist.broadcast_object_list(told, src=0)
+            with waiting():
+                dist.broadcast_object_list(told, src=0)
             result, failure = told[0]
             if failure is not None:
                 raise MainProcessError(f"process 0 failed: {failure}")
@@ -84,7 +90,8 @@ class Processes:
         if not self.several:
             return [value]
         told: list[Any] = [None] * self.world_size
-        dist.all_gather_object(told, value)
+        with waiting():
+            dist.all_gather_object(told, value)
         return told
 
     def gather_columns(self, columns: Tensor) -> Tensor:
@@ -98,7 +105,8 @@ class Processes:
         if not self.several:
             return columns
         sizes = [torch.empty(1, dtype=torch.int64) for _ in range(self.world_size)]
-        dist.all_gather(sizes, torch.tensor([columns.shape[1]]))
+        with waiting():
+            dist.all_gather(sizes, torch.tensor([columns.shape[1]]))
         if len({int(size) for size in sizes}) > 1:
             shares = ", ".join(f"process {rank} {int(size)}" for rank, size in enumerate(sizes))
             raise ValueError(
@@ -106,7 +114,8 @@ class Processes:
                 "each global batch evenly, as ClassBalancedBatchSampler and RandomBatchSampler do"
             )
         gathered = [torch.empty_like(columns) for _ in range(self.world_size)]
-        dist.all_gather(gathered, columns.contiguous())
+        with waiting():
+            dist.all_gather(gathered, columns.contiguous())
         return torch.cat(gathered, dim=1)  # (R, world_size * B)
 
     def collect(self, rows: Tensor) -> list[Tensor]:
@@ -189,7 +198,12 @@ def join_processes(device: str | torch.device | None) -> str | torch.device | No
                 "the command",
             )
         torch.cuda.set_device(local_rank)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
+    store, rank, world_size = next(rendezvous("env://", timeout=PATIENCE))
+    name = f"metricforge/{meet(store, rank, world_size, PATIENCE.total_seconds())}"
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    own = PrefixStore(name, store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world_size, timeout=PATIENCE)
+    begin_watch(name, rank, world_size)
     return f"cuda:{local_rank}" if on_gpus else device
 
 
@@ -197,4 +211,5 @@ def leave_processes() -> None:
     """Leave the process group, if there is one, once all others are ready to leave."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+        end_watch()
         dist.destroy_process_group()

@@ -9,6 +9,7 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from metricforge.engine.distributed.data_parallel_step import SharedStep
+from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.engine.loading.data_loading import SeededBatches
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
@@ -47,6 +48,8 @@ class ResumableTrainLoop(BaseLoop):
         channels_last: keep images and the backbone's convolutions with channels innermost in updates.
         max_minutes: what training and validations may take; the schedule is gone through faster where fewer than
             ``max_epochs`` fit (``TimeBudget``). The test at the end is not counted. None: any time.
+        hang_seconds: with several processes, how long an update, its batch included, may keep the others waiting before
+            the process counts as hanging and all end; more than 0.
 
     Evaluation knows none of these switches: a checkpoint scores what training said.
 
@@ -74,6 +77,7 @@ class ResumableTrainLoop(BaseLoop):
         compile: bool = False,  # noqa: A002  # the name that torch and a config have for it
         channels_last: bool = False,
         max_minutes: float | None = None,
+        hang_seconds: float = 600.0,
     ) -> None:
         super().__init__(runner, dataloader)
         self.processes = runner.processes
@@ -84,6 +88,7 @@ class ResumableTrainLoop(BaseLoop):
         runner.model.compile_updates(compile)
         self.max_minutes = max_minutes
         self.budget: TimeBudget | None = None  # which TimeBudgetHook keeps
+        self.hang_seconds = hang_seconds
         if sync_batch_norm and self.processes.several:
             if runner.device.type == "cpu":
                 raise ConfigError(
@@ -167,10 +172,13 @@ class ResumableTrainLoop(BaseLoop):
         watch = GradientWatch(model) if self._watched_epoch == self._epoch else None
         try:
             self.runner.call_hook("before_train_epoch")
+            self._watch_update(self.hang_seconds)
             for number, batch in enumerate(self.dataloader, start=first):
                 self._run_iteration(number, batch)
+                self._watch_update(self.hang_seconds)
                 if self.stop_training:
                     break
+            self._watch_update(None)
             if watch is not None and watch.report():
                 self.runner.logger.info("some parameters got no gradient in their first epoch; the warning names them")
             self.runner.call_hook("after_train_epoch")
@@ -183,6 +191,11 @@ class ResumableTrainLoop(BaseLoop):
     def _store(self, model: MetricLearner, order: torch.memory_format) -> None:
         if self.channels_last:
             model.backbone.to(memory_format=order)  # type: ignore[call-overload]
+
+    def _watch_update(self, limit: float | None) -> None:
+        watch = current_watch()
+        if watch is not None:
+            watch.update(self._iter, limit)
 
     def _run_iteration(self, number: int, batch: dict[str, Any]) -> None:
         if self.processes.several:
