@@ -128,6 +128,7 @@ def _alone(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def check_components(values: Mapping[str, Any]) -> None:
     """Compare each component that a block's config names with its registry: type and arguments exist."""
+    from metricforge.backbones.adapters.adapter import KINDS as ADAPTERS
     from metricforge.registry import KINDS
 
     found = [
@@ -140,7 +141,8 @@ def check_components(values: Mapping[str, Any]) -> None:
         for kind in kinds
         for fault in kind.faults(config, path, {name: 8 for name in FILLED_IN if name not in config})
     ]
-    unknown = [config["type"] for _, config, kinds in found if not kinds and not is_mmengines(config["type"])]
+    known = {config["type"] for _, config, kinds in found if kinds or is_mmengines(config["type"])} | set(ADAPTERS)
+    unknown = [config["type"] for _, config, _ in found if config["type"] not in known]
     assert (faults, unknown) == ([], [])
 
 

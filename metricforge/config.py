@@ -233,8 +233,15 @@ def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss:
     faults = [
         f"{path}.{key}: a model has no such part;{nearest(key, list(kinds))}"
         for key in model
-        if key not in (*kinds, "train_similarity")
+        if key not in (*kinds, "train_similarity", "freeze", "freeze_stages")
     ]
+    patterns, stages = model.get("freeze") or [], model.get("freeze_stages") or 0
+    if not isinstance(patterns, str) and not (
+        isinstance(patterns, (list, tuple)) and all(isinstance(pattern, str) and pattern for pattern in patterns)
+    ):
+        faults.append(f'{path}.freeze: {patterns!r} must be a list of names, such as ["backbone.model.blocks.0"]')
+    if isinstance(stages, bool) or not isinstance(stages, int) or stages < 0:
+        faults.append(f"{path}.freeze_stages: {stages!r} must be an integer >= 0")
     if not isinstance(model.get("train_similarity", True), bool):
         faults.append(f"{path}.train_similarity: {model['train_similarity']!r} must be True or False")
     needed = ("backbone", "loss") if needs_loss else ("backbone",)

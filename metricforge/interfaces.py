@@ -35,6 +35,8 @@ class Backbone(nn.Module, ABC):
     ``input_size``, if any, is the (height, width) in pixels that it is made for, and ``size_argument`` the constructor
     argument that makes it for another: what the error for images of a wrong size names.
 
+    One that ``gives_tokens`` returns them, (B, T, F), in place of pooled features, for a head that ``takes_tokens``.
+
     Examples:
         >>> from torch import nn
         >>> class MeanColour(Backbone):
@@ -53,6 +55,14 @@ class Backbone(nn.Module, ABC):
     input_size: tuple[int, int] | None = None
     size_argument: str | None = None
     takes_images: ClassVar[bool] = True
+    gives_tokens: bool = False
+
+    def parameters_by_depth(self, *, coarse: bool = False) -> Sequence[Sequence[str]]:
+        """Names of its parameters by depth, from the images on, or ``coarse``, by stage; nothing: it does not say.
+
+        What ``model.freeze_stages`` freezes, and by what ``layer_decay`` of ``paramwise_cfg`` lowers learning rates.
+        """
+        return ()
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalise ``images`` (B, 3, H, W) uint8 for ``forward``, on their device: float32, a new tensor."""
@@ -76,6 +86,8 @@ class Backbone(nn.Module, ABC):
 class Head(nn.Module, ABC):
     """A backbone's features (B, F) to embeddings (B, D). ``dim`` is D, which similarity, loss and evaluators are told.
 
+    One that ``takes_tokens`` gets them, (B, T, F), from a backbone that ``gives_tokens``.
+
     Examples:
         >>> class FirstFeatures(Head):
         ...     def __init__(self, feature_dim, dim):
@@ -89,6 +101,7 @@ class Head(nn.Module, ABC):
     """
 
     dim: int
+    takes_tokens: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor: ...

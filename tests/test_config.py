@@ -225,6 +225,7 @@ RECIPE_BACKBONES = [
     ("TorchvisionBackbone", "googlenet", 1024),
     ("TorchvisionBackbone", "resnet50", 2048),
     ("TimmBackbone", "tf_efficientnet_lite0", 1280),
+    ("TimmBackbone", "vit_small_patch14_reg4_dinov2.lvd142m", 384),
 ]
 
 

@@ -12,10 +12,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import adapt_input_conv
+from timm.models import adapt_input_conv, group_parameters
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from metricforge.backbones.adapters.adapter import build_adapter, forget_adapter, keep_adapter_alone, merge
 from metricforge.backbones.frozen_batch_norm import freeze_batch_norm
+from metricforge.backbones.pooling import POOLINGS, as_tokens, install_pooling
 from metricforge.backbones.timm_arguments import class_arguments, timm_arguments, unknown_argument
 from metricforge.backbones.weights_file import load_weights_file
 from metricforge.errors import CheckpointError
@@ -45,7 +48,15 @@ class TimmBackbone(Backbone):
         img_size: side of the images in pixels, or (height, width), for networks of a fixed size, as ViT and Swin are;
             pretrained position embeddings are resampled.
         in_chans: 3, or 1 for a network of grey pictures: it gets the mean of the three normalised channels.
-        global_pool: how features are pooled, such as "avg", "max" or "token".
+        global_pool: how features are pooled: "avg" or "max", "cls" (the class token, timm's "token"), "gem" (a
+            generalised mean whose exponent is learned), "attention" (by a learned query, trained anew), or another of
+            timm's.
+        tokens: give the network's last tokens (B, T, F), or the places of its feature map, in place of pooled features,
+            for a head that ``takes_tokens``.
+        adapter: train small weights beside those of the network, which stay as they are, such as
+            ``dict(type="LoRA", rank=8)`` (``Adapter``; extra ``[peft]``). BatchNorm rests then.
+        grad_checkpointing: compute activations again in the backward pass, in place of keeping them: less memory for a
+            third more time, with the same gradients.
         drop_rate: probability in 0..1 that training drops a feature.
         drop_path_rate: stochastic depth: probability in 0..1 that training skips a block.
         pretrained_cfg: timm's record of weights (mean, std, input_size, crop_pct, ...) in place of its own of
@@ -54,7 +65,8 @@ class TimmBackbone(Backbone):
 
     Raises:
         ValueError: for a name that timm does not know, an argument that the network does not take, one that leaves
-            features unpooled, or a BatchNorm that cannot be frozen.
+            features unpooled, a BatchNorm that cannot be frozen or would see each batch twice, or an adapter that does
+            not fit.
         CheckpointError: if the weights cannot be downloaded, or the file is absent or of another network.
     """
 
@@ -67,13 +79,22 @@ class TimmBackbone(Backbone):
         img_size: Any = None,
         in_chans: int | None = None,
         global_pool: str | None = None,
+        tokens: bool = False,
+        adapter: Mapping[str, Any] | None = None,
+        grad_checkpointing: bool = False,
         drop_rate: float | None = None,
         drop_path_rate: float | None = None,
         pretrained_cfg: Mapping[str, Any] | None = None,
         **timm_arguments: Any,
     ) -> None:
         super().__init__()
-        named = dict(img_size=img_size, in_chans=in_chans, global_pool=global_pool, drop_rate=drop_rate)
+        own_pooling = global_pool if global_pool in POOLINGS else None
+        timm_pooling = None if own_pooling else {"cls": "token"}.get(str(global_pool), global_pool)
+        if tokens and global_pool is not None:
+            raise ValueError(
+                f"global_pool: {global_pool!r} has nothing to pool with tokens=True; leave one of them out"
+            )
+        named = dict(img_size=img_size, in_chans=in_chans, global_pool=timm_pooling, drop_rate=drop_rate)
         named |= dict(drop_path_rate=drop_path_rate)
         chosen = {key: value for key, value in (named | timm_arguments).items() if value is not None}
         _check_values(chosen)
@@ -106,7 +127,23 @@ class TimmBackbone(Backbone):
         self.grey = data["input_size"][0] == 1 if in_chans is None else in_chans == 1
         self.portable_arguments = _without_source(name, model)
         self.model = freeze_batch_norm(model) if frozen_batch_norm else model
-        if global_pool is not None:
+        self.gives_tokens = tokens
+        self.adapted = adapter is not None
+        if adapter is not None:
+            if not pretrained and weights is None:
+                raise ValueError(
+                    "adapter: there are no weights to adapt, and a checkpoint, which holds the adapter alone, could "
+                    "not be loaded; set pretrained=True or weights=FILE"
+                )
+            build_adapter(adapter).inject(self.model)
+            keep_adapter_alone(self, "model")
+        if own_pooling is not None:
+            install_pooling(self.model, name, own_pooling)
+        if grad_checkpointing:
+            self._checkpoint_gradients()
+        if tokens:
+            self.feature_dim = int(model.num_features)
+        elif global_pool is not None:
             self.feature_dim = self._pooled_dim(global_pool)
 
     @classmethod
@@ -115,8 +152,46 @@ class TimmBackbone(Backbone):
         name = cfg.get("name")
         return timm_arguments(name) if isinstance(name, str) else None
 
+    def train(self, mode: bool = True) -> TimmBackbone:
+        """Set the mode; BatchNorm of an adapted network stays in evaluation mode."""
+        super().train(mode)
+        for module in self.model.modules() if self.adapted else ():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def parameters_by_depth(self, *, coarse: bool = False) -> list[list[str]]:
+        """Names of parameters by depth, from the images on: those of timm's layers, or ``coarse``, of its stages."""
+        matcher: Any = getattr(self.model, "group_matcher", None)
+        if matcher is None:
+            return []
+        return [[f"model.{name}" for name in names] for names in group_parameters(self.model, matcher(coarse)).values()]
+
+    def merge_adapter(self) -> None:
+        """Add the adapter to the weights of the network, which is then one of timm without an adapter."""
+        if self.adapted:
+            merge(self.model)
+            forget_adapter(self)
+            self.adapted = False
+
+    def _checkpoint_gradients(self) -> None:
+        moving = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
+        if moving and not self.adapted:
+            raise ValueError(
+                f"grad_checkpointing: the backward pass embeds a batch again, and {len(moving)} BatchNorm layers would "
+                "count it twice; set frozen_batch_norm=True, or leave it out"
+            )
+        try:
+            self.model.set_grad_checkpointing(True)  # type: ignore[operator]
+        except (AttributeError, AssertionError) as fault:
+            raise ValueError(f"grad_checkpointing: timm's {self.name} has none; leave it out") from fault
+
     def forward(self, images: Tensor) -> Tensor:
-        features = self.model(images.mean(dim=1, keepdim=True) if self.grey else images)  # (B, F)
+        images = images.mean(dim=1, keepdim=True) if self.grey else images
+        if self.gives_tokens:
+            unpooled = self.model.forward_features(images)  # type: ignore[operator]
+            return as_tokens(unpooled, channels_last=getattr(self.model, "output_fmt", "NCHW") == "NHWC")  # (B, T, F)
+        features = self.model(images)  # (B, F)
         assert features.shape[1:] == (self.feature_dim,), (self.name, features.shape, self.feature_dim)
         return features
 

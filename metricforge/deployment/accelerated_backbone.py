@@ -23,6 +23,7 @@ class AcceleratedBackbone(Backbone):
     ) -> None:
         super().__init__()
         self.feature_dim, self.mean, self.std = backbone.feature_dim, backbone.mean, backbone.std
+        self.gives_tokens = backbone.gives_tokens
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone = backbone.to(self._dtype).to(memory_format=self._format).eval()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metricforge.absent_types import note_recorded_types
+from metricforge.backbones import TimmBackbone
 from metricforge.bundle_files import is_bundle
 from metricforge.component_arguments import accepted_arguments
 from metricforge.deployment.bundle import read_bundle
@@ -88,6 +89,8 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
         raise CheckpointError(
             f"{path}: the weights do not fit the config stored with them ({str(fault).splitlines()[0]})"
         ) from fault
+    if isinstance(learner.backbone, TimmBackbone):
+        learner.backbone.merge_adapter()  # what embeds, is exported and shared is one network
     if not any(True for _ in (learner.loss.parameters() if learner.loss is not None else ())):
         learner.loss = None  # a loss without weights has nothing to say about an image
     learner.miner = None
@@ -115,7 +118,7 @@ def preprocessing_of(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _architecture(model: Mapping[str, Any], learner: MetricLearner) -> dict[str, Any]:
     """The component configs that rebuild ``learner``, without the source of pretrained weights."""
     backbone = dict(model["backbone"])
-    for name in ("pretrained", "weights"):
+    for name in ("pretrained", "weights", "adapter", "grad_checkpointing"):
         if name in (accepted_arguments(BACKBONES.get(backbone["type"])) or {}):
             backbone.pop(name, None)
     # of a network that a hub repository or a folder described: what the config chose besides stays

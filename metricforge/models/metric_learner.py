@@ -16,8 +16,9 @@ from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone, Loss, Miner, Similarity
 from metricforge.models.compatibility import compatibility_faults, list_compatibility_faults
 from metricforge.models.evaluation_mode import evaluation_mode
+from metricforge.models.freezing import freeze
 from metricforge.models.gradient_cache import GradientCache
-from metricforge.models.part_shapes import check_embeddings, check_features, check_size
+from metricforge.models.part_shapes import check_embeddings, check_features, check_size, check_tokens
 from metricforge.models.weighted_losses import WeightedLosses, is_loss_list
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
 from metricforge.structures import LossOutput
@@ -84,6 +85,7 @@ class MetricLearner(nn.Module):
         self.train_backbone = True
         self.last_embeddings: Tensor | None = None
         self._cached_steps = 0
+        self._resting: list[nn.Module] = []
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
@@ -93,9 +95,11 @@ class MetricLearner(nn.Module):
         """Build the model that ``cfg`` describes, passing ``num_classes`` and the sizes to the parts that need them.
 
         ``cfg`` has the keys ``backbone``, and optionally ``head`` (default: the features themselves), ``similarity``
-        (default: Euclidean), ``train_similarity`` (False: its weights stay as they are), ``miner`` and ``loss``. A loss
+        (default: Euclidean), ``train_similarity`` (False: its weights stay as they are), ``miner`` and ``loss``; and
+        ``freeze``, names of parts that stay as they are, and ``freeze_stages``, how many of the backbone's. A loss
         that needs ``num_classes`` needs a training set; a list of losses is their weighted sum (``WeightedLosses``).
-        With ``for_checkpoint`` the backbone's pretrained weights are left out: a checkpoint's will take their place.
+        With ``for_checkpoint`` the backbone's pretrained weights are left out: a checkpoint's will take their place,
+        but for a backbone with an adapter, whose checkpoints hold the adapter alone.
         """
         backbone_cfg = _without_weights(cfg["backbone"]) if for_checkpoint else cfg["backbone"]
         backbone = BACKBONES.build(backbone_cfg, path=f"{path}.backbone")
@@ -113,7 +117,18 @@ class MetricLearner(nn.Module):
         if "similarity" in parts and not cfg.get("train_similarity", True):
             parts["similarity"].requires_grad_(False)
         parts.setdefault("similarity", SIMILARITIES.build(dict(type="EuclideanSimilarity")))
-        return cls(backbone, head, **parts)
+        check_tokens(backbone, head, path)
+        model = cls(backbone, head, **parts)
+        patterns = [cfg["freeze"]] if isinstance(cfg.get("freeze"), str) else list(cfg.get("freeze") or [])
+        model._resting = freeze(model, backbone, patterns, cfg.get("freeze_stages") or 0, path)
+        return model
+
+    def train(self, mode: bool = True) -> MetricLearner:
+        """Set the mode of all parts; frozen BatchNorm layers stay in evaluation mode."""
+        super().train(mode)
+        for module in self._resting:
+            module.eval()
+        return self
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings (B, D) float32 of ``images`` (B, 3, H, W) uint8, each as if it were alone, in evaluation mode."""
@@ -218,6 +233,8 @@ class MetricLearner(nn.Module):
 
 def _without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a ``backbone`` without what says where its first weights come from, where it can do without."""
+    if backbone.get("adapter") is not None:
+        return dict(backbone)
     accepted = accepted_arguments(BACKBONES.get(backbone["type"])) or {}
     optional = [name for name in ("pretrained", "weights") if name in accepted and not accepted[name].default]
     return {key: value for key, value in backbone.items() if key not in optional}

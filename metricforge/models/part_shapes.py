@@ -27,13 +27,28 @@ def check_size(part: nn.Module, attribute: str, path: str, meaning: str) -> int:
     )
 
 
+def check_tokens(backbone: Backbone, head: nn.Module, path: str) -> None:
+    """Raise ConfigError where one of them has tokens (B, T, F) and the other pooled features (B, F)."""
+    takes = bool(getattr(head, "takes_tokens", False))
+    if takes == backbone.gives_tokens:
+        return
+    if takes:
+        told = f"takes tokens, and {_whose(backbone)} pools them; take a backbone that gives_tokens (tokens=True)"
+    else:
+        told = f"takes pooled features, not {_whose(backbone)}'s tokens; take a head that takes_tokens, or tokens=False"
+    raise ConfigError([f"{path}.head: {_whose(head)} {told}"])
+
+
 def check_features(features: Tensor, backbone: Backbone) -> None:
-    """Raise ConfigError unless ``features`` are pooled, (B, F) with F as ``backbone`` says."""
-    if isinstance(features, Tensor) and features.dim() == 2 and features.shape[1] == backbone.feature_dim:
+    """Raise ConfigError unless ``features`` are pooled, (B, F), or tokens, (B, T, F), with F as ``backbone`` says."""
+    dimensions = 3 if backbone.gives_tokens else 2
+    if isinstance(features, Tensor) and features.dim() == dimensions and features.shape[-1] == backbone.feature_dim:
         return
     wanted = f"pooled features (B, F) with F = feature_dim = {backbone.feature_dim}"
+    if backbone.gives_tokens:
+        wanted = f"tokens (B, T, F), because it gives_tokens, with F = feature_dim = {backbone.feature_dim}"
     shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-    if isinstance(features, Tensor) and features.dim() == 3:
+    if isinstance(features, Tensor) and features.dim() == 3 and not backbone.gives_tokens:
         hint = ", tokens (B, T, F): pool them, by their mean over T or by the class token, tokens[:, 0]"
     elif isinstance(features, Tensor) and features.dim() == 4:
         hint = ", a feature map (B, F, H, W): pool it, by its mean over H and W"

@@ -71,3 +71,40 @@ def test_a_head_without_dim_is_named_before_anything_else_is_built():
 def test_a_backbone_whose_feature_dim_is_no_size_is_named():
     with pytest.raises(ConfigError, match=r"model.backbone: Tokens .* has feature_dim=0; set self.feature_dim"):
         MetricLearner.from_config(dict(backbone=dict(type="Tokens", feature_dim=0)), num_classes=4)
+
+
+@pytest.fixture
+def mean_of_tokens():
+    class MeanOfTokens(Head):
+        takes_tokens = True
+
+        def __init__(self, feature_dim):
+            super().__init__()
+            self.dim = feature_dim
+
+        def forward(self, features):
+            return features.mean(dim=1)  # (B, D)
+
+    HEADS.register_module(module=MeanOfTokens)
+    yield dict(type="MeanOfTokens")
+    HEADS._module_dict.pop("MeanOfTokens")
+
+
+def test_a_head_that_takes_tokens_gets_them(mean_of_tokens):
+    cfg = dict(backbone=dict(type="TimmBackbone", name="test_vit", tokens=True), head=mean_of_tokens)
+    model = MetricLearner.from_config(cfg, num_classes=None)
+    side = model.backbone.input_size[0]
+    images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
+    with torch.no_grad():
+        tokens = model.eval().backbone(model.backbone.prepare(images))
+        torch.testing.assert_close(model.embed(images), tokens.mean(dim=1))
+
+
+def test_tokens_and_a_head_that_does_not_take_them_are_refused(mean_of_tokens):
+    for tokens, head, message in (
+        (True, dict(type="EmbeddingHead", dim=8), "model.head: EmbeddingHead takes pooled features"),
+        (False, mean_of_tokens, "model.head: MeanOfTokens.* takes tokens, and TimmBackbone pools them"),
+    ):
+        cfg = dict(backbone=dict(type="TimmBackbone", name="test_vit", tokens=tokens), head=head)
+        with pytest.raises(ConfigError, match=message):
+            MetricLearner.from_config(cfg, num_classes=None)

@@ -7,6 +7,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
 from metricforge.errors import ConfigError
+from metricforge.interfaces import Backbone
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module(force=True)
@@ -17,8 +18,12 @@ class ParameterGroups(DefaultOptimWrapperConstructor):
     learning rate times ``lr_mult``. Stock, that makes a group of every parameter (162 for a ResNet-50), on which fused
     optimizers gain nothing, and a key that matches no parameter does nothing, silently.
 
+    ``paramwise_cfg=dict(layer_decay=0.75)``: the backbone's layer next to the head gets its learning rate, and each one
+    before it 0.75 times that of the next (``Backbone.parameters_by_depth``), besides what custom keys say.
+
     Raises:
-        ConfigError: for a custom key that no trainable parameter's name contains.
+        ConfigError: for a custom key that no trainable parameter's name contains, and for a ``layer_decay`` outside
+            0..1, or of a backbone that does not say its layers or trains none.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -33,7 +38,11 @@ class ParameterGroups(DefaultOptimWrapperConstructor):
                     for key in idle
                 ]
             )
+        scales = self._scales_by_depth(model)
         wrapper = super().__call__(model)
+        if scales:
+            for group in wrapper.optimizer.param_groups:  # one for each parameter
+                group["lr"] *= scales.get(id(group["params"][0]), 1.0)
         groups: dict[str, dict[str, object]] = {}
         for group in wrapper.optimizer.param_groups:
             settings = repr(sorted((key, value) for key, value in group.items() if key != "params"))
@@ -43,3 +52,24 @@ class ParameterGroups(DefaultOptimWrapperConstructor):
                 groups[settings] = group
         wrapper.optimizer.param_groups[:] = list(groups.values())
         return wrapper
+
+    def _scales_by_depth(self, model: nn.Module) -> dict[int, float]:
+        """What the learning rate of a backbone's parameter, by its id, is multiplied by."""
+        decay = self.paramwise_cfg.get("layer_decay")
+        if decay is None:
+            return {}
+        path, backbone = "optim_wrapper.paramwise_cfg.layer_decay", getattr(model, "backbone", None)
+        if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 < decay <= 1:
+            raise ConfigError([f"{path}: {decay!r} must be above 0 and at most 1"])
+        layers = backbone.parameters_by_depth() if isinstance(backbone, Backbone) else ()
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        scales = {
+            id(trained[f"backbone.{name}"]): float(decay) ** (len(layers) - 1 - depth)
+            for depth, names in enumerate(layers)
+            for name in names
+            if f"backbone.{name}" in trained
+        }
+        if not scales:
+            why = "trains no layer" if layers else "does not say its layers"
+            raise ConfigError([f"{path}: {type(backbone).__name__} {why}, so it changes nothing; leave it out"])
+        return scales

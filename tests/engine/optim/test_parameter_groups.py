@@ -8,6 +8,7 @@ from torch import nn
 
 from metricforge.engine import ParameterGroups
 from metricforge.errors import ConfigError
+from metricforge.models import MetricLearner
 
 
 class Model(nn.Module):
@@ -53,3 +54,45 @@ def test_a_step_uses_each_group_s_learning_rate():
 def test_a_key_that_matches_nothing_is_refused_with_what_there_is():
     with pytest.raises(ConfigError, match=r'"neck" is in the name of no trainable parameter; .*backbone\.0.*head'):
         groups(Model(), neck=dict(lr_mult=2))
+
+
+def rates_by_name(paramwise, name="test_vit", **model):
+    cfg = dict(backbone=dict(type="TimmBackbone", name=name), head=dict(type="EmbeddingHead", dim=4)) | model
+    learner = MetricLearner.from_config(cfg | dict(loss=dict(type="ProxyAnchorLoss")), num_classes=3)
+    groups = ParameterGroups(dict(optimizer=dict(type="SGD", lr=1.0)), paramwise)(learner).optimizer.param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    return {name: rates[id(p)] for name, p in learner.named_parameters() if id(p) in rates}
+
+
+def test_learning_rates_fall_with_the_distance_of_a_layer_from_the_head():
+    rates = rates_by_name(dict(layer_decay=0.5))
+    blocks = 1 + max(int(name.split(".")[3]) for name in rates if ".blocks." in name)
+    for number in range(blocks):
+        assert rates[f"backbone.model.blocks.{number}.attn.qkv.weight"] == pytest.approx(0.5 ** (blocks - 1 - number))
+    assert rates["backbone.model.patch_embed.proj.weight"] == pytest.approx(0.5**blocks)
+    assert rates["backbone.model.norm.weight"] == 1.0
+    assert rates["head.linear.weight"] == rates["loss.proxies"] == 1.0
+
+
+def test_the_decay_multiplies_what_custom_keys_say_and_skips_what_is_frozen():
+    rates = rates_by_name(
+        dict(layer_decay=0.5, custom_keys={"backbone": dict(lr_mult=0.1)}), freeze=["backbone.model.blocks.0"]
+    )
+    assert rates["backbone.model.norm.weight"] == pytest.approx(0.1)
+    assert rates["backbone.model.blocks.1.norm1.weight"] < 0.1
+    assert rates["head.linear.weight"] == 1.0
+    assert "backbone.model.blocks.0.norm1.weight" not in rates
+
+
+@pytest.mark.parametrize(
+    ("decay", "model", "message"),
+    [
+        (0, {}, r"layer_decay: 0 must be above 0 and at most 1"),
+        (1.5, {}, r"layer_decay: 1.5 must be above 0"),
+        (0.5, dict(backbone=dict(type="GlyphNet")), "GlyphNet does not say its layers"),
+        (0.5, dict(freeze=["backbone"]), "TimmBackbone trains no layer"),
+    ],
+)
+def test_a_decay_without_effect_is_refused(decay, model, message):
+    with pytest.raises(ConfigError, match=message):
+        rates_by_name(dict(layer_decay=decay), **model)

@@ -1,0 +1,1 @@
+"""Adapters: small weights beside frozen ones, trained in their place."""
