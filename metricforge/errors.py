@@ -5,7 +5,7 @@ Each message says the argument, the value, what is allowed and the way out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -118,4 +118,34 @@ class TrainingStopped(MetricForgeError):  # noqa: N818  (it is no mistake of any
 
 
 class NonFiniteLossError(MetricForgeError):
-    """A loss became NaN or infinite during training."""
+    """A loss, a gradient, a weight or a running statistic became NaN or infinite during training.
+
+    Args:
+        message: what, when and on which batch.
+        epoch: from 0 on.
+        iteration: of the update, from 0 on.
+        ids: of the batch's samples; empty where no one batch is known.
+        scalars: loss, parts and largest gradient of the batch.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        epoch: int = 0,
+        iteration: int = 0,
+        ids: Sequence[int] = (),
+        scalars: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.iteration = iteration
+        self.ids = list(ids)
+        self.scalars = dict(scalars or {})
+        self.saved: Path | None = None
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if self.saved is None:
+            return message
+        return f"{message}. The batch is saved as {self.saved}; --replay {self.saved} repeats the update"

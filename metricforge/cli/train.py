@@ -9,6 +9,7 @@ import sys
 from metricforge.cli.console import open_console
 from metricforge.cli.interruption import ends_soon, resume_command
 from metricforge.cli.next_command import next_command
+from metricforge.cli.replay import replay
 from metricforge.config_files import find_config
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.records.checkpoints import checkpoint_files
@@ -20,6 +21,9 @@ from metricforge.runner import build_runner
 def train(arguments: argparse.Namespace) -> None:
     """Train what the config describes; end with a table of scores and the next commands to try."""
     console = open_console(quiet=os.environ.get("RANK", "0") != "0")
+    if arguments.replay:
+        replay(arguments, console)
+        return
     with console.status("looking at the config and the data"):
         runner = build_runner(
             arguments.config,

@@ -45,13 +45,21 @@ from metricforge.engine.records.checkpoints import (
     save_checkpoint,
 )
 from metricforge.engine.records.config_changes import Changes, changes_scores, describe_changes
+from metricforge.engine.records.culprit import save_culprit
 from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
+from metricforge.engine.records.nan_guard import refuse_non_finite_state
 from metricforge.engine.records.resume_point import ResumePoint
 from metricforge.engine.records.run_folder import EVALUATIONS, take_evaluation_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
-from metricforge.errors import CheckpointError, ConfigError, EmbeddingsError, TrainingStopped
+from metricforge.errors import (
+    CheckpointError,
+    ConfigError,
+    EmbeddingsError,
+    NonFiniteLossError,
+    TrainingStopped,
+)
 from metricforge.evaluation import read_scores
 from metricforge.evaluation.calibration import Calibration, calibrate_embeddings
 from metricforge.html_tables import html_table
@@ -174,6 +182,7 @@ class MetricRunner(Runner):
         Raises:
             RunFolderError: if another one has it.
             TrainingStopped: where SIGTERM, SIGUSR1 or SIGHUP arrived; the run is saved after its last update.
+            NonFiniteLossError: where a loss, gradient, weight or buffer is no longer finite; the batch is saved.
         """
         with ExitStack() as held:
             if self._lock is not None and self.processes.is_main:
@@ -186,10 +195,19 @@ class MetricRunner(Runner):
             except TrainingStopped as stop:
                 self._save_to_go_on(stop)
                 raise
+            except NonFiniteLossError as error:
+                self._save_culprit(error)
+                raise
             finally:
                 self.trains_now = False
                 self.stop_signals.ends_at_once = False
                 self.visualizer.close()  # a tracker would take what is trained next for the same run
+
+    def _save_culprit(self, error: NonFiniteLossError) -> None:
+        error.ids = error.ids or self.train_loop.last_ids.tolist()
+        if self.processes.is_main:
+            batches, seeded = len(self.train_dataloader), self.train_dataloader.dataset
+            error.saved = save_culprit(error, seeded, self.seed, batches, self.run_dir)
 
     def _save_to_go_on(self, stop: TrainingStopped) -> None:
         hook = next(hook for hook in self.hooks if isinstance(hook, CheckpointHook))
@@ -421,13 +439,15 @@ class MetricRunner(Runner):
         All processes call it, and process 0 writes. Nothing in the file depends on how many they are.
 
         Raises:
-            NonFiniteLossError: if a loss since the last reading was not finite: such weights are not worth keeping.
+            NonFiniteLossError: if a loss or gradient since the last reading, a weight or a buffer is not finite: such
+                weights are not worth keeping.
         """
         self.losses.check()
         watch = current_watch()
         if watch is not None:
             watch.update(iteration, None)  # a disk may take its time
         self.train_loop.settle()
+        refuse_non_finite_state(self.model, (iteration - 1) // len(self.train_dataloader), iteration)
         checkpoint: dict[str, Any] = {
             "meta": {
                 "format": FORMAT,

@@ -18,6 +18,7 @@ from metricforge.models.compatibility import compatibility_faults, list_compatib
 from metricforge.models.evaluation_mode import evaluation_mode
 from metricforge.models.freezing import freeze
 from metricforge.models.gradient_cache import GradientCache
+from metricforge.models.largest_gradient import largest_gradient
 from metricforge.models.part_shapes import check_embeddings, check_features, check_size, check_tokens
 from metricforge.models.weighted_losses import WeightedLosses, is_loss_list
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
@@ -48,7 +49,8 @@ class MetricLearner(nn.Module):
 
     The backbone prepares its input on the device: it normalises images with its own mean and standard deviation. While
     ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers). ``last_embeddings`` are
-    those (B, D) of the latest batch that gave a loss, without gradient, for whoever follows the training.
+    those (B, D) of the latest batch that gave a loss, without gradient, for whoever follows the training;
+    ``largest_gradient`` is the largest magnitude in the gradients of the latest update, NaN if one of them is.
 
     Args:
         backbone: images to features (B, F).
@@ -84,6 +86,7 @@ class MetricLearner(nn.Module):
         self.loss = loss
         self.train_backbone = True
         self.last_embeddings: Tensor | None = None
+        self.largest_gradient: Tensor | None = None
         self._cached_steps = 0
         self._resting: list[nn.Module] = []
         self._compiled: Callable[[Tensor], Tensor] | None = None
@@ -183,6 +186,7 @@ class MetricLearner(nn.Module):
         ``chunk`` this process's images, which may be on another device than the labels, are embedded so many at once
         (``GradientCache``).
         """
+        self.largest_gradient = None
         if chunk is not None and len(batch["image"]) > chunk:
             output = self._differentiate_in_chunks(batch, optim_wrapper, shared, chunk)
         else:
@@ -193,6 +197,9 @@ class MetricLearner(nn.Module):
             if shared is not None:
                 shared.finish()
         if optim_wrapper.should_update():
+            # a scaled loss may overflow: its scaler leaves such an update out
+            scaled = any(getattr(optim_wrapper, name, None) is not None for name in ("scaler", "loss_scaler"))
+            self.largest_gradient = None if scaled else largest_gradient(self)
             optim_wrapper.step()
             optim_wrapper.zero_grad()
         parts = {f"loss/{name}": part.detach() for name, part in output.parts.items()}

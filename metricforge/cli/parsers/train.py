@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="resume with another config than before: the changes take effect and are noted in the run's history",
     )
+    parser.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="train again, in a folder of its own, from the checkpoint before the batch of FILE (not_finite_*.pt of a "
+        "run) up to it, and say what is not finite first",
+    )
 
 
 def _auto(text: str) -> str:

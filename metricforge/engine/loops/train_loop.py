@@ -18,6 +18,7 @@ from metricforge.engine.loops.step_switches import check_step_switches
 from metricforge.engine.loops.time_budget import TimeBudget
 from metricforge.engine.optim.autocast_optim_wrapper import Precision
 from metricforge.engine.optim.gradient_watch import GradientWatch
+from metricforge.engine.records.nan_guard import refuse_non_finite_state
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
 
@@ -109,6 +110,8 @@ class ResumableTrainLoop(BaseLoop):
         self._iter = 0
         self._shared: SharedStep | None = None
         self._watched_epoch = -1
+        self.last_ids = torch.empty(0, dtype=torch.int64)
+        self.checks_every_update = False  # a GPU would wait in each one
 
     @property
     def epoch(self) -> int:
@@ -216,5 +219,10 @@ class ResumableTrainLoop(BaseLoop):
             given, optim_wrapper=self.runner.optim_wrapper, shared=self._shared, **in_chunks
         )
         self.runner.losses.add(self._epoch, self._iter, batch["id"], outputs)
+        self.runner.losses.note_gradient(self.runner.model.largest_gradient)
+        self.last_ids = batch["id"]  # (B,)
+        if self.checks_every_update:
+            self.runner.losses.check()
+            refuse_non_finite_state(self.runner.model, self._epoch, self._iter + 1)
         self.runner.call_hook("after_train_iter", batch_idx=number, data_batch=batch, outputs=outputs)
         self._iter += 1

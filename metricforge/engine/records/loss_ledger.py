@@ -9,6 +9,8 @@ from torch import Tensor
 
 from metricforge.engine.records.nan_guard import refuse_non_finite
 
+GRADIENT = "the largest gradient"
+
 
 class LossLedger:
     """Collects each iteration's losses; ``read`` fetches them together and refuses those that are not finite.
@@ -25,11 +27,16 @@ class LossLedger:
         """Record the detached scalars ``losses`` (``loss`` among them) of the batch of samples ``ids`` (B,)."""
         self._rows.append((epoch, iteration, ids, dict(losses)))
 
+    def note_gradient(self, largest: Tensor | None) -> None:
+        """Add the ``largest`` magnitude in the gradients of the batch added last; it must be finite as well."""
+        if largest is not None and self._rows:
+            self._rows[-1][3][GRADIENT] = largest
+
     def check(self) -> None:
         """Fetch what was added since the last fetch.
 
         Raises:
-            NonFiniteLossError: names the first iteration whose ``loss`` is NaN or infinite, and its batch.
+            NonFiniteLossError: names the first iteration whose ``loss`` or gradient is NaN or infinite, and its batch.
         """
         rows, self._rows = self._rows, []
         if not rows:
@@ -39,6 +46,7 @@ class LossLedger:
         for epoch, iteration, ids, losses in rows:
             read = {name: next(values) for name in losses}
             refuse_non_finite(epoch, iteration, ids, read)
+            read.pop(GRADIENT, None)
             for name, value in read.items():
                 self._read.setdefault(name, []).append(value)
 

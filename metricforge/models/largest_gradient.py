@@ -1,0 +1,21 @@
+"""One number that says whether every gradient of a model is finite."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def largest_gradient(model: nn.Module) -> Tensor | None:
+    """The largest magnitude in all gradients of ``model``, NaN if one of them is; None without gradients.
+
+    On the device, and of all gradients at once: nothing waits for it.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
+    filled = [g for g in dense if g.numel()]
+    if not filled:
+        return None
+    return torch.nn.utils.get_total_norm(filled, norm_type=math.inf)
