@@ -1,4 +1,4 @@
-"""A run that becomes NaN or infinite ends, keeps no checkpoint of it, and saves the batch so that it can be repeated."""
+"""A run that becomes NaN or infinite ends, keeps no checkpoint of it, and saves the batch to be repeated."""
 
 from __future__ import annotations
 
