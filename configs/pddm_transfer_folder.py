@@ -18,5 +18,7 @@ evaluators = [
     ),
 ]
 final_evaluators = []
+baselines = dict(_delete_=True, untrained=dict(similarity=dict(type="CosineSimilarity")))
 validation = None  # the weights of the last epoch, as in the paper
+readout = None
 checkpoint = dict(save_best=None)

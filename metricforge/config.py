@@ -26,6 +26,7 @@ from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.step_switches import step_switch_faults
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
+from metricforge.engine.readout.readout_options import ReadoutOptions, is_pretrained
 from metricforge.engine.tracker_backends import tracker_faults
 from metricforge.errors import ConfigError
 from metricforge.models import (
@@ -54,6 +55,10 @@ TOP_LEVEL = {
         "which training classes choose the weights: a share such as 0.1, folds and fold, a list or file of names, "
         '"val" (rows that the data set keeps for it), "test", or None: the last epoch'
     ),
+    "readout": (
+        "layers, interpolations, average, score, max_images: what validation classes choose among at the end; None: "
+        "the weights of checkpoint.save_best, and the head. Without the key every run from pretrained weights has one"
+    ),
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the test alone, because they take long",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
@@ -79,7 +84,7 @@ TOP_LEVEL = {
 A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
 SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("model", "train_dataloader", "test_dataloader", "optim_wrapper", "train_cfg", "test_cfg"), A_DICT),
-    **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "visualizer", "plugins"), A_DICT),
+    **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "readout", "visualizer", "plugins"), A_DICT),
     **dict.fromkeys(("evaluators", "final_evaluators", "custom_hooks"), A_LIST),
     "param_scheduler": ((list, tuple, Mapping), "a list"),
     "data_root": ((str, Path), """a folder's path, in quotes if it is a number: data_root='"2020"'"""),
@@ -330,6 +335,8 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
         faults += _keyword_faults(CheckpointHook, config["checkpoint"], "checkpoint", set()) or failure(
             lambda: CheckpointHook(**config["checkpoint"]), "checkpoint"
         )
+    if config.get("readout") is not None:
+        faults += _readout_faults(config)
     wrapper = config.get("optim_wrapper")
     if wrapper:
         faults += _optim_wrapper_faults(wrapper)
@@ -348,6 +355,27 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         faults.append(f"seed: {seed!r} must be an integer from 0 to {2**31 - 1}")
+    return faults
+
+
+def _readout_faults(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a readout, or keeps one that the config asks for from taking effect."""
+    options = config["readout"]
+    faults = _keyword_faults(ReadoutOptions, options, "readout", set()) or failure(
+        lambda: ReadoutOptions(**options), "readout"
+    )
+    if config.get("validation") in (None, "test"):
+        seen = "there are none" if config.get("validation") is None else 'validation="test" has the test classes alone'
+        faults.append(
+            f"readout: chooses on validation classes, and {seen}; set training classes aside (validation=0.1), or "
+            "leave readout out, or set it to None"
+        )
+    backbone = (config.get("model") or {}).get("backbone")
+    if backbone is not None and is_component(backbone) and not is_pretrained(config):
+        faults.append(
+            f"readout: {backbone['type']} begins without pretrained weights, so there is nothing to compare with; name "
+            "them (model.backbone.pretrained=True or weights=FILE), or leave readout out, or set it to None"
+        )
     return faults
 
 

@@ -36,13 +36,16 @@ from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.loops.score_names import refuse_absent_score
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
+from metricforge.engine.readout.chosen_checkpoint import take_readout
+from metricforge.engine.readout.readout_options import readout_options
+from metricforge.engine.readout.readout_step import ReadoutStep
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.records.config_changes import settings_of
 from metricforge.engine.records.resume_point import find_resume_point, run_settings
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
-from metricforge.errors import ConfigError
+from metricforge.errors import ConfigError, DatasetError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import plan_evaluation
 from metricforge.interfaces import Evaluator
@@ -118,6 +121,8 @@ def build_runner(
     load_plugins()
     weights = None if checkpoint is None else Path(checkpoint)
     _check(cfg, source, train=weights is None)
+    if weights is not None:
+        take_readout(cfg, weights)
     where = chosen_device(join_processes(device))
     processes = Processes.current()
     if processes.several:
@@ -187,8 +192,10 @@ def _build(
 
     seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
     model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
+    readout = None
     if data.train is not None:
         check_similarity_is_trained(model, num_classes)
+        readout = _build_readout(cfg, data, model, device)
     take_backbone_transform(cfg.test_dataloader.dataset, data.test, model)
     if data.train is not None:
         check_input_size(model.backbone, data.train, "train_dataloader")
@@ -222,6 +229,8 @@ def _build(
             read += [
                 (hook.monitor, "EarlyStoppingHook.monitor") for hook in hooks if isinstance(hook, EarlyStoppingHook)
             ]
+            if readout is not None:
+                read.append((readout.options.score, "readout.score"))
             for score, path in read:
                 if score is not None and isinstance(dim, int):
                     refuse_absent_score(score, evaluators, len(data.validation), dim, path)
@@ -248,6 +257,7 @@ def _build(
             hooks=hooks,
             resume=point,
             settings=settings,
+            readout=readout,
             weights=weights,
         )
     if weights is not None:
@@ -269,6 +279,38 @@ def _choice(cfg: Config, data: RunDatasets) -> WeightChoice:
         classes=data.validation.num_classes,
         images=len(data.validation),
     )
+
+
+def _build_readout(cfg: Config, data: RunDatasets, model: MetricLearner, device: torch.device) -> ReadoutStep | None:
+    """What chooses among frozen, adapted and trained weights; ``model`` still has its pretrained ones."""
+    options = readout_options(cfg)
+    if options is None or cfg.train_cfg.get("val_interval", 1) == 0:
+        return None
+    if model.backbone.gives_tokens:
+        if "readout" in cfg:
+            raise ConfigError(
+                [f"readout: {type(model.backbone).__name__} gives tokens and no pooled feature to read; leave it out"]
+            )
+        return None
+    assert data.train is not None
+    fitting, unfitted = None, ""
+    if cfg.train_dataloader.get("unreadable", "error") == "skip":
+        unfitted = 'of train_dataloader.unreadable="skip"'
+    else:
+        try:
+            some = data.train.at_most(options.max_images)
+        except DatasetError:
+            unfitted = f"{type(data.train).__name__} cannot leave images out, and has more than {options.max_images:,}"
+        else:
+            seen = read_as_test_images(data.test, some, cfg.test_dataloader)
+            fitting = evaluation_loader(seen, cfg.test_dataloader, device, Processes.current())
+    reason = ""
+    if data.validation is None:
+        reason = f"there are no validation classes{f' ({data.reason})' if data.reason else ''}"
+    elif data.validation is data.test:
+        reason = "the test classes validate, and they are never looked at for this"
+    pretrained = {name: value.detach().cpu().clone() for name, value in model.backbone.state_dict().items()}
+    return ReadoutStep(options, pretrained, fitting, reason, unfitted)
 
 
 @contextmanager

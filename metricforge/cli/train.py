@@ -41,6 +41,8 @@ def train(arguments: argparse.Namespace) -> None:
         return
     console.print()
     chosen = f"trained, {runner.trained_epochs} of {runner.epoch} epoch{'s' if runner.epoch != 1 else ''}"
+    if runner.chosen_readout is not None:
+        chosen = f"chosen: {runner.chosen_readout}"
     rows = {**runner.baseline_scores, chosen: runner.last_scores}
     if runner.last_scores:
         print_scores(console, rows)

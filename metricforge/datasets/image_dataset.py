@@ -123,6 +123,18 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     def load(self, index: int) -> Image.Image:
         """Image ``index`` as Pillow opens it, in any mode and size."""
 
+    def at_most(self, count: int) -> ImageDataset:
+        """Return these images, or ``count`` of them spread evenly in stored order; classes are renumbered.
+
+        Raises:
+            DatasetError: if this kind of data set cannot leave images out.
+        """
+        if len(self) <= count:
+            return self
+        rows = np.zeros(len(self), dtype=np.bool_)  # (N,)
+        rows[np.linspace(0, len(self) - 1, count).astype(np.int64)] = True
+        return self._of_images(rows, np.isin(np.arange(self.num_classes), self.labels[rows]), self.split)
+
     def of_classes(self, chosen: Flags, split: str) -> ImageDataset:
         """Return the images of the classes for which ``chosen`` (C,) is true, as a data set called ``split``.
 
@@ -131,7 +143,10 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         Raises:
             DatasetError: if this kind of data set cannot leave images out.
         """
-        rows = chosen[self.labels]  # (N,)
+        return self._of_images(chosen[self.labels], chosen, split)
+
+    def _of_images(self, rows: Flags, chosen: Flags, split: str) -> ImageDataset:
+        """Return the images ``rows`` (N,), which are of the classes ``chosen`` (C,), all of them."""
         part = copy(self)
         part._fingerprint = None
         part.split = split

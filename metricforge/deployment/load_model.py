@@ -20,7 +20,8 @@ from metricforge.deployment.model_description import ModelDescription
 from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
 from metricforge.engine.chosen_device import chosen_device
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.readout.chosen_checkpoint import CHOSEN
+from metricforge.engine.records.checkpoints import BEST, checkpoint_files, load_checkpoint
 from metricforge.errors import CheckpointError
 from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
@@ -35,8 +36,8 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
     plug-in installed.
 
     Args:
-        model: a run's folder (its best weights, or the newest if none were chosen), a checkpoint file, or a bundle
-            that ``EmbeddingModel.save`` or ``metricforge export`` wrote.
+        model: a run's folder (what its readout chose, else its best weights, else the newest), a checkpoint file, or a
+            bundle that ``EmbeddingModel.save`` or ``metricforge export`` wrote.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
 
     Raises:
@@ -62,13 +63,13 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
 
 
 def _weights_of_run(folder: Path) -> Path:
-    best = folder / "best.pth"
-    if best.is_file():
-        return best
+    for name in (CHOSEN, BEST):
+        if (folder / name).is_file():
+            return folder / name
     files = checkpoint_files(folder)
     if not files:
         raise CheckpointError(
-            f"{folder} is neither a run's folder (no best.pth, no iter_*.pth) nor a bundle (no model.json); "
+            f"{folder} is neither a run's folder (no chosen.pth, best.pth or iter_*.pth) nor a bundle (no model.json); "
             "name a folder that `metricforge train` or `metricforge export` wrote"
         )
     return files[0]

@@ -136,7 +136,9 @@ def _choice(record: Mapping[str, Any]) -> str:
         return f"Not known. Epoch {as_text(record.get('epoch', '?'))}."
     by = str(choice.get("by", UNKNOWN))
     told = as_text(str(choice.get("weights", "weights"))).capitalize()
-    if choice.get("trained_epochs"):
+    if choice.get("layer"):  # of a readout
+        told = f"The {as_text(choice['layer'])} at {as_text(choice['weights'])} weights"
+    elif choice.get("trained_epochs"):
         told += f" of {choice['trained_epochs']}"
     if choice.get("score"):
         told += f", by {as_text(choice['score'])} on {as_text(by)}, among {choice.get('among', '?')}"

@@ -26,6 +26,7 @@ def training_record(checkpoint: Path, meta: Mapping[str, Any], config: Mapping[s
         config: what it was trained by.
     """
     settings = meta.get("settings", {})
+    trained = meta.get("readout") or config["model"]  # what a readout left out of its model
     record: dict[str, Any] = {
         "checkpoint": {"file": checkpoint.name, "sha256": file_hash(checkpoint)},
         "epoch": meta.get("epoch"),
@@ -37,8 +38,8 @@ def training_record(checkpoint: Path, meta: Mapping[str, Any], config: Mapping[s
             "dataset": config.get("train_dataloader", {}).get("dataset", {}).get("type"),
             "fingerprint": settings.get("training images"),
             "classes": meta.get("num_classes"),
-            "loss": _type(config["model"].get("loss")),
-            "miner": _type(config["model"].get("miner")),
+            "loss": _type(trained.get("loss")),
+            "miner": _type(trained.get("miner")),
         },
         "plugins": dict(config.get("plugins", {})),
         "pretraining": pretraining_of(config["model"]["backbone"]),

@@ -35,6 +35,8 @@ from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
+from metricforge.engine.readout.chosen_checkpoint import CHOSEN
+from metricforge.engine.readout.readout_step import ReadoutStep
 from metricforge.engine.records.checkpoints import (
     BEST,
     FORMAT,
@@ -92,6 +94,7 @@ class MetricRunner(Runner):
         final_evaluators: what a test scores besides.
         resume: the checkpoint to take up, and what has changed since; None: train from the start.
         settings: what makes this run this run, for checkpoints; only of a training.
+        readout: chooses, once training has ended, weights and layer; None: the weights of ``choice``, and the head.
         weights: a checkpoint whose weights are evaluated.
     """
 
@@ -118,8 +121,10 @@ class MetricRunner(Runner):
         final_evaluators: Sequence[Evaluator] = (),
         resume: ResumePoint | None = None,
         settings: Mapping[str, Any] | None = None,
+        readout: ReadoutStep | None = None,
         weights: Path | None = None,
     ) -> None:
+        self.readout = readout
         self.device = device
         self.processes = Processes.current()
         self.console = console
@@ -190,6 +195,8 @@ class MetricRunner(Runner):
             held.enter_context(self.stop_signals.listening())
             self.trains_now = True
             self.stop_signals.ends_at_once = not self.processes.several  # until weights change
+            if self.processes.is_main:
+                (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
             try:
                 return super().train()
             except TrainingStopped as stop:
@@ -296,6 +303,8 @@ class MetricRunner(Runner):
         self.say(f"test     {self._test_dataloader.dataset.describe()}")
         if self._train_dataloader is not None:
             self.say(f"weights  {self.choice.describe()}")
+            if self.readout is not None:
+                self.say(f"readout  {self.readout.describe(self)}")
         train_set = None if self._train_dataloader is None else self._train_dataloader.dataset.dataset
         sets = [dataset for dataset in (train_set, self._test_dataloader.dataset) if dataset is not None]
         notes = [note for dataset in sets for note in dataset.notes]
@@ -409,6 +418,8 @@ class MetricRunner(Runner):
     def take_chosen_weights(self) -> None:
         """Put the chosen weights into the model once training has ended: the best ones, or those that it has.
 
+        A readout then chooses among these and others, and the layer that is read.
+
         Raises:
             CheckpointError: if the best weights are no longer where they were written.
         """
@@ -427,9 +438,23 @@ class MetricRunner(Runner):
             self._loaded = _meta_of(checkpoint) | {"choice": self.choice.of_best_epoch()}
             self._weights_file = path
         self.say(f"weights  {self.choice.conclude(self.trained_epochs)}{self._described_averaging}")
+        if self.readout is not None:
+            self.readout.run(self)
         calibration = (self._loaded or {}).get("calibration")
         if calibration is not None:
             self.say(f"unknown  {Calibration.from_json(calibration).describe()}")
+
+    def take_readout(self, meta: Mapping[str, Any], path: Path) -> None:
+        """Score what is in the model from now on as the checkpoint ``path``, which ``meta`` describes."""
+        self._loaded, self._weights_file = dict(meta), path
+        # EMAHook would swap its own weights in before the test; training, which it is for, has ended
+        self._hooks[:] = [hook for hook in self.hooks if not isinstance(hook, EMAHook)]
+
+    @property
+    def chosen_readout(self) -> str | None:
+        """What a readout chose, in words; None without one."""
+        choice = (self._loaded or {}).get("choice") or {}
+        return f"{choice['weights']}, {choice['layer']}" if "layer" in choice else None
 
     def write_checkpoint(self, name: str, iteration: int, *, best: bool = False) -> None:
         """Save everything that decides how training goes on after ``iteration`` updates, atomically.
@@ -535,8 +560,8 @@ class MetricRunner(Runner):
     @property
     def weights_file(self) -> Path:
         """The checkpoint of the weights that scored the test, or the newest if nothing did."""
-        chosen = self.run_dir / BEST
-        return chosen if self._loaded is not None and chosen.exists() else self.run_dir / self.newest_checkpoint_name()
+        scored = self._loaded is not None and self._weights_file is not None and self._weights_file.exists()
+        return self._weights_file if scored else self.run_dir / self.newest_checkpoint_name()  # type: ignore[return-value]
 
     def newest_checkpoint_name(self) -> str:
         """The file name of the newest periodic checkpoint."""
@@ -627,7 +652,7 @@ class MetricRunner(Runner):
 def _meta_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of its weights, and which hook averaged them."""
     averaged = checkpoint.get("averaged_by", "EMAHook") if "ema_state_dict" in checkpoint else None
-    return checkpoint["meta"] | {"averaged": averaged}
+    return {"averaged": averaged} | checkpoint["meta"]
 
 
 def _visualizer(cfg: Config) -> dict[str, Any]:

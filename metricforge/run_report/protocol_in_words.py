@@ -54,6 +54,8 @@ def _searched(queries: int, gallery: int, classes: int | None, exclusion: str) -
 def _chosen(choice: Mapping[str, Any], epoch: int | None) -> str:
     weights = str(choice.get("weights", "given weights"))
     told = f"The weights are those of the {weights}"
+    if choice.get("layer"):  # of a readout
+        told = f"Embeddings are the {choice['layer']} at {weights} weights, one of {choice.get('among')} candidates"
     if epoch is not None:
         told += f" (epoch {epoch}" + (f" of {choice['trained_epochs']})" if choice.get("trained_epochs") else ")")
     if choice.get("score"):

@@ -1,4 +1,4 @@
-# A ViT-S/14 with DINOv2's weights and 512 dimensions, at 224 pixels, compared with what it does untrained.
+# A ViT-S/14 with DINOv2's weights and 512 dimensions, at 224 pixels, compared with its frozen feature.
 # Without access to the model hub add model.backbone.weights=FILE, a file of the same network.
 model = dict(
     backbone=dict(
@@ -12,4 +12,4 @@ model = dict(
     similarity=dict(type="CosineSimilarity"),
     loss=dict(type="NormSoftmaxLoss", temperature=0.05),
 )
-baselines = dict(untrained=dict(similarity=dict(type="CosineSimilarity")))
+baselines = dict(frozen=dict(similarity=dict(type="CosineSimilarity")))

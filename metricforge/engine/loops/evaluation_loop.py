@@ -22,7 +22,7 @@ from metricforge.evaluation import (
     run_evaluation,
     write_scores,
 )
-from metricforge.interfaces import Evaluator
+from metricforge.interfaces import Evaluator, Similarity
 from metricforge.large_arrays import MAPPED_ABOVE_GB
 from metricforge.models import MetricLearner
 from metricforge.structures import EmbeddingSet, Role
@@ -154,12 +154,14 @@ class EvaluationLoop(BaseLoop):
             embedded = embed_dataset(
                 model, self.dataloader, self.runner.device, advance, processes, self.dtype, self.mapped_above_gb
             )
-        if embedded is None:
-            return None
-        queries, gallery = split_by_role(embedded, dataset)
+        return None if embedded is None else self.context_of(embedded, model.similarity)
+
+    def context_of(self, embedded: EmbeddingSet, similarity: Similarity) -> EvaluationContext:
+        """The images of this loop by their embeddings, ready to be searched."""
+        queries, gallery = split_by_role(embedded, self._dataset)
         return EvaluationContext(
             queries,
-            model.similarity,
+            similarity,
             gallery,
             self.runner.seed,
             self.runner.device,

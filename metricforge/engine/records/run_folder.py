@@ -117,7 +117,7 @@ def check_evaluation_folder(folder: Path) -> None:
 def _records(folder: Path) -> list[str]:
     """Return the files of a run or an evaluation in ``folder``."""
     found = ["checkpoints"] if checkpoint_files(folder) else []
-    return found + [name for name in ("best.pth", "scores.json") if (folder / name).exists()]
+    return found + [name for name in ("best.pth", "chosen.pth", "scores.json") if (folder / name).exists()]
 
 
 def _new_folder(parent: Path, name: str) -> Path:

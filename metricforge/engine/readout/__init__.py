@@ -1,0 +1,1 @@
+"""After training: which weights, and which layer, become the model; chosen on validation classes."""

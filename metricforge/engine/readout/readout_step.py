@@ -1,0 +1,303 @@
+"""Measures what a run could become, chooses on its validation classes, and makes that the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from metricforge.arrays import Floats32
+from metricforge.atomic_write import write_atomically
+from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
+from metricforge.engine.hooks.console_hook import headline
+from metricforge.engine.loops.embed_dataset import embed_dataset
+from metricforge.engine.readout.candidate import PRETRAINED, SAYS, SECOND, BackboneWeights, Candidate, best_of
+from metricforge.engine.readout.chosen_checkpoint import CHOSEN, chosen_checkpoint
+from metricforge.engine.readout.read_layer import read_layer
+from metricforge.engine.readout.readout_options import ReadoutOptions
+from metricforge.engine.readout.trained_weights import TrainedWeights
+from metricforge.engine.readout.whitening import BYTE
+from metricforge.engine.records.checkpoints import save_checkpoint
+from metricforge.errors import EmbeddingsError
+from metricforge.evaluation import EvaluationContext, evaluate
+from metricforge.evaluation.calibration import calibrate_embeddings
+from metricforge.heads import EmbeddingHead
+from metricforge.interfaces import Evaluator, Similarity
+from metricforge.models import MetricLearner
+from metricforge.registry import HEADS
+from metricforge.similarities import CosineSimilarity
+from metricforge.structures import EmbeddingSet
+
+READOUT = "readout.json"
+ROWS_AT_ONCE = 8192
+
+
+@dataclass
+class ReadoutStep:
+    """Compares, once training has ended, all pairs of weights and layers that ``options`` name.
+
+    Every backbone embeds the validation images and some training images once; heads are applied to these cached
+    features. With several processes each embeds its share, and process 0 fits, scores and chooses. The test classes are
+    scored by the frozen feature and by its linear adaptation, as baselines, once the choice has been made.
+
+    Args:
+        options: what is compared.
+        pretrained: the backbone's weights before training, on the host.
+        fitting: the training images that layers are fitted on, prepared as test images; None: none.
+        reason: why nothing is chosen; empty if validation classes choose.
+        unfitted: why nothing can be fitted; empty if there are images for it.
+    """
+
+    options: ReadoutOptions
+    pretrained: Mapping[str, Tensor]
+    fitting: DataLoader[dict[str, Any]] | None
+    reason: str = ""
+    unfitted: str = ""
+    _candidates: list[Candidate] = field(default_factory=list)
+    _best: tuple[Candidate, EvaluationContext] | None = None
+    _evaluators: Sequence[Evaluator] = ()
+
+    def describe(self, runner: Any) -> str:
+        """Say in one line, before training, what will be done."""
+        without = f"; without whitened and adapted, because {self.unfitted}" if self.unfitted else ""
+        if self.reason:
+            return f"the frozen feature is measured, and nothing is chosen: {self.reason}{without}"
+        return (
+            f"weights, frozen ones included, and the layer that is read: chosen at the end by the same classes{without}"
+        )
+
+    def run(self, runner: Any) -> None:
+        """Choose, put the chosen weights and head into the runner's model, and write them as ``chosen.pth``."""
+        self._candidates, self._best, self._evaluators = [], None, ()
+        trained = TrainedWeights(runner, self.pretrained, self.options)
+        for weights in trained.candidates() if not self.reason else iter([trained.frozen]):
+            self._compare(runner, weights, trained)
+        adapted = next((each for each in self._candidates if each.layer == "adapted"), None)
+        chosen = runner.processes.from_main(lambda: self._choose(runner))
+        self._score_baselines(runner, trained, adapted)
+        if chosen is None:
+            runner.model.backbone.load_state_dict(trained.base.backbone)
+            runner.say(f"readout  {self.describe(runner)}")
+        else:
+            self._install(runner, trained, chosen)
+
+    def _score(self, runner: Any) -> str:
+        return self.options.score or runner.choice.score or SAVE_BEST
+
+    # ------------------------------------------------------------------ on the validation classes
+
+    def _compare(self, runner: Any, weights: BackboneWeights, trained: TrainedWeights) -> None:
+        """Measure every layer at ``weights``."""
+        runner.model.backbone.load_state_dict(weights.backbone)
+        layers = self._layers(runner, weights, trained)
+        known = seen = None
+        if {"whitened", "adapted"} & set(layers) and self.fitting is not None:
+            known = _features(runner, self.fitting, f"{weights.name}: training images")
+        if not self.reason:
+            seen = _features(runner, runner.val_loop.dataloader, f"{weights.name}: validation images")
+        runner.processes.from_main(lambda: self._measure(runner, weights, layers, known, seen))
+
+    def _layers(self, runner: Any, weights: BackboneWeights, trained: TrainedWeights) -> list[str]:
+        """The layers that are read at ``weights``, the simpler ones first."""
+        wanted = self.options.layers
+        if weights.name == PRETRAINED:
+            return ["pooled", *(layer for layer in ("whitened", "adapted") if layer in wanted)]
+        if _is_learned(runner.model.similarity):  # it is of the head's embeddings alone
+            return [layer for layer in wanted if layer == "head"]
+        # a backbone that training left as it was has the frozen feature
+        layers = ("head", "both") if trained.backbone_is_frozen else ("head", "pooled", "whitened", "both")
+        return [layer for layer in layers if layer in wanted]
+
+    def _measure(
+        self,
+        runner: Any,
+        weights: BackboneWeights,
+        layers: Sequence[str],
+        known: EmbeddingSet | None,
+        seen: EmbeddingSet | None,
+    ) -> None:
+        similarity = runner.model.similarity
+        for layer in layers:
+            found = read_layer(layer, runner.cfg.model, runner.model, weights, known, runner.seed)
+            if found is None:
+                continue
+            config, head = found
+            if head.dim % BYTE and not runner.model.head.dim % BYTE:
+                runner.logger.info(f"readout: {layer} has {head.dim} dimensions, whose signs fill no bytes: left out")
+                continue
+            state = {name: value.clone() for name, value in head.state_dict().items()}
+            candidate = Candidate(weights.name, layer, config, state, head.dim)  # type: ignore[arg-type]
+            self._candidates.append(candidate)
+            if seen is None or (_is_learned(similarity) and layer != "head"):
+                continue
+            context = _context(runner.val_loop, head, seen, similarity)
+            candidate.scores = evaluate(context, self._needed(context, runner))
+            if self._best is None or best_of([self._best[0], candidate], self._score(runner)) is candidate:
+                self._best = candidate, context
+
+    def _needed(self, context: EvaluationContext, runner: Any) -> Sequence[Evaluator]:
+        """The evaluators whose scores choose: others, such as those of clusters, may take long."""
+        if not self._evaluators:
+            wanted = {self._score(runner), SECOND}
+            self._evaluators = [each for each in runner.val_loop.evaluators if wanted & set(evaluate(context, [each]))]
+        return self._evaluators
+
+    def _choose(self, runner: Any) -> Candidate | None:
+        """What was chosen, for all processes; shows and writes all candidates."""
+        if self._best is None:
+            return None
+        best = self._best[0]
+        scored = [each for each in self._candidates if each.scores]
+        for each in scored:
+            shown = "  ".join(f"{name} {value:.6f}" for name, value in each.scores.items())
+            runner.logger.info(f"readout {each.name}, {each.dim} dimensions  {shown}")
+        content = {
+            "score": self._score(runner),
+            "classes": runner.choice.classes,
+            "images": runner.choice.images,
+            "candidates": [each.to_json() for each in scored],
+            "chosen": next(number for number, each in enumerate(scored) if each is best),
+        }
+        write_atomically(runner.run_dir / READOUT, json.dumps(content, indent=1) + "\n")
+        runner.console.print(_table(scored, best))
+        return best
+
+    # ------------------------------------------------------------------ the model that it becomes
+
+    def _install(self, runner: Any, trained: TrainedWeights, chosen: Candidate) -> None:
+        """Put ``chosen`` into the runner's model, and write it."""
+        model = runner.model
+        model.backbone.load_state_dict(trained.named(chosen.weights).backbone)
+        if chosen.layer != "head":
+            model.head = HEADS.build(chosen.head, feature_dim=model.backbone.feature_dim).to(runner.device).eval()
+            model.loss = model.miner = None  # they are of the trained head's embeddings
+        model.head.load_state_dict(chosen.head_state)
+        path = runner.run_dir / CHOSEN
+
+        def write() -> dict[str, Any]:
+            assert self._best is not None
+            calibration = _calibration(self._best[1])
+            checkpoint = chosen_checkpoint(
+                trained, chosen, choice=self._described(runner, chosen), calibration=calibration
+            )
+            checkpoint["meta"]["baselines"] = runner.baseline_scores
+            save_checkpoint(checkpoint, path)
+            return checkpoint["meta"]  # type: ignore[no-any-return]
+
+        runner.take_readout(runner.processes.from_main(write), path)
+        runner.say(f"readout  {self._conclude(runner, chosen)}")
+
+    def _described(self, runner: Any, chosen: Candidate) -> dict[str, object]:
+        """How ``chosen`` was chosen, for a protocol."""
+        return {
+            "weights": chosen.weights,
+            "layer": SAYS[chosen.layer],
+            "by": runner.choice.by,
+            "score": self._score(runner),
+            "value": chosen.scores[self._score(runner)],
+            "among": sum(1 for each in self._candidates if each.scores),
+            "classes": runner.choice.classes,
+            "images": runner.choice.images,
+        }
+
+    def _conclude(self, runner: Any, chosen: Candidate) -> str:
+        score = self._score(runner)
+        frozen = next((each.scores for each in self._candidates if each.name == "frozen" and each.scores), None)
+        beside = f", frozen {frozen[score]:.4f}" if frozen else ""
+        return f"{chosen.name}, {chosen.dim:,} dimensions ({score} {chosen.scores[score]:.4f}{beside})"
+
+    def _score_baselines(self, runner: Any, trained: TrainedWeights, adapted: Candidate | None) -> None:
+        """Score the test classes by the frozen feature and its adaptation, each unless a baseline has its name."""
+        dim = runner.model.backbone.feature_dim
+        wanted: dict[str, Any] = {}
+        if "frozen" not in runner.baseline_scores:
+            wanted["frozen"] = EmbeddingHead(dim)
+        if runner.processes.from_main(lambda: adapted is not None) and "adapted" not in runner.baseline_scores:
+            wanted["adapted"] = adapted
+        if not wanted:
+            return
+        runner.model.backbone.load_state_dict(trained.frozen.backbone)
+        seen = _features(runner, runner.test_loop.dataloader, "frozen: test images")
+
+        def measure() -> dict[str, dict[str, float]]:
+            loop = runner.test_loop
+            similarity = CosineSimilarity() if _is_learned(runner.model.similarity) else runner.model.similarity
+            assert seen is not None
+            contexts = {name: _context(loop, _module(head, dim), seen, similarity) for name, head in wanted.items()}
+            every = (*loop.evaluators, *loop.final_evaluators)
+            scores = {}
+            for name, context in contexts.items():
+                try:
+                    scores[name] = evaluate(context, every)
+                except ValueError as fault:  # no reason to lose the run
+                    runner.say(f"baseline {name} cannot be scored: {fault}")
+            return scores
+
+        for name, scores in runner.processes.from_main(measure).items():
+            runner.baseline_scores[name] = scores
+            runner.say(f"baseline {name}  {headline(scores)}")
+
+
+def _module(head: Any, feature_dim: int) -> nn.Module:
+    """``head``, or the one of a candidate."""
+    if not isinstance(head, Candidate):
+        return head  # type: ignore[no-any-return]
+    module: nn.Module = HEADS.build(head.head, feature_dim=feature_dim).eval()
+    module.load_state_dict(head.head_state)
+    return module
+
+
+def _features(runner: Any, loader: DataLoader[dict[str, Any]], task: str) -> EmbeddingSet | None:
+    """The pooled features (N, F) of all images of ``loader`` on process 0; None on the others."""
+    backbone = runner.model.backbone
+    pooled = MetricLearner(backbone, EmbeddingHead(backbone.feature_dim, l2_normalize=False), CosineSimilarity())
+    count = len(loader.dataset) // runner.processes.world_size  # type: ignore[arg-type]
+    with runner.progress(task, count) as advance:
+        return embed_dataset(pooled, loader, runner.device, advance, runner.processes)
+
+
+@torch.inference_mode()
+def _context(loop: Any, head: nn.Module, seen: EmbeddingSet, similarity: Similarity) -> EvaluationContext:
+    """What ``head`` makes of the features of the images of ``loop``, ready to be searched."""
+    blocks = torch.from_numpy(seen.embeddings).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
+    rows: Floats32 = torch.cat([head(block).float() for block in blocks]).numpy()  # (N, D)
+    embedded = EmbeddingSet(rows, seen.labels, seen.ids, seen.class_names, seen.cameras)
+    context: EvaluationContext = loop.context_of(embedded, similarity)
+    return context
+
+
+def _calibration(context: EvaluationContext) -> dict[str, Any] | None:
+    gallery = None if context.searches_itself else context.gallery
+    try:
+        return calibrate_embeddings(context.queries, gallery, context.similarity).to_json()
+    except EmbeddingsError:
+        return None
+
+
+def _is_learned(similarity: Similarity) -> bool:
+    return any(True for _ in similarity.parameters())
+
+
+def _table(candidates: Sequence[Candidate], best: Candidate) -> Table:
+    names = [name for name in candidates[0].scores if name in _first_of_kind(candidates[0].scores)]
+    table = Table(title="readout, on the validation classes", title_justify="left", box=None, pad_edge=False)
+    for column in ("weights and layer", "dimensions", *names):
+        table.add_column(column, justify="left" if column == "weights and layer" else "right")
+    for each in candidates:
+        row = [each.name, f"{each.dim:,}", *(f"{each.scores[name]:.4f}" for name in names)]
+        table.add_row(*row, style="bold" if each is best else None)
+    return table
+
+
+def _first_of_kind(scores: Mapping[str, float]) -> Iterator[str]:
+    """The names of one score of each kind: of recall@1, recall@2, ... the first."""
+    kinds: dict[str, str] = {}
+    for name in scores:
+        kinds.setdefault(name.partition("@")[0], name)
+    yield from kinds.values()
