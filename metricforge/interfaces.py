@@ -195,6 +195,9 @@ class Loss(nn.Module, ABC):
     gradients must be those of one process. ``row_shards`` names the parameters, if any, of which each process holds
     other rows, in the order of the processes.
 
+    ``mean_over_images`` says that the total is a mean over the B images of a batch, rather than one over its tuples.
+    In training ``batch_ids`` (B,) int64 tell which images of the training set the batch has, for one that remembers.
+
     Examples:
         >>> from metricforge.functional import pairwise_cosine, positive_mask
         >>> class PullLoss(Loss):
@@ -210,6 +213,8 @@ class Loss(nn.Module, ABC):
     row_shards: Mapping[str, RowShard] = MappingProxyType({})
     accepts: ClassVar[tuple[type, ...]] = ()
     needs_miner: ClassVar[bool] = False
+    mean_over_images: ClassVar[bool] = False
+    batch_ids: Tensor | None = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from metricforge.losses.binomial_deviance_loss import BinomialDevianceLoss
 from metricforge.losses.contrastive_loss import ContrastiveLoss
+from metricforge.losses.cross_batch_memory import CrossBatchMemory
 from metricforge.losses.margin_loss import MarginLoss
 from metricforge.losses.multi_similarity_loss import MultiSimilarityLoss
 from metricforge.losses.n_pairs_loss import NPairsLoss
@@ -12,6 +13,7 @@ from metricforge.losses.triplet_loss import TripletLoss
 __all__ = [
     "BinomialDevianceLoss",
     "ContrastiveLoss",
+    "CrossBatchMemory",
     "MarginLoss",
     "MultiSimilarityLoss",
     "NPairsLoss",

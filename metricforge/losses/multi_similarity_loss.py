@@ -49,6 +49,7 @@ class MultiSimilarityLoss(Loss):
     """
 
     accepts = (Pairs,)
+    mean_over_images = True
 
     def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5) -> None:
         super().__init__()

@@ -187,6 +187,8 @@ class MetricLearner(nn.Module):
         (``GradientCache``).
         """
         self.largest_gradient = None
+        if self.loss is not None:
+            self.loss.batch_ids = batch.get("id")
         if chunk is not None and len(batch["image"]) > chunk:
             output = self._differentiate_in_chunks(batch, optim_wrapper, shared, chunk)
         else:

@@ -75,6 +75,7 @@ class WeightedLosses(Loss):
         total = embeddings.new_zeros((), dtype=torch.promote_types(embeddings.dtype, torch.float32))
         parts: dict[str, Tensor] = {}
         for number, (name, weight, loss) in enumerate(zip(self.names, self.weights, self.losses, strict=True)):
+            loss.batch_ids = self.batch_ids  # type: ignore[assignment]
             output = loss(embeddings, labels, self._tuples(number, embeddings, labels, tuples, similarity), similarity)
             total = total + weight * output.total
             parts[name] = output.total.detach()
