@@ -18,18 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 import torch.distributed as dist
 from PIL import Image
 from rich.console import Console
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from metricforge import build_runner, evaluate_embeddings
+from metricforge.backbones import TimmBackbone
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.loading.data_loading import build_test_loader
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOSE = 2e-3  # of the largest weight: one process against several, which sum in another order
+MOST_TRAINED = 0.05  # share of a network's weights in an adapter
+MERGED = 1e-5  # of an embedding of length 1
 ONE_LEVEL = 2.0  # of 255: how far two decoders may be apart on average
 
 
@@ -213,6 +219,40 @@ def busy_device(setting: Setting) -> str:
     return f"{batch * len(counted) / whole:,.0f} images/s; the device waits {idle:.0%} of the time"
 
 
+def adapted_transformer(setting: Setting) -> str:
+    """LoRA on a ViT-S: the share of weights that are trained, images a second in bfloat16, and what merging changes."""
+    name, size = ("vit_small_patch16_224", 224) if setting.on_gpu else ("vit_tiny_patch16_224", 32)
+    file = setting.folder / "vit.pth"
+    torch.save(timm.create_model(name, num_classes=0).state_dict(), file)
+    backbone = TimmBackbone(name, weights=str(file), img_size=size, adapter=dict(type="LoRA", rank=8))
+    backbone = backbone.to(setting.device).train()
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    share = sum(map(Tensor.numel, trained)) / sum(map(Tensor.numel, backbone.parameters()))
+    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    images = torch.randn(setting.sized(64, 4), 3, size, size, device=setting.device)
+    updates = setting.sized(20, 2)
+    for update in range(2 * updates):
+        if update == updates:  # those before warm up
+            finished(setting.device)
+            started = time.perf_counter()
+        with torch.autocast(setting.device.type, torch.bfloat16):
+            loss = backbone(images).float().std(dim=0).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    finished(setting.device)
+    speed = updates * len(images) / (time.perf_counter() - started)
+    assert loss.isfinite(), f"the loss became {loss.item()}"
+    with torch.no_grad():
+        before = normalize(backbone.eval()(images))
+        backbone.merge_adapter()
+        apart = (normalize(backbone(images)) - before).abs().max().item()
+    told = f"{share:.1%} of the weights trained; {speed:,.0f} images/s in bfloat16; merged {apart:.1e} from unmerged"
+    assert share <= MOST_TRAINED, told
+    assert apart <= MERGED, told
+    return told
+
+
 def benchmarked(script: str, *on_gpu: str, reduced: tuple[str, ...] = ()) -> Callable[[Setting], str]:
     """Make a check of a benchmark, which exits with 1 where it misses its target; on GPUs only without ``reduced``."""
 
@@ -234,6 +274,7 @@ CHECKS: dict[str, Callable[[Setting], str]] = {
     "nvJPEG": decoded_on_device,
     "images a second": busy_device,
     "search": searched_on_device,
+    "LoRA": adapted_transformer,
     "precision and compile": benchmarked("step.py", "--switches", "--rounds", "3"),
     "gradient caching": benchmarked(
         "step.py", "--chunk", "64", "--batch", "4096", reduced=("--chunk", "64", "--batch", "256", "--rounds", "1")

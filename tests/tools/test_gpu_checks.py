@@ -25,12 +25,17 @@ def checks(monkeypatch):
 
 def test_small_on_a_processor_they_hold_and_write_the_table_that_they_print(checks, tmp_path, capsys):
     assert (
-        checks("--only", "NCCL", "precision and compile", "nvJPEG", "search", "--out", str(tmp_path / "table.md")) == 0
+        checks(
+            "--only", "NCCL", "precision and compile", "nvJPEG", "search", "LoRA", "--out", str(tmp_path / "table.md")
+        )
+        == 0
     )
     printed = capsys.readouterr().out
     assert (tmp_path / "table.md").read_text() == printed
     rows = {row.split(" | ")[0][2:]: row.split(" | ")[1] for row in printed.splitlines()[4:]}
-    assert rows == {"NCCL": "held", "precision and compile": "not here", "nvJPEG": "held", "search": "held"}
+    assert rows == {"NCCL": "held", "precision and compile": "not here", "nvJPEG": "held"} | dict.fromkeys(
+        ("search", "LoRA"), "held"
+    )
 
 
 def test_one_that_fails_leaves_the_others_and_its_reason(checks, capsys):
