@@ -21,11 +21,18 @@ def serve(arguments: argparse.Namespace) -> None:
             "pip install 'metricforge[serve]' (in a clone: pip install '.[serve]')"
         )
     from metricforge.index import SearchIndex
+    from metricforge.index.search_index import has_pytorch
     from metricforge.server.access_token import AccessToken
     from metricforge.server.limits import Limits
     from metricforge.server.run_server import run_server
 
+    if arguments.token_file is not None and not has_pytorch():
+        raise MetricForgeError(
+            "--token-file lets clients add and remove images, which needs PyTorch: install torch and torchvision, or "
+            "leave --token-file out"
+        )
     index = SearchIndex(arguments.index)
+    model = index.embedder  # whatever is wrong with it is said before anything listens
     token = None if arguments.token_file is None else AccessToken.from_file(arguments.token_file)
     limits = Limits(
         body=int(arguments.max_body),
@@ -38,7 +45,7 @@ def serve(arguments: argparse.Namespace) -> None:
     console = Console()
 
     def started(url: str) -> None:
-        text = f"{len(index):,} images of {index.path} at {url}\nAPI at {url}openapi.json; Ctrl-C stops"
+        text = f"{len(index):,} images of {index.path} at {url}\nmodel {model}\nAPI at {url}openapi.json; Ctrl-C stops"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     run_server(

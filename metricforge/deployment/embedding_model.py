@@ -197,6 +197,13 @@ class EmbeddingModel:
                     raise
                 pending = following
 
+    def prepare(self, image: ImageLike) -> Tensor:
+        """Return ``image``, as ``embed`` takes it, as ``embed_pixels`` does: uint8 (3, H, W)."""
+        given = GivenImages([image], self.transform)
+        given.reduced_decoding = self.description.decode == "fast"
+        pixels: Tensor = given[0]["image"]
+        return pixels
+
     @torch.inference_mode()
     def embed_pixels(self, images: list[Tensor]) -> Floats32:
         """Embed preprocessed uint8 images (3, H, W): (B, D); those of one size form one batch.

@@ -40,7 +40,7 @@ def has_onnx_model(bundle: Path) -> bool:
 class OnnxModel:
     """Images to the embeddings of ``EmbeddingModel``, up to what ``metricforge export`` measured when it compared them.
 
-    Safe to call from several threads at once.
+    Safe to call from several threads at once. It does not classify.
 
     Args:
         bundle: the folder; every file that is used is verified first.
@@ -48,6 +48,8 @@ class OnnxModel:
     Raises:
         CheckpointError: if a file is missing or was changed, or there is no such graph.
     """
+
+    classifies = False
 
     def __init__(self, bundle: Path) -> None:
         described = read_description(bundle)
@@ -77,13 +79,17 @@ class OnnxModel:
             TypeError: for anything that is not an image.
         """
         single = isinstance(images, (str, os.PathLike, bytes, Image.Image)) or getattr(images, "ndim", 4) <= 3
-        rows = [self._embed_one(image, number) for number, image in enumerate([images] if single else _many(images))]
-        return np.stack(rows) if rows else np.empty((0, self.dim), dtype=np.float32)
+        given = enumerate([images] if single else _many(images))
+        return self.embed_pixels(rgb_pixels(image, f"images[{number}]") for number, image in given)
 
-    def _embed_one(self, image: Any, number: int) -> Floats32:
-        pixels = rgb_pixels(image, f"images[{number}]")  # (H, W, 3)
-        found: Floats32 = np.asarray(self._embedding.run(None, {"images": pixels[None]})[0][0], dtype=np.float32)
-        return found
+    def prepare(self, image: Any) -> Bytes:
+        """Return ``image``, as ``embed`` takes it, as ``embed_pixels`` does: uint8 (H, W, 3), upright."""
+        return rgb_pixels(image, "the image")
+
+    def embed_pixels(self, images: Iterable[Bytes]) -> Floats32:
+        """Embed ``images``, each (H, W, 3) uint8 and one at a time, for their sizes differ: (N, D)."""
+        rows = [self._embedding.run(None, {"images": image[None]})[0][0] for image in images]
+        return np.stack(rows).astype(np.float32) if rows else np.empty((0, self.dim), dtype=np.float32)
 
     def __repr__(self) -> str:
         return f"OnnxModel({self.dim} dimensions, {self.hash}, from {self.source})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,11 @@ class SearchIndex:
         """The model that the vectors come from."""
         return self._model_of(self.snapshot())
 
+    @property
+    def embedder(self) -> EmbeddingModel | OnnxModel:
+        """What embeds images for a server: the model, or where PyTorch is not installed its graph."""
+        return self.model if has_pytorch() else self._query_model(self.snapshot())
+
     def _query_model(self, snapshot: Snapshot) -> EmbeddingModel | OnnxModel:
         """Return what embeds queries for ``snapshot``: without PyTorch where that is not loaded yet and need not be."""
         wanted = snapshot.manifest
@@ -98,14 +104,12 @@ class SearchIndex:
         return model
 
     def _refuse_without_torch(self) -> None:
-        try:
-            import torch  # noqa: F401
-        except ModuleNotFoundError as fault:
+        if not has_pytorch():
             raise MetricForgeError(
-                f"{self.path}: {fault.name} is not installed, and without PyTorch an index is only searched, and only "
-                "if onnxruntime is installed and its model is a bundle with a graph (metricforge export MODEL --format "
+                f"{self.path}: torch is not installed, and without PyTorch an index is only searched, and only if "
+                "onnxruntime is installed and its model is a bundle with a graph (metricforge export MODEL --format "
                 "onnx --with-preprocessing); install torch and torchvision"
-            ) from fault
+            )
 
     def _refuse_other(self, model_hash: str, manifest: Manifest) -> None:
         wanted = manifest.model_hash
@@ -388,6 +392,14 @@ def load_index(index: str | Path, model: EmbeddingModel | None = None) -> Search
         True
     """
     return SearchIndex(index, model)
+
+
+def has_pytorch() -> bool:
+    """Whether PyTorch is installed; nothing is imported."""
+    try:
+        return find_spec("torch") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _similarity_of(model: EmbeddingModel | OnnxModel) -> Similarity | ArraySimilarity:

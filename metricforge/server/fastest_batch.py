@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-
-from torch import Tensor
+from typing import Protocol, TypeVar
 
 from metricforge.arrays import Floats32
 
+
+class Sized(Protocol):
+    """An image as a model takes it: a tensor, or an array."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+
+
+Prepared = TypeVar("Prepared", bound=Sized)
 GAIN = 0.95  # of the time an image takes: a larger batch must be as much faster to be worth its memory and its wait
 PATIENCE = 2  # sizes that may bring nothing before larger ones are not tried
 
 
 def fastest_batch(
-    embed: Callable[[list[Tensor]], Floats32],
-    image: Tensor,
+    embed: Callable[[list[Prepared]], Floats32],
+    image: Prepared,
     most: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> int:
@@ -24,8 +33,8 @@ def fastest_batch(
     On a processor it is often small: the activations of a few images fit its cache, those of many do not.
 
     Args:
-        embed: images (3, H, W) to embeddings (B, D).
-        image: of the size (3, H, W) that will come.
+        embed: prepared images to embeddings (B, D).
+        image: one of the size that will come.
         most: the largest batch to try, at least 1.
         clock: seconds.
     """
@@ -41,7 +50,7 @@ def fastest_batch(
     return best
 
 
-def _seconds(embed: Callable[[list[Tensor]], Floats32], images: list[Tensor], clock: Callable[[], float]) -> float:
+def _seconds(embed: Callable[[list[Prepared]], Floats32], images: list[Prepared], clock: Callable[[], float]) -> float:
     started = clock()
     embed(images)
     return clock() - started

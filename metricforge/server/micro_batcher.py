@@ -6,24 +6,25 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Generic
 
 import numpy as np
-from torch import Tensor
 
 from metricforge.arrays import Floats32
+from metricforge.server.fastest_batch import Prepared
 from metricforge.server.refused_error import busy
 
 MOST_BYTES = 2**28
 
 
-class MicroBatcher:
+class MicroBatcher(Generic[Prepared]):
     """Embeds whatever waits as one batch, one batch after the other.
 
     No image waits for others to come: while one batch is embedded, the next one gathers. ``start`` and ``stop`` it in
     the event loop that uses it.
 
     Args:
-        embed: images (3, H, W) to embeddings (B, D); called in a thread of its own.
+        embed: prepared images to embeddings (B, D); called in a thread of its own.
         batch_size: of the largest batch.
         waiting: images that may wait; more are refused.
         on_batch: called with the number of images of each batch.
@@ -32,7 +33,7 @@ class MicroBatcher:
 
     def __init__(
         self,
-        embed: Callable[[list[Tensor]], Floats32],
+        embed: Callable[[list[Prepared]], Floats32],
         batch_size: int,
         waiting: int,
         on_batch: Callable[[int], object] = lambda images: None,
@@ -40,7 +41,7 @@ class MicroBatcher:
     ) -> None:
         self._embed = embed
         self._batch_size = batch_size
-        self._queue: asyncio.Queue[tuple[Tensor, asyncio.Future[Floats32]]] = asyncio.Queue(waiting)
+        self._queue: asyncio.Queue[tuple[Prepared, asyncio.Future[Floats32]]] = asyncio.Queue(waiting)
         self._on_batch = on_batch
         self._most_bytes = most_bytes
         self._bytes = 0  # of the images that wait
@@ -66,8 +67,8 @@ class MicroBatcher:
         """Images that wait now."""
         return self._queue.qsize()
 
-    async def embed(self, images: Sequence[Tensor]) -> Floats32:
-        """Embeddings (N, D) of ``images`` (3, H, W) each, N >= 1.
+    async def embed(self, images: Sequence[Prepared]) -> Floats32:
+        """Embeddings (N, D) of prepared ``images``, N >= 1.
 
         Raises:
             RefusedError: if there is no room for all of them.
@@ -95,7 +96,7 @@ class MicroBatcher:
                 self._on_batch(len(batch))
                 await self._embed_batch(batch)
 
-    async def _embed_batch(self, batch: list[tuple[Tensor, asyncio.Future[Floats32]]]) -> None:
+    async def _embed_batch(self, batch: list[tuple[Prepared, asyncio.Future[Floats32]]]) -> None:
         loop = asyncio.get_running_loop()
         try:
             vectors = await loop.run_in_executor(self._thread, self._embed, [image for image, _ in batch])

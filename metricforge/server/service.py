@@ -7,14 +7,12 @@ import functools
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from starlette.datastructures import UploadFile
-from torch import Tensor
 
-from metricforge.arrays import Floats32
-from metricforge.deployment.given_images import GivenImages
+from metricforge.arrays import Bytes, Floats32
 from metricforge.index import Hit, SearchIndex
 from metricforge.server.answers import Added, Column, Guess, Guesses, Health, Neighbour, Neighbours, Removed
 from metricforge.server.collection_pictures import CollectionPictures, Picture, shown_name
@@ -27,9 +25,12 @@ from metricforge.server.refused_error import RefusedError
 from metricforge.server.uploaded_image import Crop, format_of, prepared
 from metricforge.server.uploads import Upload, Uploads
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 THREADS = 4  # that decode and search
 LARGEST_BATCH = 64
-EXAMPLE_SIDE = 512  # of the picture that batch sizes are tried with, before it is prepared
+EXAMPLE = np.full((512, 512, 3), 128, dtype=np.uint8)  # the picture that batch sizes are tried with
 HIDDEN = ("id", "path")
 
 Arguments = ParamSpec("Arguments")
@@ -58,7 +59,7 @@ class Service:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="serve")
         self._batcher = MicroBatcher(
             self._embed_pixels,
-            fastest_batch(self._embed_pixels, self._example(), LARGEST_BATCH),
+            fastest_batch(self._embed_pixels, self.index.embedder.prepare(EXAMPLE), LARGEST_BATCH),
             self.limits.waiting,
             self.measures.batch_images.observe,
         )
@@ -69,14 +70,8 @@ class Service:
         await self._batcher.stop()
         self._threads.shutdown(cancel_futures=True)
 
-    def _embed_pixels(self, images: list[Tensor]) -> Floats32:
-        return self.index.model.embed_pixels(images)
-
-    def _example(self) -> Tensor:
-        """An image as the model takes it."""
-        given = GivenImages([np.full((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), 128, dtype=np.uint8)], self.index.model.transform)
-        pixels: Tensor = given[0]["image"]
-        return pixels
+    def _embed_pixels(self, images: list[Any]) -> Floats32:
+        return self.index.embedder.embed_pixels(images)
 
     async def of_one_model(self, answer: Callable[[], Awaitable[Result]]) -> Result:
         """What ``answer`` gives, which begins again if the index is migrated to another model meanwhile."""
@@ -97,9 +92,9 @@ class Service:
         images = [await self._in_thread(self._prepared, file, area) for file in files]
         return await self._batcher.embed(images)
 
-    def _prepared(self, file: UploadFile, crop: Crop | None) -> Tensor:
+    def _prepared(self, file: UploadFile, crop: Crop | None) -> Tensor | Bytes:
         file.file.seek(0)
-        return prepared(file.file.read(), self.index.model, self.limits.pixels, crop)
+        return prepared(file.file.read(), self.index.embedder, self.limits.pixels, crop)
 
     async def search(self, vector: Floats32, k: int, condition: str | None, without: int | None = None) -> Neighbours:
         """The neighbours of ``vector`` (D,), but image ``without``."""
@@ -152,8 +147,9 @@ class Service:
 
     async def classify(self, vector: Floats32, k: int) -> Guesses:
         """The likeliest training classes of the embedding ``vector`` (D,)."""
-        if not self.index.model.classifies:
-            raise RefusedError(409, "the model cannot classify: its loss has no classifier of the training classes")
+        if not self.index.embedder.classifies:
+            reason = "its loss has no classifier of the training classes, or PyTorch is not installed"
+            raise RefusedError(409, f"the model cannot classify: {reason}")
         guesses = (await self._in_thread(self.index.model.classify, vector[None], min(k, self.limits.k)))[0]
         return Guesses(classes=[Guess(name=_readable(each.name), probability=each.probability) for each in guesses])
 
@@ -168,7 +164,7 @@ class Service:
             file.file.seek(0)
             content = file.file.read()
             kind = format_of(content, self.limits.pixels)
-            prepared(content, self.index.model, self.limits.pixels)  # a damaged one is refused before any is written
+            prepared(content, self.index.embedder, self.limits.pixels)  # a damaged one is refused before any is written
             uploads.append(Upload(file.filename or "image", content, kind))
         return self.uploads.add(uploads, label)
 
@@ -190,7 +186,7 @@ class Service:
 
     def health(self, changeable: bool) -> Health:
         """What is served."""
-        snapshot, model = self.index.snapshot(), self.index.model
+        snapshot, model = self.index.snapshot(), self.index.embedder
         schema = snapshot.tables[0].schema if snapshot.tables else []
         return Health(
             status="ok",

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, features
-from torch import Tensor
 
 from metricforge.datasets.decoding.decode_image import decode_image
-from metricforge.deployment import EmbeddingModel
-from metricforge.deployment.given_images import GivenImages
 from metricforge.errors import DatasetError
 from metricforge.server.refused_error import RefusedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metricforge.arrays import Bytes
+    from metricforge.deployment import EmbeddingModel
+    from metricforge.index.onnx_model import OnnxModel
 
 FORMATS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "AVIF": "avif"}
 OPENED = [name for name in FORMATS if name != "MPO" and (name != "AVIF" or features.check("avif"))]  # MPO: as JPEG
@@ -76,8 +80,10 @@ def format_of(content: bytes, most_pixels: int) -> str:
     return name
 
 
-def prepared(content: bytes, model: EmbeddingModel, most_pixels: int, crop: Crop | None = None) -> Tensor:
-    """The image ``content`` as ``model.embed_pixels`` takes it (3, H, W).
+def prepared(
+    content: bytes, model: EmbeddingModel | OnnxModel, most_pixels: int, crop: Crop | None = None
+) -> Tensor | Bytes:
+    """The image ``content`` as ``model.embed_pixels`` takes it.
 
     Raises:
         RefusedError: if it is of another kind, too large, or damaged.
@@ -89,9 +95,6 @@ def prepared(content: bytes, model: EmbeddingModel, most_pixels: int, crop: Crop
         else:
             upright = decode_image(content).upright()
             image = upright.crop(crop.box(*upright.size))
-        given = GivenImages([image], model.transform)
-        given.reduced_decoding = model.description.decode == "fast"
-        pixels: Tensor = given[0]["image"]
+        return model.prepare(image)
     except DatasetError as fault:
         raise RefusedError(422, f"the image is damaged: {str(fault).splitlines()[0]}") from fault
-    return pixels

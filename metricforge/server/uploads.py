@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from metricforge.atomic_write import write_atomically
 from metricforge.datasets.string_column import StringColumn
-from metricforge.deployment.image_collection import ImageCollection
 from metricforge.index import SearchIndex
 from metricforge.server.refused_error import RefusedError
 from metricforge.server.uploaded_image import FORMATS
@@ -50,6 +49,8 @@ class Uploads:
         Raises:
             RefusedError: if the index's labels are of a type that ``label`` does not fit.
         """
+        from metricforge.deployment.image_collection import ImageCollection  # imports torch, which a search need not
+
         names = list(dict.fromkeys(self._name(upload) for upload in uploads))
         columns: dict[str, Any] = {"path": pa.array(names, pa.large_string())}
         if label is not None:

@@ -108,6 +108,66 @@ def test_the_command_searches_without_pytorch_and_says_what_needs_it(onnx_index,
 
 
 @pytest.mark.slow
+def test_it_is_served_without_pytorch_and_answers_as_the_model_does(onnx_index, photo_folder, tmp_path):
+    photo = sorted(photo_folder.rglob("*.png"))[3]
+    program = f"""{BLOCK}
+import json
+from fastapi.testclient import TestClient
+from metricforge.index import load_index
+from metricforge.server.app import create_app
+with TestClient(create_app(load_index(sys.argv[1]))) as client:
+    def post(path, **given):
+        given.setdefault("files", {{"image": open(sys.argv[2], "rb").read()}})
+        answer = client.post(path, **given)
+        return answer.status_code, answer.json()
+    found = [
+        post("/search", data={{"k": "4", "filter": "label <> 'class_1'"}}),
+        post("/search", data={{"k": "2", "crop": "0,0,0.7,1"}}),
+        post("/search", json={{"id": 3, "k": 3}}, files=None),
+        post("/embed"),
+        post("/classify"),
+        post("/search", files={{"image": b"no image"}}),
+        (client.get("/images/3").status_code, client.get("/health").json()),
+    ]
+print(json.dumps([found, sorted(set({ABSENT!r}) & set(sys.modules))]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(onnx_index), str(photo)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers, imported = json.loads(done.stdout)
+    assert imported == []
+    assert [status for status, _ in answers] == [200, 200, 200, 200, 409, 415, 200]
+    index = SearchIndex(onnx_index)
+    model, picture = index.model, Image.open(photo)
+    expected = [
+        index.search(photo, k=4, filter="label <> 'class_1'")[0],
+        index.search(picture.crop((0, 0, 2, 3)), k=2)[0],
+        index.search_by_id(3, k=3),
+    ]
+    for (_, answer), hits in zip(answers, expected, strict=False):
+        assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in hits]
+    np.testing.assert_allclose(answers[3][1]["vectors"], model.embed(photo), atol=2 * 2 / 255)
+    assert "PyTorch is not installed" in answers[4][1]["error"]
+    assert (answers[6][1]["images"], answers[6][1]["classifies"], answers[6][1]["model"]) == (80, False, model.hash)
+
+
+def test_what_the_server_cannot_do_without_pytorch_is_said_before_it_listens(built, tmp_path):
+    (tmp_path / "token").write_text("0123456789abcdef0123456789abcdef")
+    program = f"{BLOCK}from metricforge.__main__ import main\nmain(sys.argv[1:])"
+
+    def command(*words: str) -> str:
+        done = subprocess.run([sys.executable, "-c", program, "serve", *words], capture_output=True, text=True)
+        assert done.returncode == 1
+        return done.stderr
+
+    assert "--token-file lets clients add and remove images, which needs PyTorch" in command(
+        str(built), "--token-file", str(tmp_path / "token")
+    )
+    told = command(str(built))  # its model has no graph
+    assert "torch is not installed" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.slow
 def test_a_graph_embeds_what_the_model_embeds_and_is_verified(onnx_index, photo_folder, tmp_path):
     (bundle,) = (onnx_index / "models").iterdir()
     assert has_onnx_model(bundle)
