@@ -18,6 +18,7 @@ from metricforge.absent_types import note_recorded_types
 from metricforge.component_arguments import accepted_arguments, argument_faults, is_component
 from metricforge.config_files import find_base, find_config
 from metricforge.datasets.validation_classes import validation_faults
+from metricforge.engine.diagnosis.bounds import Bounds
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from metricforge.engine.hooks.swa_hook import SWAHook
@@ -75,6 +76,10 @@ TOP_LEVEL = {
         '"same label and same camera" for re-identification'
     ),
     "checkpoint": "interval, interval_iterations, max_keep, save_best, exit_code",
+    "doctor": (
+        "bounds beyond which a training is said to go wrong: spread, rank, margin, active, unseen, movement, "
+        "untrained, gap, doubtful, waiting, each a number or None; readings, share; doctor=None says nothing"
+    ),
     "custom_hooks": "a list of mmengine hooks",
     "custom_imports": "modules of your own to import first",
     "plugins": "type -> the distribution that it came with; a run writes it, so that others know what to install",
@@ -85,6 +90,7 @@ A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
 SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("model", "train_dataloader", "test_dataloader", "optim_wrapper", "train_cfg", "test_cfg"), A_DICT),
     **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "readout", "visualizer", "plugins"), A_DICT),
+    "doctor": A_DICT,
     **dict.fromkeys(("evaluators", "final_evaluators", "custom_hooks"), A_LIST),
     "param_scheduler": ((list, tuple, Mapping), "a list"),
     "data_root": ((str, Path), """a folder's path, in quotes if it is a number: data_root='"2020"'"""),
@@ -337,6 +343,10 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
         )
     if config.get("readout") is not None:
         faults += _readout_faults(config)
+    if config.get("doctor"):
+        faults += _keyword_faults(Bounds, config["doctor"], "doctor", set()) or failure(
+            lambda: Bounds(**config["doctor"]), "doctor"
+        )
     wrapper = config.get("optim_wrapper")
     if wrapper:
         faults += _optim_wrapper_faults(wrapper)
@@ -388,11 +398,14 @@ def _unread_validation(config: Mapping[str, Any]) -> list[str]:
             "leave it out, or set validation=None"
         ] * bool(never)
     way_out = "set training classes aside (validation=0.1)"
+    doctor = config.get("doctor") or {}
     best = (config.get("checkpoint") or {}).get("save_best")
     faults = [
         f"checkpoint.save_best: {best!r} is chosen by on validation classes, and there are none; {way_out}, or "
         "leave it out: the weights of the last epoch score the test"
     ] * bool(best)
+    if isinstance(doctor, Mapping) and doctor.get("gap") is not None:
+        faults.append(f"doctor.gap: {doctor['gap']!r} is of validation classes, and there are none; {way_out}")
     for number, hook in enumerate(config.get("custom_hooks") or []):
         if isinstance(hook, Mapping) and "monitor" in hook:
             faults.append(

@@ -193,7 +193,8 @@ class Loss(nn.Module, ABC):
 
     Over several processes each calls it with the embeddings and labels of the whole batch, and the total and all
     gradients must be those of one process. ``row_shards`` names the parameters, if any, of which each process holds
-    other rows, in the order of the processes.
+    other rows, in the order of the processes. ``value_of_equals`` is what the loss is where all embeddings are the
+    same, if that is one number: a training that stays there has collapsed.
 
     ``mean_over_images`` says that the total is a mean over the B images of a batch, rather than one over its tuples.
     In training ``batch_ids`` (B,) int64 tell which images of the training set the batch has, for one that remembers.
@@ -211,6 +212,7 @@ class Loss(nn.Module, ABC):
     """
 
     row_shards: Mapping[str, RowShard] = MappingProxyType({})
+    value_of_equals: float | None = None
     accepts: ClassVar[tuple[type, ...]] = ()
     needs_miner: ClassVar[bool] = False
     mean_over_images: ClassVar[bool] = False

@@ -21,12 +21,14 @@ from metricforge.arrays import Indices
 from metricforge.config import check_config, complete_config, override_config, read_config
 from metricforge.datasets import ImageDataset
 from metricforge.engine.chosen_device import chosen_device
+from metricforge.engine.diagnosis.bounds import Bounds
 from metricforge.engine.distributed.agreement import check_same, check_same_images
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.engine.distributed.start_facts import start_facts
 from metricforge.engine.hooks.baseline_hook import BaselineHook
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST, CheckpointHook
 from metricforge.engine.hooks.console_hook import ConsoleHook
+from metricforge.engine.hooks.doctor_hook import DoctorHook
 from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
 from metricforge.engine.hooks.stop_hook import StopHook
@@ -205,6 +207,8 @@ def _build(
     final_evaluators = _build_evaluators(cfg, "final_evaluators", model)
     checkpoints = CheckpointHook(**cfg.get("checkpoint", {}))
     hooks = [ConsoleHook(), checkpoints, BaselineHook(cfg.get("baselines") or {}), StopHook()]
+    if cfg.get("doctor", {}) is not None and weights is None:
+        hooks.append(DoctorHook(Bounds(**cfg.get("doctor", {}))))
     test_loader = evaluation_loader(data.test, cfg.test_dataloader, device, processes)
     check_same_images(processes, data.named())
     train_loader, val_loader = None, None

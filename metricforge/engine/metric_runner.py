@@ -59,6 +59,7 @@ from metricforge.errors import (
     CheckpointError,
     ConfigError,
     EmbeddingsError,
+    MetricForgeError,
     NonFiniteLossError,
     TrainingStopped,
 )
@@ -198,13 +199,22 @@ class MetricRunner(Runner):
             if self.processes.is_main:
                 (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
             try:
-                return super().train()
+                model = super().train()
             except TrainingStopped as stop:
                 self._save_to_go_on(stop)
+                self._note_end("stopped", str(stop))
                 raise
             except NonFiniteLossError as error:
                 self._save_culprit(error)
+                self._note_end("failed", str(error))
                 raise
+            except BaseException as fault:
+                kind = type(fault).__name__
+                self._note_end("failed", str(fault) if isinstance(fault, MetricForgeError) else f"{kind}: {fault}")
+                raise
+            else:
+                self._note_end("finished", "")
+                return model
             finally:
                 self.trains_now = False
                 self.stop_signals.ends_at_once = False
@@ -215,6 +225,10 @@ class MetricRunner(Runner):
         if self.processes.is_main:
             batches, seeded = len(self.train_dataloader), self.train_dataloader.dataset
             error.saved = save_culprit(error, seeded, self.seed, batches, self.run_dir)
+
+    def _note_end(self, how: str, why: str) -> None:
+        if isinstance(self._train_loop, ResumableTrainLoop) and self.run_dir.is_dir():
+            self.history.add_end(self.iter, self.iter / len(self.train_dataloader), how, why)
 
     def _save_to_go_on(self, stop: TrainingStopped) -> None:
         hook = next(hook for hook in self.hooks if isinstance(hook, CheckpointHook))
@@ -263,6 +277,14 @@ class MetricRunner(Runner):
         """Print a line and put it into the log file."""
         self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.logger.info(text)
+
+    def warn(self, text: str) -> None:
+        """Print a line as a warning, and put it into the log file as one."""
+        self.console.print(text, style="yellow", highlight=False, markup=False, emoji=False, soft_wrap=True)
+        record = self.logger.makeRecord(self.logger.name, logging.WARNING, __file__, 0, text, (), None)
+        for handler in self.logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
 
     def progress(self, task: str, total: int, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
         """Show a bar while it is open, on a terminal; yield the function that advances it."""

@@ -50,6 +50,7 @@ class TripletLoss(Loss):
         if average not in ("all", "active"):
             raise ValueError(f'average must be "all" (triplets) or "active" (those above zero), got {average!r}')
         self.margin = margin
+        self.value_of_equals = float(margin)
         self.squared = squared
         self.average = average
 

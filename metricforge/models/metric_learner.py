@@ -50,7 +50,8 @@ class MetricLearner(nn.Module):
     The backbone prepares its input on the device: it normalises images with its own mean and standard deviation. While
     ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers). ``last_embeddings`` are
     those (B, D) of the latest batch that gave a loss, without gradient, for whoever follows the training;
-    ``largest_gradient`` is the largest magnitude in the gradients of the latest update, NaN if one of them is.
+    ``largest_gradient`` is the largest magnitude in the gradients of the latest update, NaN if one of them is; ``on_gradient``, if
+    it is set, is called with the gradient (B, D) that the loss sends into them.
 
     Args:
         backbone: images to features (B, F).
@@ -87,6 +88,7 @@ class MetricLearner(nn.Module):
         self.train_backbone = True
         self.last_embeddings: Tensor | None = None
         self.largest_gradient: Tensor | None = None
+        self.on_gradient: Callable[[Tensor], None] | None = None
         self._cached_steps = 0
         self._resting: list[nn.Module] = []
         self._compiled: Callable[[Tensor], Tensor] | None = None
@@ -165,6 +167,8 @@ class MetricLearner(nn.Module):
         """The loss of the embeddings (B, D) of a batch."""
         assert self.loss is not None, "a model without a loss is only evaluated"
         self.last_embeddings = embeddings.detach()
+        if self.on_gradient is not None and embeddings.requires_grad:
+            embeddings.register_hook(self.on_gradient)  # type: ignore[no-untyped-call]
         # pair maths cancels catastrophically in half precision: losses work in float32, a third party's too
         with torch.autocast(embeddings.device.type, enabled=False):
             tuples = None

@@ -19,6 +19,7 @@ from metricforge.report.html.thumbnails import BUDGET
 from metricforge.run_report.class_overlap import NEIGHBOURS as NEIGHBOURS_OF_OVERLAP
 from metricforge.run_report.class_overlap import outliers, overlapping_classes
 from metricforge.run_report.class_part import class_chart, score_of_classes
+from metricforge.run_report.diagnostics_part import diagnoses
 from metricforge.run_report.embedding_map import (
     FEWEST_POINTS,
     MOST_POINTS_OF_TSNE,
@@ -87,6 +88,7 @@ class Content:
             "pairing": pairing_part(runs),
             "training": True,
             "facts": [training_facts(run) for run in runs],
+            "diagnoses": [diagnoses(run) for run in runs],
             "missing": [(run.name, run.missing) for run in runs if run.missing],
             "protocols": [json.dumps(run.scored.protocol, indent=2, ensure_ascii=False) for run in runs],
             "charts": self.charts,

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from metricforge.report.html import Chart, Line
+from metricforge.run_report.diagnostics_part import diagnostic_charts
 from metricforge.run_report.opened_run import OpenedRun
+from metricforge.run_report.trained_run import TrainedRun, thinned
 
 SMOOTHED_OVER = 40  # the window of the running mean is this fraction of all readings
-MOST_POINTS = 600  # of a line: more than a screen is wide shows nothing more
 TEST = "test classes"
 PARTS_OF_SUM = frozenset({"positive", "negative", "e_m", "e_e"})  # of the unit of the loss, so on one axis with it
 SMOOTHING_NOTE = "Faint: as it was read; above it, its running mean. Losses of different kinds do not compare."
@@ -48,8 +49,8 @@ def _facts(record: Mapping[str, Any], run: OpenedRun) -> Iterator[tuple[str, str
         yield "Versions", ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def training_charts(runs: Sequence[OpenedRun]) -> list[Chart]:
-    """Curves of every loss part and whatever else was logged beside it, the learning rate, and validation scores."""
+def training_charts(runs: Sequence[TrainedRun]) -> list[Chart]:
+    """Curves of every loss part and whatever else was logged, the learning rate, validation scores, and diagnostics."""
     charts = list(_loss_charts(runs))
     rates = [line for number, run in enumerate(runs) for line in _rates(run, number, several=len(runs) > 1)]
     if rates:
@@ -61,10 +62,10 @@ def training_charts(runs: Sequence[OpenedRun]) -> list[Chart]:
         charts.append(
             Chart("validation", "Scores in training", "epoch", "per cent", scores, percent=True, note=note * chosen)
         )
-    return charts
+    return [*charts, *diagnostic_charts(runs)]
 
 
-def _loss_charts(runs: Sequence[OpenedRun]) -> Iterator[Chart]:
+def _loss_charts(runs: Sequence[TrainedRun]) -> Iterator[Chart]:
     names = list(dict.fromkeys(name for run in runs for entry in run.history for name in entry.get("losses", {})))
     summed = [name for name in names if name == "loss" or name.removeprefix("loss/") in PARTS_OF_SUM]
     groups = [("loss", "Loss", summed)] + [(name, _title(name), [name]) for name in names if name not in summed]
@@ -94,7 +95,7 @@ def _title(name: str) -> str:
     return "Share of active tuples" if last == "active" else name.replace("_", " ")
 
 
-def _smoothed(run: OpenedRun, name: str, colour: int, *, several: bool) -> list[Line]:
+def _smoothed(run: TrainedRun, name: str, colour: int, *, several: bool) -> list[Line]:
     read = [entry for entry in run.history if name in entry.get("losses", {})]
     if not read:
         return []
@@ -104,15 +105,12 @@ def _smoothed(run: OpenedRun, name: str, colour: int, *, several: bool) -> list[
     first, end = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
     means = ((sums[end] - sums[first]) / (end - first)).tolist()
     title = f"{run.name}: {name}" if several else name
-    step = -(-len(at) // MOST_POINTS)
-    at, values, means = at[::step], values[::step], means[::step]
-    return [Line(title, at, values, "faint", colour), Line(title, at, means, "line", colour)]
+    faint = Line(title, thinned(at), thinned(values), "faint", colour)
+    return [faint, Line(title, thinned(at), thinned(means), "line", colour)]
 
 
-def _rates(run: OpenedRun, colour: int, *, several: bool) -> list[Line]:
-    read = [entry for entry in run.history if entry.get("lr")]
-    step = -(-len(read) // MOST_POINTS) if read else 1
-    read = read[::step]
+def _rates(run: TrainedRun, colour: int, *, several: bool) -> list[Line]:
+    read = thinned([entry for entry in run.history if entry.get("lr")])
     groups = max((len(entry["lr"]) for entry in read), default=0)
     lines: dict[tuple[float | None, ...], Line] = {}  # groups of the same rates are one line
     for group in range(groups):
@@ -123,7 +121,7 @@ def _rates(run: OpenedRun, colour: int, *, several: bool) -> list[Line]:
     return list(lines.values())
 
 
-def _validations(run: OpenedRun) -> list[Mapping[str, Any]]:
+def _validations(run: TrainedRun) -> list[Mapping[str, Any]]:
     """The validations of ``run``, without the test at its end unless the test classes are what validates."""
     found = [entry for entry in run.history if "scores" in entry]
     if any(entry.get("of") != TEST for entry in found):
@@ -131,7 +129,7 @@ def _validations(run: OpenedRun) -> list[Mapping[str, Any]]:
     return found
 
 
-def _scores(run: OpenedRun, which: int, *, several: bool) -> list[Line]:
+def _scores(run: TrainedRun, which: int, *, several: bool) -> list[Line]:
     found = _validations(run)
     kinds: dict[str, str] = {}
     for name in (name for entry in found for name in entry["scores"]):

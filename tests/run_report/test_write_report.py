@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from metricforge import load_model
+from metricforge.engine.records.history import History, read_history
 from metricforge.errors import ComparisonError, MetricForgeError
 from metricforge.run_report import write_report
 
@@ -107,6 +108,20 @@ def test_every_logged_loss_part_has_its_curve(page, one_run):
     assert logged <= {line["name"] for chart in charts for line in chart["lines"]}
     loss = next(line for chart in charts for line in chart["lines"] if line["name"] == "loss")
     assert list(loss["y"]) == [line["losses"]["loss"] for line in history if "losses" in line]
+
+
+def test_what_the_doctor_measured_and_said_is_there_and_his_words_are_text(one_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(one_run, copy)
+    History(copy).add_diagnosis(4, 1.0, "labels", "Such as <img src=x onerror=alert(1)>.", [])
+    page = Page(write_report([copy], tmp_path / "report.html", maps=(), queries=4, device="cpu").read_text())
+    assert any("Such as <img src=x onerror=alert(1)>." in text for text in page.texts)
+    measured = [line["diagnostics"] for line in read_history(copy) if "diagnostics" in line]
+    norms = [values["gradient_norm"] for values in measured if "gradient_norm" in values]
+    assert norms
+    charts = json.loads(page.payload)["charts"]
+    assert charts["diagnostics_gradient_norm"]["lines"][0]["y"] == norms
+    assert {"diagnostics_active", "diagnostics_effective_rank"} <= charts.keys()
 
 
 def test_two_runs_stand_side_by_side_with_the_paired_difference(one_run, other_run, tmp_path):

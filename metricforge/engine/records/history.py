@@ -11,6 +11,7 @@ from metricforge.atomic_write import write_atomically
 from metricforge.engine.records.config_changes import Changes
 
 FILE_NAME = "history.jsonl"
+_REPEATED = frozenset({"scores", "diagnosis", "ended"})  # when a run is resumed there
 
 
 class History:
@@ -21,7 +22,10 @@ class History:
     "validation classes", "scores": {"recall@1": 0.6}}`` what a validation found, or, when training has ended and
     ``"of": "test classes"``, the chosen weights on the test, ``{"iteration": 40, "epoch": 1.0, "changes":
     {"train_cfg.max_epochs": [3, 5]}}`` the old and the new value of each setting that was changed when the run was
-    resumed there.
+    resumed there. ``"diagnostics": {"gradient_norm": 0.3}`` has what the doctor measured, ``"untrained feature":
+    {"recall@1": 0.4}`` what the untrained network scores on the validation classes, ``"diagnosis": {"kind":
+    "collapse", "text": "...", "images": []}`` what the doctor said, and ``"ended": {"how": "finished", "why": ""}``
+    that training ended there, or how it was ended.
 
     Args:
         folder: the run's.
@@ -35,14 +39,15 @@ class History:
     def start(self, iteration: int) -> None:
         """Drop the lines that a run resumed after ``iteration`` updates writes again, and a line cut off by a crash.
 
-        The resumed run repeats a validation after exactly ``iteration`` updates, so that line is dropped too.
+        The resumed run repeats a validation after exactly ``iteration`` updates, so that line is dropped too, and so is
+        the end of the run that is resumed.
         """
         if not self._writes:
             return
         kept = [
             line
             for line in read_history(self._path.parent)
-            if line["iteration"] < iteration or (line["iteration"] == iteration and "scores" not in line)
+            if line["iteration"] < iteration or (line["iteration"] == iteration and not _REPEATED & line.keys())
         ]
         write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -59,6 +64,20 @@ class History:
         self._append(
             {"iteration": iteration, "epoch": epoch, "changes": {n: list(pair) for n, pair in changes.items()}}
         )
+
+    def add_values(self, iteration: int, epoch: float, kind: str, values: Mapping[str, float]) -> None:
+        """Append ``values`` under ``kind``, "diagnostics" or "untrained feature"."""
+        self._append({"iteration": iteration, "epoch": epoch, kind: dict(values)})
+
+    def add_diagnosis(self, iteration: int, epoch: float, kind: str, text: str, images: Sequence[str]) -> None:
+        """Append what the doctor said, and the images that it is about."""
+        self._append(
+            {"iteration": iteration, "epoch": epoch, "diagnosis": {"kind": kind, "text": text, "images": list(images)}}
+        )
+
+    def add_end(self, iteration: int, epoch: float, how: str, why: str = "") -> None:
+        """Append that training ended: ``how`` is "finished", "stopped" or "failed", ``why`` a reason in words."""
+        self._append({"iteration": iteration, "epoch": epoch, "ended": {"how": how, "why": why}})
 
     def _append(self, line: Mapping[str, Any]) -> None:
         if not self._writes:
