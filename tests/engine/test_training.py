@@ -375,4 +375,7 @@ def test_the_history_of_a_resumed_run_is_that_of_an_uninterrupted_one(tiny_confi
     with (tmp_path / "cut" / "history.jsonl").open("a") as file:
         file.write('{"iteration": 16, "los')  # what a crash in the middle of writing leaves
     train(tiny_config, tmp_path / "cut", resume=True)
-    assert read_history(tmp_path / "cut") == whole
+    timed = {"diagnostics", "diagnosis"}  # how often the doctor looks depends on the clock
+    assert [line for line in read_history(tmp_path / "cut") if not timed & line.keys()] == [
+        line for line in whole if not timed & line.keys()
+    ]

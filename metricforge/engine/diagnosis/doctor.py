@@ -12,7 +12,8 @@ from metricforge.evaluation.embedding_spread import FEWEST_DIMENSIONS
 
 FEWEST_IMAGES = 32  # of a batch whose effective rank tells something
 FEWEST_SECONDS = 20.0  # of waiting, which nobody minds in a training that short
-FALL = 0.02  # of a validation score below its best, that is no chance
+FALL = 0.02  # of a validation score below its best
+ERRORS = 2.0  # standard errors of a share of so many images, within which a difference may be chance
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Doctor:
         untrained: float | None,
         epochs_done: float,
         gap: tuple[float, float] | None,
+        images: int,
     ) -> list[Diagnosis]:
         """What a validation shows.
 
@@ -92,15 +94,21 @@ class Doctor:
             untrained: that of the untrained feature on the same images.
             epochs_done: how far the training is.
             gap: recall@1 within batches of training and of validation classes.
+            images: how many are validated; the fewer, the larger a difference has to be.
         """
         best = self._best[score] = max(value, self._best.get(score, value))
         half = epochs_done >= self._run.epochs / 2
 
         def make() -> Iterator[Diagnosis]:
             bound = self.bounds.untrained
-            if bound is not None and untrained is not None and half and value < untrained - bound:
+            if (
+                bound is not None
+                and untrained is not None
+                and half
+                and value < untrained - max(bound, chance(untrained, images))
+            ):
                 yield self.below_untrained(score, value, "the untrained feature", untrained, "validation classes")
-            if self.bounds.gap is not None and gap is not None and value < best - FALL:
+            if self.bounds.gap is not None and gap is not None and value < best - max(FALL, chance(best, images)):
                 seen, unseen = gap
                 if seen - unseen > self.bounds.gap:
                     yield Diagnosis(
@@ -113,12 +121,15 @@ class Doctor:
 
         return self._new([make])
 
-    def tested(self, score: str, value: float, baselines: Mapping[str, float]) -> list[Diagnosis]:
-        """What the test shows beside the ``baselines``, the same score of untrained models."""
+    def tested(self, score: str, value: float, baselines: Mapping[str, float], images: int) -> list[Diagnosis]:
+        """What the test of so many ``images`` shows beside the ``baselines``, the same score of untrained models."""
 
         def make() -> Iterator[Diagnosis]:
-            above = {name: base for name, base in baselines.items() if value < base - (self.bounds.untrained or 0.0)}
-            if self.bounds.untrained is not None and above:
+            bound = self.bounds.untrained
+            if bound is None:
+                return
+            above = {n: base for n, base in baselines.items() if value < base - max(bound, chance(base, images))}
+            if above:
                 name = max(above, key=above.__getitem__)
                 yield self.below_untrained(score, value, f"the baseline {name!r}", above[name], "test classes")
 
@@ -232,3 +243,8 @@ class Doctor:
                 f"The device waits for images {100 * share:.0f} % of the time. Raise train_dataloader.num_workers (now "
                 f'{self._run.workers}), keep decoded images (train_dataloader.cache="FOLDER"), or store them smaller.',
             )
+
+
+def chance(share: float, images: int) -> float:
+    """By how much a ``share`` of so many ``images`` may differ by chance alone."""
+    return ERRORS * (max(0.0, share * (1 - share)) / max(images, 1)) ** 0.5

@@ -203,15 +203,16 @@ class DoctorHook(Hook):
             pair = {"batch_recall@1 of training": gap[0], "batch_recall@1 of validation": gap[1]}
             runner.history.add_values(runner.iter, epoch, "diagnostics", pair)
         if score is not None and metrics is not None:
-            untrained = self._untrained.get(score)
-            self._say(runner, self._doctor.validated(score, metrics[score], untrained, epoch, gap), runner.iter)
+            untrained, images = self._untrained.get(score), len(runner.val_dataloader.dataset)
+            self._say(runner, self._doctor.validated(score, metrics[score], untrained, epoch, gap, images), runner.iter)
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         score = _score_of(runner, metrics or {})
         if not runner.trains_now or self._doctor is None or score is None or metrics is None:
             return
         baselines = {name: scores[score] for name, scores in runner.baseline_scores.items() if score in scores}
-        self._say(runner, self._doctor.tested(score, metrics[score], baselines), runner.iter)
+        images = len(runner.test_dataloader.dataset)
+        self._say(runner, self._doctor.tested(score, metrics[score], baselines, images), runner.iter)
 
     def after_train(self, runner: Any) -> None:
         if self._probe is not None:

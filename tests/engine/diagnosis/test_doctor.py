@@ -85,25 +85,33 @@ def test_a_short_wait_is_nobody_s_trouble():
 
 def test_below_the_untrained_feature_counts_from_half_of_the_epochs_on():
     doctor = Doctor(Bounds(), RUN)
-    assert doctor.validated("recall@1", 0.3, 0.5, 2, None) == []
-    assert [one.kind for one in doctor.validated("recall@1", 0.3, 0.5, 5, None)] == ["untrained"]
-    assert doctor.tested("recall@1", 0.3, {"raw pixels": 0.5}) == [], "said already"
-    assert Doctor(Bounds(), RUN).validated("recall@1", 0.5, 0.5, 5, None) == []
+    assert doctor.validated("recall@1", 0.3, 0.5, 2, None, 10_000) == []
+    assert [one.kind for one in doctor.validated("recall@1", 0.3, 0.5, 5, None, 10_000)] == ["untrained"]
+    assert doctor.tested("recall@1", 0.3, {"raw pixels": 0.5}, 10_000) == [], "said already"
+    assert Doctor(Bounds(), RUN).validated("recall@1", 0.5, 0.5, 5, None, 10_000) == []
+
+
+def test_a_difference_that_a_few_images_make_by_chance_says_nothing():
+    assert Doctor(Bounds(), RUN).validated("recall@1", 0.5, 0.75, 5, None, 12) == []
+    assert Doctor(Bounds(), RUN).tested("recall@1", 0.5, {"raw pixels": 0.75}, 12) == []
+    doctor = Doctor(Bounds(), RUN)
+    assert doctor.validated("recall@1", 0.75, None, 5, (1.0, 0.5), 12) == []
+    assert doctor.validated("recall@1", 0.55, None, 5, (1.0, 0.5), 12) == []
 
 
 def test_the_test_names_the_best_of_the_baselines_that_are_better():
-    (told,) = Doctor(Bounds(), RUN).tested("recall@1", 0.3, {"raw pixels": 0.4, "pool5": 0.6, "noise": 0.1})
+    (told,) = Doctor(Bounds(), RUN).tested("recall@1", 0.3, {"raw pixels": 0.4, "pool5": 0.6, "noise": 0.1}, 10_000)
     assert "'pool5'" in told.text
     assert "0.600" in told.text
-    assert Doctor(Bounds(), RUN).tested("recall@1", 0.7, {"pool5": 0.6}) == []
+    assert Doctor(Bounds(), RUN).tested("recall@1", 0.7, {"pool5": 0.6}, 10_000) == []
 
 
 def test_a_gap_is_said_only_where_the_validation_falls():
     doctor = Doctor(Bounds(), RUN)
-    assert doctor.validated("recall@1", 0.60, None, 1, (0.99, 0.50)) == [], "its best so far"
-    assert doctor.validated("recall@1", 0.59, None, 2, (0.99, 0.50)) == [], "that may be chance"
-    assert doctor.validated("recall@1", 0.50, None, 3, (0.99, 0.80)) == [], "a small gap"
-    (told,) = doctor.validated("recall@1", 0.50, None, 4, (0.99, 0.50))
+    assert doctor.validated("recall@1", 0.60, None, 1, (0.99, 0.50), 10_000) == [], "its best so far"
+    assert doctor.validated("recall@1", 0.59, None, 2, (0.99, 0.50), 10_000) == [], "that may be chance"
+    assert doctor.validated("recall@1", 0.50, None, 3, (0.99, 0.80), 10_000) == [], "a small gap"
+    (told,) = doctor.validated("recall@1", 0.50, None, 4, (0.99, 0.50), 10_000)
     assert told.kind == "gap"
     assert "0.600 to 0.500" in told.text
 
