@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": "search an index in a browser, and over HTTP",
     "compare": "compare the scores of runs, with confidence intervals",
     "classes": "list a run's worst classes, and those it confuses",
+    "watch": "follow a run while it trains, in the terminal or as a page",
     "report": "write all that is worth a look about a run, or two, into one HTML file",
     "plot": "draw score distributions or convergence curves",
     "data": "prepare the published benchmarks, and check any images",

@@ -50,8 +50,8 @@ class MetricLearner(nn.Module):
     The backbone prepares its input on the device: it normalises images with its own mean and standard deviation. While
     ``train_backbone`` is False the backbone receives no gradient (warm-up of the new layers). ``last_embeddings`` are
     those (B, D) of the latest batch that gave a loss, without gradient, for whoever follows the training;
-    ``largest_gradient`` is the largest magnitude in the gradients of the latest update, NaN if one of them is; ``on_gradient``, if
-    it is set, is called with the gradient (B, D) that the loss sends into them.
+    ``largest_gradient`` is the largest magnitude in the gradients of the latest update, NaN if one of them is;
+    ``on_gradient``, if it is set, is called with the gradient (B, D) that the loss sends into the embeddings.
 
     Args:
         backbone: images to features (B, F).

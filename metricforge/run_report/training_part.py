@@ -58,7 +58,7 @@ def training_charts(runs: Sequence[TrainedRun]) -> list[Chart]:
     scores = [line for number, run in enumerate(runs) for line in _scores(run, number, several=len(runs) > 1)]
     if scores:
         note = "The test classes are not in this chart: they are scored once, by the chosen weights."
-        chosen = all(entry.get("of") != TEST for run in runs for entry in _validations(run))
+        chosen = all(entry.get("of") != TEST for run in runs for entry in validations(run))
         charts.append(
             Chart("validation", "Scores in training", "epoch", "per cent", scores, percent=True, note=note * chosen)
         )
@@ -121,7 +121,7 @@ def _rates(run: TrainedRun, colour: int, *, several: bool) -> list[Line]:
     return list(lines.values())
 
 
-def _validations(run: TrainedRun) -> list[Mapping[str, Any]]:
+def validations(run: TrainedRun) -> list[Mapping[str, Any]]:
     """The validations of ``run``, without the test at its end unless the test classes are what validates."""
     found = [entry for entry in run.history if "scores" in entry]
     if any(entry.get("of") != TEST for entry in found):
@@ -130,7 +130,7 @@ def _validations(run: TrainedRun) -> list[Mapping[str, Any]]:
 
 
 def _scores(run: TrainedRun, which: int, *, several: bool) -> list[Line]:
-    found = _validations(run)
+    found = validations(run)
     kinds: dict[str, str] = {}
     for name in (name for entry in found for name in entry["scores"]):
         if "/" not in name:

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limits import RateLimitItemPerMinute
@@ -44,13 +44,22 @@ class Gate:
         measures: where each request is counted.
         hosts: names that the server may be called by; None: any. A page of somewhere else whose name was made to
             point to this machine calls it by that name.
+        headers: of every answer.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, measures: Measures, hosts: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        measures: Measures,
+        hosts: Sequence[str] | None = None,
+        headers: Mapping[str, str] = HEADERS,
+    ) -> None:
         self._app = app
         self._limits = limits
         self._measures = measures
         self._hosts = hosts
+        self._headers = headers
         self._rates = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._in_progress = 0
 
@@ -59,7 +68,7 @@ class Gate:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _Answer(send, self._headers)
         started = time.perf_counter()
         limited = _LimitedBody(receive, self._limits)
         self._in_progress += 1
@@ -129,14 +138,15 @@ class _LimitedBody:
 class _Answer:
     """Sends an answer with the headers that all have; knows whether it has begun."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
         self._send = send
+        self._headers = headers
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+            added = [(name.lower().encode(), value.encode()) for name, value in self._headers.items()]
             message = {**message, "headers": [*message.get("headers", []), *added]}
         await self._send(message)
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Callable
 
 import uvicorn
 
-from metricforge.errors import MetricForgeError
 from metricforge.index import SearchIndex
 from metricforge.server.access_token import AccessToken
 from metricforge.server.app import create_app
 from metricforge.server.limits import Limits
+from metricforge.server.listening import address_of, allowed_names, listen
 
 CONNECTIONS_A_REQUEST = 4  # connections may be open that ask for nothing
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def run_server(
@@ -43,9 +40,8 @@ def run_server(
         MetricForgeError: if nothing can listen at that address.
     """
     limits = limits or Limits()
-    hosts = LOOPBACK_NAMES if _is_loopback(host) else None
-    app = create_app(index, token, limits, hosts)
-    listening = _listen(host, port)
+    app = create_app(index, token, limits, allowed_names(host))
+    listening = listen(host, port)
     with listening:
         config = uvicorn.Config(
             app,
@@ -57,23 +53,5 @@ def run_server(
             timeout_keep_alive=10,
             timeout_graceful_shutdown=10,
         )
-        name, number = listening.getsockname()[:2]
-        on_start(f"http://{f'[{name}]' if ':' in name else name}:{number}/")
+        on_start(address_of(listening))
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, OverflowError) as fault:
-        raise MetricForgeError(
-            f"cannot listen at {host}, port {port} ({fault}); choose another --port, or 0 for one that is free"
-        ) from fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from metricforge.cli.parsers.values import at_least_1, memory_size
+from metricforge.cli.parsers.values import at_least_1, memory_size, port_number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="the address to listen at (default: %(default)s, which this machine alone reaches; 0.0.0.0: all do)",
     )
-    parser.add_argument("--port", type=_port, default=8000, help="0: one that is free (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=8000, help="0: one that is free (default: %(default)s)")
     parser.add_argument(
         "--token-file",
         type=Path,
@@ -47,9 +47,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--max-rate", type=at_least_1, default=600, metavar="N", help="a client's requests a minute (default: 600)"
     )
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number in 0..65535")
-    return int(text)

@@ -61,3 +61,10 @@ def memory_size(text: str) -> float:
     if not 0 < size < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: must be a number of bytes, such as 2GB or 500MB")
     return size
+
+
+def port_number(text: str) -> int:
+    """A port, or 0 for one that is free."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number in 0..65535")
+    return int(text)

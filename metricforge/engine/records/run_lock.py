@@ -8,12 +8,13 @@ import shlex
 import socket
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -117,6 +118,20 @@ def read_owner(folder: Path) -> dict[str, Any]:
         if isinstance(owner, dict):
             return owner
     return {}
+
+
+def holder(folder: Path) -> Literal["alive", "gone", "none"]:
+    """Whether the training that took ``folder`` last still has it, has ended without giving it back, or did so."""
+    if not (folder / OWNER_FILE).is_file():
+        return "none"
+    owner = read_owner(folder)
+    if _has_died(owner):
+        return "gone"
+    if owner.get("host") == socket.gethostname() and os.name == "posix":
+        return "alive"
+    with suppress(OSError):
+        return "alive" if time.time() - (folder / OWNER_FILE).stat().st_mtime < GIVEN_UP_SECONDS else "gone"
+    return "none"
 
 
 def _this_process() -> dict[str, Any]:
