@@ -28,7 +28,7 @@ from metricforge.engine.loops.step_switches import step_switch_faults
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
 from metricforge.engine.readout.readout_options import ReadoutOptions, is_pretrained
-from metricforge.engine.tracker_backends import tracker_faults
+from metricforge.engine.tracker_backends import picture_faults, tracker_faults
 from metricforge.errors import ConfigError
 from metricforge.models import (
     compatibility_faults,
@@ -361,6 +361,7 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
         faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
     faults += step_switch_faults(config)
     faults += tracker_faults(config.get("visualizer"))
+    faults += picture_faults(config.get("custom_hooks"), config.get("visualizer"))
     faults += validation_faults(config.get("validation")) or _unread_validation(config)
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:

@@ -351,7 +351,7 @@ MINERS = Registry("miner", "metricforge.miners")
 LOSSES = Registry("loss", "metricforge.losses")
 EVALUATORS = Registry("evaluator", "metricforge.evaluators")
 # mmengine's own, by its other door: what is registered here is checked, and belongs to who registered it
-HOOKS = Registry("hook", "mmengine.hooks")
+HOOKS = Registry("hook", "metricforge.tracking")
 HOOKS._module_dict = mmengine.registry.HOOKS._module_dict
 CLUSTERINGS = Registry("clustering", "metricforge.clusterings")
 DATASETS = Registry("dataset", "metricforge.datasets.components")

@@ -16,6 +16,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import MLflowVisBackend, WandbVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
+from metricforge.arrays import Bytes
 from metricforge.spelling import nearest
 
 # the module that a back-end imports, and what installs it
@@ -28,6 +29,7 @@ PACKAGES = {
     "DVCLiveVisBackend": ("dvclive", "dvclive pygit2"),
     "AimVisBackend": ("aim", "aim"),
 }
+DRAWING = ("captum", "jinja2", "umap")  # what pictures of a report need
 
 
 def tracker_faults(visualizer: Any) -> Iterator[str]:
@@ -45,6 +47,26 @@ def tracker_faults(visualizer: Any) -> Iterator[str]:
             yield f"{path}: {name} needs the package {module}, which is not installed; pip install {install}"
 
 
+def picture_faults(hooks: Any, visualizer: Any) -> Iterator[str]:
+    """Why a ``PictureHook`` among ``custom_hooks`` would draw for nobody, or cannot draw."""
+    for number, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) else []):
+        if not isinstance(hook, Mapping) or hook.get("type") != "PictureHook":
+            continue
+        backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
+        names = [one.get("type") for one in backends or [] if isinstance(one, Mapping)]
+        if not set(names) & PACKAGES.keys():
+            yield (
+                f"custom_hooks[{number}]: PictureHook draws for the back-ends of visualizer.vis_backends, and there is "
+                "none; name one, such as TensorboardVisBackend, or leave it out and use metricforge report RUN --png"
+            )
+        missing = [name for name in DRAWING if find_spec(name) is None]
+        if missing:
+            yield (
+                f"custom_hooks[{number}]: PictureHook needs {', '.join(missing)}, which are not installed; "
+                'pip install "metricforge[report]"'
+            )
+
+
 @VISBACKENDS.register_module(name="WandbVisBackend", force=True)
 class IterationWandbBackend(WandbVisBackend):
     """mmengine's, with the iteration as the axis of every curve, where mmengine's counts its calls."""
@@ -56,6 +78,10 @@ class IterationWandbBackend(WandbVisBackend):
     @force_init_env
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: Any = None, **kwargs: Any) -> None:
         self._wandb.log({**scalar_dict, "iteration": step})
+
+    @force_init_env
+    def add_image(self, name: str, image: Bytes, step: int = 0, **kwargs: Any) -> None:
+        self._wandb.log({name: self._wandb.Image(image), "iteration": step})
 
 
 @VISBACKENDS.register_module(name="MLflowVisBackend", force=True)
@@ -88,6 +114,10 @@ class DatabaseMLflowBackend(MLflowVisBackend):
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: Any = None, **kwargs: Any) -> None:
         names = {name: re.sub(r"[^\w\-./ ]", "_", name.replace("@", "_at_")) for name in scalar_dict}
         self._mlflow.log_metrics({names[name]: value for name, value in scalar_dict.items()}, step)
+
+    @force_init_env
+    def add_image(self, name: str, image: Bytes, step: int = 0, **kwargs: Any) -> None:
+        self._mlflow.log_image(image, f"{name}_{step}.png")  # an artifact; mmengine's name has no ending
 
     def close(self) -> None:
         if hasattr(self, "_mlflow"):
