@@ -17,7 +17,7 @@ from metricforge.models import MetricLearner
 
 CELLS = 8  # along each side of an image
 QUARTER = 4  # one part in so many is what is blanked to try a map
-DRAWS = 8  # random regions that the named ones are compared with
+DRAWS = 16  # regions of the same shape that the named ones are compared with
 SIDE = 176  # pixels of a drawn map
 AT_ONCE = 32
 
@@ -30,13 +30,13 @@ class Explanation:
         heat: how much hiding each cell (CELLS, CELLS) lowers the similarity; negative where it raises it.
         similarity: of the two images as they are.
         without_named: with the quarter of the first that ``heat`` names blanked.
-        without_random: the mean with as many cells blanked at random.
+        without_others: the mean with regions of the same size and shape blanked, elsewhere in the image.
     """
 
     heat: Floats
     similarity: float
     without_named: float
-    without_random: float
+    without_others: float
 
 
 def explain(learner: MetricLearner, image: Tensor, other: Tensor, device: torch.device, seed: int = 0) -> Explanation:
@@ -50,7 +50,7 @@ def explain(learner: MetricLearner, image: Tensor, other: Tensor, device: torch.
         image: as the model sees it, at least ``CELLS`` pixels high and wide.
         other: the image that it is compared with.
         device: where ``learner`` is.
-        seed: of the random regions.
+        seed: of the other regions.
     """
     from captum.attr import Occlusion
 
@@ -74,11 +74,20 @@ def explain(learner: MetricLearner, image: Tensor, other: Tensor, device: torch.
     )  # (1, 3, H, W)
     cells = torch.nn.functional.adaptive_avg_pool2d(heat[0, :1].float(), CELLS)[0].cpu().numpy().astype(np.float64)
     named = named_cells(cells)  # (CELLS, CELLS)
-    draws = np.random.default_rng(seed)
-    masks = [named] + [draws.permutation(named.ravel()).reshape(named.shape) for _ in range(DRAWS)]
+    masks = [named, *shifted(named, DRAWS, seed)]
     hidden = torch.cat([blanked(pixels, blank, mask) for mask in masks])
     found = similarity_of(torch.cat([pixels, hidden])).cpu().numpy()  # (2 + DRAWS,)
     return Explanation(cells, float(found[0]), float(found[1]), float(found[2:].mean()))
+
+
+def shifted(cells: Flags, count: int, seed: int) -> list[Flags]:
+    """``count`` copies of ``cells`` (CELLS, CELLS) moved by random steps; what leaves on one side enters on the other.
+
+    They are of the same size, and but for the edge of the same shape: cells at random would be many small holes, which
+    change an image otherwise than a few large ones.
+    """
+    moves = 1 + np.random.default_rng(seed).permutation(cells.size - 1)[:count]  # never by nothing
+    return [np.roll(cells, divmod(int(move), cells.shape[1]), axis=(0, 1)) for move in moves]
 
 
 def named_cells(heat: Floats) -> Flags:

@@ -77,7 +77,7 @@ def _side(
         "role": role,
         "similarity": explained.similarity,
         "without_named": explained.without_named,
-        "without_random": explained.without_random,
+        "without_others": explained.without_others,
         "picture": b64encode(encode_picture(enlarged, SIDE)).decode(),
         "heat": draw_heat(image, explained.heat),
     }

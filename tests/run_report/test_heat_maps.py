@@ -5,7 +5,7 @@ import torch
 from metricforge.heads import EmbeddingHead
 from metricforge.interfaces import Backbone
 from metricforge.models import MetricLearner
-from metricforge.run_report.heat_maps import CELLS, blanked, draw_heat, explain, named_cells
+from metricforge.run_report.heat_maps import CELLS, blanked, draw_heat, explain, named_cells, shifted
 from metricforge.similarities import CosineSimilarity
 
 
@@ -44,7 +44,7 @@ def test_only_the_quarter_that_the_model_looks_at_carries_the_similarity():
     found = explain(learner, image, other, torch.device("cpu"))
     named = named_cells(found.heat)
     assert named[: CELLS // 2, : CELLS // 2].all()
-    assert found.without_named < found.without_random < found.similarity + 1e-9
+    assert found.without_named < found.without_others < found.similarity + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,17 @@ def test_only_the_quarter_that_the_model_looks_at_carries_the_similarity():
     ],
     ids=["convolutions", "ViT"],
 )
-def test_blanking_the_named_regions_lowers_the_similarity_more_than_random_ones(backbone):
+def test_blanking_the_named_regions_lowers_the_similarity_more_than_the_same_shape_elsewhere(backbone):
     learner = _learner(backbone).eval()
     lowered, at_random = [], []
     for seed in range(6):
         image, other = _images(seed)
         found = explain(learner, image, other, torch.device("cpu"), seed)
         # by other random regions than those that the explanation itself tried
-        draws = np.random.default_rng(100 + seed)
         pixels = image[None].float()
         blank = pixels.mean(dim=(2, 3), keepdim=True).expand_as(pixels)
         named = named_cells(found.heat)
-        masks = [named, *(draws.permutation(named.ravel()).reshape(named.shape) for _ in range(12))]
+        masks = [named, *shifted(named, 12, 100 + seed)]
         with torch.no_grad():
             target = learner.embed(other[None])
             embeddings = learner.embed(torch.cat([blanked(pixels, blank, mask) for mask in masks]))
@@ -77,6 +76,16 @@ def test_blanking_the_named_regions_lowers_the_similarity_more_than_random_ones(
     assert np.mean(np.array(lowered) > np.array(at_random)) > 0.8
     assert np.mean(lowered) > 0
     assert np.mean(lowered) > 2 * np.mean(at_random)
+
+
+def test_shifted_regions_are_of_the_same_size_and_never_the_same_place():
+    cells = np.zeros((CELLS, CELLS), dtype=bool)
+    cells[1:4, 2:6] = True
+    moved = shifted(cells, CELLS**2 - 1, seed=0)
+    assert {mask.sum() for mask in moved} == {12}
+    assert len({mask.tobytes() for mask in moved} | {cells.tobytes()}) == CELLS**2
+    whole = np.lib.stride_tricks.sliding_window_view(np.tile(moved[0], (2, 2)), (3, 4))
+    assert whole.all(axis=(2, 3)).any(), "its shape, around the edge"
 
 
 def test_a_map_is_drawn_whatever_its_heat():
