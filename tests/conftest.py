@@ -14,6 +14,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from metricforge.errors import TrainingStopped
 from metricforge.preparation import index_shards
 from metricforge.structures import EmbeddingSet
 
@@ -315,6 +316,14 @@ def rankings_of_hard_set(hard_set: EmbeddingSet, brute_force: Callable[..., list
     rows = brute_force("euclidean", hard_set.embeddings, hard_set.embeddings, True)
     right = [[bool(labels[g] == labels[q]) for g in row] for q, row in enumerate(rows)]
     return [row for row in right if any(row)]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A SIGTERM that arrives while a test trains is for the whole suite: a training takes it for its own."""
+    yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, TrainingStopped):
+        item.session.shouldstop = str(call.excinfo.value)
 
 
 def write_tar(shard, samples):

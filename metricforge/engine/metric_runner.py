@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -37,6 +39,7 @@ from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.readout.readout_step import ReadoutStep
+from metricforge.engine.records.checkpoint_writer import CheckpointWriter, disk_failure
 from metricforge.engine.records.checkpoints import (
     BEST,
     FORMAT,
@@ -44,7 +47,6 @@ from metricforge.engine.records.checkpoints import (
     file_hash,
     load_checkpoint,
     load_with_hash,
-    save_checkpoint,
 )
 from metricforge.engine.records.config_changes import Changes, changes_scores, describe_changes
 from metricforge.engine.records.culprit import save_culprit
@@ -61,6 +63,7 @@ from metricforge.errors import (
     EmbeddingsError,
     MetricForgeError,
     NonFiniteLossError,
+    RunFolderError,
     TrainingStopped,
 )
 from metricforge.evaluation import read_scores
@@ -145,7 +148,9 @@ class MetricRunner(Runner):
         self.evaluators = evaluators
         self.final_evaluators = final_evaluators
         self.losses = LossLedger()
-        self.history = History(self.run_dir, writes=self.processes.is_main)
+        saving = next((hook for hook in hooks if isinstance(hook, CheckpointHook)), CheckpointHook())
+        self.writer = CheckpointWriter(background=saving.background, on_error=saving.on_error, say=self.say)
+        self.history = History(self.run_dir, writes=self.processes.is_main, keeps_unwritten=saving.on_error == "warn")
         self.last_scores: dict[str, float] = {}
         self.choice = WeightChoice() if choice is None else choice
         self.has_trained = False
@@ -211,14 +216,35 @@ class MetricRunner(Runner):
             except BaseException as fault:
                 kind = type(fault).__name__
                 self._note_end("failed", str(fault) if isinstance(fault, MetricForgeError) else f"{kind}: {fault}")
+                if isinstance(fault, OSError):
+                    self._refuse_folder(fault)
                 raise
             else:
                 self._note_end("finished", "")
                 return model
             finally:
+                self._finish_file()
                 self.trains_now = False
                 self.stop_signals.ends_at_once = False
                 self.visualizer.close()  # a tracker would take what is trained next for the same run
+
+    def _refuse_folder(self, error: OSError) -> None:
+        """Say in one line that the run's folder takes no file, if that is what ``error`` is about."""
+        reason = disk_failure(error)
+        own = error.filename is None or Path(str(error.filename)).absolute().is_relative_to(self.run_dir.absolute())
+        if reason is not None and own:
+            raise RunFolderError(
+                f"{self.run_dir}: cannot be written: {reason}. Make room and go on with --resume, or train on without: "
+                'checkpoint.on_error="warn"'
+            ) from error
+
+    def _finish_file(self) -> None:
+        """Wait for the file that is being written; an error on the way out is not to hide another one."""
+        if sys.exc_info()[0] is None:
+            self.writer.finish()
+            return
+        with suppress(CheckpointError):
+            self.writer.finish()
 
     def _save_culprit(self, error: NonFiniteLossError) -> None:
         error.ids = error.ids or self.train_loop.last_ids.tolist()
@@ -228,7 +254,8 @@ class MetricRunner(Runner):
 
     def _note_end(self, how: str, why: str) -> None:
         if isinstance(self._train_loop, ResumableTrainLoop) and self.run_dir.is_dir():
-            self.history.add_end(self.iter, self.iter / len(self.train_dataloader), how, why)
+            with suppress(OSError):  # a full disk has been said
+                self.history.add_end(self.iter, self.iter / len(self.train_dataloader), how, why)
 
     def _save_to_go_on(self, stop: TrainingStopped) -> None:
         hook = next(hook for hook in self.hooks if isinstance(hook, CheckpointHook))
@@ -286,6 +313,14 @@ class MetricRunner(Runner):
             if isinstance(handler, logging.FileHandler):
                 handler.handle(record)
 
+    def track(self, scalars: Mapping[str, float], step: int) -> None:
+        """Hand ``scalars`` to the visualizer; where a full disk does not end training, it loses them."""
+        try:
+            self.visualizer.add_scalars(scalars, step=step)
+        except OSError:
+            if self.writer.on_error == "stop":
+                raise
+
     def progress(self, task: str, total: int, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
         """Show a bar while it is open, on a terminal; yield the function that advances it."""
         return progress_bar(self.console, task, total, done)
@@ -296,6 +331,9 @@ class MetricRunner(Runner):
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
+            elif isinstance(handler, logging.FileHandler):
+                # a disk that is full is said by who saves, not by a traceback for each line of the log
+                handler.handleError = lambda record: None  # type: ignore[method-assign]
         return logger
 
     def _repr_html_(self) -> str:
@@ -406,8 +444,11 @@ class MetricRunner(Runner):
 
     def describe_weights(self) -> dict[str, str] | None:
         """File and hash of the checkpoint that holds the present weights; None if they were not saved."""
+        self.writer.finish()
         if self._weights_file is None or (self._loaded is None and self._weights_iteration != self.iter):
             return None
+        if self._hash_as_read is None and not self._weights_file.is_file():
+            return None  # it could not be written
         return {"file": self._weights_file.name, "sha256": self._hash_as_read or file_hash(self._weights_file)}
 
     def describe_pretraining(self) -> dict[str, Any] | None:
@@ -448,6 +489,7 @@ class MetricRunner(Runner):
         self.has_trained = True
         if self.choice.iteration is not None:
             path = self.run_dir / BEST
+            self.writer.finish()
             self.processes.from_main(path.exists)  # by now process 0 has written it
             checkpoint = load_checkpoint(path)
             if checkpoint["meta"]["iteration"] != self.choice.iteration:
@@ -478,10 +520,13 @@ class MetricRunner(Runner):
         choice = (self._loaded or {}).get("choice") or {}
         return f"{choice['weights']}, {choice['layer']}" if "layer" in choice else None
 
-    def write_checkpoint(self, name: str, iteration: int, *, best: bool = False) -> None:
+    def write_checkpoint(
+        self, name: str, iteration: int, *, best: bool = False, then: Callable[[], None] | None = None
+    ) -> None:
         """Save everything that decides how training goes on after ``iteration`` updates, atomically.
 
-        ``best`` says that these are the best weights so far.
+        ``best`` says that these are the best weights so far; ``then`` is done once they are on the disk, which may be
+        while training goes on.
 
         All processes call it, and process 0 writes. Nothing in the file depends on how many they are.
 
@@ -524,9 +569,13 @@ class MetricRunner(Runner):
         if self.processes.several:
             make_whole(checkpoint, self.model, self.optim_wrapper.optimizer, self.processes)
         if self.processes.is_main:
-            save_checkpoint(checkpoint, self.run_dir / name)
+            self.writer.write(checkpoint, self.run_dir / name, partial(self._note_saved, name, then))
         self._weights_file, self._weights_iteration = self.run_dir / name, iteration
+
+    def _note_saved(self, name: str, then: Callable[[], None] | None) -> None:
         self.logger.info(f"saved {self.run_dir / name}")
+        if then is not None:
+            then()
 
     def _calibration(self) -> dict[str, Any] | None:
         """What the last validation tells of the similarities of unknown classes; None where it cannot."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
 
 from mmengine.hooks import Hook
 
+from metricforge.engine.records.checkpoint_writer import OnError
 from metricforge.engine.records.checkpoints import BEST, checkpoint_files
 
 SAVE_BEST = "recall@1"
@@ -23,11 +26,15 @@ class CheckpointHook(Hook):
         max_keep: number of periodic checkpoints to keep, at least 2.
         exit_code: exit status of `metricforge train` where SIGTERM, SIGUSR1 or SIGHUP ended the training, which saved
             its state: a cluster's script that sees it may start the same command again (`--resume auto`).
+        on_error: what happens where a checkpoint cannot be written (a full or read-only disk, a folder that vanished):
+            "stop" ends training, "warn" says it, trains on and tries again with the next one.
+        background: write while training goes on; it then waits only for a copy in memory.
         save_best: the score whose best epoch is kept as ``best.pth`` and scored on the test classes, if the config has
             validation classes; None: the weights of the last epoch.
 
     Raises:
-        ValueError: for an interval below 1, ``max_keep`` below 2 or an ``exit_code`` outside 0..255.
+        ValueError: for another ``on_error``, an interval below 1, ``max_keep`` below 2, or an ``exit_code`` outside
+            0..255.
     """
 
     priority = "VERY_LOW"
@@ -39,7 +46,11 @@ class CheckpointHook(Hook):
         max_keep: int = 2,
         save_best: str | None = SAVE_BEST,
         exit_code: int = 75,
+        on_error: OnError = "stop",
+        background: bool = True,
     ) -> None:
+        if on_error not in get_args(OnError):
+            raise ValueError(f'on_error must be "stop" or "warn", got {on_error!r}')
         if interval < 1 or (interval_iterations is not None and interval_iterations < 1):
             raise ValueError(f"interval and interval_iterations must be >= 1, got {interval} and {interval_iterations}")
         if max_keep < 2:
@@ -50,6 +61,8 @@ class CheckpointHook(Hook):
         self.interval_iterations = interval_iterations
         self.max_keep = max_keep
         self.exit_code = exit_code
+        self.on_error: OnError = on_error
+        self.background = background
         self.save_best = save_best
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
@@ -73,15 +86,18 @@ class CheckpointHook(Hook):
 
     def save_once(self, runner: Any, iteration: int) -> None:
         """Save the run after ``iteration`` updates unless that has been done, or there has been none."""
+        runner.writer.finish()
         if iteration and not runner.processes.from_main((runner.run_dir / f"iter_{iteration}.pth").exists):
             self.save(runner, iteration)
+            runner.writer.finish()
 
     def _is_due(self, iteration: int) -> bool:
         return self.interval_iterations is not None and iteration % self.interval_iterations == 0
 
     def save(self, runner: Any, iteration: int) -> None:
         """Save the run after ``iteration`` updates, and remove what is older than the files to keep."""
-        runner.write_checkpoint(f"iter_{iteration}.pth", iteration)
-        if runner.processes.is_main:
-            for old in checkpoint_files(runner.run_dir)[self.max_keep :]:
-                old.unlink()
+        runner.write_checkpoint(f"iter_{iteration}.pth", iteration, then=partial(self._forget_old, runner.run_dir))
+
+    def _forget_old(self, folder: Path) -> None:
+        for old in checkpoint_files(folder)[self.max_keep :]:
+            old.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ class ConsoleHook(Hook):
         self._line = f"{self._line + '  ' if self._line else ''}{kind} {headline(metrics or {})}"
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in (metrics or {}).items()))
         if runner.trains_now:  # a validation on its own is not part of the run
-            runner.visualizer.add_scalars(metrics or {}, step=runner.iter)
+            runner.track(metrics or {}, step=runner.iter)
             runner.history.add_scores(runner.iter, runner.iter / len(runner.train_dataloader), metrics or {}, seen)
         self._flush(runner)
 
@@ -78,7 +78,7 @@ class ConsoleHook(Hook):
             return
         shown = {f"test/{name}": value for name, value in (metrics or {}).items()}
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in shown.items()))
-        runner.visualizer.add_scalars(shown, step=runner.trained_iterations)
+        runner.track(shown, step=runner.trained_iterations)
         epoch = runner.trained_iterations / len(runner.train_dataloader)
         runner.history.add_scores(runner.trained_iterations, epoch, metrics or {}, "test classes")
 
@@ -103,7 +103,7 @@ class ConsoleHook(Hook):
         if means:
             several = len(self._rates) > 1
             rates = {f"lr/{number}" if several else "lr": rate for number, rate in enumerate(self._rates)}
-            runner.visualizer.add_scalars(means | rates, step=done)
+            runner.track(means | rates, step=done)
             runner.history.add_losses(done, done / len(runner.train_dataloader), self._rates, means)
             shown = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
             runner.logger.info(f"iteration {done}  lr {' '.join(f'{rate:.3g}' for rate in self._rates)}  {shown}")

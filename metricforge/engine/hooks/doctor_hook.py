@@ -165,7 +165,7 @@ class DoctorHook(Hook):
         diagnoses = self._doctor.read(values, epoch, now - self._read_at)
         self._read_at = now
         logged = {name: value for name, value in values.items() if name not in outputs}
-        runner.visualizer.add_scalars({f"diagnostics/{name}": value for name, value in logged.items()}, step=done)
+        runner.track({f"diagnostics/{name}": value for name, value in logged.items()}, step=done)
         runner.history.add_values(done, epoch, "diagnostics", logged)
         self._say(runner, diagnoses, done)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,14 @@ class History:
     Args:
         folder: the run's.
         writes: whether this process writes it; of a run's processes only one does.
+        keeps_unwritten: whether lines that the disk does not take wait for the next one instead of ending the run.
     """
 
-    def __init__(self, folder: Path, writes: bool = True) -> None:
+    def __init__(self, folder: Path, writes: bool = True, keeps_unwritten: bool = False) -> None:
         self._path = folder / FILE_NAME
         self._writes = writes
+        self._keeps_unwritten = keeps_unwritten
+        self._unwritten = ""
 
     def start(self, iteration: int) -> None:
         """Drop the lines that a run resumed after ``iteration`` updates writes again, and a line cut off by a crash.
@@ -82,8 +87,19 @@ class History:
     def _append(self, line: Mapping[str, Any]) -> None:
         if not self._writes:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self._unwritten += json.dumps(line) + "\n"
+        before = None
+        try:
+            before = self._path.stat().st_size if self._path.exists() else 0
+            with self._path.open("a") as file:
+                file.write(self._unwritten)
+            self._unwritten = ""
+        except OSError:
+            if not self._keeps_unwritten:
+                raise
+            if before is not None:
+                with suppress(OSError):  # what a full disk took of the lines
+                    os.truncate(self._path, before)
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
