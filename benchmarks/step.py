@@ -183,9 +183,10 @@ def measure_switches(networks: list[str], device: torch.device, rounds: int, wor
     print(f"{'':<24}{'precision':>10}{'channels last':>15}{'compiled':>10}{'by hand':>10}{'ours':>8}{'times':>7}")
     best = dict.fromkeys(networks, 0.0)
     for name in networks:
-        for precision, last, compiling in itertools.product(
-            ("fp32", "bf16"), (False, True), (False, True)[: 1 + compiled]
-        ):
+        combinations = list(itertools.product(("fp32", "bf16"), (False, True), (False, True)[: 1 + compiled]))
+        if device.type == "cuda":  # a processor computes no faster in it
+            combinations.append(("fp16", True, False))
+        for precision, last, compiling in combinations:
             switches = dict(precision=precision, channels_last=last, compile=compiling)
             by_hand, ours, ratio = measure(switched_run(name), device, rounds, workers, **switches)
             best[name] = max(best[name], ratio)
