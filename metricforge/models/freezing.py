@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Sequence
 
@@ -10,7 +11,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone
-from metricforge.spelling import nearest
 
 
 def freeze(model: nn.Module, backbone: Backbone, patterns: Sequence[str], stages: int, path: str) -> list[nn.Module]:
@@ -35,7 +35,7 @@ def freeze(model: nn.Module, backbone: Backbone, patterns: Sequence[str], stages
         found = {name for name in named if _matches(name, pattern)}
         if not found:
             parts = [name for name, _ in model.named_modules() if name] + list(named)
-            raise ConfigError([f'{path}.freeze: "{pattern}" matches no weight;{nearest(pattern, parts)}'])
+            raise ConfigError([f'{path}.freeze: "{pattern}" matches no weight; {_nearest_few(pattern, parts)}'])
         chosen |= found
     if stages:
         chosen |= _of_stages(backbone, stages, path)
@@ -49,6 +49,12 @@ def freeze(model: nn.Module, backbone: Backbone, patterns: Sequence[str], stages
         for name, module in model.named_modules()
         if isinstance(module, _BatchNorm) and (name in holders or any(_matches(name, p) for p in patterns))
     ]
+
+
+def _nearest_few(pattern: str, names: Sequence[str]) -> str:
+    """The names nearest to ``pattern``, of which a network has hundreds."""
+    close = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else "print(model) shows the names"
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import inspect
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metricforge.errors import CheckpointError
+from metricforge.errors import CheckpointError, ConfigError
 from metricforge.spelling import nearest
 
 # type -> peft's config, and the argument of its that ``rank`` is; None: it has none
@@ -76,7 +77,7 @@ class Adapter:
 
         Raises:
             ValueError: for a pattern that matches no layer.
-            ImportError: without peft, with the command that installs it.
+            ConfigError: without peft, with the command that installs it.
         """
         peft = _peft()
         names = self._layers(model)
@@ -103,7 +104,8 @@ class Adapter:
             return found
         for pattern in self.targets:
             if not any(fnmatch.fnmatchcase(name, pattern) for name in layers):
-                raise ValueError(f'adapter.targets: "{pattern}" matches no layer;{nearest(pattern, layers)}')
+                close = difflib.get_close_matches(pattern, layers, n=3, cutoff=0) or layers[:3]
+                raise ValueError(f'adapter.targets: "{pattern}" matches no layer; some are {", ".join(close)}')
         return [name for name in layers if any(fnmatch.fnmatchcase(name, p) for p in self.targets)]
 
 
@@ -126,7 +128,7 @@ def _peft() -> Any:
     try:
         import peft
     except ImportError as fault:
-        raise ImportError('adapter: needs peft; pip install "metricforge[peft]"') from fault
+        raise ConfigError(['adapter: needs peft, which is not installed; pip install "metricforge[peft]"']) from fault
     return peft
 
 

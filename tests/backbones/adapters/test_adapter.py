@@ -12,7 +12,7 @@ pytest.importorskip("peft")
 
 from metricforge.backbones import TimmBackbone
 from metricforge.backbones.adapters.adapter import KINDS, Adapter, build_adapter, hash_of
-from metricforge.errors import CheckpointError
+from metricforge.errors import CheckpointError, ConfigError
 
 SIZE = timm.get_pretrained_cfg("test_vit").input_size[-1]
 
@@ -154,5 +154,5 @@ def test_a_network_without_weights_to_adapt_is_refused():
 
 def test_a_missing_peft_is_named_with_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ImportError, match=r'pip install "metricforge\[peft\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "metricforge\[peft\]"'):
         Adapter("LoRA").inject(timm.create_model("test_vit", num_classes=0))
