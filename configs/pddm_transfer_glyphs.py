@@ -2,7 +2,7 @@
 # PDDM's transfer to new classes by nearest class means (Huang et al. 2016, Table 2), on Glyphs.
 # One half of the characters trains; the others are told apart by the means of their own images, flat top-1, which is
 # euclidean/ncm@1. A query is left out of its class's mean.
-_base_ = ["pddm_glyphs.py"]
+_base_ = ["pddm_hard_glyphs.py"]
 
 _means = dict(type="NearestClassMean", ks=[1, 5])
 evaluators = [
