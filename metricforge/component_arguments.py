@@ -66,7 +66,7 @@ def argument_faults(
     for name in cfg:
         if name != "type" and name not in accepted:
             if judged and name not in known:
-                faults.append(f"{join_path(path, name)}: {cfg['type']} has no such argument;{nearest(name, known)}")
+                faults.append(f"{join_path(path, name)}: {cfg['type']} has no such argument{nearest(name, known)}")
         elif name != "type" and (allowed := misfit(cfg[name], accepted[name])):
             faults.append(f"{join_path(path, name)}: {cfg[name]!r} must be {allowed}")
     for name, parameter in accepted.items():
@@ -100,6 +100,8 @@ def value_faults(cls: Callable[..., Any], arguments: Mapping[str, Any], given: s
         except MetricForgeError:
             return faults
         except ValueError as error:
+            if str(error) in faults:  # another argument's stand-in does not change what is wrong
+                return faults
             faults.append(str(error))
         except Exception:
             return faults

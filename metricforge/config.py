@@ -30,6 +30,7 @@ from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_
 from metricforge.engine.readout.readout_options import ReadoutOptions, is_pretrained
 from metricforge.engine.tracker_backends import picture_faults, tracker_faults
 from metricforge.errors import ConfigError
+from metricforge.evaluation.evaluator import ClusterEvaluator
 from metricforge.models import (
     compatibility_faults,
     is_loss_list,
@@ -38,7 +39,7 @@ from metricforge.models import (
     loss_list_types,
 )
 from metricforge.overrides import apply_overrides
-from metricforge.registry import HOOKS, KINDS, Registry
+from metricforge.registry import EVALUATORS, HOOKS, KINDS, Registry
 from metricforge.spelling import nearest
 
 TOP_LEVEL = {
@@ -62,6 +63,7 @@ TOP_LEVEL = {
     ),
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the test alone, because they take long",
+    "clustering": "what groups the test images for NMI, AMI and F1: k-means by default",
     "baselines": "name -> model to compare with, untrained; its backbone is by default the model's own",
     "optim_wrapper": "optimizer, and how it is stepped",
     "param_scheduler": "a list of learning-rate schedulers",
@@ -89,8 +91,8 @@ TOP_LEVEL = {
 A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
 SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("model", "train_dataloader", "test_dataloader", "optim_wrapper", "train_cfg", "test_cfg"), A_DICT),
-    **dict.fromkeys(("checkpoint", "baselines", "custom_imports", "readout", "visualizer", "plugins"), A_DICT),
-    "doctor": A_DICT,
+    **dict.fromkeys(("checkpoint", "baselines", "clustering", "custom_imports", "readout"), A_DICT),
+    **dict.fromkeys(("visualizer", "plugins", "doctor"), A_DICT),
     **dict.fromkeys(("evaluators", "final_evaluators", "custom_hooks"), A_LIST),
     "param_scheduler": ((list, tuple, Mapping), "a list"),
     "data_root": ((str, Path), """a folder's path, in quotes if it is a number: data_root='"2020"'"""),
@@ -174,7 +176,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     """
     note_recorded_types(config.get("plugins"))
     faults = [
-        f"{key}: there is no such top-level key;{nearest(key, list(TOP_LEVEL))}"
+        f"{key}: there is no such top-level key{nearest(key, list(TOP_LEVEL))}; a name of your own begins with _"
         for key in config
         if key not in TOP_LEVEL and not str(key).startswith("_")
     ]
@@ -195,6 +197,8 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     for key in ("evaluators", "final_evaluators"):
         for number, evaluator in enumerate(config.get(key) or []):
             faults += KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
+    if config.get("clustering"):
+        faults += _clustering_faults(config)
     if config.get("test_cfg"):
         faults += _test_cfg_faults(config["test_cfg"])
     if train:
@@ -229,7 +233,7 @@ def _shape_faults(config: Mapping[str, Any]) -> list[str]:
     if isinstance(imports, Mapping):
         known = ["imports", "allow_failed_imports"]
         faults += [
-            f"custom_imports.{key}: there is no such key;{nearest(key, known)}" for key in imports if key not in known
+            f"custom_imports.{key}: there is no such key{nearest(key, known)}" for key in imports if key not in known
         ]
         names = imports.get("imports") or []
         if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
@@ -242,7 +246,7 @@ def _model_faults(model: Any, path: str, num_classes: int | None, *, needs_loss:
     if not isinstance(model, Mapping):
         return [f"{path}: {model!r} must be a dict with the keys {', '.join(kinds)}"]
     faults = [
-        f"{path}.{key}: a model has no such part;{nearest(key, list(kinds))}"
+        f"{path}.{key}: a model has no such part{nearest(key, list(kinds))}"
         for key in model
         if key not in (*kinds, "train_similarity", "freeze", "freeze_stages")
     ]
@@ -300,7 +304,7 @@ def _train_dataloader_faults(loader: Any) -> list[str]:
 def _part_faults(part: Any, path: str, known: set[str], datasets: set[str]) -> list[str]:
     if not isinstance(part, Mapping):
         return [f"{path}: {part!r} must be a dict with the keys {', '.join(sorted(known))}"]
-    faults = [f"{path}.{key}: there is no such key;{nearest(key, sorted(known))}" for key in part if key not in known]
+    faults = [f"{path}.{key}: there is no such key{nearest(key, sorted(known))}" for key in part if key not in known]
     for key, low, high in (("batch_size", 1, 2**31 - 1), ("num_workers", 0, MOST_WORKERS)):
         number = part.get(key, low)
         if key in known and (isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high):
@@ -415,8 +419,27 @@ def _unread_validation(config: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def _clustering_faults(config: Mapping[str, Any]) -> list[str]:
+    faults = KINDS["clustering"].faults(config["clustering"], "clustering", {"dim": None})
+    if not any(map(_may_read_clusters, [config.get("evaluators"), config.get("final_evaluators")])):
+        faults.append('clustering: no evaluator reads clusters; add one that does, such as dict(type="NMI")')
+    return faults
+
+
+def _may_read_clusters(evaluators: Any) -> bool:
+    """Whether one of ``evaluators``, nested ones included, reads the clusters of the config's ``clustering``."""
+    if not isinstance(evaluators, Mapping):
+        return isinstance(evaluators, (list, tuple)) and any(map(_may_read_clusters, evaluators))
+    name = evaluators.get("type")
+    if isinstance(name, str) and name in EVALUATORS:
+        cls = EVALUATORS.get(name)
+        if issubclass(cls, ClusterEvaluator) or EVALUATORS.source_of_type(name) is not None:
+            return True
+    return "clustering" not in evaluators and any(map(_may_read_clusters, evaluators.values()))
+
+
 def _test_cfg_faults(cfg: Any) -> list[str]:
-    injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode"}
+    injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode", "clustering"}
     faults = _keyword_faults(EvaluationLoop, cfg, "test_cfg", injected)
     if isinstance(cfg, Mapping):
         dtype, gigabytes = cfg.get("dtype", DTYPES[0]), cfg.get("mapped_above_gb", 0)
@@ -455,7 +478,7 @@ def _library_faults(registry: Any, cfg: Any, path: str, injected: set[str], extr
         return [f"{path}: {cfg!r} must be a dict with a type"]
     if not isinstance(cfg["type"], str) or cfg["type"] not in registry.module_dict:
         guess = nearest(str(cfg["type"]), sorted(registry.module_dict))
-        return [f'{path}.type: "{cfg["type"]}" is not a known {registry.name};{guess}']
+        return [f'{path}.type: "{cfg["type"]}" is not a known {registry.name}{guess}']
     known = {key: value for key, value in cfg.items() if key not in extra}
     return argument_faults(registry.module_dict[cfg["type"]], known, path, dict.fromkeys(injected))
 
@@ -465,7 +488,7 @@ def _keyword_faults(cls: Callable[..., Any], cfg: Any, path: str, injected: set[
     if not isinstance(cfg, Mapping):
         return [f"{path}: {cfg!r} must be a dict"]
     accepted = [name for name in accepted_arguments(cls) or {} if name not in injected]
-    faults = [f"{path}.{key}: there is no such key;{nearest(key, accepted)}" for key in cfg if key not in accepted]
+    faults = [f"{path}.{key}: there is no such key{nearest(key, accepted)}" for key in cfg if key not in accepted]
     missing = argument_faults(
         cls, {"type": path} | {k: cfg[k] for k in cfg if k in accepted}, path, dict.fromkeys(injected)
     )

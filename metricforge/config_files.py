@@ -91,8 +91,8 @@ def find_config(name: str | Path) -> Path:
         return installed or here
     beside = sorted(str(file) for file in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
     near_file = get_close_matches(text, beside, n=1)
-    guess = f' did you mean "{near_file[0]}"?' if near_file else _nearest(path.stem, list(known))
-    raise ConfigError([f"there is no such file, and no installed config of this name;{guess}"], text or '""')
+    guess = f'; did you mean "{near_file[0]}"?' if near_file else _nearest(path.stem, list(known))
+    raise ConfigError([f"there is no such file, and no installed config of this name{guess}"], text or '""')
 
 
 def find_packaged_config(reference: str) -> Path:
@@ -106,7 +106,7 @@ def find_packaged_config(reference: str) -> Path:
     if folder is None:
         known = [CORE, *_plugin_packages()]
         raise ConfigError(
-            [f"{reference}: there is no installed package {package};{_nearest(package, known)}"], reference
+            [f"{reference}: there is no installed package {package}{_nearest(package, known)}"], reference
         )
     wanted = path if path.endswith((SUFFIX, ".yaml", ".yml", ".json")) else f"{path}{SUFFIX}"
     folders = [core_configs()] if package == CORE else [folder / "configs", folder]
@@ -115,7 +115,7 @@ def find_packaged_config(reference: str) -> Path:
             return candidate
     known = sorted(f"{package}::{file.relative_to(folders[0]).as_posix()}" for file in folders[0].rglob(f"*{SUFFIX}"))
     guess = _nearest(f"{package}::{wanted}", known)
-    raise ConfigError([f"{reference}: {package} has no such config;{guess}"], reference)
+    raise ConfigError([f"{reference}: {package} has no such config{guess}"], reference)
 
 
 def find_base(base: object, file: str | Path) -> Path:
@@ -136,7 +136,7 @@ def find_base(base: object, file: str | Path) -> Path:
     if not path.is_file():
         near = [each for each in path.parent.glob("*") if each.suffix == path.suffix] if path.parent.is_dir() else []
         known = sorted((Path(base).parent / each.name).as_posix() for each in near)
-        raise ConfigError([f"{BASE_KEY}: {base} is not there;{_nearest(base, known)}"], str(file))
+        raise ConfigError([f"{BASE_KEY}: {base} is not there{_nearest(base, known)}"], str(file))
     return path
 
 

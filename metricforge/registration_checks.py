@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+from collections.abc import Iterable
 from pkgutil import resolve_name
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import nn
 
 from metricforge.component_source import SEPARATOR
 from metricforge.interfaces import Backbone, Clustering, Evaluator, Loss, Miner, Similarity
+from metricforge.spelling import nearest
 
 # by name where the class lies in a folder of components, which import the registries
 BASES: dict[str, type | str] = {
@@ -30,6 +33,27 @@ PUBLIC_BASES = {
     "hook": "mmengine.hooks.Hook",
     "head": "metricforge.Head, or another torch.nn.Module",
     "transform": "metricforge.Transform, or be another class with a method __call__(image)",
+}
+
+
+# What the framework calls each of them with. A hook is called at the points that mmengine's Hook declares.
+CALLED_WITH: dict[str, dict[str, tuple[str, ...]]] = {
+    "backbone": {"forward": ("images",)},
+    "head": {"forward": ("features",)},
+    "similarity": {"pairwise": ("x", "y"), "prepare": ("embeddings",)},
+    "miner": {"forward": ("embeddings", "labels", "similarity")},
+    "loss": {"forward": ("embeddings", "labels", "tuples", "similarity")},
+    "evaluator": {
+        "evaluate": ("context",),
+        "per_query": ("context",),
+        "neighbours_needed": ("context",),
+        "counts": ("context",),
+        "protocol": (),
+    },
+    "clustering": {"assign": ("embeddings", "clusters", "seed", "on_step"), "protocol": ()},
+    "dataset": {"load": ("index",), "location": ("index",)},
+    "sampler": {"global_batches": ("generator",)},
+    "transform": {"__call__": ("image",)},
 }
 
 
@@ -66,13 +90,23 @@ def refusal(kind: str, component: Any) -> str | None:
     missing = sorted(getattr(component, "__abstractmethods__", ()))
     if missing:
         return f"it does not implement {', '.join(missing)}"
-    return _wrong_declaration(kind, component)
+    return _wrong_declaration(kind, component) or _wrong_signature(kind, component)
 
 
 def name_refusal(name: object) -> str | None:
     """Why ``name`` cannot be a component's; None if it can."""
     if not isinstance(name, str) or not name or SEPARATOR in name or any(letter.isspace() for letter in name):
         return f"the name {name!r} must be text without blanks and without {SEPARATOR}"
+    return None
+
+
+def not_decorated(kind: str, name: str, plugins: Iterable[str]) -> str | None:
+    """Say of a class ``name`` in one of the modules of ``plugins`` that nothing registers it as a ``kind``."""
+    for plugin in plugins:
+        module = plugin.partition(":")[0]
+        if isinstance(getattr(sys.modules.get(module), name, None), type):
+            way_out = f"decorate it by @{registry_name(kind)}.register_module()"
+            return f'"{name}" is a class of {module}, but not registered: {way_out}'
     return None
 
 
@@ -100,3 +134,40 @@ def _wrong_declaration(kind: str, component: type) -> str | None:
     if kind == "loss" and not (isinstance(accepts, tuple) and all(isinstance(each, type) for each in accepts)):
         return f"accepts must be a tuple of types, such as (Triplets,), got {accepts!r}"
     return None
+
+
+def unknown_points(hook: type) -> list[str]:
+    """The methods of a ``hook`` class that are named like points of a run and are none: nothing would call them."""
+    base = _base("hook")
+    own = {name for cls in hook.__mro__ if not issubclass(base, cls) for name in vars(cls)}
+    return sorted(name for name in own if name.startswith(("before_", "after_")) and not hasattr(base, name))
+
+
+def _wrong_signature(kind: str, component: type) -> str | None:
+    """The first method that cannot take what the framework calls it with."""
+    if kind == "hook":
+        unknown = unknown_points(component)
+        if unknown:
+            points = [name for name in vars(_base(kind)) if name.startswith(("before_", "after_"))]
+            return f"a run has no point {unknown[0]}, so it would never be called{nearest(unknown[0], points)}"
+        return None
+    for name, arguments in CALLED_WITH.get(kind, {}).items():
+        method = getattr(component, name, None)
+        if not callable(method):
+            continue
+        try:
+            found = inspect.signature(method)
+        except (TypeError, ValueError):  # compiled code, which does not say
+            continue
+        bound = isinstance(inspect.getattr_static(component, name), (staticmethod, classmethod))
+        called_with = () if bound else (component,)
+        try:
+            found.bind(*called_with, *arguments)
+        except TypeError:
+            return f"{name} is called with ({', '.join(arguments)}), which {name}{_without_types(found)} does not take"
+    return None
+
+
+def _without_types(signature: inspect.Signature) -> str:
+    plain = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
+    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))

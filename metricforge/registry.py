@@ -27,7 +27,7 @@ from metricforge.component_arguments import (
 )
 from metricforge.component_source import SEPARATOR, Source, calling_module, source_of_module
 from metricforge.errors import ConfigError, MetricForgeError, PluginError, RegistrationError, UnknownTypeError
-from metricforge.registration_checks import name_refusal, refusal, registry_name, with_article
+from metricforge.registration_checks import name_refusal, not_decorated, refusal, registry_name, with_article
 from metricforge.spelling import nearest
 
 # Their constructors read files or fill networks with weights: no place to try arguments one by one.
@@ -243,9 +243,13 @@ class Registry(mmengine.Registry):
             source = self.source_of(self._find(cfg["type"]) or "")
             if source.is_built_in:
                 raise
+            blame = (
+                "check the files and folders that the config names"
+                if isinstance(error, OSError)
+                else "this is a fault of that code, not of the config"
+            )
             raise PluginError(
-                f"{path or self.name}: {cfg['type']} of {source} fails: {type(error).__name__}: {error}; "
-                "this is a fault of that code, not of the config"
+                f"{path or self.name}: {cfg['type']} of {source} fails: {type(error).__name__}: {error}; {blame}"
             ) from error
 
     def faults(self, cfg: Any, path: str, derived: Mapping[str, Any]) -> list[str]:
@@ -291,10 +295,14 @@ class Registry(mmengine.Registry):
         absent = absent_type(str(key), [name for registry in KINDS.values() for name in registry.module_dict])
         if absent:
             return absent
+        loaded = [plugin.module for plugin in Registry.load_plugins() if not plugin.error]
+        undecorated = not_decorated(self.name, str(key), loaded)
+        if undecorated:
+            return undecorated
         failed = [f"{plugin.name} ({plugin.distribution})" for plugin in Registry.load_plugins() if plugin.error]
         beside = f"; failed to load, see `metricforge plugins`: {', '.join(failed)}" if failed else ""
         guess = nearest(str(key), self.names(), _families(self.names()))
-        return f'"{key}" is not a registered {self.name};{guess}{beside}'
+        return f'"{key}" is not a registered {self.name}{guess}{beside}'
 
 
 def _names_of_source(source: Source) -> tuple[str, ...]:

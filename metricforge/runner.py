@@ -53,7 +53,7 @@ from metricforge.evaluation.evaluate import plan_evaluation
 from metricforge.interfaces import Evaluator
 from metricforge.models import MetricLearner, check_similarity_is_trained
 from metricforge.plugins import load_plugins
-from metricforge.registry import EVALUATORS, HOOKS, SAMPLERS, plugin_types
+from metricforge.registry import CLUSTERINGS, EVALUATORS, HOOKS, SAMPLERS, plugin_types
 from metricforge.run_datasets import (
     RunDatasets,
     build_run_datasets,
@@ -205,6 +205,7 @@ def _build(
     set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = _build_evaluators(cfg, "evaluators", model)
     final_evaluators = _build_evaluators(cfg, "final_evaluators", model)
+    clustering = CLUSTERINGS.build(cfg.clustering, path="clustering") if cfg.get("clustering") else None
     checkpoints = CheckpointHook(**cfg.get("checkpoint", {}))
     hooks = [ConsoleHook(), checkpoints, BaselineHook(cfg.get("baselines") or {}), StopHook()]
     if cfg.get("doctor", {}) is not None and weights is None:
@@ -258,6 +259,7 @@ def _build(
             choice=_choice(cfg, data),
             evaluators=evaluators,
             final_evaluators=final_evaluators,
+            clustering=clustering,
             hooks=hooks,
             resume=point,
             settings=settings,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def nearest(name: object, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
-    """`` did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets.
+    """``; did you mean "TripletLoss"? (known: ...)``: the way out that every misspelling gets.
 
     Args:
         name: what was written.
@@ -16,5 +16,5 @@ def nearest(name: object, known: Sequence[str], shown: Sequence[str] | None = No
     """
     lowered = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
-    guess = f' did you mean "{lowered[close[0]]}"?' if close else ""
+    guess = f'; did you mean "{lowered[close[0]]}"?' if close else ""
     return f"{guess} (known: {', '.join(known if shown is None else shown) or 'none'})"

@@ -128,6 +128,22 @@ def test_a_plug_in_is_loaded_once_and_what_it_registers_is_known(install):
             "yields must be the type of its tuples",
         ),
         (
+            "from metricforge import MINERS, Miner, Pairs\n@MINERS.register_module()\nclass M(Miner):\n"
+            "    yields = Pairs\n    def forward(self, embeddings: 'Tensor', labels): pass",
+            "MINERS cannot register M: forward is called with (embeddings, labels, similarity), which "
+            "forward(self, embeddings, labels) does not take",
+        ),
+        (
+            "from metricforge import Evaluator, EVALUATORS\n@EVALUATORS.register_module()\nclass E(Evaluator):\n"
+            "    def evaluate(self, queries, gallery): pass",
+            "evaluate is called with (context), which evaluate(self, queries, gallery) does not take",
+        ),
+        (
+            "from metricforge import HOOKS\nfrom mmengine.hooks import Hook\n@HOOKS.register_module()\n"
+            "class H(Hook):\n    def before_trian(self, runner): pass",
+            'a run has no point before_trian, so it would never be called; did you mean "before_train"?',
+        ),
+        (
             "from mmengine.registry import HOOKS; HOOKS.register_module(module=OtherLoss)",
             "HOOKS cannot register OtherLoss: it is a loss",
         ),
@@ -146,6 +162,31 @@ def test_a_plug_in_that_fails_is_named_rolled_back_whole_and_the_others_work(ins
     assert LOSSES.get("TripletLoss").__module__ == "metricforge.losses.triplet_loss"
     with pytest.raises(UnknownTypeError, match=r"failed to load, see `metricforge plugins`: bad \(bad-shop\)"):
         LOSSES.get("OtherLoss")
+
+
+def test_a_class_that_nothing_registers_is_told_how_to(install):
+    install("shop", demo="from metricforge import Loss\nclass ForgottenLoss(Loss): pass")
+    load()
+    with pytest.raises(UnknownTypeError, match=r'"ForgottenLoss" is a class of shop_demo, but not registered'):
+        LOSSES.get("ForgottenLoss")
+
+
+def test_a_file_that_is_not_there_is_not_said_to_be_a_fault_of_the_code(install, tmp_path):
+    install("shop", demo=OTHER.replace("super().__init__()", "open('/absent/file')"))
+    load()
+    with pytest.raises(PluginError, match=r"FileNotFoundError.*; check the files and folders that the config names"):
+        LOSSES.build(dict(type="OtherLoss"))
+
+
+def test_a_method_may_take_more_than_it_is_called_with_or_be_static(install):
+    install(
+        "shop",
+        demo="from metricforge import TRANSFORMS, Evaluator, EVALUATORS\n@TRANSFORMS.register_module()\nclass Same:\n"
+        "    @staticmethod\n    def __call__(image, strength=1): return image\n@EVALUATORS.register_module()\n"
+        "class Any(Evaluator):\n    def evaluate(self, *everything): pass\n"
+        "    @classmethod\n    def protocol(cls): return {}",
+    )
+    assert [plugin.error for plugin in load().values() if plugin.distribution == "shop"] == [""]
 
 
 def test_a_plug_in_that_is_slow_to_import_is_named_with_the_time(install, monkeypatch):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from metricforge import LOSSES, Loss, LossOutput
+from metricforge import LOSSES, BatchSampler, Loss, LossOutput
 from metricforge.component_arguments import accepted_arguments
 from metricforge.errors import ConfigError, RegistrationError, UnknownTypeError
 from metricforge.registry import KINDS, Registry
@@ -179,3 +179,22 @@ def test_components_in_a_list_under_their_kind_s_plural_are_built_and_a_fault_in
     assert built.ks == [1]
     with pytest.raises(ConfigError, match=r"test\.evaluators\[1\]\.type: \"Recall\""):
         registry.build(good | dict(evaluators=[dict(type="NMI"), dict(type="Recall")]), path="test")
+
+
+def test_what_concerns_two_arguments_is_told_once():
+    class TwoGroups(BatchSampler):
+        def __init__(self, labels, groups: int, images: int, *, seed=0, rank=0, world_size=1):
+            super().__init__(labels, groups * images, seed=seed, rank=rank, world_size=world_size)
+            raise ValueError("groups and images do not fit the labels")
+
+        def __len__(self):
+            return 1
+
+        def global_batches(self, generator):
+            yield from ()
+
+    own = Registry("sampler", "metricforge.samplers")
+    own.register_module(module=TwoGroups)
+    with pytest.raises(ConfigError) as told:
+        own.build(dict(type="TwoGroups", groups=2, images=3), labels=[0, 1])
+    assert told.value.faults == ["sampler: groups and images do not fit the labels"]

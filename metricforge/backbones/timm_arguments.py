@@ -43,4 +43,4 @@ def unknown_argument(network: str, argument: str, known: list[str]) -> str:
     """The error for an ``argument`` that timm's ``network`` has not."""
     if argument == "num_classes":
         return f"num_classes: {network} is taken without its classifier; leave it out"
-    return f"{argument}: timm's {network} has no such argument;{nearest(argument, known)}"
+    return f"{argument}: timm's {network} has no such argument{nearest(argument, known)}"

@@ -28,7 +28,7 @@ def classes(arguments: argparse.Namespace) -> None:
     score = arguments.score or next(name for name in read.scores if name in queries.values)
     if score not in queries.values:
         raise ComparisonError(
-            f'--score: {run} has no score "{score}" of single classes;{nearest(score, list(queries.values))}'
+            f'--score: {run} has no score "{score}" of single classes{nearest(score, list(queries.values))}'
         )
     print_worst_classes(console, queries, score, arguments.worst)
     ranking = score.rpartition("/")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +18,9 @@ def new(arguments: argparse.Namespace) -> None:
     """Write the folder of a new plug-in, and say what to do with it."""
     folder = new_plugin(arguments.name, arguments.kind, arguments.out)
     names = plugin_names(arguments.name)
+    noun = arguments.kind.replace("dataset", "data set")
     print(
-        f"{folder} has a working {arguments.kind}, {names.class_name}, in {names.package}/{names.entry}.py. Next:\n"
+        f"{folder} has a working {noun}, {names.class_name}, in {names.package}/{names.entry}.py. Next:\n"
         f"  pip install -e {folder}\n"
         f"  python -m pytest {folder}\n"
         f"  metricforge plugin check {names.entry}\n"
@@ -32,7 +34,11 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
         PluginError: if one does not.
     """
-    checks = check_plugin(arguments.name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="(?s)plug-in .* failed to load"
+        )  # the error says it, if it is this one
+        checks = check_plugin(arguments.name)
     table = Table("kind", "type", "contract")
     for each in checks:
         told = Text("broken: ", style="bold red").append(each.fault, style="default") if each.fault else Text("kept")

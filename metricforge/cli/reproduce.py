@@ -40,7 +40,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
         return _list_tables(console, tables)
     if arguments.table not in tables:
         raise ConfigError(
-            [f"{arguments.table}: there is no such table;{nearest(arguments.table, list(tables))}"], "the command"
+            [f"{arguments.table}: there is no such table{nearest(arguments.table, list(tables))}"], "the command"
         )
     table = tables[arguments.table]
     table = table.only(arguments.only) if arguments.only else table

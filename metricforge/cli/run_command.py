@@ -49,7 +49,7 @@ def run_command(command: Callable[[], None]) -> None:
             watch.blame(f"failed: {error}")
             watch.await_end()
         open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
-        print(error, file=sys.stderr, flush=True)
+        print(_said(error), file=sys.stderr, flush=True)
         if watch is not None:
             watch.blame(f"failed: {error}", said=True)
         sys.exit(1)
@@ -61,6 +61,14 @@ def run_command(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _said(error: MetricForgeError) -> str:
+    """What ``error`` says, without the traceback that torch puts before what a worker of a data loader raised."""
+    text = str(error)
+    if not text.startswith("Caught ") or "\nOriginal Traceback " not in text:
+        return text
+    return text.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
 
 
 def _watch() -> ProcessWatch | None:

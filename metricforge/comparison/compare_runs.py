@@ -189,7 +189,7 @@ def _choose_scores(names: Sequence[str], runs: Sequence[RunScores], wanted: Sequ
     for name, run in zip(names, runs, strict=True):
         for score in wanted or ():
             if score not in run.scores:
-                raise ComparisonError(f"{name} has no score {score};{nearest(score, list(run.scores))}")
+                raise ComparisonError(f"{name} has no score {score}{nearest(score, list(run.scores))}")
     shared = [score for score in runs[0].scores if all(score in run.scores for run in runs)]
     if not shared:
         listed = "; ".join(f"{name}: {', '.join(run.scores)}" for name, run in zip(names, runs, strict=True))

@@ -39,7 +39,7 @@ def read_run(run: Path | str) -> RunScores:
         beside = [path.name for path in run.parent.iterdir() if path.is_dir()] if run.parent.is_dir() else []
         guess = nearest(run.name, beside, shown=[]).partition(" (known")[0]
         raise ComparisonError(
-            f"{run}: there is no such run;{guess} name the folder of one, which training prints as `run`, or a file "
+            f"{run}: there is no such run{guess}; name the folder of one, which training prints as `run`, or a file "
             "that `metricforge evaluate --json` wrote"
         )
     path = run / SCORES_FILE if run.is_dir() else run

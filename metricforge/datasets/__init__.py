@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metricforge.datasets.shards.shard_dataset import ShardDataset
     from metricforge.datasets.tables.table_dataset import TableDataset
     from metricforge.datasets.vector_dataset import VectorDataset
+    from metricforge.structures import Role
 
 __all__ = [
     "CUB200Dataset",
@@ -27,14 +28,32 @@ __all__ = [
     "ImageFileDataset",
     "ImageFolderDataset",
     "InShopDataset",
+    "Role",
     "ShardDataset",
     "StanfordOnlineProductsDataset",
     "TableDataset",
     "VectorDataset",
 ]
 
+_MODULE_OF = {
+    "CUB200Dataset": "metricforge.datasets.benchmarks.cub200_dataset",
+    "Cars196Dataset": "metricforge.datasets.benchmarks.cars196_dataset",
+    "GlyphDataset": "metricforge.datasets.glyphs.glyph_dataset",
+    "ImageDataset": "metricforge.datasets.image_dataset",
+    "ImageFileDataset": "metricforge.datasets.image_file_dataset",
+    "ImageFolderDataset": "metricforge.datasets.image_folder_dataset",
+    "InShopDataset": "metricforge.datasets.benchmarks.in_shop_dataset",
+    "Role": "metricforge.structures",
+    "ShardDataset": "metricforge.datasets.shards.shard_dataset",
+    "StanfordOnlineProductsDataset": "metricforge.datasets.benchmarks.stanford_online_products_dataset",
+    "TableDataset": "metricforge.datasets.tables.table_dataset",
+    "VectorDataset": "metricforge.datasets.vector_dataset",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("metricforge.datasets.components"), name)
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value  # the next access finds it without this function
+    return value

@@ -1,27 +1,3 @@
 """Every data set: the registry imports this module, which registers them."""
 
-from metricforge.datasets.benchmarks.cars196_dataset import Cars196Dataset
-from metricforge.datasets.benchmarks.cub200_dataset import CUB200Dataset
-from metricforge.datasets.benchmarks.in_shop_dataset import InShopDataset
-from metricforge.datasets.benchmarks.stanford_online_products_dataset import StanfordOnlineProductsDataset
-from metricforge.datasets.glyphs.glyph_dataset import GlyphDataset
-from metricforge.datasets.image_dataset import ImageDataset
-from metricforge.datasets.image_file_dataset import ImageFileDataset
-from metricforge.datasets.image_folder_dataset import ImageFolderDataset
-from metricforge.datasets.shards.shard_dataset import ShardDataset
-from metricforge.datasets.tables.table_dataset import TableDataset
-from metricforge.datasets.vector_dataset import VectorDataset
-
-__all__ = [
-    "CUB200Dataset",
-    "Cars196Dataset",
-    "GlyphDataset",
-    "ImageDataset",
-    "ImageFileDataset",
-    "ImageFolderDataset",
-    "InShopDataset",
-    "ShardDataset",
-    "StanfordOnlineProductsDataset",
-    "TableDataset",
-    "VectorDataset",
-]
+from metricforge.datasets import *  # noqa: F403

@@ -193,7 +193,7 @@ class ImageFileDataset(ImageDataset):
             raise DatasetError(
                 f"{self.location(index)} is {width} x {height} pixels, and its box (left, top, right, "
                 f"bottom) ({left}, {top}, {right}, {bottom}) is empty or exceeds the image; correct the box, or use "
-                "whole images (crop=False)"
+                "whole images, by crop=False where the data set takes it"
             )
         return left, top, right, bottom
 

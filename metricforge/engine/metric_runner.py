@@ -69,7 +69,7 @@ from metricforge.errors import (
 from metricforge.evaluation import read_scores
 from metricforge.evaluation.calibration import Calibration, calibrate_embeddings
 from metricforge.html_tables import html_table
-from metricforge.interfaces import Evaluator
+from metricforge.interfaces import Clustering, Evaluator
 from metricforge.models import MetricLearner, WeightedLosses
 from metricforge.progress_bars import progress_bar
 from metricforge.version import __version__
@@ -96,6 +96,7 @@ class MetricRunner(Runner):
         evaluators: what is scored.
         hooks: further hooks, the checkpoint's and the console's among them.
         final_evaluators: what a test scores besides.
+        clustering: groups the queries for scores of clusters. None: k-means.
         resume: the checkpoint to take up, and what has changed since; None: train from the start.
         settings: what makes this run this run, for checkpoints; only of a training.
         readout: chooses, once training has ended, weights and layer; None: the weights of ``choice``, and the head.
@@ -123,6 +124,7 @@ class MetricRunner(Runner):
         choice: WeightChoice | None = None,
         hooks: Sequence[Hook],
         final_evaluators: Sequence[Evaluator] = (),
+        clustering: Clustering | None = None,
         resume: ResumePoint | None = None,
         settings: Mapping[str, Any] | None = None,
         readout: ReadoutStep | None = None,
@@ -147,6 +149,7 @@ class MetricRunner(Runner):
         self.num_classes = num_classes
         self.evaluators = evaluators
         self.final_evaluators = final_evaluators
+        self.clustering = clustering
         self.losses = LossLedger()
         saving = next((hook for hook in hooks if isinstance(hook, CheckpointHook)), CheckpointHook())
         self.writer = CheckpointWriter(background=saving.background, on_error=saving.on_error, say=self.say)
@@ -417,6 +420,7 @@ class MetricRunner(Runner):
     def _build_evaluation_loop(self, loop: Any, mode: str) -> EvaluationLoop:
         if isinstance(loop, EvaluationLoop):
             return loop
+        loop = {**loop, "clustering": self.clustering}
         if mode == "test":
             return EvaluationLoop(self, self._test_dataloader, self.evaluators, self.final_evaluators, mode, **loop)
         can_find = len(self._val_dataloader.dataset) - 1

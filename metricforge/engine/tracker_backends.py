@@ -41,7 +41,7 @@ def tracker_faults(visualizer: Any) -> Iterator[str]:
         path = f"visualizer.vis_backends[{number}]"
         name = backend.get("type") if isinstance(backend, Mapping) else None
         if name is not None and name not in VISBACKENDS.module_dict:
-            yield f'{path}.type: "{name}" is not a known back-end;{nearest(str(name), sorted(VISBACKENDS.module_dict))}'
+            yield f'{path}.type: "{name}" is not a known back-end{nearest(str(name), sorted(VISBACKENDS.module_dict))}'
         if name in PACKAGES and find_spec(PACKAGES[name][0]) is None:
             module, install = PACKAGES[name]
             yield f"{path}: {name} needs the package {module}, which is not installed; pip install {install}"

@@ -74,7 +74,7 @@ def _find(name: str) -> list[Plugin]:
     ]
     if not found:
         known = sorted({plugin.name for plugin in installed})
-        raise PluginError(f'no plug-in "{name}" is installed;{nearest(name, known)}')
+        raise PluginError(f'no plug-in "{name}" is installed{nearest(name, known)}')
     return found
 
 

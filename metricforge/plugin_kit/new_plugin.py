@@ -18,6 +18,14 @@ from metricforge.version import CONTRACT, __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
 KINDS = tuple(sorted(path.name.removesuffix(".py.txt") for path in TEMPLATES.glob("*.py.txt")))
+# what the template of a kind imports beside MetricForge
+IMPORTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("backbone", "head", "similarity", "miner", "loss", "transform"), ("torch>=2.6",)),
+    **dict.fromkeys(("evaluator", "sampler"), ("numpy>=1.26",)),
+    "clustering": ("numpy>=1.26", "scikit-learn>=1.4"),
+    "dataset": ("numpy>=1.26", "pillow>=10"),
+    "hook": ("mmengine>=0.10.7",),
+}
 _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_ ]?[A-Za-z0-9]+)*")
 
 
@@ -56,7 +64,7 @@ def new_plugin(name: str, kind: str, parent: Path) -> Path:
         PluginError: for an unknown kind, a name that is no class's or that is taken, or a folder that exists.
     """
     if kind not in KINDS:
-        raise PluginError(f'--kind: "{kind}" is no kind of component;{nearest(kind, KINDS)}')
+        raise PluginError(f'--kind: "{kind}" is no kind of component{nearest(kind, KINDS)}')
     names = plugin_names(name)
     _check_is_free(names)
     folder = parent / names.distribution
@@ -101,15 +109,17 @@ def _check_is_free(names: PluginNames) -> None:
 
 def _files(names: PluginNames, kind: str) -> dict[str, str]:
     major, minor, *_ = __version__.split(".")
+    noun = "data set" if kind == "dataset" else kind
+    requires = [f"metricforge>={major}.{minor},<{major}.{int(minor) + 1}", *IMPORTS.get(kind, ())]
     values = {
         "class_name": names.class_name,
         "entry": names.entry,
         "package": names.package,
         "distribution": names.distribution,
-        "kind": kind,
-        "a_kind": with_article(kind),
+        "a_kind": with_article(noun),
+        "A_kind": with_article(noun).capitalize(),
         "contract": str(CONTRACT),
-        "requires": f"metricforge>={major}.{minor},<{major}.{int(minor) + 1}",
+        "requires": ", ".join(f'"{each}"' for each in requires),
     }
 
     def filled(template: str) -> str:

@@ -122,7 +122,7 @@ def _choose_scores(histories: Mapping[str, History], wanted: Sequence[str] | Non
         for name, scores in by_run.items():
             if not any(score in scores for score in wanted):
                 asked = " nor ".join(f'"{score}"' for score in wanted)
-                raise MetricForgeError(f"--score: {name} has no score {asked};{nearest(wanted[0], list(scores))}")
+                raise MetricForgeError(f"--score: {name} has no score {asked}{nearest(wanted[0], list(scores))}")
         return {name: next(score for score in wanted if score in scores) for name, scores in by_run.items()}
     common = [score for score in next(iter(by_run.values())) if all(score in scores for scores in by_run.values())]
     if not common:

@@ -111,7 +111,7 @@ def _read(run: Path, against: str, scores: Sequence[str], by: str | None, missin
     reached = read_scores(run / "scores.json")[0]
     for score in scores:
         if score not in reached:
-            raise MetricForgeError(f'--score: {run} has no score "{score}";{nearest(score, list(reached))}')
+            raise MetricForgeError(f'--score: {run} has no score "{score}"{nearest(score, list(reached))}')
     config = read_config(configs[0]).to_dict()
     value = _value(config, against, missing)
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -81,7 +81,7 @@ class RowRun:
         """Raise ConfigError if the config compares with no untrained model called ``name``; "" asks for none."""
         known = list(self.cfg.get("baselines") or {})
         if name and name not in known:
-            raise ConfigError([f"baseline {name}: there is none of this name;{nearest(name, known)}"], self.command)
+            raise ConfigError([f"baseline {name}: there is none of this name{nearest(name, known)}"], self.command)
 
     def scores(self, baseline: str = "") -> dict[str, float]:
         """The scores of a finished run, or of its untrained ``baseline``, in 0..1; empty for an unfinished one."""

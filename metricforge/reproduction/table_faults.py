@@ -108,7 +108,7 @@ def _are_figures(paper: Any) -> bool:
 
 def _unknown(where: str, found: Mapping[str, Any], known: Collection[str]) -> list[str]:
     return [
-        f"{where}.{key}: there is no such key;{nearest(str(key), sorted(known))}" for key in found if key not in known
+        f"{where}.{key}: there is no such key{nearest(str(key), sorted(known))}" for key in found if key not in known
     ]
 
 
@@ -131,9 +131,7 @@ def _config(where: str, value: Any, folder: Path) -> list[str]:
         return [f"{where}: must be the name of a config file, got {value!r}"]
     if (folder / value).is_file():
         return []
-    return [
-        f"{where}: there is no {folder / value};{nearest(value, sorted(file.name for file in folder.glob('*.py')))}"
-    ]
+    return [f"{where}: there is no {folder / value}{nearest(value, sorted(file.name for file in folder.glob('*.py')))}"]
 
 
 def _reduced_config(where: str, value: Any, folder: Path) -> list[str]:

@@ -75,8 +75,9 @@ def _check_assignment(clustering: Clustering, embeddings: Floats32, clusters: in
         require(bool((assigned >= 0).all()), f"{int((assigned < 0).sum())} are below 0")
         require(bool((embeddings == before).all()), "the embeddings were changed in place")
     if len(embeddings) > 1 and (embeddings != embeddings[0]).any():
-        with clause(clustering, f"on_step hears of 1 to {clustering.steps} steps ({name})"):
-            require(1 <= steps <= clustering.steps, f"it heard of {steps}")
+        with clause(clustering, f"assign tells on_step of the steps it has done ({name})"):
+            require(steps > 0, "it told of none; call on_step(1) once the work is done")
+            require(steps <= clustering.steps, f"it told of {steps}; steps = {clustering.steps} is the most there are")
     with clause(clustering, f"the same seed gives the same clusters ({name})"):
         again = clustering.assign(embeddings, clusters, seed=0)
         require(bool((again == assigned).all()), f"{int((again != assigned).sum())} of {len(embeddings)} differ")

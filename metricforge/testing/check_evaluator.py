@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
-from metricforge.arrays import Array
+from metricforge.arrays import Array, Indices
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluator import mean_over_queries
 from metricforge.functional.distances import l2_normalize
@@ -31,7 +34,8 @@ def check_evaluator(evaluator: Evaluator, *, images: int = 48) -> None:
     - it works where queries search themselves and where they search a gallery;
     - ``per_query`` gives values whose means over the queries with a match, or those that ``counted_queries`` names, are
       its scores of these names;
-    - ``neighbours_needed`` is a whole number >= 0;
+    - ``neighbours_needed`` is a whole number >= 0, and no more neighbours are read than it says: each search for more
+      is another one over all images;
     - ``protocol`` can be written as JSON.
 
     Args:
@@ -110,6 +114,19 @@ def _context(
     return EvaluationContext(embedding_set(1), EuclideanSimilarity(), embedding_set(2) if with_gallery else None)
 
 
+@contextmanager
+def _reads_noted(context: EvaluationContext) -> Iterator[list[int]]:
+    """The numbers of neighbours that are asked for meanwhile, after a 0."""
+    reads, neighbours = [0], context.neighbours
+
+    def noted(k: int) -> Indices:
+        reads.append(k)
+        return neighbours(k)
+
+    with patch.object(context, "neighbours", noted):
+        yield reads
+
+
 def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -> dict[str, float]:
     with clause(evaluator, f"neighbours_needed is a whole number ({name})"):
         needed = evaluator.neighbours_needed(context)
@@ -121,12 +138,15 @@ def _check_scores(evaluator: Evaluator, context: EvaluationContext, name: str) -
     neighbours = context.neighbours(needed).copy() if needed else None
     with clause(evaluator, f"evaluate gives named, finite floats ({name})"):
         torch.manual_seed(0)
-        scores = evaluator.evaluate(context)
+        with _reads_noted(context) as reads:
+            scores = evaluator.evaluate(context)
         require(isinstance(scores, dict) and len(scores) > 0, f"got {scores!r}")
         for key, value in scores.items():
             require(isinstance(key, str) and key.strip() != "", f"{key!r} is not a name")
             is_float = isinstance(value, (float, np.floating))
             require(is_float and math.isfinite(value), f"{key} is {value!r}")
+    with clause(evaluator, f"it reads no more neighbours than neighbours_needed says ({name})"):
+        require(max(reads) <= needed, f"it reads {max(reads)} of each query, and says {needed}; return {max(reads)}")
     with clause(evaluator, f"the means of per_query are its scores ({name})"):
         counted = evaluator.counted_queries(context)
         for key, values in evaluator.per_query(context).items():

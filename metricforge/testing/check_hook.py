@@ -6,6 +6,7 @@ import inspect
 
 from mmengine.hooks import Hook
 
+from metricforge.registration_checks import unknown_points
 from metricforge.testing.clause import clause, require
 
 
@@ -27,7 +28,7 @@ def check_hook(hook: Hook) -> None:
     points = {name for name in vars(Hook) if name.startswith(("before_", "after_"))}
     own = {name for cls in type(hook).__mro__ if not issubclass(Hook, cls) for name in vars(cls)}
     with clause(hook, "it overrides a point of the run"):
-        unknown = sorted(name for name in own - points if name.startswith(("before_", "after_")))
+        unknown = unknown_points(type(hook))
         require(not unknown, f"{', '.join(unknown)}: a run has no such point, so it would never be called")
         require(bool(own & points), f"none of {', '.join(sorted(points))}")
     for name in sorted(own & points):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 
 import pytest
+from torch._utils import ExceptionWrapper
 
 from metricforge.cli.main import main
+from metricforge.cli.run_command import run_command
+from metricforge.errors import DatasetError
 from metricforge.plugins import Plugin
 
 
@@ -65,6 +69,16 @@ def test_a_config_s_faults_are_printed_without_a_traceback(config_file, tmp_path
     assert 'model.loss.marjin: TripletLoss has no such argument; did you mean "margin"?' in printed.err
     assert "Traceback" not in printed.err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_worker_of_a_data_loader_raised_is_printed_without_its_traceback(capsys):
+    try:
+        raise DatasetError("a.jpg cannot be read:\n  it is cut short")
+    except DatasetError:
+        wrapped = ExceptionWrapper(sys.exc_info(), where="in DataLoader worker process 0")
+    with pytest.raises(SystemExit):
+        run_command(wrapped.reraise)
+    assert capsys.readouterr().err == "error: a.jpg cannot be read:\n  it is cut short\n"
 
 
 def test_an_override_without_a_value_is_refused(config_file, capsys):

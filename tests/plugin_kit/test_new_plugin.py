@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from metricforge import build_runner
 from metricforge.cli.parsers.plugin import KINDS as OFFERED
 from metricforge.component_source import announced_sources
 from metricforge.config import check_config, complete_config, read_config
@@ -136,6 +137,21 @@ def test_a_folder_that_exists_stays_as_it_is(tmp_path):
 def test_the_parts_are_named_after_the_component(name, names):
     found = plugin_names(name)
     assert (found.class_name, found.package, found.distribution) == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plug_in_of_every_kind_trains_on_glyphs_unchanged(installed, tmp_path, kind):
+    installed(f"Stranger{kind.capitalize()}", kind)
+    config = f"metricforge_stranger_{kind}::stranger_{kind}_glyphs"
+    short = {"train_cfg.max_epochs": 1, "train_dataloader.sampler.batches_per_epoch": 2}
+    runner = build_runner(config, overrides=short | {"baselines": None}, work_dir=tmp_path / "run", device="cpu")
+    runner.test_loop.run = dict  # 10,000 images; those of the validation show the same
+    runner.train()
+    assert runner.iter == 2
+    assert runner.last_scores["recall@1"] > 1 / 12  # by chance, of the fewest validation classes
+    own = {"evaluator": "stranger_evaluator@10", "clustering": "stranger_clustering/nmi"}
+    assert own.get(kind, "recall@1") in runner.last_scores
 
 
 @pytest.mark.slow

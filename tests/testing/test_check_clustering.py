@@ -58,7 +58,7 @@ class ForgetsItsSeed(NearestFirst):
         (TakesAnyNumber, "0 clusters of 60 embeddings are a ValueError: it was accepted"),
         (GivesOneClusterOnly, "three groups that are far apart become three clusters"),
         (ChangesItsInput, "the embeddings were changed in place"),
-        (TellsNoStep, "on_step hears of 1 to 1 steps .*: it heard of 0"),
+        (TellsNoStep, "assign tells on_step of the steps it has done .*: it told of none; call on_step"),
         (ForgetsItsSeed, "the same seed gives the same clusters"),
     ],
 )

@@ -34,6 +34,11 @@ def test_more_images_serve_an_evaluator_of_many_neighbours():
         check_evaluator(recall)
 
 
+class ReadsMore(FirstHit):
+    def evaluate(self, context):
+        return {"seventh_hit": float(context.hits(7)[:, 6].mean())}
+
+
 class GivesNothing(FirstHit):
     def evaluate(self, context):
         return {}
@@ -117,6 +122,10 @@ class ProtocolOfObjects(FirstHit):
 @pytest.mark.parametrize(
     ("evaluator", "message"),
     [
+        (
+            ReadsMore,
+            r"it reads no more neighbours than neighbours_needed says \(.*\): it reads 7 of each query, and says 1",
+        ),
         (GivesNothing, r"evaluate gives named, finite floats \(queries search themselves\): got \{\}"),
         (GivesInt, r"count is 3"),
         (GivesNan, r"score is nan"),

@@ -52,7 +52,7 @@ class Adapter:
     ) -> None:
         if type not in KINDS:
             raise ValueError(
-                f"adapter.type: {type!r} is not one of {', '.join(KINDS)};{nearest(str(type), list(KINDS))}"
+                f"adapter.type: {type!r} is not one of {', '.join(KINDS)}{nearest(str(type), list(KINDS))}"
             )
         self.kind = type
         if KINDS[type][1] is None and (rank is not None or alpha is not None):
@@ -120,7 +120,7 @@ def build_adapter(cfg: Mapping[str, Any]) -> Adapter:
     known = list(inspect.signature(Adapter).parameters)
     unknown = [name for name in cfg if name not in known]
     if unknown:
-        raise ValueError(f"adapter.{unknown[0]}: there is no such argument;{nearest(unknown[0], known)}")
+        raise ValueError(f"adapter.{unknown[0]}: there is no such argument{nearest(unknown[0], known)}")
     return Adapter(**cfg)
 
 

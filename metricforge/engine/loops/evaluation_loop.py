@@ -22,7 +22,7 @@ from metricforge.evaluation import (
     run_evaluation,
     write_scores,
 )
-from metricforge.interfaces import Evaluator, Similarity
+from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.large_arrays import MAPPED_ABOVE_GB
 from metricforge.models import MetricLearner
 from metricforge.structures import EmbeddingSet, Role
@@ -42,6 +42,7 @@ class EvaluationLoop(BaseLoop):
         mapped_above_gb: keep embeddings of more than this many 10^9 bytes in a memory-mapped temporary file.
         exclude: "same label and same camera", the rule of re-identification: such images are neither match nor
             non-match of a query. None: a query leaves out itself alone.
+        clustering: groups the queries for scores of clusters. None: k-means.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class EvaluationLoop(BaseLoop):
         dtype: Dtype = "float32",
         mapped_above_gb: float = MAPPED_ABOVE_GB,
         exclude: str | None = None,
+        clustering: Clustering | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.exclude = exclude
+        self.clustering = clustering
         self.evaluators = tuple(evaluators)
         self.final_evaluators = tuple(final_evaluators)
         self.mode = mode
@@ -169,6 +172,7 @@ class EvaluationLoop(BaseLoop):
             scores_at_once=self.scores_at_once,
             progress=self.runner.progress,
             exclude=self.exclude,
+            clustering=self.clustering,
         )
 
 

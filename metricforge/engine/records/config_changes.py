@@ -13,13 +13,13 @@ ABSENT = "not set"
 TRAIN_IMAGES, TEST_IMAGES, BATCHES = "training images", "test images", "batches per epoch"
 # These affect what is reported, not what is trained. Where images are stored is judged by their fingerprints.
 _FREE = re.compile(
-    r"(evaluators|final_evaluators|baselines|readout|visualizer|test_cfg|doctor)(\..*)?"
+    r"(evaluators|final_evaluators|clustering|baselines|readout|visualizer|test_cfg|doctor)(\..*)?"
     r"|train_cfg\.(val_interval|log_interval|hang_seconds)"
     r"|checkpoint\.(interval|interval_iterations|max_keep|exit_code|on_error|background)"
     r"|\w+_dataloader\.(num_workers|cache)|(test|val)_dataloader\.batch_size"
     r"|plugins(\..*)?|data_root|\w+_dataloader\.dataset\.(root|table)"
 )
-_SCORED = re.compile(r"(evaluators|final_evaluators|test_cfg|test_dataloader|validation)(\..*)?|test images")
+_SCORED = re.compile(r"(evaluators|final_evaluators|clustering|test_cfg|test_dataloader|validation)(\..*)?|test images")
 _EPOCHS = "train_cfg.max_epochs"
 WAY_OUT = (
     "a resumed run is the same run, in which only more epochs, evaluators, logging and workers may change. "
