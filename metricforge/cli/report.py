@@ -32,6 +32,10 @@ def report(arguments: argparse.Namespace) -> None:
         raise ComparisonError(
             f"a report is of one run or of two, got {len(arguments.runs)}; `metricforge compare` takes any number"
         )
+    if arguments.training_images and arguments.maps == "none":
+        raise MetricForgeError(
+            f"--training-images {arguments.training_images}: are on the map, and --map none draws none; leave one out"
+        )
     first = arguments.runs[0]
     console = open_console()
     out = write_report(
@@ -40,6 +44,7 @@ def report(arguments: argparse.Namespace) -> None:
         queries=arguments.queries,
         png=arguments.png,
         maps=MAPS[arguments.maps],
+        **({} if arguments.training_images is None else {"training_images": arguments.training_images}),
         device=arguments.device,
         overrides=arguments.cfg_options,
         force=arguments.force,

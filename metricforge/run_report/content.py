@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from metricforge.arrays import Floats32
 from metricforge.comparison import Comparison
@@ -30,6 +31,7 @@ from metricforge.run_report.embedding_map import (
     map_json,
     map_points,
     rows_of,
+    with_training,
 )
 from metricforge.run_report.gallery_part import NEIGHBOURS, gallery_json, image_ids, pick_gallery
 from metricforge.run_report.opened_run import OpenedRun
@@ -132,9 +134,18 @@ class Content:
         with self._status("explaining similarities"):
             self.report["why"] = why_part(first.images, retrieval, shown) or None
         self.payload["pictures"] = lists
-        everyone = np.random.default_rng(context.seed).permutation(len(dataset)).tolist()
+        training = first.images.training
+        beside = None if isinstance(training, str) else training.dataset
+        images = len(dataset) + (0 if beside is None else len(beside))
+        everyone = np.random.default_rng(context.seed).permutation(images).tolist()
+
+        def load(number: int) -> Image.Image:
+            return (
+                dataset.load(number) if beside is None or number < len(dataset) else beside.load(number - len(dataset))
+            )
+
         with self._status("making thumbnails"):
-            thumbnails = Thumbnails(dataset.load, self._room())
+            thumbnails = Thumbnails(load, self._room())
             thumbnails.add(image_ids(context, retrievals, shown))
             thumbnails.add(image_ids_of(lists.values()))
             thumbnails.add(everyone if self.report["map"] else [])
@@ -180,9 +191,19 @@ class Content:
         assert run.images is not None
         context = run.images.context
         points = map_points(context, retrieval)
-        rows = rows_of(context, points)
+        training = run.images.training
+        beside = None if isinstance(training, str) else training
+        if beside is not None:
+            dataset = run.images.dataset
+            others = [name for name in beside.names if name not in set(dataset.class_names)]
+            self.payload["classes"] = [*dataset.class_names, *others]
+            numbers = {name: label for label, name in enumerate(self.payload["classes"])}
+            labels = np.array([numbers[name] for name in beside.names])[beside.embedded.labels]
+            points = with_training(points, len(dataset), labels)
+        rows = rows_of(context, points, None if beside is None else beside.embedded)
         wanted = [name for name in maps if name != "tsne" or len(rows) <= MOST_POINTS_OF_TSNE]
-        note = "" if len(wanted) == len(maps) else f"t-SNE is drawn of at most {MOST_POINTS_OF_TSNE:,} images."
+        notes = [] if len(wanted) == len(maps) else [f"t-SNE is drawn of at most {MOST_POINTS_OF_TSNE:,} images."]
+        notes += [training] if isinstance(training, str) and training else []
         if len(rows) < FEWEST_POINTS or not wanted:
             return rows[: points.queries]
         self.points = points
@@ -194,9 +215,10 @@ class Content:
             "shown": len(points.ids),
             "available": points.available,
             "layouts": [TITLES[name] for name in self.layouts],
-            "has_gallery": points.queries < len(points.ids),
+            "has_gallery": points.queries < len(points.ids) - points.training,
+            "training": points.training,
             "depth": min(NEIGHBOURS_OF_OVERLAP, retrieval.found.shape[1]),
-            "note": note,
+            "note": " ".join(notes),
         }
         return rows[: points.queries]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from metricforge.arrays import Array, Bytes, Floats32, Indices
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
 from metricforge.run_report.retrieval import Retrieval
+from metricforge.structures import EmbeddingSet
 
 Method = Literal["umap", "tsne"]
 TITLES: Mapping[Method, str] = {"umap": "UMAP", "tsne": "t-SNE"}
@@ -36,6 +37,8 @@ class MapPoints:
         outcome: whether the nearest image is of the same class (N,): ``WRONG``, ``RIGHT`` or ``NO_QUERY``.
         queries: how many of them, the first ones, are queries.
         available: how many images there are; more than N where only a sample is drawn.
+        training: how many of them, the last ones, are of training classes; their rows, ids and labels begin after those
+            of the test.
     """
 
     rows: Indices
@@ -44,6 +47,7 @@ class MapPoints:
     outcome: Bytes
     queries: int
     available: int
+    training: int = 0
 
 
 def map_points(context: EvaluationContext, retrieval: Retrieval) -> MapPoints:
@@ -70,8 +74,26 @@ def map_points(context: EvaluationContext, retrieval: Retrieval) -> MapPoints:
     )
 
 
-def rows_of(context: EvaluationContext, points: MapPoints) -> Floats32:
+def with_training(points: MapPoints, images: int, labels: Indices) -> MapPoints:
+    """``points`` with training images of classes ``labels`` (T,) behind, whose ids begin at ``images``."""
+    count = len(labels)
+    return MapPoints(
+        np.concatenate([points.rows, np.arange(count)]),
+        np.concatenate([points.ids, images + np.arange(count)]),
+        np.concatenate([points.labels, labels]),
+        np.concatenate([points.outcome, np.full(count, NO_QUERY, dtype=np.uint8)]),
+        points.queries,
+        points.available + count,
+        count,
+    )
+
+
+def rows_of(context: EvaluationContext, points: MapPoints, training: EmbeddingSet | None = None) -> Floats32:
     """The embeddings (N, D) of ``points``, as the similarity compares them by their Euclidean distance."""
+    if training is not None and points.training:
+        tested = len(points.ids) - points.training
+        of_test = replace(points, rows=points.rows[:tested], ids=points.ids[:tested], training=0)
+        return np.concatenate([rows_of(context, of_test), _prepared(context, training.embeddings)])
     queries = _prepared(context, context.queries.embeddings)
     if context.searches_itself:
         return queries[points.rows]
@@ -113,6 +135,7 @@ def map_json(
         "outcome": _base64(points.outcome, "u1"),
         "queries": points.queries,
         "available": points.available,
+        "training": points.training,
         "layouts": {TITLES[name]: _base64(_steps(at, axis=0)[0], "<u2") for name, at in layouts.items()},
         "neighbours": kept,
         "found": _base64(context.gallery.ids[retrieval.found[rows, :kept]], "<u4"),

@@ -19,16 +19,21 @@ from metricforge.errors import ComparisonError, ConfigError, DatasetError
 from metricforge.evaluation.calibration import Calibration
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.models import MetricLearner
+from metricforge.run_report.training_images import TrainingImages, embed_training_images
 from metricforge.runner import build_runner
 
 
 @dataclass(frozen=True)
 class TestImages:
-    """The images that were scored: their data set, the model, and the ranking of the evaluation."""
+    """The images that were scored: their data set, the model, and the ranking of the evaluation.
+
+    ``training`` are images of training classes beside them, or why there are none.
+    """
 
     dataset: ImageDataset
     learner: MetricLearner
     context: EvaluationContext
+    training: TrainingImages | str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def open_run(
     *,
     device: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    training_images: int = 0,
 ) -> OpenedRun:
     """Open ``run``, the folder of a run or of an evaluation, or a ``scores.json`` by any name.
 
@@ -72,6 +78,7 @@ def open_run(
         console: where progress is shown.
         device: "cpu", "cuda", ...; by default a GPU if there is one.
         overrides: values to use instead of those of the run's config, such as another place of the images.
+        training_images: at least how many images of training classes are embedded besides.
 
     Raises:
         ComparisonError: if there is no such run, it has no scores, or its test images or weights are not those that
@@ -93,7 +100,7 @@ def open_run(
     chosen = meta.get("calibration")
     calibration = None if chosen is None else Calibration.from_json(chosen)
     try:
-        images = _embed(config, checkpoint, scored, console, device, overrides)
+        images = _embed(config, checkpoint, scored, console, device, overrides, training_images)
     except (DatasetError, ConfigError) as fault:
         if overrides:
             raise
@@ -133,6 +140,7 @@ def _embed(
     console: Console,
     device: str | None,
     overrides: Mapping[str, Any] | None,
+    training_images: int,
 ) -> TestImages:
     runner = build_runner(config, overrides=overrides, checkpoint=checkpoint, device=device, console=console)
     dataset = runner.test_dataloader.dataset
@@ -145,4 +153,4 @@ def _embed(
         )
     context = runner.test_loop.embed(runner.model)
     assert context is not None, "a report is made by one process"
-    return TestImages(dataset, runner.model, context)
+    return TestImages(dataset, runner.model, context, embed_training_images(runner, training_images))

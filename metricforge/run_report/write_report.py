@@ -20,6 +20,7 @@ from metricforge.run_report.opened_run import open_run
 from metricforge.run_report.pictures import write_pictures
 
 QUERIES = 240
+TRAINING_IMAGES = 2000
 MAPS: tuple[Method, ...] = ("umap", "tsne")
 
 
@@ -29,6 +30,7 @@ def write_report(
     *,
     queries: int = QUERIES,
     maps: Sequence[Method] = MAPS,
+    training_images: int = TRAINING_IMAGES,
     png: Path | str | None = None,
     device: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -45,6 +47,7 @@ def write_report(
         out: the HTML file.
         queries: how many queries its gallery shows at most.
         maps: layouts of its map, "umap" and "tsne"; none: no map.
+        training_images: about how many images of training classes, of whole classes, stand on the map of the first run.
         png: a folder for the same pictures as PNG files; None: none.
         device: "cpu", "cuda", ...; by default a GPU if there is one.
         overrides: values to use instead of those of the runs' configs.
@@ -68,8 +71,15 @@ def write_report(
     with status("comparing scores"):
         comparison = compare_runs(runs, force=force)
     opened = [
-        open_run(Path(run), name, shown, device=device, overrides=overrides)
-        for run, name in zip(runs, run_names(runs), strict=True)
+        open_run(
+            Path(run),
+            name,
+            shown,
+            device=device,
+            overrides=overrides,
+            training_images=training_images if maps and not number else 0,
+        )
+        for number, (run, name) in enumerate(zip(runs, run_names(runs), strict=True))
     ]
     for run in opened:
         if run.missing:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from metricforge.evaluation.context import EvaluationContext
-from metricforge.run_report.embedding_map import NO_QUERY, RIGHT, WRONG, lay_out, map_json, map_points, rows_of
+from metricforge.run_report.embedding_map import (
+    NO_QUERY,
+    RIGHT,
+    WRONG,
+    lay_out,
+    map_json,
+    map_points,
+    rows_of,
+    with_training,
+)
 from metricforge.run_report.retrieval import retrieve
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
@@ -45,6 +54,21 @@ def test_what_is_searched_on_the_map_are_ids_and_outcomes():
     low, high = packed["distances"]["low"], packed["distances"]["high"]
     steps = np.array(_numbers(packed["distances"]["steps"], "<u2")) / 65535
     assert low + (high - low) * steps == pytest.approx([1, 1.4, 0.4, 1, 0.4, 1.4, 7.6, 8], abs=1e-3)
+
+
+def test_training_images_stand_behind_the_test_s_with_ids_of_their_own_and_find_nothing():
+    embeddings = np.array([[0.0], [1.0], [1.4], [9.0]], dtype=np.float32)
+    context = EvaluationContext(EmbeddingSet(embeddings, np.array([0, 0, 1, 1])), EuclideanSimilarity())
+    retrieval = retrieve(context, 2)
+    training = EmbeddingSet(np.array([[5.0], [6.0]], dtype=np.float32), np.array([0, 1]))
+    points = with_training(map_points(context, retrieval), images=4, labels=np.array([2, 0]))
+    assert rows_of(context, points, training).ravel().tolist() == pytest.approx([0, 1, 1.4, 9, 5, 6])
+    packed = map_json(context, points, {"tsne": np.zeros((6, 2), np.float32)}, retrieval)
+    assert (packed["queries"], packed["training"]) == (4, 2)
+    assert _numbers(packed["ids"], "<u4") == [0, 1, 2, 3, 4, 5]
+    assert _numbers(packed["labels"], "<u4") == [0, 0, 1, 1, 2, 0]
+    assert _numbers(packed["outcome"], "u1")[4:] == [NO_QUERY, NO_QUERY]
+    assert len(_numbers(packed["found"], "<u4")) == 4 * 2, "of the test's alone"
 
 
 def test_gallery_images_stand_behind_the_queries_and_an_image_of_both_once():

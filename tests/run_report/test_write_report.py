@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from base64 import b64decode
 from html.parser import HTMLParser
 
 import numpy as np
@@ -122,6 +123,23 @@ def test_what_the_doctor_measured_and_said_is_there_and_his_words_are_text(one_r
     charts = json.loads(page.payload)["charts"]
     assert charts["diagnostics_gradient_norm"]["lines"][0]["y"] == norms
     assert {"diagnostics_active", "diagnostics_effective_rank"} <= charts.keys()
+
+
+def test_the_map_has_images_of_training_classes_in_their_own_colour(one_run, tmp_path):
+    page = Page(
+        write_report(
+            [one_run], tmp_path / "a.html", maps=("tsne",), queries=4, training_images=7, device="cpu"
+        ).read_text()
+    )
+    shown = json.loads(page.payload)
+    tested = shown["map"]["queries"]
+    assert shown["map"]["training"] == 12, "two whole classes of six"
+    labels = np.frombuffer(b64decode(shown["map"]["labels"]), "<u4")
+    assert len(labels) == tested + 12
+    assert not set(labels[:tested]) & set(labels[tested:]), "training and test have other classes"
+    assert len(shown["classes"]) > labels.max()
+    assert {str(tested + number) for number in range(12)} <= shown["thumbnails"].keys()
+    assert any("training or test" in text for text in page.texts)
 
 
 def test_two_runs_stand_side_by_side_with_the_paired_difference(one_run, other_run, tmp_path):

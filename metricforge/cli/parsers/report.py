@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metricforge.cli.parsers.cfg_options import add_cfg_options
 from metricforge.cli.parsers.run_arguments import add_device
-from metricforge.cli.parsers.values import at_least_1
+from metricforge.cli.parsers.values import at_least_0, at_least_1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["both", "umap", "tsne", "none"],
         default="both",
         help="how embeddings are laid out on the map, which takes most of the time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--training-images",
+        type=at_least_0,
+        metavar="N",
+        help="about how many images of training classes are on the map beside the test's; 0: none (default: 2000)",
     )
     parser.add_argument(
         "--force", action="store_true", help="also compare scores measured in different ways, with a warning"

@@ -47,9 +47,13 @@ function startMap(map) {
 
   const hues = Array.from({ length: 24 }, (_, n) => `hsl(${(n * 137.5) % 360}deg 65% ${isDark() ? 65 : 45}%)`);
   const steps = (colours) => colours.flatMap((one, n) => [[n / colours.length, one], [(n + 1) / colours.length, one]]);
+  const splitOf = (n) => (n < map.queries ? 0 : n < ids.length - map.training ? 1 : 2);
   function painting() {
     if (colourBy.value === "label") return { color: Float32Array.from(labels, (label) => label % 24), colours: hues };
-    if (colourBy.value === "split") return { color: Float32Array.from(ids, (_, n) => (n < map.queries ? 0 : 1)), colours: [series(0), series(1)], legend: ["query", "gallery alone"] };
+    if (colourBy.value === "split") {
+      const names = [map.training ? "test" : "query", map.training ? "test, gallery alone" : "gallery alone", "training classes"];
+      return { color: Float32Array.from(ids, (_, n) => splitOf(n)), colours: [series(0), series(1), series(2)], legend: names };
+    }
     return { color: Float32Array.from(outcome), colours: [colour("--miss"), colour("--match"), colour("--quiet")], legend: ["nearest is of another class", "nearest is of its class", "no query with a match"] };
   }
   const kind = document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter";
@@ -101,7 +105,7 @@ function startMap(map) {
       ids: near.map((one) => one.id), labels: near.map((one) => one.label), match: near.map((one) => one.match),
       scores: near.map((one) => one.score), distances: near.map((one) => one.distance), confidence: confidence[searched],
     };
-    const row = near.length ? resultRow({ id, label: labels[searched], runs: [result] }, payload.runs) : make("li", { class: "row" }, tile(id, labels[searched], "plain"), make("p", {}, "This image is only in the gallery: nothing is searched with it."));
+    const row = near.length ? resultRow({ id, label: labels[searched], runs: [result] }, payload.runs) : make("li", { class: "row" }, tile(id, labels[searched], "plain"), make("p", {}, splitOf(searched) === 2 ? "This image is of a training class: nothing is searched with it." : "This image is only in the gallery: nothing is searched with it."));
     row.querySelectorAll(".tile").forEach(searchable);
     place.querySelector("ol").replaceChildren(row);
     place.hidden = false;
@@ -121,7 +125,7 @@ function startMap(map) {
     const point = event.points.find((one) => one.curveNumber === 0);
     if (!point) return;
     const n = point.pointNumber;
-    const says = ["its nearest is of another class", "its nearest is of its class", n < map.queries ? "no match to find" : "in the gallery alone"][outcome[n]];
+    const says = ["its nearest is of another class", "its nearest is of its class", ["no match to find", "in the gallery alone", "of a training class"][splitOf(n)]][outcome[n]];
     tip.replaceChildren(...[picture(ids[n], "")].filter(Boolean), make("strong", {}, className(labels[n])), make("span", {}, says));
     tip.hidden = false;
     const box = plot.getBoundingClientRect();
