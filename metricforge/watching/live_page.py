@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from plotly.offline import get_plotlyjs
 
+from metricforge.run_report.score_meanings import score_meaning
 from metricforge.run_report.training_part import training_charts
 from metricforge.server.gate import HEADERS, Gate
 from metricforge.server.limits import Limits
@@ -79,6 +80,7 @@ def state_json(state: RunState) -> dict[str, Any]:
         "diagnoses": state.diagnoses,
         "charts": [chart.to_json() for chart in training_charts([state])],
         "scores": dict(state.scores),
+        "meanings": {name: score_meaning(name) for name in state.scores},
         "baselines": {name: dict(scores) for name, scores in state.baselines.items()},
     }
 

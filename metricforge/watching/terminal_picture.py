@@ -24,7 +24,7 @@ STYLES = {
     "failed": "red",
     "died": "red",
 }
-WIDEST, NARROWEST = 76, 30  # characters of a chart
+WIDEST, NARROWEST = 84, 35  # characters of a chart
 ROWS = 8
 AXIS = 25  # characters left of a chart's curve
 FIRST = ("training_0", "validation", "diagnostics_gap", "diagnostics_gradient_norm", "learning_rate")
@@ -36,7 +36,7 @@ def draw_state(state: RunState, width: int, height: int) -> RenderableType:
     parts += [said(one) for one in state.diagnoses]
     if state.scores:
         parts.append(score_table(state))
-    columns = max(1, width // (NARROWEST + AXIS + 20))
+    columns = max(1, width // (NARROWEST + AXIS))
     each = min(WIDEST, width // columns - 2)
     room = max(1, (height - 6 - 2 * len(state.diagnoses) - (len(state.scores) + 4) * bool(state.scores)) // (ROWS + 5))
     charts = {chart.key: chart for chart in training_charts([state])}

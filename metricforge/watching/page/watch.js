@@ -27,13 +27,13 @@ function showScores(state) {
   const names = Object.keys(state.scores);
   byId("results").hidden = !names.length;
   const bases = Object.entries(state.baselines);
-  const head = ["Score", ...bases.map(([name]) => name), "Trained"];
+  const head = ["Score", ...bases.map(([name]) => name), "Trained", "What it is"];
   const percent = (value) => (value === undefined ? "" : (100 * value).toFixed(1));
   const number = (text, weight) => make("td", { class: `number${weight}` }, text);
   byId("scores").replaceChildren(
-    make("thead", {}, make("tr", {}, ...head.map((text, n) => make("th", { scope: "col", class: n ? "number" : null }, text)))),
+    make("thead", {}, make("tr", {}, ...head.map((text, n) => make("th", { scope: "col", class: n && n < head.length - 1 ? "number" : null }, text)))),
     make("tbody", {}, ...names.map((name) => make("tr", { "data-score": name }, make("th", { scope: "row" }, name),
-      ...bases.map(([, scores]) => number(percent(scores[name]), "")), number(percent(state.scores[name]), " value")))),
+      ...bases.map(([, scores]) => number(percent(scores[name]), "")), number(percent(state.scores[name]), " value"), make("td", { class: "meaning" }, state.meanings[name])))),
   );
 }
 
