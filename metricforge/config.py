@@ -86,6 +86,7 @@ TOP_LEVEL = {
     "custom_imports": "modules of your own to import first",
     "plugins": "type -> the distribution that it came with; a run writes it, so that others know what to install",
     "visualizer": "mmengine's visualizer, for TensorBoard, Weights & Biases, MLflow and others",
+    "deterministic": "True: only kernels that give the same bits every time, or the name of the part that has none",
     "seed": "an integer from 0 to 2**31 - 1 that every random number follows from",
 }
 A_DICT, A_LIST = ((Mapping,), "a dict"), ((list, tuple), "a list")
@@ -367,6 +368,8 @@ def _training_faults(config: Mapping[str, Any]) -> list[str]:
     faults += tracker_faults(config.get("visualizer"))
     faults += picture_faults(config.get("custom_hooks"), config.get("visualizer"))
     faults += validation_faults(config.get("validation")) or _unread_validation(config)
+    if not isinstance(config.get("deterministic", False), bool):
+        faults.append(f"deterministic: {config['deterministic']!r} must be True or False")
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         faults.append(f"seed: {seed!r} must be an integer from 0 to {2**31 - 1}")

@@ -32,6 +32,7 @@ from metricforge.engine.distributed.sharded_parameters import find_row_shards, m
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
 from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
+from metricforge.engine.loops.deterministic_kernels import deterministic_kernels
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
@@ -202,6 +203,7 @@ class MetricRunner(Runner):
             if self._lock is not None and self.processes.is_main:
                 held.enter_context(self._lock.in_use())
             held.enter_context(self.stop_signals.listening())
+            held.enter_context(deterministic_kernels(self.model, bool(self.cfg.get("deterministic", False))))
             self.trains_now = True
             self.stop_signals.ends_at_once = not self.processes.several  # until weights change
             if self.processes.is_main:
