@@ -69,7 +69,7 @@ def _stored_embeddings(arguments: argparse.Namespace) -> StoredEmbeddings:
 
 def add(arguments: argparse.Namespace) -> None:
     """Add images."""
-    index = SearchIndex(arguments.index)
+    index = SearchIndex(arguments.index, device=arguments.device)
     before = len(index)
     ids = index.add(open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin))
     replaced = before + len(ids) - len(index)
@@ -87,7 +87,7 @@ def remove(arguments: argparse.Namespace) -> None:
 
 def calibrate(arguments: argparse.Namespace) -> None:
     """Calibrate the index, and say what its threshold does."""
-    index = SearchIndex(arguments.index)
+    index = SearchIndex(arguments.index, device=arguments.device)
     found = index.calibrate(arguments.source, arguments.rate)
     _say(
         f"threshold {found.threshold:.4f}, on {found.queries:,} queries of {found.classes:,} classes\n"

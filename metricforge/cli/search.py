@@ -15,7 +15,7 @@ from metricforge.index import Hit, SearchIndex
 
 def search(arguments: argparse.Namespace) -> None:
     """Print the results, a table or a JSON object for each query."""
-    index = SearchIndex(arguments.index)
+    index = SearchIndex(arguments.index, device=arguments.device)
     console = open_console()
     found = index.search(arguments.images, arguments.k, arguments.filter, exact=arguments.exact)
     for image, hits in zip(arguments.images, found, strict=True):

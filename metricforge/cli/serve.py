@@ -31,7 +31,7 @@ def serve(arguments: argparse.Namespace) -> None:
             "--token-file lets clients add and remove images, which needs PyTorch: install torch and torchvision, or "
             "leave --token-file out"
         )
-    index = SearchIndex(arguments.index)
+    index = SearchIndex(arguments.index, device=arguments.device)
     model = index.embedder  # whatever is wrong with it is said before anything listens
     token = None if arguments.token_file is None else AccessToken.from_file(arguments.token_file)
     limits = Limits(

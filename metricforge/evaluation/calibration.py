@@ -104,8 +104,8 @@ class Calibration:
         if images <= self.gallery:
             return None
         return (
-            f"its threshold was chosen among {self.gallery:,} images, and among {images:,} queries of unknown classes "
-            "would be accepted more often"
+            f"its threshold was chosen among {self.gallery:,} images; among {images:,}, more queries of unknown "
+            "classes would be accepted"
         )
 
 

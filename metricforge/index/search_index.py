@@ -43,6 +43,7 @@ class SearchIndex:
         model: embeds the queries; None: the one stored in the index, loaded when it is first needed. With an ONNX
             graph in it that has the preprocessing inside, and onnxruntime, the graph embeds them, and searching imports
             no PyTorch; embeddings then are the model's up to what the export measured.
+        device: where the stored model computes, such as "cuda:1", instead of its graph; None: a GPU if there is one.
 
     Raises:
         IndexFileError: if there is no index, or it is damaged.
@@ -54,8 +55,9 @@ class SearchIndex:
         >>> hits = index.search(["photo.jpg"], k=5)[0]  # doctest: +SKIP
     """
 
-    def __init__(self, path: str | Path, model: EmbeddingModel | None = None) -> None:
+    def __init__(self, path: str | Path, model: EmbeddingModel | None = None, *, device: str | None = None) -> None:
         self.path = Path(path)
+        self._device = device
         self._loading = threading.Lock()
         self._loading_model = threading.Lock()
         self._stamp: tuple[int, int] | None = None
@@ -74,11 +76,13 @@ class SearchIndex:
     @property
     def embedder(self) -> EmbeddingModel | OnnxModel:
         """What embeds images for a server: the model, or where PyTorch is not installed its graph."""
-        return self.model if has_pytorch() else self._query_model(self.snapshot())
+        return self.model if has_pytorch() or self._device else self._query_model(self.snapshot())
 
     def _query_model(self, snapshot: Snapshot) -> EmbeddingModel | OnnxModel:
         """Return what embeds queries for ``snapshot``: without PyTorch where that is not loaded yet and need not be."""
         wanted = snapshot.manifest
+        if self._device is not None:
+            return self._model_of(snapshot)
         with self._loading_model:
             if self._model is None and self._onnx_for != wanted.model_hash:
                 bundle = self.path / wanted.model
@@ -98,7 +102,8 @@ class SearchIndex:
         with self._loading_model:
             model = self._model
             if model is None or model.hash != wanted.model_hash:
-                model = load_model(self.path / wanted.model, device=None if model is None else model.device)
+                device = self._device if model is None else model.device
+                model = load_model(self.path / wanted.model, device=device)
                 self._refuse_other(model.hash, wanted)
                 self._model = model
         return model

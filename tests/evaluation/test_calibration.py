@@ -131,7 +131,7 @@ def test_more_images_than_it_was_chosen_among_are_too_many():
     owners, impostors = _made_up(0)
     found = _calibrated(owners, impostors, 0.05)
     assert found.unfit_for(9) is None
-    assert "among 9 images, and among 10 " in str(found.unfit_for(10))
+    assert "among 9 images; among 10, more " in str(found.unfit_for(10))
 
 
 @pytest.mark.parametrize(

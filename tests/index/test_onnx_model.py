@@ -29,7 +29,10 @@ from metricforge.registry import SIMILARITIES
 from metricforge.similarities import CosineSimilarity
 
 # what a machine that only searches has not installed
-ABSENT = ("torch", "torchvision", "timm", "mmengine", "sklearn", "scipy", "matplotlib", "simplejpeg", "safetensors")
+ABSENT = (
+    *("torch", "torchvision", "timm", "mmengine", "sklearn", "scipy", "matplotlib", "simplejpeg", "safetensors"),
+    *("gdown", "imagehash", "platformdirs", "yaml", "requests", "threadpoolctl"),
+)
 BLOCK = f"""
 import sys
 class Absent:

@@ -81,6 +81,8 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
             "source", metavar="SOURCE", help="images, as metricforge embed takes them; or - for one path a line"
         )
         parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match")
+    if name in ("add", "calibrate", "migrate"):
+        parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     if name == "remove":
         parser.add_argument("paths", nargs="*", metavar="IMAGE", help="the images' paths")
         parser.add_argument("--id", dest="ids", type=int, action="append", default=[], help="by id; may be repeated")
@@ -113,7 +115,6 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
             metavar="N",
             help="processes that read images (default: %(default)s)",
         )
-        parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     if name == "export":
         parser.add_argument("--to", required=True, choices=TARGETS, help="the database")
         parser.add_argument(

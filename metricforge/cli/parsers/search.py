@@ -15,3 +15,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_search_arguments(parser)
     parser.add_argument("--exact", action="store_true", help="compare every vector, whatever the index's kind")
     parser.add_argument("--json", action="store_true", help="print one JSON object a query")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")

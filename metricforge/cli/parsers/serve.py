@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a file with the token that adding and removing images needs (default: nobody may)",
     )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument(
         "--proxy", metavar="ADDRESS", help="a proxy in front, whose X-Forwarded-For says who the client is"
     )
