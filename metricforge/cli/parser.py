@@ -12,6 +12,7 @@ from metricforge import __version__
 # imported once the command line is known to be right: the parsers must stay cheap to import.
 COMMANDS = {
     "train": "train an embedding and evaluate it",
+    "submit": "train on a Slurm cluster, and go on when the job's time is over",
     "test": "evaluate a checkpoint",
     "embed": "embed a collection of images into files",
     "export": "write a model into a folder that others can load, also as ONNX or TorchScript",

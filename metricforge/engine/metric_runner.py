@@ -196,7 +196,7 @@ class MetricRunner(Runner):
 
         Raises:
             RunFolderError: if another one has it.
-            TrainingStopped: where SIGTERM, SIGUSR1 or SIGHUP arrived; the run is saved after its last update.
+            TrainingStopped: where SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP arrived; the run is saved after its last update.
             NonFiniteLossError: where a loss, gradient, weight or buffer is no longer finite; the batch is saved.
         """
         with ExitStack() as held:

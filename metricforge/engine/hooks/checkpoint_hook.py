@@ -24,8 +24,8 @@ class CheckpointHook(Hook):
         interval: epochs between two checkpoints.
         interval_iterations: additionally, iterations between two; None: only after epochs.
         max_keep: number of periodic checkpoints to keep, at least 2.
-        exit_code: exit status of `metricforge train` where SIGTERM, SIGUSR1 or SIGHUP ended the training, which saved
-            its state: a cluster's script that sees it may start the same command again (`--resume auto`).
+        exit_code: exit status of `metricforge train` where SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP ended the training,
+            which saved its state: a cluster's script that sees it may start the same command again (`--resume auto`).
         on_error: what happens where a checkpoint cannot be written (a full or read-only disk, a folder that vanished):
             "stop" ends training, "warn" says it, trains on and tries again with the next one.
         background: write while training goes on; it then waits only for a copy in memory.

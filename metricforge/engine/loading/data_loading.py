@@ -183,7 +183,7 @@ def _begin_worker(worker: int) -> None:
     to be finished. Without its parent a worker ends by itself.
     """
     torch.set_num_threads(1)
-    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)

@@ -10,11 +10,11 @@ from types import FrameType
 
 from metricforge.errors import TrainingStopped
 
-NAMES = ("SIGTERM", "SIGUSR1", "SIGHUP")
+NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # USR2 is the warning that submitit asks Slurm for
 
 
 class StopSignals:
-    """Remembers a SIGTERM, SIGUSR1 or SIGHUP that arrives while a training is ``listening``.
+    """Remembers a SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP that arrives while a training is ``listening``.
 
     An update is never cut: the training asks for ``received`` after each. Where no weights change, as in a validation,
     ``ends_at_once`` may be set: the signal then raises ``TrainingStopped`` wherever the process is.

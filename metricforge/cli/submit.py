@@ -1,0 +1,94 @@
+"""``metricforge submit CONFIG``: train on a Slurm cluster, and go on there when the job's time is over."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from metricforge.cli.console import open_console
+from metricforge.engine.chosen_device import chosen_device
+from metricforge.errors import ConfigError
+from metricforge.overrides import format_override
+
+STOPPED = 75
+WARNING_SECONDS = 120
+
+
+class Training:
+    """What a process of the job does; ``submitit`` pickles it.
+
+    Args:
+        words: the arguments of ``metricforge train``.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    def __call__(self) -> None:
+        """Train; where Slurm's warning ended it, queue the job again."""
+        from submitit.helpers import TorchDistributedEnvironment
+
+        from metricforge.cli.main import main
+
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        try:
+            main(["train", *self.words, "--resume", "auto"])
+        except SystemExit as end:
+            if end.code not in (None, 0, STOPPED):
+                raise RuntimeError(f"metricforge train ended with {end.code}; its messages stand above") from end
+            if end.code == STOPPED and os.environ.get("RANK") == "0" and "SLURM_JOB_ID" in os.environ:
+                subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+
+    def checkpoint(self, *args: Any) -> Any:
+        """Tell submitit how to go on after a warning that came before training began."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def submit(arguments: argparse.Namespace) -> None:
+    """Submit the training that ``arguments`` describe, and say how to follow it.
+
+    Raises:
+        ConfigError: without submitit, or without a folder.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise ConfigError(["submitit is missing: pip install 'metricforge[slurm]'"], "the environment") from error
+    if not arguments.work_dir:
+        raise ConfigError(["--work-dir: is needed, so that a job that is queued again finds its run"], "the command")
+    words = [arguments.config, "--work-dir", str(Path(arguments.work_dir).absolute())]
+    for name in ("seed", "device"):
+        if getattr(arguments, name) is not None:
+            words += [f"--{name}", str(getattr(arguments, name))]
+    if arguments.cfg_options:
+        words += ["--cfg-options", *(format_override(key, value) for key, value in arguments.cfg_options.items())]
+    on_gpus = arguments.device != "cpu" and (arguments.cluster == "slurm" or chosen_device(None).type == "cuda")
+    executor = submitit.AutoExecutor(
+        folder=str(Path(arguments.work_dir) / "slurm" / "%j"), cluster=arguments.cluster, slurm_python=sys.executable
+    )
+    parameters = {
+        "name": Path(arguments.work_dir).name,
+        "nodes": arguments.nodes,
+        "tasks_per_node": arguments.tasks_per_node,
+        "timeout_min": arguments.minutes,
+        "cpus_per_task": arguments.cpus_per_task,
+        "gpus_per_node": arguments.tasks_per_node if on_gpus else 0,
+        "slurm_signal_delay_s": WARNING_SECONDS,
+    }
+    if arguments.partition:
+        parameters["slurm_partition"] = arguments.partition
+    executor.update_parameters(**parameters)
+    job = executor.submit(Training(words))
+    console = open_console()
+    console.print(
+        f"submitted job {job.job_id}: {arguments.nodes * arguments.tasks_per_node} processes", highlight=False
+    )
+    console.print(f"its output is in {job.paths.stdout} and {job.paths.stderr}", highlight=False, soft_wrap=True)
+    if arguments.cluster == "local":
+        job.results()

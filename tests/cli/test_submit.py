@@ -1,0 +1,59 @@
+"""A training as a job, through submitit's executor on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+import pytest
+
+from metricforge.cli.main import main
+from metricforge.cli.submit import Training
+from metricforge.engine.records.checkpoints import checkpoint_files
+
+
+def test_without_a_folder_or_submitit_the_way_out_is_said(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(SystemExit):
+        main(["submit", "normsoftmax_glyphs", "--work-dir", "run"])
+    assert "pip install 'metricforge[slurm]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "rank", "asked"), [(75, "0", True), (75, "1", False), (0, "0", False)])
+def test_a_job_whose_time_is_over_is_queued_again_by_its_first_process(tmp_path, monkeypatch, status, rank, asked):
+    helpers = pytest.importorskip("submitit.helpers")
+
+    def environment():
+        return types.SimpleNamespace(export=lambda **_: monkeypatch.setenv("RANK", rank))
+
+    def ends(words):
+        assert words == ["train", "x", "--resume", "auto"]
+        raise SystemExit(status)
+
+    monkeypatch.setattr(helpers, "TorchDistributedEnvironment", environment)
+    monkeypatch.setattr("metricforge.cli.main.main", ends)
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    Training(["x"])()
+    assert (tmp_path / "asked").exists() == asked
+    if asked:
+        assert (tmp_path / "asked").read_text() == "requeue 42\n"
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_local_job_train_to_the_end(tiny_config, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    with pytest.raises(SystemExit):
+        main(["submit", "normsoftmax_glyphs", "--cluster", "local"])
+    assert "--work-dir: is needed" in capsys.readouterr().err
+    script = tmp_path / "config.py"
+    script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    size = ["--cluster", "local", "--tasks-per-node", "2", "--minutes", "5"]
+    main(["submit", str(script), *size, "--device", "cpu", "--work-dir", str(tmp_path / "run")])
+    assert "2 processes" in capsys.readouterr().out
+    assert checkpoint_files(tmp_path / "run")[0].name == "iter_18.pth"
