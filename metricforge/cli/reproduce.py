@@ -17,6 +17,7 @@ from metricforge.reproduction import (
     RowRun,
     marked_names,
     missing_data,
+    missing_trees,
     missing_weights,
     notes_of,
     print_comparison,
@@ -52,12 +53,18 @@ def reproduce(arguments: argparse.Namespace) -> None:
         run.require_baseline(row.baseline)
     # two rows may be two ways to score one run
     pending = list({run.folder: run for run in runs if not run.finished}.values())
-    with console.status("looking for the data and the weights"):
-        missing = {"data": missing_data(pending), "weights": missing_weights(pending)}
+    with console.status("looking for the data, the weights and the class trees"):
+        missing = {
+            "data": missing_data(pending),
+            "weights": missing_weights(pending),
+            "class tree": missing_trees(pending),
+        }
     if arguments.dry_run:
         return _print_plan(console, table, runs, missing)
     if any(missing.values()):
-        raise (DatasetError if missing["data"] else CheckpointError)(_missing(table, runs, missing))
+        raise (CheckpointError if missing["weights"] and not missing["data"] else DatasetError)(
+            _missing(table, runs, missing)
+        )
     failed = _run(console, arguments, pending)
     print_comparison(
         console,
@@ -132,7 +139,7 @@ def _missing(table: PaperTable, runs: list[RowRun], missing: dict[str, dict[str,
     others = [row.name for row, run in zip(table.rows, runs, strict=True) if run.folder not in lacking]
     what = " and ".join(
         _count(len(found), unit)
-        for unit, found in (("data set", missing["data"]), ("weights file", missing["weights"]))
+        for unit, found in zip(("data set", "weights file", "class tree"), missing.values(), strict=True)
         if found
     )
     text = f"{what} {'is' if len(paragraphs) == 1 else 'are'} missing, so nothing was run.\n\n" + "\n\n".join(

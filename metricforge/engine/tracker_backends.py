@@ -90,12 +90,17 @@ class DatabaseMLflowBackend(MLflowVisBackend):
 
     mmengine's writes into folders, which MLflow refuses since version 3, passes names such as ``recall@1`` on, which
     it refuses too (here ``recall_at_1``), and looks for the run's folder where there is none. ``tracking_uri`` is by
-    default ``mlflow.db`` in the run's folder.
+    default ``mlflow.db`` in the run's folder, and pictures then go into ``mlartifacts`` beside it: into the experiment
+    "metricforge" if ``exp_name`` is None, because MLflow's own, "Default", keeps them in the current folder.
     """
 
     def __init__(self, save_dir: str, tracking_uri: str | None = None, **arguments: Any) -> None:
-        database = Path(save_dir).resolve() / "mlflow.db"
-        super().__init__(save_dir, tracking_uri=tracking_uri or f"sqlite:///{database}", **arguments)
+        if tracking_uri is None:
+            folder = Path(save_dir).resolve()
+            tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
+            arguments["exp_name"] = arguments.get("exp_name") or "metricforge"
+            arguments["artifact_location"] = arguments.get("artifact_location") or (folder / "mlartifacts").as_uri()
+        super().__init__(save_dir, tracking_uri=tracking_uri, **arguments)
 
     def _init_env(self) -> None:
         import mlflow  # slow, and an extra: only where a config asks for it

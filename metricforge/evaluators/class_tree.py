@@ -52,13 +52,9 @@ def read_class_tree(source: str | Path) -> ClassTree:
     Raises:
         ValueError: for a file that is absent, lacks a column or holds a cycle, or if WordNet is not installed.
     """
+    path = find_class_tree(source)
     if str(source) == "wordnet":
-        return ClassTree(_wordnet_parents())
-    path = Path(source)
-    if not path.is_file():
-        raise ValueError(
-            f'tree: there is no file {path}; give a CSV file with the columns "child" and "parent", or "wordnet"'
-        )
+        return ClassTree(_wordnet_parents(path))
     parents: dict[str, list[str]] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
@@ -74,17 +70,32 @@ def read_class_tree(source: str | Path) -> ClassTree:
     return ClassTree(parents)
 
 
-def _wordnet_parents() -> dict[str, list[str]]:
-    own = os.environ.get("WNSEARCHDIR")
-    files = [Path(folder) / "data.noun" for folder in ([own] if own else WORDNET_FOLDERS)]
-    found = next((path for path in files if path.is_file()), None)
-    if found is None:
+def find_class_tree(source: str | Path) -> Path:
+    """Return the file that ``read_class_tree`` reads.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if str(source) == "wordnet":
+        own = os.environ.get("WNSEARCHDIR")
+        files = [Path(folder) / "data.noun" for folder in ([own] if own else WORDNET_FOLDERS)]
+        found = next((path for path in files if path.is_file()), None)
+        if found is not None:
+            return found
         raise ValueError(
             f'tree="wordnet" needs WordNet\'s data.noun, which was looked for as {", ".join(map(str, files))}; install '
             'it (Debian: wordnet-base), name its folder in WNSEARCHDIR, or give a CSV file with "child" and "parent"'
         )
+    if not Path(source).is_file():
+        raise ValueError(
+            f'tree: there is no file {source}; give a CSV file with the columns "child" and "parent", or "wordnet"'
+        )
+    return Path(source)
+
+
+def _wordnet_parents(nouns: Path) -> dict[str, list[str]]:
     parents = {}
-    with found.open(encoding="ascii") as file:
+    with nouns.open(encoding="ascii") as file:
         for line in file:
             if line.startswith(" "):  # the licence
                 continue

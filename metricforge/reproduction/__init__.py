@@ -2,6 +2,7 @@
 
 from metricforge.reproduction.comparison import marked_names, print_comparison, print_notes
 from metricforge.reproduction.missing_data import missing_data
+from metricforge.reproduction.missing_trees import missing_trees
 from metricforge.reproduction.missing_weights import missing_weights
 from metricforge.reproduction.paper_table import PaperTable, Row, read_tables
 from metricforge.reproduction.row_notes import notes_of
@@ -13,6 +14,7 @@ __all__ = [
     "RowRun",
     "marked_names",
     "missing_data",
+    "missing_trees",
     "missing_weights",
     "notes_of",
     "print_comparison",

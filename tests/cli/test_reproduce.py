@@ -186,6 +186,22 @@ def test_missing_data_and_weights_are_told_together(run, tables, tmp_path):
     assert "margin 0.1  [new, data missing, weights missing]" in run("demo", "--dry-run")[1]
 
 
+def test_a_missing_class_tree_stops_before_anything_runs_and_says_where_to_get_it(run, tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("WNSEARCHDIR", str(tmp_path / "nowhere"))
+    options = {"final_evaluators": [{"type": "ZeroShot", "tree": "wordnet"}]}
+    tables.write_text(tables.read_text().replace("{'model.loss.margin': 0.1}", repr(options)))
+    status, out = run("demo")
+    assert status == 1
+    assert "1 class tree is missing, so nothing was run" in out
+    assert "install it (Debian: wordnet-base)" in out
+    assert "needed by: margin 0.1" in out
+    status, out = run("demo", "--dry-run")
+    assert (status, "margin 0.1  [new, class tree missing]" in out) == (0, True)
+    (tmp_path / "nowhere").mkdir()
+    (tmp_path / "nowhere" / "data.noun").write_text("")
+    assert "margin 0.1  [new]" in run("demo", "--dry-run")[1]
+
+
 def test_a_row_that_fails_does_not_keep_the_others_from_running(run, tables, tmp_path):
     text = tables.read_text().replace("'model.loss.margin': 0.1", "'optim_wrapper.optimizer.lr': 1e30")
     tables.write_text(text)

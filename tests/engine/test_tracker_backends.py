@@ -9,7 +9,7 @@ import pytest
 from metricforge import build_runner
 from metricforge.config import check_config
 from metricforge.engine.records.history import read_history
-from metricforge.engine.tracker_backends import PACKAGES
+from metricforge.engine.tracker_backends import PACKAGES, DatabaseMLflowBackend
 
 
 def with_backend(config, name, **arguments):
@@ -57,18 +57,37 @@ def test_tensorboard_has_the_losses_and_scores_of_the_history(tiny_config, tmp_p
     assert [event.value for event in read.Scalars("test/recall@1")] == pytest.approx([recall])
 
 
-def test_mlflow_has_the_losses_and_scores_of_the_history(tiny_config, tmp_path):
+def test_mlflow_has_the_losses_and_scores_of_the_history(tiny_config, tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason='needs pip install "metricforge[mlflow]"')
-    recall = train(with_backend(tiny_config, "MLflowVisBackend"), tmp_path)
-    (database,) = tmp_path.glob("*/vis_data/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    recall = train(with_backend(tiny_config, "MLflowVisBackend"), tmp_path / "run")
+    assert not (tmp_path / "mlruns").exists()
+    (database,) = (tmp_path / "run").glob("*/vis_data/mlflow.db")
     client = mlflow.MlflowClient(f"sqlite:///{database}")
-    (run,) = client.search_runs(["0"])
+    experiment = client.get_experiment_by_name("metricforge")
+    assert experiment.artifact_location == (database.parent / "mlartifacts").as_uri()
+    (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     assert {one.step: one.value for one in client.get_metric_history(run.info.run_id, "loss")} == pytest.approx(
-        wanted_losses(tmp_path)
+        wanted_losses(tmp_path / "run")
     )
     assert run.data.metrics["test/recall_at_1"] == pytest.approx(recall)
     assert run.data.params["model.loss.type"] == "TripletLoss"
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "location"),
+    [
+        ({}, "metricforge", "{folder}/mlartifacts"),
+        ({"exp_name": "birds"}, "birds", "{folder}/mlartifacts"),
+        ({"artifact_location": "s3://bucket"}, "metricforge", "s3://bucket"),
+        ({"tracking_uri": "http://server"}, None, None),  # the server knows
+    ],
+)
+def test_what_mlflow_keeps_beside_scores_stays_in_the_run_s_folder(tmp_path, given, name, location):
+    backend = DatabaseMLflowBackend(str(tmp_path), **given)
+    assert backend._exp_name == name
+    assert backend._artifact_location == (location and location.format(folder=tmp_path.as_uri()))
 
 
 def test_two_runs_of_one_process_are_two_of_weights_and_biases(tiny_config, tmp_path):
