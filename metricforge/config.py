@@ -415,10 +415,9 @@ def _unread_validation(config: Mapping[str, Any]) -> list[str]:
     if isinstance(doctor, Mapping) and doctor.get("gap") is not None:
         faults.append(f"doctor.gap: {doctor['gap']!r} is of validation classes, and there are none; {way_out}")
     for number, hook in enumerate(config.get("custom_hooks") or []):
-        if isinstance(hook, Mapping) and "monitor" in hook:
-            faults.append(
-                f"custom_hooks[{number}].monitor: {hook['monitor']!r} needs a validation, and there is none; {way_out}"
-            )
+        if isinstance(hook, Mapping) and ("monitor" in hook or hook.get("type") == "EarlyStoppingHook"):
+            score = hook.get("monitor", "recall@1")
+            faults.append(f"custom_hooks[{number}].monitor: {score!r} needs a validation, and there is none; {way_out}")
     return faults
 
 

@@ -210,6 +210,10 @@ def test_values_of_k_beyond_the_test_images_are_refused_before_training(config, 
             dict(validation=None, custom_hooks=[dict(type="EarlyStoppingHook", monitor="recall@1")]),
             r"custom_hooks\[0\].monitor: 'recall@1' needs a validation",
         ),
+        (
+            dict(validation=None, custom_hooks=[dict(type="EarlyStoppingHook")]),  # by its default
+            r"custom_hooks\[0\].monitor: 'recall@1' needs a validation",
+        ),
         (dict(validation=0.25, train_cfg=dict(max_epochs=1, val_interval=0)), r"train_cfg.val_interval: 0 never"),
         (dict(validation=1.5), "validation: 1.5 must be a share"),
         (dict(validation=True), "validation: True must be a share"),
