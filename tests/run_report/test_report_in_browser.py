@@ -35,7 +35,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def report(one_run, other_run, tmp_path_factory):
-    return write_report([one_run, other_run], tmp_path_factory.mktemp("report") / "both.html", device="cpu")
+    out = tmp_path_factory.mktemp("report") / "both.html"
+    return write_report([one_run, other_run], out, training_images=0, device="cpu")
 
 
 @pytest.fixture
