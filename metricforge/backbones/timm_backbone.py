@@ -55,8 +55,8 @@ class TimmBackbone(Backbone):
             for a head that ``takes_tokens``.
         adapter: train small weights beside those of the network, which stay as they are, such as
             ``dict(type="LoRA", rank=8)`` (``Adapter``; extra ``[peft]``). BatchNorm rests then.
-        grad_checkpointing: compute activations again in the backward pass, in place of keeping them: less memory for a
-            third more time, with the same gradients.
+        grad_checkpointing: compute activations again in the backward pass, in place of keeping them: less memory, for
+            the time of another forward pass, with the same gradients.
         drop_rate: probability in 0..1 that training drops a feature.
         drop_path_rate: stochastic depth: probability in 0..1 that training skips a block.
         pretrained_cfg: timm's record of weights (mean, std, input_size, crop_pct, ...) in place of its own of
