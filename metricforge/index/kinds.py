@@ -90,6 +90,7 @@ def build_structure(
     elif kind == "ivfpq":
         coarse = faiss.IndexFlat(dim, space.faiss_metric)
         structure = faiss.IndexIVFPQ(coarse, dim, _lists(count), _code_bytes(dim), 8, space.faiss_metric)
+        structure.pq.cp.min_points_per_centroid = 1  # faiss prints a line for each sub-vector otherwise
     elif kind == "int8":
         structure = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, space.faiss_metric)
     elif kind == "binary":
