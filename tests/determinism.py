@@ -50,11 +50,13 @@ def recipes() -> list[str]:
 
 def here() -> dict[str, str]:
     """What the last bits depend on beside the code."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first)}
+    told = [f"{key} {facts[key]}" for key in ("model name", "cpu family", "model") if key in facts]
     return {
         "torch": str(torch.__version__),
         "numpy": np.__version__,
-        "processor": names[0].partition(":")[2].strip() if names else platform.processor(),
+        "processor": ", ".join(told) or platform.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
 
