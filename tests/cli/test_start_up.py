@@ -74,6 +74,7 @@ def test_every_command_leads_to_a_function():
 
 LINES = {
     "train": ["train", "a.py"],
+    "submit": ["submit", "c.py"],
     "test": ["test", "a.py", "a.pth"],
     "embed": ["embed", "run", "photos", "--out", "out"],
     "export": ["export", "run", "--out", "bundle"],
