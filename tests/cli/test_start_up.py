@@ -91,6 +91,7 @@ LINES = {
     "configs": ["configs", "copy", "a"],
     "reproduce": ["reproduce"],
     "report": ["report", "a"],
+    "watch": ["watch", "a"],
     "plugin": ["plugin", "check", "a"],
     "plugins": ["plugins"],
 }
