@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader
 
 from metricforge.atomic_write import write_atomically
 from metricforge.backbones.pretraining import pretraining_of
-from metricforge.datasets import ImageFileDataset
 from metricforge.engine.distributed.agreement import check_same
 from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.processes import Processes
@@ -36,6 +35,7 @@ from metricforge.engine.loops.deterministic_kernels import deterministic_kernels
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.engine.opening_lines import opening_lines
 from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
@@ -52,6 +52,7 @@ from metricforge.engine.records.checkpoints import (
 from metricforge.engine.records.config_changes import Changes, changes_scores, describe_changes
 from metricforge.engine.records.culprit import save_culprit
 from metricforge.engine.records.history import History
+from metricforge.engine.records.load_weights import load_weights
 from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.engine.records.nan_guard import refuse_non_finite_state
 from metricforge.engine.records.resume_point import ResumePoint
@@ -71,7 +72,7 @@ from metricforge.evaluation import read_scores
 from metricforge.evaluation.calibration import Calibration, calibrate_embeddings
 from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator
-from metricforge.models import MetricLearner, WeightedLosses
+from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
 from metricforge.version import __version__
 
@@ -348,42 +349,8 @@ class MetricRunner(Runner):
 
     def describe(self) -> None:
         """Say in a few lines what is trained or evaluated, on what."""
-        learner = self.model
-        shards = find_row_shards(learner)
-        size = sum(
-            p.numel() if name not in shards else p[0].numel() * shards[name].total
-            for name, p in learner.named_parameters()
-            if p.requires_grad
-        )
-        parts = [type(part).__name__ for part in (learner.backbone, learner.miner) if part is not None]
-        if isinstance(learner.loss, WeightedLosses):
-            parts.append(learner.loss.describe())
-        elif learner.loss is not None:
-            parts.append(type(learner.loss).__name__)
-        self.say(f"model    {' + '.join(parts)}, embeddings of {learner.head.dim}, {size:,} trained weights")
-        if self._train_dataloader is not None:
-            self.say(f"train    {self._train_dataloader.dataset.dataset.describe()}")
-        if self._val_dataloader is not None and self._val_dataloader is not self._test_dataloader:
-            self.say(f"validate {self._val_dataloader.dataset.describe()}")
-        self.say(f"test     {self._test_dataloader.dataset.describe()}")
-        if self._train_dataloader is not None:
-            self.say(f"weights  {self.choice.describe()}")
-            if self.readout is not None:
-                self.say(f"readout  {self.readout.describe(self)}")
-        train_set = None if self._train_dataloader is None else self._train_dataloader.dataset.dataset
-        sets = [dataset for dataset in (train_set, self._test_dataloader.dataset) if dataset is not None]
-        notes = [note for dataset in sets for note in dataset.notes]
-        if self._train_dataloader is not None:
-            notes += self._train_dataloader.batch_sampler.sampler.notes
-        for note in dict.fromkeys(notes):
-            self.say(f"data     {note}")
-        for dataset in sets:
-            if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
-                self.say(f"cache    {dataset.cache.describe(len(dataset))}")
-        where = f"{self.device}" if not self.processes.several else f"{self.processes.world_size} processes"
-        weights = f"weights  {self._weights_file}{self._described_averaging}"
-        what = weights if self._train_dataloader is None else f"run      {self.run_dir}"
-        self.say(f"{what}, seed {self.seed}, on {where}\n")
+        for line in opening_lines(self):
+            self.say(line)
 
     # ------------------------------------------------------------------ what is built differently
 
@@ -479,6 +446,11 @@ class MetricRunner(Runner):
         if self._loaded is not None:
             return self._loaded["averaged"]  # type: ignore[no-any-return]
         return next((type(hook).__name__ for hook in self._hooks if isinstance(hook, EMAHook)), None)
+
+    @property
+    def weights_in_words(self) -> str:
+        """The checkpoint that is scored, and by which hook its weights were averaged."""
+        return f"{self._weights_file}{self._described_averaging}"
 
     @property
     def _described_averaging(self) -> str:
@@ -734,23 +706,3 @@ def _meta_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 def _visualizer(cfg: Config) -> dict[str, Any]:
     return cfg.get("visualizer") or dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
-
-
-def load_weights(model: MetricLearner, checkpoint: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's weights into ``model``, every one of them.
-
-    Raises:
-        CheckpointError: if it is of another architecture; names the first tensors that do not fit.
-    """
-    theirs, ours = checkpoint["state_dict"], model.state_dict()
-    faults = [f"{name} is only in the checkpoint" for name in theirs if name not in ours]
-    faults += [f"{name} is only in the model" for name in ours if name not in theirs]
-    faults += [
-        f"{name} is {tuple(theirs[name].shape)} in the checkpoint, {tuple(ours[name].shape)} in the model"
-        for name in ours
-        if name in theirs and theirs[name].shape != ours[name].shape
-    ]
-    if faults:
-        shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-        raise CheckpointError(f"{path}: is of another model than the config describes: {shown}")
-    model.load_state_dict(theirs)
