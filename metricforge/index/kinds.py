@@ -149,7 +149,9 @@ def signs(vectors: Floats32) -> Any:
 
 def efforts(kind: str) -> tuple[int, ...]:
     """Return the efforts that ``kind`` offers, fastest first; a single one if there is no choice."""
-    return {"hnsw": (16, 32, 64, 128, 256, 512), "ivfpq": tuple(2**power for power in range(11))}.get(kind, (0,))
+    return {"hnsw": tuple(2**power for power in range(4, 13)), "ivfpq": tuple(2**power for power in range(11))}.get(
+        kind, (0,)
+    )
 
 
 def spares(kind: str) -> tuple[int, ...]:
