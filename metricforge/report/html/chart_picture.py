@@ -50,6 +50,8 @@ def draw_chart(chart: Chart, path: Path | str) -> None:
         _set_log_scale(axes, sorted({x for line in chart.lines for x in line.x}))
     if chart.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
+        lowest, highest = axes.get_ylim()
+        axes.set_ylim(max(lowest, -0.015), min(highest, 1.015))
     axes.set_xlabel(chart.x_label, fontsize=9, color=INK)
     axes.set_ylabel(chart.y_label, fontsize=9, color=INK)
     axes.grid(color=GRID, linewidth=0.8)

@@ -14,6 +14,7 @@ function axis(title, percent) {
   return {
     title: { text: literal(title), font: { size: 12 }, standoff: 8 }, tickfont: { size: 11 }, gridcolor: colour("--line"),
     zeroline: false, linecolor: colour("--line"), automargin: true, tickformat: percent ? ",.0%" : undefined,
+    autorangeoptions: percent ? { clipmin: -0.05, clipmax: 1.05 } : undefined,
   };
 }
 

@@ -35,3 +35,12 @@ def test_the_numbers_of_a_logarithmic_axis_are_plain(tmp_path):
     drawn = (tmp_path / "size.svg").read_text()
     assert "mathdefault" not in drawn
     assert all(f"<!-- {number} -->" in drawn for number in (4, 8, 16, 640))
+
+
+def test_no_axis_of_shares_goes_beyond_100_per_cent(tmp_path):
+    active = Chart("active", "Active", "update", "of a batch", [Line("active", [1, 2], [1.0, 1.0])], percent=True)
+    draw_chart(active, tmp_path / "active.svg")
+    drawn = (tmp_path / "active.svg").read_text()
+    assert "<!-- 100" in drawn
+    assert "<!-- 102" not in drawn
+    assert "<!-- 104" not in drawn
