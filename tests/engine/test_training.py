@@ -186,7 +186,8 @@ def test_a_run_killed_with_signal_9_resumes_bit_for_bit(tiny_config, tmp_path):
         return finished.returncode
 
     assert train("cut", KILLED_AT="8") == -signal.SIGKILL
-    assert checkpoint_files(tmp_path / "cut")[0].stem == "iter_8"
+    # the newest is written while training goes on
+    assert checkpoint_files(tmp_path / "cut")[0].stem in ("iter_7", "iter_8")
     assert train("cut", "--resume") == 0
     assert train("whole") == 0
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")

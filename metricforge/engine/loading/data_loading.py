@@ -7,6 +7,8 @@ workers, and resumes within an epoch by decoding everything again (or not at all
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util
 import os
 import signal
 import threading
@@ -187,6 +189,18 @@ def _begin_worker(worker: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_workers() -> None:
+    """End the workers that are left when this process ends, which would wait out their grace otherwise."""
+    left = [process for process in multiprocessing.active_children() if process.daemon]
+    if left and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a worker that ends so for a failure
+    for process in left:
+        process.kill()
+
+
+atexit.register(_end_workers)  # and run before what multiprocessing.util registered
 
 
 def _end_later(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -94,3 +97,21 @@ def test_an_unknown_way_of_decoding_is_a_fault_of_the_config(tiny_config, tmp_pa
     tiny_config["test_dataloader"]["decode"] = "quick"
     with pytest.raises(ConfigError, match=r"""test_dataloader.decode: 'quick' must be "full", "fast" or "device\""""):
         build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+
+
+LEAVES_A_WORKER = """
+import sys
+import torch
+from metricforge.datasets import ImageFolderDataset
+from metricforge.engine.loading import data_loading
+data_loading.GRACE_SECONDS = 3600
+images = ImageFolderDataset(sys.argv[1], split="train")
+batches = iter(data_loading.build_test_loader(images, batch_size=2, num_workers=1, device=torch.device("cpu")))
+next(batches)
+sys.modules["batches"] = batches  # nothing collects it
+"""
+
+
+def test_a_process_that_ends_does_not_wait_for_a_worker_that_is_left(image_folder):
+    command = [sys.executable, "-c", LEAVES_A_WORKER, str(image_folder)]
+    assert subprocess.run(command, timeout=300).returncode == 0
