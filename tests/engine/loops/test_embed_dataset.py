@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing.util
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ def embedded(config, folder, **test_cfg):
 def untouched_temporary_folder(tmp_path, monkeypatch):
     folder = tmp_path / "temporary"
     folder.mkdir()
+    multiprocessing.util.get_temp_dir()  # before: its sockets need a short path
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     yield
     gc.collect()  # a runner takes its folder with it
