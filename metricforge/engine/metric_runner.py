@@ -30,6 +30,7 @@ from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
+from metricforge.engine.loops.calibrate_context import calibrate_context
 from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
 from metricforge.engine.loops.deterministic_kernels import deterministic_kernels
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
@@ -69,7 +70,7 @@ from metricforge.errors import (
     TrainingStopped,
 )
 from metricforge.evaluation import read_scores
-from metricforge.evaluation.calibration import Calibration, calibrate_embeddings
+from metricforge.evaluation.calibration import Calibration
 from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator
 from metricforge.models import MetricLearner
@@ -561,8 +562,7 @@ class MetricRunner(Runner):
         if not self.processes.is_main or context is None or self.validated_classes == "test classes":
             return None
         try:
-            gallery = None if context.searches_itself else context.gallery
-            return calibrate_embeddings(context.queries, gallery, context.similarity).to_json()
+            return calibrate_context(context).to_json()
         except EmbeddingsError as fault:
             self.logger.info(f"not calibrated: {fault}")
             return None

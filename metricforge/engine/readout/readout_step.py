@@ -16,6 +16,7 @@ from metricforge.arrays import Floats32
 from metricforge.atomic_write import write_atomically
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
 from metricforge.engine.hooks.console_hook import headline
+from metricforge.engine.loops.calibrate_context import calibrate_context
 from metricforge.engine.loops.embed_dataset import embed_dataset
 from metricforge.engine.readout.candidate import PRETRAINED, SAYS, SECOND, BackboneWeights, Candidate, best_of
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN, chosen_checkpoint
@@ -26,7 +27,6 @@ from metricforge.engine.readout.whitening import BYTE
 from metricforge.engine.records.checkpoints import save_checkpoint
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, evaluate
-from metricforge.evaluation.calibration import calibrate_embeddings
 from metricforge.heads import EmbeddingHead
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.models import MetricLearner
@@ -273,9 +273,8 @@ def _context(loop: Any, head: nn.Module, seen: EmbeddingSet, similarity: Similar
 
 
 def _calibration(context: EvaluationContext) -> dict[str, Any] | None:
-    gallery = None if context.searches_itself else context.gallery
     try:
-        return calibrate_embeddings(context.queries, gallery, context.similarity).to_json()
+        return calibrate_context(context).to_json()
     except EmbeddingsError:
         return None
 
