@@ -18,7 +18,8 @@ from mmengine.hooks import Hook
 from rich.console import Console
 
 from metricforge.arrays import Indices
-from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.config import complete_config, override_config, read_config
+from metricforge.config_check import check_config
 from metricforge.datasets import ImageDataset
 from metricforge.engine.chosen_device import chosen_device
 from metricforge.engine.diagnosis.bounds import Bounds

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from metricforge.argument_types import misfit, plain_annotations
-from metricforge.config import check_config
+from metricforge.config_check import check_config
 
 
 def takes(

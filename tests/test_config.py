@@ -9,7 +9,8 @@ import pytest
 
 from metricforge import build_runner
 from metricforge.absent_types import FIRST_PARTY_TYPES
-from metricforge.config import check_config, complete_config, read_config
+from metricforge.config import complete_config, read_config
+from metricforge.config_check import check_config
 from metricforge.config_files import InstalledConfig
 from metricforge.errors import ConfigError, DatasetError
 from metricforge.models import MetricLearner

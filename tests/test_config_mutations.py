@@ -16,7 +16,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from metricforge import build_runner
-from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.config import complete_config, override_config, read_config
+from metricforge.config_check import check_config
 from metricforge.errors import ConfigError, MetricForgeError
 from metricforge.registry import LOSSES, MINERS, SIMILARITIES
 from tests.config_mutations import mutated

@@ -10,7 +10,7 @@ import pytest
 
 from metricforge import CONTRACT, HOOKS, LOSSES, MINERS, build_runner, plugins
 from metricforge.component_source import announced_sources
-from metricforge.config import check_config
+from metricforge.config_check import check_config
 from metricforge.errors import ConfigError, PluginError, UnknownTypeError
 from metricforge.plugins import load_plugins
 from metricforge.registry import plugin_types

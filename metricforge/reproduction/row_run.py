@@ -10,7 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.config import complete_config, override_config, read_config
+from metricforge.config_check import check_config
 from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.errors import ConfigError
 from metricforge.evaluation import read_scores

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from metricforge import build_runner
-from metricforge.config import check_config
+from metricforge.config_check import check_config
 from metricforge.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from metricforge import build_runner
-from metricforge.config import check_config
+from metricforge.config_check import check_config
 from metricforge.engine.records.history import read_history
 from metricforge.engine.tracker_backends import PACKAGES, DatabaseMLflowBackend
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metricforge import build_runner, load_model
-from metricforge.config import check_config
+from metricforge.config_check import check_config
 from metricforge.errors import ConfigError
 from metricforge.losses import ContrastiveLoss, TripletLoss
 from metricforge.miners import HardPairMiner, HardTripletMiner

@@ -11,7 +11,8 @@ import pytest
 from metricforge import build_runner
 from metricforge.cli.parsers.plugin import KINDS as OFFERED
 from metricforge.component_source import announced_sources
-from metricforge.config import check_config, complete_config, read_config
+from metricforge.config import complete_config, read_config
+from metricforge.config_check import check_config
 from metricforge.errors import PluginError
 from metricforge.plugin_kit import check_plugin, new_plugin
 from metricforge.plugin_kit.new_plugin import KINDS, plugin_names

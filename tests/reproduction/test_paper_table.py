@@ -10,7 +10,8 @@ import pytest
 from mmengine.config import Config
 
 from metricforge.absent_types import FIRST_PARTY_TYPES
-from metricforge.config import check_config, complete_config, override_config, read_config
+from metricforge.config import complete_config, override_config, read_config
+from metricforge.config_check import check_config
 from metricforge.errors import ConfigError
 from metricforge.plugins import load_plugins
 from metricforge.registry import DATASETS, KINDS

@@ -12,7 +12,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import LocalVisBackend
 
 from metricforge import build_runner
-from metricforge.config import check_config
+from metricforge.config_check import check_config
 from metricforge.engine import tracker_backends
 
 TRACKER = dict(type="Visualizer", vis_backends=[dict(type="ShelfVisBackend")])

@@ -1,0 +1,92 @@
+"""What is wrong with how a config trains: loop, optimizer, schedulers, hooks, checkpoints, seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import mmengine
+import mmengine.hooks
+import mmengine.optim
+import mmengine.registry
+
+from metricforge.component_arguments import is_component
+from metricforge.config_check.keyword_faults import keyword_faults, library_faults
+from metricforge.config_check.validation_faults import readout_faults, unread_validation
+from metricforge.datasets.validation_classes import validation_faults
+from metricforge.engine.diagnosis.bounds import Bounds
+from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
+from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
+from metricforge.engine.hooks.swa_hook import SWAHook
+from metricforge.engine.loops.step_switches import step_switch_faults
+from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
+from metricforge.engine.tracker_backends import picture_faults, tracker_faults
+from metricforge.registry import HOOKS
+
+
+def training_faults(config: Mapping[str, Any]) -> list[str]:
+    """Faults of everything that only training reads."""
+    faults: list[str] = []
+    loop = config.get("train_cfg")
+    if loop:
+        faults += keyword_faults(ResumableTrainLoop, loop, "train_cfg", {"runner", "dataloader"}) or _below(loop)
+    if config.get("checkpoint"):
+        faults += keyword_faults(CheckpointHook, config["checkpoint"], "checkpoint", set()) or failure(
+            lambda: CheckpointHook(**config["checkpoint"]), "checkpoint"
+        )
+    if config.get("readout") is not None:
+        faults += readout_faults(config)
+    if config.get("doctor"):
+        faults += keyword_faults(Bounds, config["doctor"], "doctor", set()) or failure(
+            lambda: Bounds(**config["doctor"]), "doctor"
+        )
+    wrapper = config.get("optim_wrapper")
+    if wrapper:
+        faults += _optim_wrapper_faults(wrapper)
+    schedulers = config.get("param_scheduler") or []
+    for number, scheduler in enumerate(schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]):
+        path = f"param_scheduler[{number}]"
+        faults += library_faults(
+            mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
+        ) or failure(partial(try_scheduler, scheduler), path)
+    for number, hook in enumerate(config.get("custom_hooks") or []):
+        own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
+        faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
+    faults += step_switch_faults(config)
+    faults += tracker_faults(config.get("visualizer"))
+    faults += picture_faults(config.get("custom_hooks"), config.get("visualizer"))
+    faults += validation_faults(config.get("validation")) or unread_validation(config)
+    if not isinstance(config.get("deterministic", False), bool):
+        faults.append(f"deterministic: {config['deterministic']!r} must be True or False")
+    seed = config.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        faults.append(f"seed: {seed!r} must be an integer from 0 to {2**31 - 1}")
+    return faults
+
+
+def _optim_wrapper_faults(wrapper: Any) -> list[str]:
+    path = "optim_wrapper"
+    if not isinstance(wrapper, Mapping) or not is_component(wrapper.get("optimizer")):
+        return [f"{path}.optimizer: is missing; for example optimizer=dict(type='SGD', lr=0.01, momentum=0.9)"]
+    faults = library_faults(mmengine.registry.OPTIMIZERS, wrapper["optimizer"], f"{path}.optimizer", {"params"}, set())
+    own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
+    faults += library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
+    if not isinstance(wrapper["optimizer"].get("lr", 1.0), (int, float)):
+        faults.append(f"{path}.optimizer.lr: {wrapper['optimizer']['lr']!r} must be a number")
+    return faults or failure(partial(try_optim_wrapper, wrapper), path)
+
+
+def _below(loop: Mapping[str, Any]) -> list[str]:
+    """Numbers of ``train_cfg`` that are too small."""
+    least = {"max_epochs": 1, "warmup_epochs": 0, "val_interval": 0, "log_interval": 1}
+    faults = [
+        f"train_cfg.{name}: {loop[name]!r} must be >= {low}" for name, low in least.items() if loop.get(name, low) < low
+    ]
+    seconds = loop.get("hang_seconds", 1)
+    return faults if seconds > 0 else [*faults, f"train_cfg.hang_seconds: {seconds!r} must be > 0"]
+
+
+# the hooks are registered by being imported
+__all__ = ["EarlyStoppingHook", "SWAHook", "training_faults"]
