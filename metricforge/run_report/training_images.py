@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from metricforge.assembly.run_datasets import build_run_datasets, evaluation_loader, read_as_test_images
 from metricforge.datasets import ImageDataset
 from metricforge.engine.loops.embed_dataset import embed_dataset
 from metricforge.errors import ConfigError, DatasetError
-from metricforge.run_datasets import build_run_datasets, evaluation_loader, read_as_test_images
 from metricforge.structures import EmbeddingSet
 
 
