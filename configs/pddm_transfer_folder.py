@@ -2,7 +2,7 @@
 # PDDM's transfer to new classes of a folder by class means (Huang et al. 2016, Table 2).
 # The first 80 in 100 classes train; the others are told apart by the means of their own images, flat top-1, which is
 # euclidean/ncm@1. A query is left out of its class's mean.
-_base_ = ["pddm_folder.py"]
+_base_ = ["pddm_hard_folder.py"]
 
 _classes = dict(train_fraction=0.8)
 train_dataloader = dict(dataset=_classes)
