@@ -148,6 +148,7 @@ def test_a_loader_that_keeps_the_device_waiting_is_said(tiny_config, tmp_path, m
 
     monkeypatch.setattr(ImageFolderDataset, "__getitem__", dawdle)
     tiny_config["model"]["loss"]["margin"] = 2.0
+    tiny_config["doctor"] = {"waiting": 0.05}  # on a busy machine the updates take long as well
     train(tiny_config, tmp_path)
     said = diagnoses(tmp_path)
     assert set(said) == {"loader"}
