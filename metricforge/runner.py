@@ -231,7 +231,7 @@ def _build(
             weights=weights,
         )
     if weights is not None:
-        runner.read_weights()  # at once, for whoever takes the model without a call of test()
+        runner.scored.read()  # at once, for whoever takes the model without a call of test()
     return runner
 
 

@@ -40,13 +40,13 @@ def train(arguments: argparse.Namespace) -> None:
     if not runner.processes.is_main:
         return
     console.print()
-    chosen = f"trained, {runner.trained_epochs} of {runner.epoch} epoch{'s' if runner.epoch != 1 else ''}"
-    if runner.chosen_readout is not None:
-        chosen = f"chosen: {runner.chosen_readout}"
+    chosen = f"trained, {runner.scored.epochs} of {runner.epoch} epoch{'s' if runner.epoch != 1 else ''}"
+    if runner.scored.layer is not None:
+        chosen = f"chosen: {runner.scored.layer}"
     rows = {**runner.baseline_scores, chosen: runner.last_scores}
     if runner.last_scores:
         print_scores(console, rows)
-    folder, weights = runner.run_dir, runner.weights_file
+    folder, weights = runner.run_dir, runner.scored.file
     takes_images = runner.model.backbone.takes_images
     pictures = ("--picture", folder / "neighbours.png") if takes_images else ()
     report = f"  {next_command('report', folder)}\n" if takes_images else ""

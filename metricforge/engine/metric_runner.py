@@ -16,66 +16,53 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from metricforge.atomic_write import write_atomically
-from metricforge.backbones.pretraining import pretraining_of
-from metricforge.engine.distributed.agreement import check_same
+from metricforge.engine.checkpoint_content import checkpoint_content
 from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.processes import Processes
-from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_own_rows
+from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
-from metricforge.engine.loops.calibrate_context import calibrate_context
 from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
 from metricforge.engine.loops.deterministic_kernels import deterministic_kernels
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.opening_lines import opening_lines
-from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.readout.readout_step import ReadoutStep
 from metricforge.engine.records.checkpoint_writer import CheckpointWriter, disk_failure
-from metricforge.engine.records.checkpoints import (
-    BEST,
-    FORMAT,
-    checkpoint_files,
-    file_hash,
-    load_checkpoint,
-    load_with_hash,
-)
-from metricforge.engine.records.config_changes import Changes, changes_scores, describe_changes
+from metricforge.engine.records.config_changes import Changes
 from metricforge.engine.records.culprit import save_culprit
 from metricforge.engine.records.history import History
-from metricforge.engine.records.load_weights import load_weights
 from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.engine.records.nan_guard import refuse_non_finite_state
 from metricforge.engine.records.resume_point import ResumePoint
-from metricforge.engine.records.run_folder import EVALUATIONS, take_evaluation_folder
+from metricforge.engine.records.run_folder import take_evaluation_folder
 from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
+from metricforge.engine.restore_run import restore_run
+from metricforge.engine.scored_weights import ScoredWeights
 from metricforge.errors import (
     CheckpointError,
     ConfigError,
-    EmbeddingsError,
     MetricForgeError,
     NonFiniteLossError,
     RunFolderError,
     TrainingStopped,
 )
-from metricforge.evaluation import read_scores
 from metricforge.evaluation.calibration import Calibration
 from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator
 from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
-from metricforge.version import __version__
 
 
 class MetricRunner(Runner):
@@ -139,7 +126,7 @@ class MetricRunner(Runner):
         self.console = console
         self._lock = lock
         self._resume_point = resume
-        self._settings = settings
+        self.settings = settings
         self.changes: Changes = {}
         self.trains_now = False
         self.stop_signals = StopSignals()
@@ -161,11 +148,7 @@ class MetricRunner(Runner):
         self.choice = WeightChoice() if choice is None else choice
         self.has_trained = False
         self.baseline_scores: dict[str, dict[str, float]] = {}
-        self._weights_file = weights
-        self._hash_as_read: str | None = None
-        self._weights_iteration: int | None = None
-        self._loaded: dict[str, Any] | None = None  # the meta of the checkpoint whose weights were loaded to be scored
-        self._read: dict[str, Any] | None = None  # a checkpoint that hooks have not seen yet
+        self.scored = ScoredWeights(self, weights)
         training = train_loader is not None
         model.eval()  # whoever takes it embeds with it; the training loop alone puts it into training mode
         super().__init__(
@@ -286,7 +269,9 @@ class MetricRunner(Runner):
             return self.run_dir
         folder = self._evaluation_dir
         if folder is None or (folder / "scores.json").exists():
-            folder = take_evaluation_folder(self._weights_file or self.run_dir / f"iter_{self.trained_iterations}.pth")
+            folder = take_evaluation_folder(
+                self.scored.named_file or self.run_dir / f"iter_{self.scored.iterations}.pth"
+            )
         self._evaluation_dir = folder
         self._write_config(folder)
         return folder
@@ -402,60 +387,9 @@ class MetricRunner(Runner):
     # ------------------------------------------------------------------ checkpoints
 
     @property
-    def trained_epochs(self) -> int:
-        """Epochs that the present weights have seen."""
-        return self.epoch if self._loaded is None else int(self._loaded["epoch"])
-
-    @property
-    def trained_iterations(self) -> int:
-        """Updates that the present weights have seen."""
-        return self.iter if self._loaded is None else int(self._loaded["iteration"])
-
-    @property
     def validated_classes(self) -> str:
         """The classes that validations of this run score."""
         return "test classes" if self._val_dataloader is self._test_dataloader else "validation classes"
-
-    def describe_weights(self) -> dict[str, str] | None:
-        """File and hash of the checkpoint that holds the present weights; None if they were not saved."""
-        self.writer.finish()
-        if self._weights_file is None or (self._loaded is None and self._weights_iteration != self.iter):
-            return None
-        if self._hash_as_read is None and not self._weights_file.is_file():
-            return None  # it could not be written
-        return {"file": self._weights_file.name, "sha256": self._hash_as_read or file_hash(self._weights_file)}
-
-    def describe_pretraining(self) -> dict[str, Any] | None:
-        """Where the backbone's first weights came from; None if the checkpoint that is scored does not say."""
-        return pretraining_of(self.cfg.model.backbone) if self._loaded is None else self._loaded.get("pretraining")
-
-    def describe_choice(self) -> dict[str, object]:
-        """How the present weights were chosen, and how often weights of this run scored the test, now included."""
-        how = self.choice.of_last_epoch() if self._loaded is None else dict(self._loaded["choice"])
-        if self.averaged_by is not None:
-            how["averaged"] = True
-        if self.has_trained:
-            how["trained_epochs"] = self.epoch
-        return how | {"test_looks": self.choice.test_looks}
-
-    @property
-    def averaged_by(self) -> str | None:
-        """The hook that averaged the weights that are scored, here or when the checkpoint was written; None: none.
-
-        It puts them in place of the trained ones before a validation or a test, and into the checkpoint.
-        """
-        if self._loaded is not None:
-            return self._loaded["averaged"]  # type: ignore[no-any-return]
-        return next((type(hook).__name__ for hook in self._hooks if isinstance(hook, EMAHook)), None)
-
-    @property
-    def weights_in_words(self) -> str:
-        """The checkpoint that is scored, and by which hook its weights were averaged."""
-        return f"{self._weights_file}{self._described_averaging}"
-
-    @property
-    def _described_averaging(self) -> str:
-        return "" if self.averaged_by is None else f", averaged by {self.averaged_by}"
 
     def take_chosen_weights(self) -> None:
         """Put the chosen weights into the model once training has ended: the best ones, or those that it has.
@@ -466,38 +400,11 @@ class MetricRunner(Runner):
             CheckpointError: if the best weights are no longer where they were written.
         """
         self.has_trained = True
-        if self.choice.iteration is not None:
-            path = self.run_dir / BEST
-            self.writer.finish()
-            self.processes.from_main(path.exists)  # by now process 0 has written it
-            checkpoint = load_checkpoint(path)
-            if checkpoint["meta"]["iteration"] != self.choice.iteration:
-                raise CheckpointError(
-                    f"{path}: holds the weights after {checkpoint['meta']['iteration']} updates, but those after "
-                    f"{self.choice.iteration} were chosen; score those of the last epoch by tools/test.py with "
-                    f"{self.run_dir / self.newest_checkpoint_name()}"
-                )
-            self._load_to_score(checkpoint, path)
-            self._loaded = _meta_of(checkpoint) | {"choice": self.choice.of_best_epoch()}
-            self._weights_file = path
-        self.say(f"weights  {self.choice.conclude(self.trained_epochs)}{self._described_averaging}")
+        self.scored.take_chosen()
         if self.readout is not None:
             self.readout.run(self)
-        calibration = (self._loaded or {}).get("calibration")
-        if calibration is not None:
-            self.say(f"unknown  {Calibration.from_json(calibration).describe()}")
-
-    def take_readout(self, meta: Mapping[str, Any], path: Path) -> None:
-        """Score what is in the model from now on as the checkpoint ``path``, which ``meta`` describes."""
-        self._loaded, self._weights_file = dict(meta), path
-        # EMAHook would swap its own weights in before the test; training, which it is for, has ended
-        self._hooks[:] = [hook for hook in self.hooks if not isinstance(hook, EMAHook)]
-
-    @property
-    def chosen_readout(self) -> str | None:
-        """What a readout chose, in words; None without one."""
-        choice = (self._loaded or {}).get("choice") or {}
-        return f"{choice['weights']}, {choice['layer']}" if "layer" in choice else None
+        if self.scored.calibration is not None:
+            self.say(f"unknown  {Calibration.from_json(self.scored.calibration).describe()}")
 
     def write_checkpoint(
         self, name: str, iteration: int, *, best: bool = False, then: Callable[[], None] | None = None
@@ -519,68 +426,18 @@ class MetricRunner(Runner):
             watch.update(iteration, None)  # a disk may take its time
         self.train_loop.settle()
         refuse_non_finite_state(self.model, (iteration - 1) // len(self.train_dataloader), iteration)
-        checkpoint: dict[str, Any] = {
-            "meta": {
-                "format": FORMAT,
-                "iteration": iteration,
-                "epoch": iteration // len(self.train_dataloader),
-                "batches_per_epoch": len(self.train_dataloader),
-                "seed": self.seed,
-                "num_classes": self.num_classes,
-                "class_names": list(self.train_dataloader.dataset.dataset.class_names),
-                "choice": self.choice.of_best_epoch() if best else self._choice_by_hand(iteration),
-                "candidates": self.choice.state_dict(),
-                "calibration": self._calibration() if best else None,
-                "baselines": self.baseline_scores,
-                "settings": self._settings,
-                "config": self.cfg.pretty_text,
-                "pretraining": pretraining_of(self.cfg.model.backbone),
-                "metricforge": __version__,
-                "torch": torch.__version__,
-            },
-            "state_dict": self.model.state_dict(),
-            "optimizer": self.optim_wrapper.state_dict(),
-            "param_schedulers": [scheduler.state_dict() for scheduler in self.param_schedulers or []],
-        }
-        if iteration % self.optim_wrapper._accumulative_counts:
-            checkpoint["gradients"] = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
+        checkpoint = checkpoint_content(self, iteration, best=best)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         if self.processes.several:
             make_whole(checkpoint, self.model, self.optim_wrapper.optimizer, self.processes)
         if self.processes.is_main:
             self.writer.write(checkpoint, self.run_dir / name, partial(self._note_saved, name, then))
-        self._weights_file, self._weights_iteration = self.run_dir / name, iteration
+        self.scored.note_saved(self.run_dir / name, iteration)
 
     def _note_saved(self, name: str, then: Callable[[], None] | None) -> None:
         self.logger.info(f"saved {self.run_dir / name}")
         if then is not None:
             then()
-
-    def _calibration(self) -> dict[str, Any] | None:
-        """What the last validation tells of the similarities of unknown classes; None where it cannot."""
-        context = self.val_loop.context
-        if not self.processes.is_main or context is None or self.validated_classes == "test classes":
-            return None
-        try:
-            return calibrate_context(context).to_json()
-        except EmbeddingsError as fault:
-            self.logger.info(f"not calibrated: {fault}")
-            return None
-
-    def read_weights(self) -> None:
-        """Read the checkpoint that is evaluated, at once, and put its weights into the model.
-
-        Hooks see it when the evaluation begins: until mmengine calls their ``before_run``, some cannot take one.
-        """
-        assert self._weights_file is not None
-        # a training beside may replace or remove the file once it is read
-        checkpoint, self._hash_as_read = load_with_hash(self._weights_file)
-        take_own_rows(checkpoint, self.model)
-        load_weights(self.model, checkpoint, self._weights_file)
-        self._read = checkpoint
-        self._loaded = _meta_of(checkpoint)
-        self.baseline_scores = checkpoint["meta"]["baselines"]
-        self.choice.test_looks = self._read_test_looks(self._weights_file.parent)
 
     def load_or_resume(self) -> None:
         """Restore what is resumed, or show hooks what is evaluated, once."""
@@ -589,119 +446,9 @@ class MetricRunner(Runner):
         self._has_loaded = True
         if self._resume:
             assert self._resume_point is not None
-            self._restore(self._resume_point)
-        elif self._read is not None and self._weights_file is not None:
-            self.call_hook("after_load_checkpoint", checkpoint=self._read)
-            load_weights(self.model, self._read, self._weights_file)
-            self._read = None
-
-    def _load_to_score(self, checkpoint: dict[str, Any], path: Path) -> None:
-        take_own_rows(checkpoint, self.model)
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        load_weights(self.model, checkpoint, path)
-
-    def _choice_by_hand(self, iteration: int) -> dict[str, object]:
-        """How one comes to score the weights after ``iteration`` updates."""
-        if iteration == self.train_loop.max_iters or self.train_loop.stop_training:
-            return self.choice.of_last_epoch()
-        return {"weights": f"epoch {iteration / len(self.train_dataloader):g}, by hand", "by": None}
-
-    @property
-    def weights_file(self) -> Path:
-        """The checkpoint of the weights that scored the test, or the newest if nothing did."""
-        scored = self._loaded is not None and self._weights_file is not None and self._weights_file.exists()
-        return self._weights_file if scored else self.run_dir / self.newest_checkpoint_name()  # type: ignore[return-value]
-
-    def newest_checkpoint_name(self) -> str:
-        """The file name of the newest periodic checkpoint."""
-        return checkpoint_files(self.run_dir)[0].name
-
-    def _restore(self, point: ResumePoint) -> None:
-        path = point.path
-        for note in point.notes:
-            self.say(note)
-        checkpoint = self._load_like_others(path)
-        meta = checkpoint["meta"]
-        batches = len(self.train_dataloader)
-        take_own_rows(checkpoint, self.model, self.optim_wrapper.optimizer)
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        load_weights(self.model, checkpoint, path)
-        if changes_optimizer(point.changes):
-            schedulers, done = self.param_schedulers or [], meta["iteration"]
-            told = take_up_changed(
-                self.optim_wrapper, schedulers, checkpoint["optimizer"], point.changes, done, batches
-            )
-            if told:
-                self.say(told)
+            restore_run(self, self._resume_point)
         else:
-            self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
-            for scheduler, state in zip(self.param_schedulers or [], checkpoint["param_schedulers"], strict=True):
-                scheduler.load_state_dict(state)
-        for name, parameter in self.model.named_parameters():
-            if name in checkpoint.get("gradients", {}):
-                parameter.grad = checkpoint["gradients"][name].to(parameter.device)
-        # what scores mean may have changed: then neither would compare with what is scored from now on
-        comparable = not changes_scores(point.changes)
-        self._resume_choice(meta["candidates"], comparable=comparable)
-        if comparable:
-            changed = {name.split(".")[1] for name in point.changes if name.startswith("baselines.")}
-            self.baseline_scores = {name: its for name, its in meta["baselines"].items() if name not in changed}
-        self.changes = point.changes
-        self._weights_file, self._weights_iteration = path, meta["iteration"]
-        self.train_loop.set_position(meta["iteration"])
-        for line in describe_changes(point.changes):
-            self.say(f"changed  {line}")
-        self.say(
-            f"resumed from {path.name}: epoch {meta['iteration'] // batches + 1}, "
-            f"iteration {meta['iteration'] % batches} of {batches}"
-        )
-
-    def _load_like_others(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint that every process reads, each perhaps from a disk of its own."""
-        name = f"the checkpoint {path}"
-        try:
-            checkpoint, read = load_with_hash(path)
-        except CheckpointError as error:
-            check_same(self.processes, {name: str(error)})
-            raise
-        check_same(self.processes, {name: read})
-        return checkpoint
-
-    def _resume_choice(self, state: dict[str, Any], *, comparable: bool) -> None:
-        """Go on choosing where the checkpoint left off, if the best weights until then are still there."""
-        self.choice.load_state_dict(state)
-        if not comparable:
-            self.choice.forget()
-        self.choice.test_looks = max(state["test_looks"], self._read_test_looks(self.run_dir))
-        if self.choice.iteration is None:
-            return
-        path = self.run_dir / BEST
-        try:
-            kept = load_checkpoint(path)["meta"]["iteration"] >= self.choice.iteration
-        except CheckpointError as error:
-            kept = False
-            self.say(str(error))
-        if not kept:
-            self.say(f"{path}: the best weights so far are not there; they are chosen among the epochs from here on")
-            self.choice.forget()
-
-    def _read_test_looks(self, folder: Path) -> int:
-        """How often weights of the run in ``folder`` scored the test, by what its scores files say."""
-
-        def read() -> int:
-            looks = len(list(folder.glob(f"{EVALUATIONS}/*/scores.json")))
-            if not (folder / "scores.json").exists():
-                return looks
-            choice = read_scores(folder / "scores.json")[1].get("choice")
-            return looks + (int(choice["test_looks"]) if isinstance(choice, dict) else 1)
-
-        return self.processes.from_main(read)
-
-
-def _meta_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of its weights, and which hook averaged them."""
-    averaged = checkpoint.get("averaged_by", "EMAHook") if "ema_state_dict" in checkpoint else None
-    return {"averaged": averaged} | checkpoint["meta"]
+            self.scored.show_hooks()
 
 
 def _visualizer(cfg: Config) -> dict[str, Any]:

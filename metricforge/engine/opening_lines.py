@@ -33,7 +33,7 @@ def opening_lines(runner: Any) -> Iterator[str]:
         if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
             yield f"cache    {dataset.cache.describe(len(dataset))}"
     where = f"{runner.processes.world_size} processes" if runner.processes.several else f"{runner.device}"
-    what = f"weights  {runner.weights_in_words}" if train is None else f"run      {runner.run_dir}"
+    what = f"weights  {runner.scored}" if train is None else f"run      {runner.run_dir}"
     yield f"{what}, seed {runner.seed}, on {where}\n"
 
 

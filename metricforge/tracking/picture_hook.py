@@ -92,7 +92,7 @@ class PictureHook(Hook):
         content.add_pictures(QUERIES, wanted[self.maps])
         with TemporaryDirectory() as name:
             write_pictures(content, Path(name))
-            _hand_over(runner, Path(name), "test", runner.trained_iterations)
+            _hand_over(runner, Path(name), "test", runner.scored.iterations)
 
 
 def _hand_over(runner: Any, folder: Path, kind: str, iteration: int) -> None:

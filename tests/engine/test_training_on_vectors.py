@@ -50,7 +50,7 @@ def test_the_head_learns_to_leave_out_the_noise(folder, tmp_path):
 def test_a_checkpoint_gives_the_same_scores_and_needs_no_word_of_the_size(folder, tmp_path):
     runner = build(folder, tmp_path / "run", train_cfg__max_epochs=1)
     runner.train()
-    tested = build(folder, tmp_path / "test", checkpoint=runner.weights_file)
+    tested = build(folder, tmp_path / "test", checkpoint=runner.scored.file)
     tested.test()
     assert tested.last_scores == runner.last_scores
 

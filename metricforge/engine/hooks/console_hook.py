@@ -78,9 +78,9 @@ class ConsoleHook(Hook):
             return
         shown = {f"test/{name}": value for name, value in (metrics or {}).items()}
         runner.logger.info("  ".join(f"{name} {value:.6f}" for name, value in shown.items()))
-        runner.track(shown, step=runner.trained_iterations)
-        epoch = runner.trained_iterations / len(runner.train_dataloader)
-        runner.history.add_scores(runner.trained_iterations, epoch, metrics or {}, "test classes")
+        runner.track(shown, step=runner.scored.iterations)
+        epoch = runner.scored.iterations / len(runner.train_dataloader)
+        runner.history.add_scores(runner.scored.iterations, epoch, metrics or {}, "test classes")
 
     def after_train(self, runner: Any) -> None:
         self._flush(runner)

@@ -80,11 +80,11 @@ class EvaluationLoop(BaseLoop):
             self.context = evaluation.context
         if evaluation is not None and self.mode == "test":  # process 0
             protocol |= {
-                "checkpoint": self.runner.describe_weights(),
-                "pretraining": self.runner.describe_pretraining(),
-                "epoch": self.runner.trained_epochs,
-                "iteration": self.runner.trained_iterations,
-                "choice": self.runner.describe_choice(),
+                "checkpoint": self.runner.scored.describe_file(),
+                "pretraining": self.runner.scored.describe_pretraining(),
+                "epoch": self.runner.scored.epochs,
+                "iteration": self.runner.scored.iterations,
+                "choice": self.runner.scored.describe_choice(),
                 "baselines": self.runner.baseline_scores,
             }
             queries = collect_query_scores(evaluation, nearest=True)

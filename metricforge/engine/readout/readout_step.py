@@ -190,7 +190,7 @@ class ReadoutStep:
             save_checkpoint(checkpoint, path)
             return checkpoint["meta"]  # type: ignore[no-any-return]
 
-        runner.take_readout(runner.processes.from_main(write), path)
+        runner.scored.take_readout(runner.processes.from_main(write), path)
         runner.say(f"readout  {self._conclude(runner, chosen)}")
 
     def _described(self, runner: Any, chosen: Candidate) -> dict[str, object]:

@@ -32,7 +32,7 @@ class TrainedWeights:
         self.config: Config = runner.cfg
         self._pretrained = pretrained
         self._options = options
-        name = BEST if runner.choice.iteration is not None else runner.newest_checkpoint_name()
+        name = BEST if runner.choice.iteration is not None else checkpoint_files(self._folder)[0].name
         self.checkpoint: dict[str, Any] = load_checkpoint(self._folder / name)
         self.frozen = BackboneWeights(PRETRAINED, pretrained)
         self.base = self._of(self.checkpoint["state_dict"], TRAINED)
