@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import mmengine
-import mmengine.hooks
-import mmengine.optim
 import mmengine.registry
 
 from metricforge.component_arguments import is_component
@@ -21,6 +18,7 @@ from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from metricforge.engine.hooks.swa_hook import SWAHook
 from metricforge.engine.loops.step_switches import step_switch_faults
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.engine.optim.transformers_optimizer import register_transformers_optimizer
 from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
 from metricforge.engine.tracker_backends import picture_faults, tracker_faults
 from metricforge.registry import HOOKS
@@ -70,6 +68,7 @@ def _optim_wrapper_faults(wrapper: Any) -> list[str]:
     path = "optim_wrapper"
     if not isinstance(wrapper, Mapping) or not is_component(wrapper.get("optimizer")):
         return [f"{path}.optimizer: is missing; for example optimizer=dict(type='SGD', lr=0.01, momentum=0.9)"]
+    register_transformers_optimizer(wrapper["optimizer"]["type"])
     faults = library_faults(mmengine.registry.OPTIMIZERS, wrapper["optimizer"], f"{path}.optimizer", {"params"}, set())
     own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
     faults += library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from metricforge.component_arguments import accepted_arguments
@@ -23,6 +22,9 @@ from metricforge.models.part_shapes import check_embeddings, check_features, che
 from metricforge.models.weighted_losses import WeightedLosses, is_loss_list
 from metricforge.registry import BACKBONES, HEADS, LOSSES, MINERS, SIMILARITIES
 from metricforge.structures import LossOutput
+
+if TYPE_CHECKING:
+    from mmengine.optim import OptimWrapper
 
 
 class SharedEmbedding(Protocol):

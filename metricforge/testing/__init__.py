@@ -1,5 +1,6 @@
 """The contract as tests: a ``check_...`` for each kind of component, for a plug-in's own test suite to call."""
 
+import metricforge.engine  # noqa: F401  # before mmengine's hooks, which it imports without transformers
 from metricforge.testing.check_any_batch import check_any_batch
 from metricforge.testing.check_backbone import check_backbone
 from metricforge.testing.check_clustering import check_clustering

@@ -1,7 +1,6 @@
 """Hooks that a config may name: MMEngine's, and the one that shows a tracker what a report shows."""
 
-import mmengine.hooks
-
+import metricforge.engine  # noqa: F401  # before mmengine's hooks, which importing one of them registers
 from metricforge.tracking.picture_hook import PictureHook
 
-__all__ = ["PictureHook", "mmengine"]
+__all__ = ["PictureHook"]

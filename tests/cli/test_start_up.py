@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -40,6 +41,26 @@ def test_what_does_no_work_imports_nothing_slow(arguments, status):
 
 def test_importing_the_package_loads_nothing_slow():
     code = f"import sys, metricforge; print([name for name in {SLOW!r} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="peft brings it")
+@pytest.mark.parametrize("module", ["runner", "cli.train", "testing"])
+def test_training_and_plug_in_checks_import_no_transformers(module):
+    code = f"import sys, metricforge.{module}; print('transformers' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("transformers") is None, reason="peft brings it")
+def test_the_optimizer_that_transformers_has_is_found_by_name():
+    code = (
+        "from metricforge.config import complete_config, read_config\n"
+        "from metricforge.config_check import check_config\n"
+        "config = read_config('normsoftmax_glyphs', {'optim_wrapper.optimizer.type': 'Adafactor'})\n"
+        "complete_config(config)\n"
+        "print(check_config(config))"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 
