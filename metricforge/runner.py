@@ -35,6 +35,7 @@ from metricforge.engine.distributed.start_facts import start_facts
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
 from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
+from metricforge.engine.loading.trial_image import try_first_image
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.readout.chosen_checkpoint import take_readout
@@ -183,6 +184,8 @@ def _build(
     if data.train is not None:
         check_input_size(model.backbone, data.train, "train_dataloader")
     check_input_size(model.backbone, data.test, "test_dataloader")
+    if data.train is not None:
+        try_first_image(model, data.train)
     set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = build_evaluators(cfg, "evaluators", model)
     final_evaluators = build_evaluators(cfg, "final_evaluators", model)
