@@ -275,7 +275,9 @@ CHECKS: dict[str, Callable[[Setting], str]] = {
     "images a second": busy_device,
     "search": searched_on_device,
     "LoRA": adapted_transformer,
-    "precision and compile": benchmarked("step.py", "--switches", "--rounds", "3"),
+    "precision and compile": benchmarked(
+        "step.py", "--switches", "--rounds", "3", "--networks", "resnet18", "vit_small_patch16_224"
+    ),
     "gradient caching": benchmarked(
         "step.py", "--chunk", "64", "--batch", "4096", reduced=("--chunk", "64", "--batch", "256", "--rounds", "1")
     ),
