@@ -14,6 +14,7 @@ from metricforge.interfaces import Loss, Miner, Similarity
 from metricforge.losses.contrastive_loss import ContrastiveLoss
 from metricforge.registry import LOSSES
 from metricforge.structures import DirectedPairs, LossOutput, Pairs, Triplets, Tuples
+from metricforge.tuple_fit import tuples_misfit
 
 
 @LOSSES.register_module()
@@ -69,11 +70,9 @@ class CrossBatchMemory(Loss):
             raise ValueError(
                 f"miner: {name} against a memory needs one that chooses its tuples, such as HardTripletMiner"
             )
-        if miner is not None and not issubclass(miner.yields, loss.accepts):
-            accepted = " or ".join(kind.__name__ for kind in loss.accepts)
-            raise ValueError(
-                f"miner: {type(miner).__name__} yields {miner.yields.__name__}, but {name} takes {accepted}"
-            )
+        misfit = None if miner is None else tuples_misfit(type(miner), type(loss))
+        if misfit is not None:
+            raise ValueError(f"miner: {misfit}")
         self.loss = loss
         self.miner = miner
         self.size = size

@@ -24,9 +24,7 @@ def final_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_weights(a: Path, b: Path) -> None:
-    first, second = final_weights(a), final_weights(b)
-    assert first.keys() == second.keys()
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    torch.testing.assert_close(final_weights(a), final_weights(b), rtol=0, atol=0)
 
 
 def train(config, folder, **arguments):
@@ -59,7 +57,7 @@ def test_the_model_of_a_checkpoint_has_its_weights_before_anything_is_tested(tin
     trained = train(tiny_config, tmp_path).model.state_dict()
     built = build_runner(tiny_config, checkpoint=tmp_path / "iter_18.pth", device="cpu").model.state_dict()
     assert built.keys() == trained.keys()
-    assert all(torch.equal(built[name], weight) for name, weight in trained.items())
+    torch.testing.assert_close(built, trained, rtol=0, atol=0)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_config, tmp_path):

@@ -61,7 +61,7 @@ def test_the_test_is_scored_once_by_the_weights_of_the_best_validation(config, t
     assert protocol(tmp_path)["epoch"] == 2, "the earlier of equals"
     assert protocol(tmp_path)["checkpoint"]["file"] == "best.pth"
     chosen = load_checkpoint(tmp_path / "best.pth")["state_dict"]
-    assert all(torch.equal(weight, chosen[name]) for name, weight in runner.model.state_dict().items())
+    torch.testing.assert_close(dict(runner.model.state_dict()), dict(chosen), rtol=0, atol=0)
     assert [line["of"] for line in read_history(tmp_path) if "scores" in line] == [
         *["validation classes"] * 4,
         "test classes",
@@ -113,7 +113,7 @@ def test_a_resumed_run_chooses_what_an_uninterrupted_one_does(config, tmp_path, 
     scores = [json.loads((tmp_path / name / "scores.json").read_text())["scores"] for name in ("whole", "cut")]
     assert scores[0] == scores[1] == resumed.last_scores
     best = [load_checkpoint(tmp_path / name / "best.pth") for name in ("whole", "cut")]
-    assert all(torch.equal(weight, best[1]["state_dict"][name]) for name, weight in best[0]["state_dict"].items())
+    torch.testing.assert_close(best[0]["state_dict"], best[1]["state_dict"], rtol=0, atol=0)
     assert best[0]["meta"]["choice"] == best[1]["meta"]["choice"]
 
 

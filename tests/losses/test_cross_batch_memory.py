@@ -177,7 +177,7 @@ def test_a_batch_larger_than_the_memory_is_refused():
         (dict(loss=dict(type="TripletLoss")), "miner: TripletLoss against a memory needs one"),
         (
             dict(loss=dict(type="ContrastiveLoss"), miner=dict(type="HardTripletMiner")),
-            "miner: HardTripletMiner yields Triplets, but ContrastiveLoss takes Pairs",
+            "miner: HardTripletMiner yields Triplets, but ContrastiveLoss accepts Pairs",
         ),
         (dict(loss=dict(type="ContrastiveLoss"), size=0), "size"),
         (dict(loss=dict(type="ContrastiveLoss"), start=-1), "start"),

@@ -126,4 +126,4 @@ def test_a_run_that_was_stopped_resumes_bit_for_bit(loss, image_folder, tmp_path
     build_runner(cfg, work_dir=tmp_path / "cut", device="cpu", resume=True).train()
     weights = [load_checkpoint(checkpoint_files(tmp_path / f)[0])["state_dict"] for f in ("whole", "cut")]
     assert len(checkpoint_files(tmp_path / "whole")) > 3
-    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
