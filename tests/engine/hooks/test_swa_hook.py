@@ -94,7 +94,7 @@ def test_a_resumed_run_averages_as_one_that_was_not_stopped(config, tmp_path):
         assert again.last_scores == whole.last_scores
     tested = build_runner(config | dict(custom_hooks=[]), checkpoint=tmp_path / "iter_24.pth", device="cpu")
     assert tested.test() == whole.last_scores
-    assert tested.averaged_by == "SWAHook"
+    assert tested.scored.averaged_by == "SWAHook"
 
 
 @pytest.mark.parametrize("begin", [1.0, -0.1])
