@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from metricforge.engine.optim.paramwise_options import paramwise_faults
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone
 
@@ -22,9 +26,17 @@ class ParameterGroups(DefaultOptimWrapperConstructor):
     before it 0.75 times that of the next (``Backbone.parameters_by_depth``), besides what custom keys say.
 
     Raises:
-        ConfigError: for a custom key that no trainable parameter's name contains, and for a ``layer_decay`` outside
-            0..1, or of a backbone that does not say its layers or trains none.
+        ConfigError: for a key or a factor that ``paramwise_cfg`` cannot have, for a custom key that no trainable
+            parameter's name contains, and for a ``layer_decay`` outside 0..1, or of a backbone that does not say its
+            layers or trains none.
     """
+
+    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
+        self.decays = optim_wrapper_cfg["optimizer"].get("weight_decay") is not None
+        faults = paramwise_faults(paramwise_cfg, decays=self.decays)
+        if faults:
+            raise ConfigError(faults)
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -40,6 +52,9 @@ class ParameterGroups(DefaultOptimWrapperConstructor):
             )
         scales = self._scales_by_depth(model)
         wrapper = super().__call__(model)
+        faults = paramwise_faults(self.paramwise_cfg, wrapper.optimizer.defaults, decays=self.decays)
+        if faults:
+            raise ConfigError(faults)
         if scales:
             for group in wrapper.optimizer.param_groups:  # one for each parameter
                 group["lr"] *= scales.get(id(group["params"][0]), 1.0)

@@ -56,6 +56,36 @@ def test_a_key_that_matches_nothing_is_refused_with_what_there_is():
         groups(Model(), neck=dict(lr_mult=2))
 
 
+@pytest.mark.parametrize(
+    ("paramwise", "message"),
+    [
+        ([("head", 2)], r"paramwise_cfg: \[\('head', 2\)\] must be a dict with the keys custom_keys"),
+        (dict(custom_key={}), 'custom_key: there is no such key; did you mean "custom_keys"'),
+        (dict(custom_keys=["head"]), r"custom_keys: \['head'\] must be a dict, such as"),
+        (dict(custom_keys=dict(head=10)), r'custom_keys\["head"\]: 10 must be a dict such as'),
+        (dict(custom_keys={1: dict(lr_mult=2)}), r'custom_keys\["1"\]: .* of a part of a name in quotes'),
+        (
+            dict(custom_keys=dict(head=dict(lr_mul=10))),
+            r'"head"\]\.lr_mul: there is no such key; did you mean "lr_mult"',
+        ),
+        (dict(custom_keys=dict(head=dict(lr_mult="10"))), r"lr_mult: '10' must be a number >= 0"),
+        (dict(custom_keys=dict(head=dict(lr_mult=float("nan")))), "lr_mult: nan must be a number >= 0"),
+        (dict(custom_keys=dict(head=dict(decay_mult=0))), "decay_mult: multiplies .*weight_decay, which is not set"),
+        (dict(norm_decay_mult=0.0), "norm_decay_mult: multiplies .*weight_decay, which is not set"),
+        (dict(bias_lr_mult=-1), "bias_lr_mult: -1 must be a number >= 0"),
+        (dict(bypass_duplicate=1), "bypass_duplicate: 1 must be True or False"),
+    ],
+)
+def test_a_key_or_a_factor_that_would_do_nothing_or_fail_is_refused(paramwise, message):
+    with pytest.raises(ConfigError, match=message):
+        ParameterGroups(dict(optimizer=dict(type="SGD", lr=1.0)), paramwise)(Model())
+
+
+def test_a_custom_key_may_set_any_option_that_the_optimizer_has_for_a_group():
+    found = groups(Model(), head=dict(betas=(0.5, 0.9), lr_mult=2))
+    assert {group["betas"]: group["lr"] for group in found} == {(0.9, 0.999): 1.0, (0.5, 0.9): 2.0}
+
+
 def rates_by_name(paramwise, name="test_vit", **model):
     cfg = dict(backbone=dict(type="TimmBackbone", name=name), head=dict(type="EmbeddingHead", dim=4)) | model
     learner = MetricLearner.from_config(cfg | dict(loss=dict(type="ProxyAnchorLoss")), num_classes=3)
