@@ -92,7 +92,7 @@ def value_faults(cls: Callable[..., Any], arguments: Mapping[str, Any], given: s
         arguments: what it is called with.
         given: those of them that the config gives; only these are at fault.
     """
-    tried, faults = dict(arguments), list[str]()
+    tried, faults, replaced = dict(arguments), list[str](), set[str]()
     accepted = accepted_arguments(cls) or {}
     while True:
         try:
@@ -100,18 +100,20 @@ def value_faults(cls: Callable[..., Any], arguments: Mapping[str, Any], given: s
         except MetricForgeError:
             return faults
         except ValueError as error:
-            if str(error) in faults:  # another argument's stand-in does not change what is wrong
-                return faults
-            faults.append(str(error))
+            fault = plain_message(error)
+            places = {name: match.start() for name in arguments if (match := re.search(rf"\b{name}\b", fault))}
+            if fault in faults or (places and min(places, key=lambda name: places[name]) in replaced):
+                return faults  # another argument's stand-in does not change what is wrong, or is itself what is wrong
+            faults.append(fault)
         except Exception:
             return faults
         else:
             return faults
-        named = {name: match.start() for name in tried if (match := re.search(rf"\b{name}\b", faults[-1]))}
-        culprit = min(named.keys() & given, key=lambda name: named[name], default=None)
+        culprit = min(places.keys() & tried.keys() & given, key=lambda name: places[name], default=None)
         if culprit is None:
             return faults
         given = given - {culprit}
+        replaced.add(culprit)
         del tried[culprit]
         parameter = accepted.get(culprit)
         if parameter is not None and parameter.default is inspect.Parameter.empty:
@@ -139,6 +141,11 @@ def further_value_faults(cls: Callable[..., Any], cfg: Mapping[str, Any]) -> lis
 def _holds_component(value: Any) -> bool:
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     return is_component(value) or any(_holds_component(part) for part in parts)
+
+
+def plain_message(error: Exception) -> str:
+    """What ``error`` says, without the stack of C++ calls that torch may put after it."""
+    return str(error).partition("\nException raised from ")[0].strip()
 
 
 def join_path(path: str, name: str) -> str:

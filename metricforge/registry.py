@@ -23,6 +23,7 @@ from metricforge.component_arguments import (
     further_value_faults,
     is_component,
     join_path,
+    plain_message,
     value_faults,
 )
 from metricforge.component_source import SEPARATOR, Source, calling_module, source_of_module
@@ -236,11 +237,15 @@ class Registry(mmengine.Registry):
             return cls(**arguments)
         except MetricForgeError:
             raise
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             refused = value_faults(cls, arguments, set(cfg)) if self.name not in _SLOW_TO_BUILD else []
             raise ConfigError([f"{path or self.name}: {fault}" for fault in refused or [_said(error, cls)]]) from error
         except Exception as error:
             source = self.source_of(self._find(cfg["type"]) or "")
+            if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+                raise ConfigError(
+                    [f"{path or self.name}: a {cfg['type']} of this size does not fit into memory; take smaller numbers"]
+                ) from error
             if source.is_built_in:
                 raise
             blame = (
@@ -311,7 +316,8 @@ def _names_of_source(source: Source) -> tuple[str, ...]:
 
 def _said(error: Exception, cls: Callable[..., Any]) -> str:
     """What a constructor's ``error`` says, with the class where only Python says it."""
-    return str(error) if isinstance(error, ValueError) else f"{getattr(cls, '__name__', cls)}: {error}"
+    said = plain_message(error)
+    return said if isinstance(error, ValueError) else f"{getattr(cls, '__name__', cls)}: {said}"
 
 
 def _build_nested(registry: Registry, value: Any, path: str, derived: Mapping[str, Any]) -> Any:

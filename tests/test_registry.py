@@ -198,3 +198,21 @@ def test_what_concerns_two_arguments_is_told_once():
     with pytest.raises(ConfigError) as told:
         own.build(dict(type="TwoGroups", groups=2, images=3), labels=[0, 1])
     assert told.value.faults == ["sampler: groups and images do not fit the labels"]
+
+
+@pytest.mark.parametrize("dim", [10**12, 2**70])
+def test_a_size_that_no_machine_has_is_a_fault_of_one_line(dim):
+    with pytest.raises(ConfigError) as refused:
+        KINDS["head"].build(dict(type="EmbeddingHead", dim=dim), path="model.head", feature_dim=64)
+    (fault,) = refused.value.faults
+    assert fault.startswith("model.head: ")
+    assert "\n" not in fault
+    assert "does not fit into memory" in fault or "Overflow" in fault
+
+
+def test_a_fault_does_not_bring_up_values_that_the_config_does_not_give():
+    sampler = dict(type="ClassBalancedBatchSampler", classes_per_batch=100, samples_per_class=2)
+    with pytest.raises(ConfigError) as refused:
+        KINDS["sampler"].build(sampler, labels=[0, 0, 1, 1, 2, 2, 3, 3], seed=0, rank=0, world_size=1)
+    (fault,) = refused.value.faults
+    assert "classes_per_batch (100) is more than the 4 classes" in fault
