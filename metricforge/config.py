@@ -31,7 +31,7 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
             config = Config.fromfile(path)
     except ConfigError:
         raise
-    except Exception as error:  # a config is Python code: whatever it raises is reported with the file that raised it
+    except (Exception, SystemExit) as error:  # a config is Python code: what it raises is reported with the file's name
         raise ConfigError([_explain(error, path)], str(path)) from error
     override_config(config, overrides or {})
     return config
@@ -79,7 +79,9 @@ def complete_config(config: Config) -> None:
         config.optim_wrapper.setdefault("constructor", "ParameterGroups")
 
 
-def _explain(error: Exception, path: Path) -> str:
+def _explain(error: Exception | SystemExit, path: Path) -> str:
+    if isinstance(error, SystemExit):
+        return f"it ends the process (SystemExit: {error}); a config only assigns values"
     if isinstance(error, SyntaxError):
         return f"line {error.lineno} is not Python: {error.msg}: {(error.text or '').strip()}"
     if isinstance(error, RuntimeError) and not str(error):

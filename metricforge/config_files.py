@@ -89,6 +89,8 @@ def find_config(name: str | Path) -> Path:
         )
     if here.is_file() or installed is not None:
         return installed or here
+    if text and path.is_dir():
+        raise ConfigError([f"is a folder; name a file in it, such as {path / 'NAME.py'}"], text)
     beside = sorted(str(file) for file in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
     near_file = get_close_matches(text, beside, n=1)
     guess = f'; did you mean "{near_file[0]}"?' if near_file else _nearest(path.stem, list(known))

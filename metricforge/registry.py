@@ -243,9 +243,8 @@ class Registry(mmengine.Registry):
         except Exception as error:
             source = self.source_of(self._find(cfg["type"]) or "")
             if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-                raise ConfigError(
-                    [f"{path or self.name}: a {cfg['type']} of this size does not fit into memory; take smaller numbers"]
-                ) from error
+                fault = f"{cfg['type']} does not fit into memory with these values; take smaller ones"
+                raise ConfigError([f"{path or self.name}: {fault}"]) from error
             if source.is_built_in:
                 raise
             blame = (

@@ -91,6 +91,7 @@ def test_a_file_of_one_s_own_is_found_without_its_ending():
         ("nothing_like_it::x", "there is no installed package nothing_like_it"),
         ("os.path::x", "there is no installed package os.path"),
         ("", "there is no such file"),
+        ("..", "is a folder; name a file in it"),
         ("tables", "there is no such file"),
     ],
 )

@@ -91,6 +91,23 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
         ("baselines", [3], r"baselines: \[3\] must be a dict"),
         ("evaluators", "RecallAtK", r"evaluators: 'RecallAtK' must be a list"),
         ("evaluators", [3], r"evaluators\[0\]: 3 must be a dict with a type"),
+        ("evaluators", [{"type": "NMI"}, {"type": "NMI"}], r"evaluators\[1\]: gives scores that evaluators\[0\] gives"),
+        ("final_evaluators", [{"type": "RecallAtK", "ks": [2, 8]}], r"final_evaluators\[0\]: .* that evaluators\[0\]"),
+        ("custom_hooks", [{"type": "EMAHook"}] * 2, r"custom_hooks\[1\]: is custom_hooks\[0\] again"),
+        (
+            "optim_wrapper.clip_grad",
+            {"max_norm": -1.0},
+            r"optim_wrapper\.clip_grad\.max_norm: -1\.0 must be a number > 0",
+        ),
+        ("optim_wrapper.clip_grad", 1, r"optim_wrapper\.clip_grad: 1 must be a dict such as dict\(max_norm=1\)"),
+        ("optim_wrapper.optimizer.lr", float("nan"), r"optim_wrapper\.optimizer\.lr: nan must be a number"),
+        ("optim_wrapper.paramwise_cfg", {"custom_keys": {"head": {"lr_mult": "2"}}}, r"lr_mult: '2' must be a number"),
+        (
+            "param_scheduler",
+            [{"type": "MultiStepLR", "milestones": [-1]}],
+            r"param_scheduler\[0\]\.milestones: -1 is never reached",
+        ),
+        ("model.head.dim", 10**12, r"model\.head: EmbeddingHead does not fit into memory"),
         ("train_cfg.log_interval", 0, r"train_cfg\.log_interval: 0 must be >= 1"),
         ("train_dataloader.num_workers", 2**31, r"train_dataloader\.num_workers: 2147483648 must be an integer from 0"),
         ("train_dataloader.fingerprint", "md5", r"train_dataloader\.fingerprint: 'md5' must be \"sizes\" or \"bytes\""),
@@ -105,6 +122,13 @@ def test_what_was_a_raw_error_once_is_a_fault_with_its_place(tiny_config, tmp_pa
     override_config(config, {key: {**value, "_delete_": True} if isinstance(value, dict) else value})
     with pytest.raises(ConfigError, match=fault):
         build_runner(config.to_dict(), work_dir=tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit", "raise SystemExit('enough')", "import sys\nsys.exit(0)\n"])
+def test_a_config_that_exits_is_named_instead_of_ending_the_command_in_silence(tmp_path, code):
+    (tmp_path / "leaves.py").write_text(code)
+    with pytest.raises(ConfigError, match=r"leaves\.py:\n  - it ends the process \(SystemExit: .*only assigns values"):
+        read_config(tmp_path / "leaves.py")
 
 
 def test_a_component_without_arguments_refuses_any():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
@@ -15,9 +16,10 @@ from metricforge.datasets import ImageDataset, ImageFileDataset, VectorDataset
 from metricforge.datasets.validation_classes import FEWEST_CLASSES, refuse_shared_classes, validation_classes
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.loading.data_loading import build_test_loader, build_train_loader
-from metricforge.errors import ConfigError
+from metricforge.errors import ConfigError, DatasetError
+from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.models import MetricLearner
-from metricforge.registry import DATASETS
+from metricforge.registry import DATASETS, EVALUATORS
 from metricforge.samplers import BatchSampler
 
 
@@ -45,10 +47,25 @@ def build_run_datasets(cfg: Config, *, train: bool) -> RunDatasets:
     if train:  # first, for its faults are those that people meet first
         train_set = DATASETS.build(cfg.train_dataloader.dataset, path="train_dataloader.dataset")
     data = RunDatasets(DATASETS.build(cfg.test_dataloader.dataset, path="test_dataloader.dataset"), train_set)
+    _refuse_single_images(data.test, [*cfg.evaluators, *(cfg.get("final_evaluators") or [])])
     if data.train is not None:
         data.train, data.validation, data.reason = _set_aside(data.train, data.test, cfg)
         set_reading(data.train, cfg.train_dataloader, "train_dataloader", decode="fast")
     return data
+
+
+def _refuse_single_images(test_set: ImageDataset, evaluators: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse test images of which no two are of one class, where one of ``evaluators`` searches for such images.
+
+    Raises:
+        DatasetError: before training, and not at its end.
+    """
+    searching = [each["type"] for each in evaluators if issubclass(EVALUATORS.get(each["type"]), QueryEvaluator)]
+    if searching and len(np.unique(test_set.labels)) == len(test_set):
+        raise DatasetError(
+            f"{test_set.describe()}: each of the {len(test_set):,} images is the only one of its class, so "
+            f"{searching[0]} has nothing to find; add images, or evaluate on other classes"
+        )
 
 
 def _set_aside(

@@ -7,7 +7,7 @@ from typing import Any
 
 from metricforge.absent_types import note_recorded_types
 from metricforge.config_check.dataloader_faults import dataloader_faults, train_dataloader_faults
-from metricforge.config_check.evaluation_faults import clustering_faults, test_cfg_faults
+from metricforge.config_check.evaluation_faults import clustering_faults, repeated_evaluators, test_cfg_faults
 from metricforge.config_check.model_faults import model_faults
 from metricforge.config_check.top_level_keys import TOP_LEVEL, shape_faults
 from metricforge.config_check.training_faults import training_faults
@@ -46,9 +46,13 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     if config.get("test_dataloader"):
         known = {"dataset", "batch_size", "num_workers", "decode", "cache", "fingerprint"}
         faults += dataloader_faults(config["test_dataloader"], "test_dataloader", known, {"dataset"})
-    for key in ("evaluators", "final_evaluators"):
-        for number, evaluator in enumerate(config.get(key) or []):
-            faults += KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
+    of_evaluators = [
+        fault
+        for key in ("evaluators", "final_evaluators")
+        for number, evaluator in enumerate(config.get(key) or [])
+        for fault in KINDS["evaluator"].faults(evaluator, f"{key}[{number}]", {"dim": None})
+    ]
+    faults += of_evaluators or repeated_evaluators(config)
     if config.get("clustering"):
         faults += clustering_faults(config)
     if config.get("test_cfg"):

@@ -32,6 +32,26 @@ def _may_read_clusters(evaluators: Any) -> bool:
     return "clustering" not in evaluators and any(map(_may_read_clusters, evaluators.values()))
 
 
+def repeated_evaluators(config: Mapping[str, Any]) -> list[str]:
+    """Evaluators that give a score which another one gives already, under the same name."""
+    faults: list[str] = []
+    before: list[tuple[str, dict[str, Any], set[str] | None]] = []
+    for key in ("evaluators", "final_evaluators"):
+        for number, evaluator in enumerate(config.get(key) or []):
+            path, options = f"{key}[{number}]", dict(evaluator)
+            cutoffs = options.pop("ks", None)
+            ks = {str(k) for k in cutoffs} if isinstance(cutoffs, (list, tuple)) else None
+            same = [
+                other
+                for other, its_options, its_ks in before
+                if options == its_options and (ks is None or its_ks is None or ks & its_ks)
+            ]
+            if same:
+                faults.append(f"{path}: gives scores that {same[0]} gives already; leave one of them out")
+            before.append((path, options, ks))
+    return faults
+
+
 def test_cfg_faults(cfg: Any) -> list[str]:
     """Faults of ``test_cfg``."""
     injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode", "clustering"}

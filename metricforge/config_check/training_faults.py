@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import mmengine.registry
-
-from metricforge.component_arguments import is_component
-from metricforge.config_check.keyword_faults import keyword_faults, library_faults
+from metricforge.config_check.keyword_faults import keyword_faults
+from metricforge.config_check.optimizer_faults import optim_wrapper_faults, scheduler_faults
 from metricforge.config_check.validation_faults import readout_faults, unread_validation
 from metricforge.datasets.validation_classes import validation_faults
 from metricforge.engine.diagnosis.bounds import Bounds
@@ -18,8 +15,7 @@ from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from metricforge.engine.hooks.swa_hook import SWAHook
 from metricforge.engine.loops.step_switches import step_switch_faults
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
-from metricforge.engine.optim.transformers_optimizer import register_transformers_optimizer
-from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
+from metricforge.engine.optim.trial_step import failure
 from metricforge.engine.tracker_backends import picture_faults, tracker_faults
 from metricforge.registry import HOOKS
 
@@ -42,16 +38,12 @@ def training_faults(config: Mapping[str, Any]) -> list[str]:
         )
     wrapper = config.get("optim_wrapper")
     if wrapper:
-        faults += _optim_wrapper_faults(wrapper)
-    schedulers = config.get("param_scheduler") or []
-    for number, scheduler in enumerate(schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]):
-        path = f"param_scheduler[{number}]"
-        faults += library_faults(
-            mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
-        ) or failure(partial(try_scheduler, scheduler), path)
+        faults += optim_wrapper_faults(wrapper)
+    faults += scheduler_faults(config.get("param_scheduler"))
     for number, hook in enumerate(config.get("custom_hooks") or []):
         own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
         faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
+    faults += _repeated_hooks(config.get("custom_hooks") or [])
     faults += step_switch_faults(config)
     faults += tracker_faults(config.get("visualizer"))
     faults += picture_faults(config.get("custom_hooks"), config.get("visualizer"))
@@ -64,17 +56,12 @@ def training_faults(config: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _optim_wrapper_faults(wrapper: Any) -> list[str]:
-    path = "optim_wrapper"
-    if not isinstance(wrapper, Mapping) or not is_component(wrapper.get("optimizer")):
-        return [f"{path}.optimizer: is missing; for example optimizer=dict(type='SGD', lr=0.01, momentum=0.9)"]
-    register_transformers_optimizer(wrapper["optimizer"]["type"])
-    faults = library_faults(mmengine.registry.OPTIMIZERS, wrapper["optimizer"], f"{path}.optimizer", {"params"}, set())
-    own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
-    faults += library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
-    if not isinstance(wrapper["optimizer"].get("lr", 1.0), (int, float)):
-        faults.append(f"{path}.optimizer.lr: {wrapper['optimizer']['lr']!r} must be a number")
-    return faults or failure(partial(try_optim_wrapper, wrapper), path)
+def _repeated_hooks(hooks: Sequence[Any]) -> list[str]:
+    return [
+        f"custom_hooks[{number}]: is custom_hooks[{hooks.index(hook)}] again, and would act twice; take one of them out"
+        for number, hook in enumerate(hooks)
+        if hooks.index(hook) < number
+    ]
 
 
 def _below(loop: Mapping[str, Any]) -> list[str]:

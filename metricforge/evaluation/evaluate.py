@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from metricforge.arrays import Array
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluator import QueryEvaluator, RankEvaluator, neighbours_for_ranks, values_from_ranks
 from metricforge.evaluation.ranking.match_ranks import Depth
@@ -150,7 +151,8 @@ def run_evaluation(
         nearest: whether a search for ranks also notes the class of each query's nearest image, for per-query results.
 
     Raises:
-        ValueError: for two evaluators of one score name, or a score that these images do not define.
+        EmbeddingsError: for two evaluators of one score name.
+        ValueError: for a score that these images do not define.
     """
     plan = evaluators if isinstance(evaluators, EvaluationPlan) else plan_evaluation(context, evaluators)
     by_rank = [evaluator for evaluator in plan.evaluators if isinstance(evaluator, RankEvaluator)]
@@ -173,7 +175,9 @@ def run_evaluation(
         kind = type(evaluator).__name__
         for name in result.scores:
             if name in origin:
-                raise ValueError(f'both {origin[name]} and {kind} give a score named "{name}"; leave one of them out')
+                raise EmbeddingsError(
+                    f'both {origin[name]} and {kind} give a score named "{name}"; leave one of them out'
+                )
             origin[name] = kind
         results.append(result)
     return Evaluation(context, tuple(results))

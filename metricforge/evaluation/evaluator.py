@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from metricforge.arrays import Array, Indices
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.ranking.match_ranks import (
     Depth,
@@ -82,11 +83,11 @@ def mean_over_queries(matches: Indices, values: Array) -> float:
     """Average one value per query (Q,) over the queries of which ``matches`` (Q,) is above 0, in float64.
 
     Raises:
-        ValueError: if no query has one.
+        EmbeddingsError: if no query has one.
     """
     has_match = matches > 0  # (Q,)
     if not has_match.any():
-        raise ValueError(
+        raise EmbeddingsError(
             f"none of the {len(matches)} queries has another image of its class in the gallery, so no "
             "retrieval score is defined; check the labels, or evaluate on classes of two images and more"
         )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from metricforge import build_runner
-from metricforge.errors import CheckpointError, ConfigError
+from metricforge.errors import CheckpointError, ConfigError, DatasetError
 
 
 def folder(root: Path, classes: int, images: int) -> Path:
@@ -32,6 +32,11 @@ def test_a_k_beyond_the_test_images_is_said_before_weights_are_read(tmp_path):
         ConfigError, match=r"evaluators\[0\]: on the test images: ks of RecallAtK must be at most 5, .* leave out \[8\]"
     ):
         build(folder(tmp_path, classes=4, images=3))
+
+
+def test_test_images_of_which_no_two_are_alike_are_refused_before_weights_are_read(tmp_path):
+    with pytest.raises(DatasetError, match=r"each of the 12 images is the only one of its class, so RecallAtK has"):
+        build(folder(tmp_path, classes=24, images=1))
 
 
 def test_more_classes_in_a_batch_than_there_are_is_said_before_weights_are_read(tmp_path):

@@ -122,10 +122,11 @@ def _labelled_rows(where: str, table: pa.Table, options: TableOptions) -> tuple[
 
 
 def is_empty(column: pa.ChunkedArray) -> Flags:
-    """Whether each value (N,) is null, NaN, or text of nothing but blanks."""
+    """Whether each value (N,) is null, NaN, as Python writes it as text too, or text of nothing but blanks."""
     empty = pc.is_null(column, nan_is_null=True)
     if pa.types.is_large_string(column.type):
-        empty = pc.or_(empty, pc.equal(pc.fill_null(pc.utf8_trim_whitespace(column), ""), ""))
+        text = pc.utf8_lower(pc.fill_null(pc.utf8_trim_whitespace(column), ""))
+        empty = pc.or_(empty, pc.is_in(text, pa.array(["", "nan"], pa.large_string())))
     return empty.to_numpy()
 
 

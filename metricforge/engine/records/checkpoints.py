@@ -123,7 +123,8 @@ def _unreadable(error: Exception) -> str:
             f"refused, because it holds a Python object ({foreign[1]}) and not only tensors and plain values; "
             "reading it could run foreign code. If you trust it, convert it to a plain state dict"
         )
-    return f"truncated or not a checkpoint ({type(error).__name__}: {_first_line(error)})"
+    said = _first_line(error).partition("Weights only load failed")[0]
+    return f"truncated or not a checkpoint ({type(error).__name__}{': ' if said else ''}{said})"
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

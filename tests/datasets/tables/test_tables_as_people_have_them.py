@@ -137,7 +137,7 @@ def test_flags_say_what_is_searched_with_and_found(pictures):
         TableDataset(pictures / "t.csv", split="test")
 
 
-EMPTY = {"nothing": "", "blanks": "   ", "quotes": '""', "quoted blanks": '"  "'}
+EMPTY = {"nothing": "", "blanks": "   ", "quotes": '""', "quoted blanks": '"  "', "NaN": "NaN", "nan": " nan"}
 
 
 @pytest.mark.parametrize("empty", EMPTY.values(), ids=EMPTY)

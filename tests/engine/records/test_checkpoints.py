@@ -90,6 +90,13 @@ def test_a_file_of_another_kind_is_no_checkpoint(tmp_path):
         load_checkpoint(tmp_path / "other.pth")
 
 
+def test_a_picture_is_no_checkpoint_and_torch_s_advice_to_read_it_unsafely_is_not_passed_on(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    with pytest.raises(CheckpointError, match=r"0\.png: truncated or not a checkpoint") as refused:
+        load_checkpoint(tmp_path / "0.png")
+    assert "weights_only" not in str(refused.value)
+
+
 def test_the_newest_checkpoint_has_the_most_iterations_not_the_last_name(tmp_path):
     for name in ("iter_9.pth", "iter_10.pth", "best.pth"):
         save_checkpoint(PLAIN, tmp_path / name)

@@ -1,0 +1,79 @@
+"""What is wrong with how a config steps: optimizer, its wrapper, and the schedules of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import mmengine.registry
+
+from metricforge.component_arguments import is_component
+from metricforge.config_check.keyword_faults import library_faults
+from metricforge.engine.optim.paramwise_options import paramwise_faults
+from metricforge.engine.optim.transformers_optimizer import register_transformers_optimizer
+from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
+
+CLIP = "optim_wrapper.clip_grad"
+
+
+def optim_wrapper_faults(wrapper: Any) -> list[str]:
+    """Faults of ``optim_wrapper``, which also makes a few steps on one weight."""
+    path = "optim_wrapper"
+    if not isinstance(wrapper, Mapping) or not is_component(wrapper.get("optimizer")):
+        return [f"{path}.optimizer: is missing; for example optimizer=dict(type='SGD', lr=0.01, momentum=0.9)"]
+    optimizer = wrapper["optimizer"]
+    register_transformers_optimizer(optimizer["type"])
+    faults = library_faults(mmengine.registry.OPTIMIZERS, optimizer, f"{path}.optimizer", {"params"}, set())
+    own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
+    faults += library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
+    rate = optimizer.get("lr", 1.0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not math.isfinite(rate):
+        faults.append(f"{path}.optimizer.lr: {rate!r} must be a number")
+    faults += _clip_faults(wrapper.get("clip_grad"))
+    if wrapper.get("constructor", "ParameterGroups") == "ParameterGroups":
+        decays = optimizer.get("weight_decay") is not None
+        faults += paramwise_faults(wrapper.get("paramwise_cfg"), decays=decays)
+    return faults or failure(partial(try_optim_wrapper, wrapper), path)
+
+
+def scheduler_faults(schedulers: Any) -> list[str]:
+    """Faults of ``param_scheduler``, each of which also makes a few steps."""
+    faults = []
+    for number, scheduler in enumerate(schedulers if isinstance(schedulers, (list, tuple)) else [schedulers or []]):
+        path = f"param_scheduler[{number}]"
+        if scheduler == []:
+            continue
+        faults += (
+            library_faults(
+                mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
+            )
+            or _never_reached(scheduler, path)
+            or failure(partial(try_scheduler, scheduler), path)
+        )
+    return faults
+
+
+def _clip_faults(clip: Any) -> list[str]:
+    """Limits of gradients that are no limits: a negative one turns every step around."""
+    if not isinstance(clip, Mapping):
+        return [] if clip is None else [f"{CLIP}: {clip!r} must be a dict such as dict(max_norm=1)"]
+    return [
+        f"{CLIP}.{key}: {clip[key]!r} must be a number > 0"
+        for key in ("max_norm", "clip_value")
+        if key in clip and (isinstance(clip[key], bool) or not isinstance(clip[key], (int, float)) or not clip[key] > 0)
+    ]
+
+
+def _never_reached(scheduler: Mapping[str, Any], path: str) -> list[str]:
+    """Milestones that no training comes to."""
+    milestones = scheduler.get("milestones")
+    if not isinstance(milestones, (list, tuple)):
+        return []
+    begin = scheduler.get("begin", 0)
+    before = [each for each in milestones if isinstance(each, (int, float)) and not each >= 0]
+    return [
+        f"{path}.milestones: {each!r} is never reached; they are counted from begin ({begin!r}) and must be >= 0"
+        for each in before
+    ]
