@@ -53,8 +53,9 @@ def test_a_hand_worked_case():
 
 
 @pytest.mark.parametrize(("alpha", "beta", "cost"), [(2.0, 0.5, 25.0), (0.5, -0.2, 1.0), (3.0, 0.0, 10.0)])
-def test_it_is_the_two_means_over_every_pair_or_over_the_given_ones(alpha, beta, cost):
-    embeddings, labels = batch(9, 3, 3)
+@pytest.mark.parametrize("rows", [9, 64])
+def test_it_is_the_two_means_over_every_pair_or_over_the_given_ones(alpha, beta, cost, rows):
+    embeddings, labels = batch(rows, 3, 3)
     pairs = every_pair(labels)
     listed = pairs[::4] + pairs[:2]
     loss = BinomialDevianceLoss(alpha, beta, cost)

@@ -39,10 +39,11 @@ def test_a_hand_worked_case():
     assert output.parts["negative"].item() == pytest.approx((0.25**2 + 0.75**2) / 2)
 
 
+@pytest.mark.parametrize("rows", [9, 64])
 @pytest.mark.parametrize("margin", [0.3, 1.0, 5.0])
-def test_without_tuples_it_is_the_mean_over_every_pair(margin):
-    embeddings, labels = batch(9, 3, 3)
-    pairs = [(i, j, bool(labels[i] == labels[j])) for i in range(9) for j in range(i + 1, 9)]
+def test_without_tuples_it_is_the_mean_over_every_pair(margin, rows):
+    embeddings, labels = batch(rows, 3, 3)
+    pairs = [(i, j, bool(labels[i] == labels[j])) for i in range(rows) for j in range(i + 1, rows)]
     expected = by_loop(embeddings, pairs, margin)
     assert ContrastiveLoss(margin)(embeddings, labels).total.item() == pytest.approx(expected, rel=1e-10)
 

@@ -61,8 +61,11 @@ def test_a_hand_worked_case():
 @pytest.mark.parametrize("margin", [0.0, 0.2, 2.0])
 @pytest.mark.parametrize("average", ["active", "all"])
 @pytest.mark.parametrize("way", ["nothing", "triplets", "pairs"])
-def test_it_is_the_mean_hinge_over_the_pairs_with_the_anchor_s_boundary_and_nu_times_their_mean(margin, average, way):
-    embeddings, labels = batch(11, 3, 3)
+@pytest.mark.parametrize("rows", [11, 64])
+def test_it_is_the_mean_hinge_over_the_pairs_with_the_anchor_s_boundary_and_nu_times_their_mean(
+    margin, average, way, rows
+):
+    embeddings, labels = batch(rows, 3, 3)
     triplets = every_triplet(labels)
     tuples = None
     pairs = pairs_of_triplets(triplets)

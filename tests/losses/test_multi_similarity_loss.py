@@ -61,8 +61,9 @@ def test_a_hand_worked_case():
 
 
 @pytest.mark.parametrize(("alpha", "beta", "base"), [(2.0, 50.0, 0.5), (0.5, 1.0, -0.2), (3.0, 10.0, 1.0)])
-def test_it_is_the_paper_s_formula_over_every_pair_or_over_the_given_ones(alpha, beta, base):
-    embeddings, labels = batch(9, 3, 3)
+@pytest.mark.parametrize("rows", [9, 64])
+def test_it_is_the_paper_s_formula_over_every_pair_or_over_the_given_ones(alpha, beta, base, rows):
+    embeddings, labels = batch(rows, 3, 3)
     pairs = every_pair(labels)
     listed = pairs[::4] + pairs[:2]
     both_ways = listed + [(j, i, same) for i, j, same in listed]

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import LOSSES, Triplets
@@ -66,6 +66,7 @@ def test_random_draws_every_ordered_pair_of_a_class_equally_often():
 
 
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 4), max_size=12))
+@example(0, [number % 20 for number in range(64)])
 def test_random_s_value_is_the_paper_s_of_the_pairs_that_were_picked(seed, labels):
     labels = torch.tensor(labels, dtype=torch.int64)
     embeddings = rows(len(labels), 3, seed)

@@ -52,9 +52,9 @@ def test_a_hand_worked_case():
 
 
 @pytest.mark.parametrize(("alpha", "margin"), [(1.0, 0.0), (32.0, 0.1), (5.0, 0.7)])
-@pytest.mark.parametrize("classes", [2, 5])
-def test_it_is_the_paper_s_formula(classes, alpha, margin):
-    loss, embeddings, labels = loss_and_batch(classes, alpha=alpha, margin=margin)
+@pytest.mark.parametrize(("classes", "rows"), [(2, 7), (5, 7), (9, 64)])
+def test_it_is_the_paper_s_formula(classes, rows, alpha, margin):
+    loss, embeddings, labels = loss_and_batch(classes, batch=rows, alpha=alpha, margin=margin)
     output = loss(embeddings, labels)
     pull, push = by_loop(embeddings, labels, loss.proxies.detach(), alpha, margin)
     assert output.parts["positive"].item() == pytest.approx(pull, rel=1e-9)

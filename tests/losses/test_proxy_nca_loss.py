@@ -51,9 +51,9 @@ def test_a_hand_worked_case():
 
 @pytest.mark.parametrize("include_positive", [False, True])
 @pytest.mark.parametrize("scale", [0.3, 1.0, 9.0])
-@pytest.mark.parametrize("classes", [2, 5])
-def test_it_is_the_paper_s_formula(include_positive, scale, classes):
-    loss, embeddings, labels = loss_and_batch(classes, scale=scale, include_positive=include_positive)
+@pytest.mark.parametrize(("classes", "rows"), [(2, 7), (5, 7), (9, 64)])
+def test_it_is_the_paper_s_formula(include_positive, scale, classes, rows):
+    loss, embeddings, labels = loss_and_batch(classes, batch=rows, scale=scale, include_positive=include_positive)
     expected = by_loop(embeddings, labels, loss.proxies.detach(), scale, include_positive)
     assert loss(embeddings, labels).total.item() == pytest.approx(expected, rel=1e-9)
 

@@ -58,9 +58,9 @@ def test_a_hand_worked_case():
 
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("margin", [0.0, 0.2, 3.0])
-@pytest.mark.parametrize("mined", [False, True])
-def test_it_is_the_mean_hinge_over_every_triplet_or_over_the_given_ones(squared, margin, mined):
-    embeddings, labels = batch(11, 3, 3)
+@pytest.mark.parametrize(("mined", "rows", "classes"), [(False, 11, 3), (True, 11, 3), (False, 64, 16)])
+def test_it_is_the_mean_hinge_over_every_triplet_or_over_the_given_ones(squared, margin, mined, rows, classes):
+    embeddings, labels = batch(rows, 3, classes)
     triplets = every_triplet(labels)
     tuples = None
     if mined:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -118,6 +118,7 @@ def test_the_length_of_the_embeddings_does_not_matter():
     st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
     st.booleans(),
 )
+@example(0, [number % 7 for number in range(64)], 3, torch.float64, True)
 def test_each_ordered_positive_pair_that_has_a_negative_is_there_once_with_one_of_them(
     seed, labels, dim, dtype, duplicates
 ):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -28,6 +28,7 @@ def test_a_hand_worked_case():
 
 
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), max_size=9))
+@example(0, [number % 7 for number in range(64)])
 def test_it_takes_what_a_loop_takes(seed, labels):
     count = len(labels)
     embeddings = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS, Similarity
@@ -48,6 +48,7 @@ def test_an_empty_batch_has_no_triplet():
 @given(
     st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), min_size=1, max_size=9), st.sampled_from([-50.0, 0.0, 50.0])
 )
+@example(0, [number % 7 for number in range(64)], 0.0)
 def test_it_takes_what_a_loop_takes_whatever_the_sign_of_the_scores(seed, labels, shift):
     count = len(labels)
     scores = torch.randn(count, count, generator=torch.Generator().manual_seed(seed)) + shift

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -35,6 +35,7 @@ def test_a_hand_worked_case():
 
 
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), max_size=9), st.floats(0, 1))
+@example(0, [number % 7 for number in range(64)], 0.1)
 def test_it_takes_what_a_loop_takes(seed, labels, epsilon):
     count = len(labels)
     embeddings = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -22,6 +22,7 @@ def test_it_fulfils_the_contract():
 
 
 @given(st.lists(st.integers(0, 3), max_size=9), st.sampled_from([0.5, 1.0, 2.0]))
+@example([number % 7 for number in range(64)], 1.0)
 def test_it_yields_every_positive_pair_and_the_wanted_number_of_different_negative_ones(labels, ratio):
     pairs = mine(labels, ratio)
     count = len(labels)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -21,6 +21,7 @@ def test_it_fulfils_the_contract():
 
 
 @given(st.lists(st.integers(0, 3), max_size=9))
+@example([number % 7 for number in range(64)])
 def test_it_yields_each_ordered_positive_pair_once_with_a_negative(labels):
     triplets = mine(labels)
     count = len(labels)

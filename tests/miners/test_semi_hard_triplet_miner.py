@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metricforge import MINERS
@@ -48,6 +48,7 @@ def test_a_pair_whose_farther_negatives_are_all_beyond_the_margin_is_left_out():
 
 
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 3), max_size=9), st.sampled_from([0.1, 0.5, 5.0]))
+@example(0, [number % 7 for number in range(64)], 0.5)
 def test_it_takes_what_a_loop_takes(seed, labels, margin):
     count = len(labels)
     embeddings = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

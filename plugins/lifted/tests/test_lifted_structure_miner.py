@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from metricforge_lifted import LiftedStructureMiner
 
@@ -28,6 +28,7 @@ def test_a_hand_worked_batch_gives_every_positive_pair_and_the_negatives_that_to
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
+@example([number % 7 for number in range(64)])
 def test_pairs_are_those_of_a_loop_over_the_batch(labels):
     both = [(i, j) for i in range(len(labels)) for j in range(i + 1, len(labels))]
     positive, negative = mine(labels)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from metricforge_pddm import PDDM, HardQuadrupletMiner
 
@@ -83,6 +83,7 @@ def test_a_hand_worked_batch_gives_the_quadruplet_of_eq_3():
 @pytest.mark.parametrize("per", ["batch", "class", "anchor", "pair"])
 @pytest.mark.parametrize("shift", [-100.0, 0.0, 100.0])
 @given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=9), seed=st.integers(0, 1000))
+@example(labels=[number % 16 for number in range(64)], seed=0)
 def test_quadruplets_are_those_of_a_brute_force_search(labels, seed, per, shift):
     scores = table(len(labels), seed, shift)
     found = mine(labels, TableSimilarity(scores), per=per)
