@@ -18,7 +18,9 @@ from torchvision.transforms.v2 import functional
 
 from metricforge.arrays import Array, Bytes, Flags, Indices
 from metricforge.component_arguments import is_component
+from metricforge.datasets.decoding.decode_image import reason_of
 from metricforge.datasets.decoding.eight_bit_rgb import OPEN_SCALE, eight_bit_rgb
+from metricforge.datasets.decoding.limits import MOST_PIXELS, resizing_excess
 from metricforge.errors import DatasetError, MetricForgeError, UnreadableImageError
 from metricforge.registry import TRANSFORMS
 from metricforge.structures import Role
@@ -60,6 +62,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     """
 
     transform_of_any_file: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    unreadable_advice: ClassVar[str] = (
+        'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
+    )
     unit: ClassVar[str] = "images"  # what there are so many of, in ``describe``
     reduced_decoding: bool = False
     decodes_later: bool = False
@@ -233,10 +238,8 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         except Exception as fault:  # decoders raise errors of any type
             if isinstance(fault, MetricForgeError) and not isinstance(fault, UnreadableImageError):
                 raise
-            reason = str(fault) if isinstance(fault, UnreadableImageError) else f"{type(fault).__name__}: {fault}"
             raise UnreadableImageError(
-                f"{self.location(index)} cannot be read as an image ({reason}); "
-                'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
+                f"{self.location(index)} cannot be read as an image ({reason_of(fault)}); {self.unreadable_advice}"
             ) from fault
         if mode in OPEN_SCALE:
             raise UnreadableImageError(
@@ -249,6 +252,8 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         """Apply the steps of the transform after the first ``done`` to ``image``."""
         culprit = ""
         for step in self.transform[done:]:
+            if isinstance(image, Tensor):
+                self._refuse_to_enlarge(index, step, image.shape[-1], image.shape[-2])
             try:
                 image = _applied(step, image)
             except ValueError as fault:  # such as a crop that is larger than the image
@@ -267,6 +272,17 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
                 "the model scales and normalises it on the device"
             )
         return image
+
+    def _refuse_to_enlarge(self, index: int, step: Any, width: int, height: int) -> None:
+        """Raise UnreadableImageError if ``step`` would make too many pixels of image ``index``, a few pixels high."""
+        if type(step) is not v2.Resize or step.size is None or len(step.size) != 1 or step.max_size is not None:
+            return
+        fault = resizing_excess(step.size[0], width, height)
+        if fault:
+            raise UnreadableImageError(
+                f"{self.location(index)} cannot be resized: {fault}; remove the image or crop it, or raise "
+                f"the environment variable {MOST_PIXELS}"
+            )
 
 
 def _check_numbering(numbers: Indices, names: int, where: str, kind: str, number: str) -> None:

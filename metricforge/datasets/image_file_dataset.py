@@ -161,7 +161,9 @@ class ImageFileDataset(ImageDataset):
         if jpeg is None:
             return by_pillow(), 0
         area = self._area(index, jpeg.width, jpeg.height)
-        return decode_for(jpeg, area, self.transform[0] if self.transform else None, self.reduced_decoding, by_pillow)
+        first = self.transform[0] if self.transform else None
+        self._refuse_to_enlarge(index, first, area.width, area.height)
+        return decode_for(jpeg, area, first, self.reduced_decoding, by_pillow)
 
     def _content(self, index: int) -> bytes | None:
         """Return the content of the file, or None if only ``load`` may open it."""

@@ -19,6 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from metricforge.arrays import Floats32
+from metricforge.datasets.decoding.limits import resizing_excess, shorter_side
 from metricforge.deployment.accelerated_backbone import AcceleratedBackbone
 from metricforge.deployment.bundle import BundledModel, read_bundle, write_bundle
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
@@ -140,7 +141,7 @@ class EmbeddingModel:
             ValueError: for a batch size below 1.
         """
         size = self.description.batch_size if batch_size is None else batch_size
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise ValueError(f"batch_size must be a whole number >= 1, got {size!r}")
         if not self.learner.backbone.takes_images:
             return self._embed_vectors(images, size)
@@ -203,6 +204,11 @@ class EmbeddingModel:
         given.reduced_decoding = self.description.decode == "fast"
         pixels: Tensor = given[0]["image"]
         return pixels
+
+    def resizing_excess(self, width: int, height: int, most_pixels: int | None = None) -> str:
+        """Why an image is too long and narrow to be resized; empty if it is not."""
+        side = shorter_side(self.description.preprocessing)
+        return "" if side is None else resizing_excess(side, width, height, most_pixels)
 
     @torch.inference_mode()
     def embed_pixels(self, images: list[Tensor]) -> Floats32:

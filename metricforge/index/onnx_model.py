@@ -14,8 +14,9 @@ from PIL import Image, ImageOps
 
 from metricforge.arrays import Bytes, Floats32
 from metricforge.bundle_files import read_description, verified_file
-from metricforge.datasets.decoding.decode_image import decode_image
+from metricforge.datasets.decoding.decode_image import decode_image, reason_of
 from metricforge.datasets.decoding.eight_bit_rgb import OPEN_SCALE, eight_bit_rgb
+from metricforge.datasets.decoding.limits import resizing_excess, shorter_side
 from metricforge.datasets.decoding.regular_file import read_regular_file
 from metricforge.errors import CheckpointError, UnreadableImageError
 from metricforge.index.array_similarity import WITHOUT_WEIGHTS, ArraySimilarity, LearnedByGraph
@@ -64,6 +65,7 @@ class OnnxModel:
         self.hash = str(described["metricforge_model"])
         self.dim = int(described["dim"])
         self.source = str(bundle)
+        self._side = shorter_side(described["preprocessing"])
         self._embedding = _session(bundle / EMBEDDING)
         self.similarity = _similarity(described, bundle)
 
@@ -80,11 +82,23 @@ class OnnxModel:
         """
         single = isinstance(images, (str, os.PathLike, bytes, Image.Image)) or getattr(images, "ndim", 4) <= 3
         given = enumerate([images] if single else _many(images))
-        return self.embed_pixels(rgb_pixels(image, f"images[{number}]") for number, image in given)
+        return self.embed_pixels(self._checked(image, f"images[{number}]") for number, image in given)
 
     def prepare(self, image: Any) -> Bytes:
         """Return ``image``, as ``embed`` takes it, as ``embed_pixels`` does: uint8 (H, W, 3), upright."""
-        return rgb_pixels(image, "the image")
+        return self._checked(image, "the image")
+
+    def resizing_excess(self, width: int, height: int, most_pixels: int | None = None) -> str:
+        """Why an image is too long and narrow to be resized; empty if it is not."""
+        return "" if self._side is None else resizing_excess(self._side, width, height, most_pixels, weights=True)
+
+    def _checked(self, image: Any, name: str) -> Bytes:
+        pixels = rgb_pixels(image, name)
+        fault = self.resizing_excess(pixels.shape[1], pixels.shape[0])
+        if fault:
+            name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else name
+            raise UnreadableImageError(f"{name} cannot be resized: {fault}; crop it")
+        return pixels
 
     def embed_pixels(self, images: Iterable[Bytes]) -> Floats32:
         """Embed ``images``, each (H, W, 3) uint8 and one at a time, for their sizes differ: (N, D)."""
@@ -111,8 +125,7 @@ def rgb_pixels(image: Any, name: str) -> Bytes:
     except TypeError:
         raise
     except Exception as fault:  # decoders and file systems raise errors of any type
-        reason = str(fault) if isinstance(fault, UnreadableImageError) else f"{type(fault).__name__}: {fault}"
-        raise UnreadableImageError(f"{name} cannot be read as an image ({reason}); replace it") from fault
+        raise UnreadableImageError(f"{name} cannot be read as an image ({reason_of(fault)}); replace it") from fault
     if mode in OPEN_SCALE:
         raise UnreadableImageError(
             f"{name} has 32 bits a channel (Pillow's mode {mode}); convert it to 8 bits with a scale of your choice"

@@ -62,6 +62,15 @@ def format_of(content: bytes, most_pixels: int) -> str:
     Raises:
         RefusedError: if it is of another kind (415), or has too many pixels (413).
     """
+    return _header(content, most_pixels)[0]
+
+
+def _header(content: bytes, most_pixels: int) -> tuple[str, int, int]:
+    """Format, width and height of the image ``content``, not turned upright; nothing is decoded.
+
+    Raises:
+        RefusedError: if it is of another kind (415), or has too many pixels (413).
+    """
     if not content:
         raise RefusedError(422, "the image has no content")
     try:
@@ -77,7 +86,7 @@ def format_of(content: bytes, most_pixels: int) -> str:
         raise RefusedError(
             413, f"the image has {width} x {height} = {width * height:,} pixels; at most {most_pixels:,} are read"
         )
-    return name
+    return name, width, height
 
 
 def prepared(
@@ -88,13 +97,17 @@ def prepared(
     Raises:
         RefusedError: if it is of another kind, too large, or damaged.
     """
-    format_of(content, most_pixels)
+    _, width, height = _header(content, most_pixels)
     try:
         if crop is None:
             image: bytes | Image.Image = content
         else:
             upright = decode_image(content).upright()
             image = upright.crop(crop.box(*upright.size))
+            width, height = image.size
+        fault = model.resizing_excess(width, height, most_pixels)
+        if fault:
+            raise RefusedError(413, f"the image is too long and narrow: {fault}")
         return model.prepare(image)
     except DatasetError as fault:
         raise RefusedError(422, f"the image is damaged: {str(fault).splitlines()[0]}") from fault

@@ -185,6 +185,9 @@ def test_a_graph_embeds_what_the_model_embeds_and_is_verified(onnx_index, photo_
         graph.embed("absent.png")
     with pytest.raises(TypeError, match="float64"):
         graph.embed(np.zeros((3, 3)))
+    graph._side = 128  # pixels; the weights of resizing such a row would take gigabytes
+    with pytest.raises(UnreadableImageError, match=r"images\[0\] cannot be resized: its 10000 x 1 pixels"):
+        graph.embed(np.zeros((1, 10000, 3), np.uint8))
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     (damaged / "model.onnx").write_bytes(b"x")
     with pytest.raises(CheckpointError, match=r"model\.onnx was changed"):

@@ -7,12 +7,16 @@ import socket
 import struct
 import time
 import zlib
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
+from metricforge.deployment import EmbeddingModel
 from metricforge.server import service as service_module
 from metricforge.server.gate import HEADERS
+from metricforge.server.refused_error import RefusedError
+from metricforge.server.uploaded_image import Crop, prepared
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -41,6 +45,19 @@ def test_the_pixel_limit_is_the_option_s(serve, png):
     client = serve(pixels=100)
     assert client.post("/search", files={"image": png(0, width=10, height=10)}).status_code == 200
     assert client.post("/search", files={"image": png(0, width=10, height=11)}).status_code == 413
+
+
+def test_an_image_that_resizing_would_enlarge_without_limit_is_refused(pixel_model, png):
+    """One row of 10,000 pixels has few, and with a shorter side of 128 it would have 163,840,000."""
+    preprocessing = (dict(type="Resize", size=128), dict(type="CenterCrop", size=3))
+    model = EmbeddingModel(
+        pixel_model.learner, replace(pixel_model.description, preprocessing=preprocessing), pixel_model.device, "here"
+    )
+    with pytest.raises(RefusedError, match=r"too long and narrow: its 10000 x 1 .* would be 163,840,000") as told:
+        prepared(png(0, width=10000, height=1), model, 50_000_000)
+    assert told.value.status == 413
+    crop = Crop(0, 0, 0.01, 1)  # 100 pixels
+    assert prepared(png(0, width=10000, height=1), model, 50_000_000, crop).shape == (3, 3, 3)
 
 
 def test_a_large_body_is_refused_announced_or_not(serve):

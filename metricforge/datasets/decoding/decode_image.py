@@ -61,6 +61,15 @@ def decode_image(content: bytes) -> DecodedImage:
         raise UnreadableImageError(_reason(fault)) from fault
 
 
+def reason_of(fault: Exception) -> str:
+    """Why an image could not be read, without its path, which the caller adds."""
+    if isinstance(fault, UnreadableImageError):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
+    return str(fault) if type(fault) is OSError and str(fault) else f"{type(fault).__name__}: {fault}"
+
+
 def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation (1..8) of an image that Pillow opened; 1 where there is none or it cannot be read."""
     try:
