@@ -17,10 +17,11 @@ from metricforge.deployment import load_model
 from metricforge.deployment.embed_collection import EmbeddedCollection, embed_collection, first_images, unreadable_path
 from metricforge.deployment.embed_on_ray import check_ray_is_installed, embed_on_ray
 from metricforge.deployment.embedding_model import EmbeddingModel
+from metricforge.deployment.fast_bfloat16 import has_fast_bfloat16
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.deployment.single_file import write_single_file
 from metricforge.engine.distributed.processes import Processes, join_processes
-from metricforge.errors import MetricForgeError
+from metricforge.errors import EmbeddingsError, MetricForgeError
 from metricforge.progress_bars import progress_bar
 
 SHOWN = 5
@@ -52,6 +53,11 @@ def embed(arguments: argparse.Namespace) -> None:
                 computing, collection, arguments.out, num_workers=workers, processes=processes, **alike
             )
     if processes.is_main:
+        if not found.embedded:
+            raise EmbeddingsError(
+                f"none of the {len(collection):,} images of {collection.source} can be read; the first: "
+                f"{found.unreadable[0][1]}"
+            )
         _report(console, arguments, found)
         if collection.labels is not None:
             _say(console, f"score them: {next_command('evaluate', arguments.out)}")
@@ -78,6 +84,10 @@ def _accelerated(
         channels_last=arguments.channels_last,
         compiled=arguments.compile,
     )
+    if precision == "bfloat16" and has_fast_bfloat16(model.device) is False:
+        _say(
+            console, "options  this device does not compute in bfloat16 itself, so that --precision bf16 saves no time"
+        )
     first = first_images(collection, model, arguments.batch_size or model.description.batch_size)
     if first:
         difference = np.abs(fast.embed_pixels(first) - model.embed_pixels(first)).max()

@@ -12,6 +12,7 @@ from typing import Any
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.deployment import EmbeddingModel, load_model
+from metricforge.deployment.embed_collection import unreadable_path
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
 from metricforge.errors import EmbeddingsError
@@ -20,6 +21,8 @@ from metricforge.index.build import index_embeddings
 from metricforge.index.databases import export_index
 from metricforge.index.planning import why_missed
 from metricforge.progress_bars import progress_bar, progress_bars
+
+SHOWN = 5
 
 console = open_console()
 
@@ -30,6 +33,7 @@ def build(arguments: argparse.Namespace) -> None:
         kind=arguments.kind, memory=arguments.memory, recall=arguments.recall, segment_rows=arguments.segment_rows
     )
     model: EmbeddingModel
+    unreadable: list[tuple[str, str]] = []
     if holds_embeddings(arguments.source):
         stored = _stored_embeddings(arguments)
         model = load_model(arguments.model, device=arguments.device)
@@ -52,9 +56,16 @@ def build(arguments: argparse.Namespace) -> None:
                 num_workers=arguments.workers,
                 on_images=embedded,
                 on_indexed=indexed,
+                on_unreadable=unreadable.extend,
                 **options,
             )
     _say("")
+    if unreadable:
+        _say(f"{len(unreadable):,} images could not be read and are not in the index:")
+        for _, fault in unreadable[:SHOWN]:
+            _say(f"  {fault}")
+        if len(unreadable) > SHOWN:
+            _say(f"  ... all of them: {unreadable_path(arguments.out)}")
     _describe(index)
     if index.calibration is None:
         _say(f"unknown  {_why_not_calibrated(model, len(index))}: {next_command('index', 'calibrate', arguments.out)}")

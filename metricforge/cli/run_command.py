@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
     from metricforge.engine.distributed.process_watch import ProcessWatch
 
 GRACE_SECONDS = 30
+# what a file or folder that somebody named is, rather than what is wrong with the code
+OF_THE_PLACE = frozenset(
+    (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+    )
+)
+PYTHONS_TEXT = warnings.formatwarning
 SAID_BY_ALL = (ConfigError, MainProcessError, NonFiniteLossError, ProcessesDifferError)
 
 
@@ -34,6 +49,7 @@ def run_command(command: Callable[[], None]) -> None:
     Of several processes, the others leave it to process 0 to say what all of them find out.
     """
     is_main = os.environ.get("RANK", "0") == "0"
+    warnings.formatwarning = _warning_text
     if not is_main:
         warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
@@ -56,11 +72,24 @@ def run_command(command: Callable[[], None]) -> None:
     except Exception as error:
         watch = _watch()
         if watch is None:
-            raise
+            if not (isinstance(error, OSError) and error.errno in OF_THE_PLACE and error.filename):
+                raise
+            open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
+            print(f"{error.filename}: {error.strerror}; name another place", file=sys.stderr, flush=True)
+            sys.exit(1)
         _end_all(watch, error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _warning_text(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as Python prints it; without the code it comes from if it speaks to whoever runs the command."""
+    if category is UserWarning and f"{os.sep}metricforge{os.sep}" in filename:
+        return f"warning: {message}\n"
+    return PYTHONS_TEXT(message, category, filename, lineno, line)
 
 
 def _said(error: MetricForgeError) -> str:

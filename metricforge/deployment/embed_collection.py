@@ -80,6 +80,7 @@ def embed_collection(
         UnreadableImageError: with ``strict``, for the first image that cannot be read.
     """
     processes = Processes() if processes is None else processes
+    folder.mkdir(parents=True, exist_ok=True)  # a fault of its path is told before anything slow
     origin = origin_of(model, collection, precision, part_rows)
     done = finished_parts(folder, origin)
     taken_up = sum(len(origin.rows_of(number)) for number in done)

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from metricforge.datasets import ImageFileDataset
+from metricforge.datasets.decoding.regular_file import read_regular_file
 
 ImageLike: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray[Any, Any] | Tensor"
@@ -32,6 +33,8 @@ class GivenImages(ImageFileDataset):
     Raises:
         TypeError: for anything else, or an array of another shape or type.
     """
+
+    unreadable_advice = "replace it, or leave it out"
 
     def __init__(self, images: Sequence[ImageLike], transform: Sequence[Callable[[Any], Any]], first: int = 0) -> None:
         self._images = [_checked(image, f"images[{first + number}]") for number, image in enumerate(images)]
@@ -64,7 +67,10 @@ class GivenImages(ImageFileDataset):
                     return bytes(file.read())
             except Exception as fault:  # fsspec's many back-ends have no common error
                 raise OSError(f"{type(fault).__name__}: {fault}") from fault
-        return Path(image).read_bytes()
+        try:
+            return read_regular_file(image)
+        except ValueError as fault:  # a zero byte in the path
+            raise OSError(str(fault)) from fault
 
     def location(self, index: int) -> str:
         return self.files[index]
@@ -73,11 +79,15 @@ class GivenImages(ImageFileDataset):
 def one_or_many(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
     """Iterate over ``images``, which may be a single image."""
     single = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
-    array = isinstance(images, (np.ndarray, Tensor)) and images.ndim <= 3
+    of_paths = isinstance(images, np.ndarray) and images.dtype.kind in "OU"
+    array = isinstance(images, (np.ndarray, Tensor)) and images.ndim <= 3 and not of_paths
     if isinstance(images, single) or array:
         return iter([images])  # type: ignore[list-item]
-    if not isinstance(images, Iterable):
-        raise TypeError(f"images must be an image or an iterable of images, got {type(images).__name__}")
+    if not isinstance(images, Iterable) or hasattr(images, "read"):  # an open file iterates over lines
+        raise TypeError(
+            f"images must be an image or an iterable of images, got {type(images).__name__}; of a file, give its path "
+            "or what read() returns"
+        )
     return iter(images)  # type: ignore[arg-type]
 
 
@@ -90,14 +100,15 @@ def _checked(image: Any, name: str) -> str | bytes | Image.Image | Tensor:
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image) if isinstance(os.fspath(image), str) else os.fsdecode(image)
     if isinstance(image, Tensor):
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
             raise TypeError(
                 f"{name}: a tensor must be uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}; "
                 "the model scales and normalises it"
             )
         return image
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
+        if image.dtype != np.uint8 or not shaped or not image.size:
             raise TypeError(
                 f"{name}: an array must be uint8 (H, W), (H, W, 3) or (H, W, 4), got {image.dtype} {image.shape}; "
                 "convert values in 0..1 with (255 * array).round().astype('uint8')"

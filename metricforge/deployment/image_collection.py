@@ -98,7 +98,7 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
     if str(source) == "-":
         if glob is not None:
             raise DatasetError("--glob selects images of a folder, and - is a list of paths; leave --glob out")
-        return _of_paths("the standard input", str(Path.cwd()), [line.rstrip("\n") for line in lines if line.strip()])
+        return _of_paths("the standard input", str(Path.cwd()), _paths_in(lines))
     if path.is_dir():
         return _of_folder(path.absolute(), glob)
     if path.is_file() and path.suffix.lower() in TABLES:
@@ -109,6 +109,27 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
     raise DatasetError(f"{source} {state}; {EXPECTED}")
 
 
+def _paths_in(lines: Iterable[str]) -> list[str]:
+    """The lines that are not blank; an error names the first that can be no path."""
+    paths = []
+    try:
+        for line in lines:
+            path = line.rstrip("\n").removeprefix("\ufeff")  # the mark that Windows puts before a text
+            path.encode()  # fails for bytes that are not UTF-8 and were kept as they are
+            if "\0" in path:
+                raise DatasetError(
+                    "the standard input has a zero byte, which no path has; write one path a line, not -print0"
+                )
+            if path.strip():
+                paths.append(path)
+    except UnicodeError as fault:
+        after = f" after {paths[-1]}" if paths else ""
+        raise DatasetError(
+            f"the standard input is not UTF-8{after}; rename these files, or name a folder, whose others are taken"
+        ) from fault
+    return paths
+
+
 def _of_paths(source: str, root: str, paths: list[str]) -> ImageCollection:
     return ImageCollection(source, root, StringColumn(paths), pa.table({"path": paths}))
 
@@ -116,6 +137,8 @@ def _of_paths(source: str, root: str, paths: list[str]) -> ImageCollection:
 def _of_folder(folder: Path, glob: str | None) -> ImageCollection:
     walked = walk_images(folder)
     paths = walked.files
+    if glob == "":
+        raise DatasetError("--glob is empty and matches nothing; give a pattern such as '*.jpg', or leave --glob out")
     if glob is not None:
         found = [path for path in paths if PurePosixPath(path).match(glob)]
         if not found:
@@ -135,6 +158,12 @@ def _of_table(file: Path) -> ImageCollection:
         raise DatasetError(f"{file} cannot be read as a table ({fault}); repair or replace it") from fault
     if "path" not in table.column_names:
         raise DatasetError(f"{file} has no column path; it has {', '.join(table.column_names)}; {EXPECTED}")
+    taken = [name for name in ("id", "vector") if name in table.column_names]
+    if taken:
+        raise DatasetError(
+            f"{file} has a column {taken[0]}, and MetricForge gives each image an id and a vector of its own; rename "
+            f"it, such as to product_{taken[0]}"
+        )
     empty = int(is_empty(table["path"].cast(pa.large_string())).sum())
     if empty:
         raise DatasetError(f"{file}: {empty:,} rows have no path; fill them in or remove them")

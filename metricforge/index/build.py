@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from metricforge.atomic_write import write_atomically
 from metricforge.deployment import EmbeddingModel
-from metricforge.deployment.embed_collection import embed_collection
+from metricforge.deployment.embed_collection import embed_collection, unreadable_path
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings
 from metricforge.errors import EmbeddingsError
@@ -42,6 +42,7 @@ def build_index(
     num_workers: int = 0,
     on_images: Callable[[int], object] = lambda count: None,
     on_indexed: Callable[[int], object] = lambda count: None,
+    on_unreadable: Callable[[Sequence[tuple[str, str]]], object] = lambda images: None,
 ) -> SearchIndex:
     """Build the index of ``collection`` in the folder ``out``; after a crash, a second start continues.
 
@@ -58,6 +59,8 @@ def build_index(
         num_workers: processes that read images.
         on_images: called with the number of images just embedded.
         on_indexed: called with the number of images just added to a search structure.
+        on_unreadable: called with the path and fault of the images that cannot be read, if any, which are left out and
+            listed in ``out``/unreadable.csv.
 
     Raises:
         EmbeddingsError: if ``out`` holds an index, an option cannot take effect, or none of the images can be read.
@@ -67,6 +70,9 @@ def build_index(
     _refuse_index(out)
     options.planned_kind(model, len(collection))  # before anything slow
     found = embed_collection(model, collection, out / PARTS, num_workers=num_workers, on_images=on_images)
+    if found.unreadable:
+        shutil.copy(unreadable_path(out / PARTS), unreadable_path(out))
+        on_unreadable(found.unreadable)
     if not found.embedded:
         raise EmbeddingsError(f"none of the {len(collection):,} images of {collection.source} can be read")
     return _index(model, StoredEmbeddings(out / PARTS), out, options, on_indexed)

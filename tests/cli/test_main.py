@@ -81,6 +81,19 @@ def test_what_a_worker_of_a_data_loader_raised_is_printed_without_its_traceback(
     assert capsys.readouterr().err == "error: a.jpg cannot be read:\n  it is cut short\n"
 
 
+def test_a_warning_of_ours_has_no_code_in_it():
+    show = warnings.formatwarning
+    run_command(lambda: None)
+    try:
+        ours, other = (
+            warnings.formatwarning("slow", UserWarning, f"/x/{name}/a.py", 7) for name in ("metricforge", "y")
+        )
+    finally:
+        warnings.formatwarning = show
+    assert ours == "warning: slow\n"
+    assert other.startswith("/x/y/a.py:7: UserWarning: slow")
+
+
 def test_an_override_without_a_value_is_refused(config_file, capsys):
     assert run("train", config_file, "--cfg-options", "model.loss.margin") == 2
     assert "must be KEY=VALUE" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,31 @@ def test_one_image_and_an_iterable_are_told_apart(png: Path):
     assert len(list(one_or_many(path for path in [png, png]))) == 2
     with pytest.raises(TypeError, match="got int"):
         one_or_many(7)  # type: ignore[arg-type]
+
+
+def test_an_array_of_paths_is_many_images_and_an_open_file_is_none(png: Path):
+    for paths in (np.array([str(png)] * 2), np.array([png, str(png)], dtype=object)):
+        assert [Path(str(image)) for image in one_or_many(paths)] == [png, png]
+    with png.open("rb") as file, pytest.raises(TypeError, match=r"give its path or what read\(\) returns"):
+        one_or_many(file)
+
+
+@pytest.mark.parametrize("empty", [PIXELS[:0], torch.zeros(3, 0, 4, dtype=torch.uint8)])
+def test_an_image_without_pixels_is_refused(empty):
+    with pytest.raises(TypeError, match=r"images\[0\]: .*\b0, "):
+        GivenImages([empty], [])
+
+
+def test_a_path_that_is_no_file_is_told_at_once_and_without_advice_for_training(png: Path):
+    os.mkfifo(png.with_name("pipe.png"))
+    images = GivenImages([png.with_name("pipe.png"), "a\0b", png.with_name("absent.png"), "memory://absent.png"], [])
+    for number, reason in enumerate(
+        [
+            "it is a named pipe, not a file",
+            "embedded null byte",
+            "No such file or directory",
+            "FileNotFoundError: /absent",
+        ]
+    ):
+        with pytest.raises(UnreadableImageError, match=rf"\({reason}.*\); replace it, or leave it out$"):
+            images[number]

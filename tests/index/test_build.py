@@ -137,3 +137,20 @@ def test_the_command_takes_a_folder_of_embeddings_and_refuses_a_glob_for_it(
     assert f"80 with embeddings in {embedded}, computed in float32" in told
     assert f" search {tmp_path / 'index'} {photos[0]}" in told
     assert _is_exact(SearchIndex(tmp_path / "index"), photos)
+
+
+def test_the_command_tells_of_images_that_cannot_be_read(pixel_model, photos, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(7):
+        (folder / f"bad_{number}.png").write_bytes(b"")
+    (folder / "good.png").write_bytes(photos[0].read_bytes())
+    bundle = str(pixel_model.save(tmp_path / "bundle"))
+    main(["index", bundle, str(folder), "--out", str(tmp_path / "index"), "--workers", "0"])
+    told = capsys.readouterr().out
+    assert "7 images could not be read and are not in the index:" in told
+    assert f"{folder}/bad_4.png cannot be read as an image" in told
+    assert "bad_5.png" not in told
+    assert f"... all of them: {tmp_path / 'index' / 'unreadable.csv'}" in told
+    assert "bad_6.png" in (tmp_path / "index" / "unreadable.csv").read_text()
+    assert len(SearchIndex(tmp_path / "index")) == 1

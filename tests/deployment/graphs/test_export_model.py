@@ -202,6 +202,12 @@ def test_preprocessing_goes_inside_onnx_alone(make_model, tmp_path):
         export_model(make_model(GLYPHS), tmp_path / "bundle", format="torchscript", with_preprocessing=True)
 
 
+def test_images_to_compare_on_go_with_a_graph_alone(make_model, tmp_path):
+    with pytest.raises(MetricForgeError, match="--images photos compares a graph with the model"):
+        export_model(make_model(GLYPHS), tmp_path / "bundle", images="photos")
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_what_exists_is_refused_before_anything_is_done(make_model, tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "mine").touch()
