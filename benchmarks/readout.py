@@ -7,6 +7,9 @@ few images each are trained for a few epochs by `normsoftmax_folder`, from a pre
 the classes trains, a quarter of that half chooses, the other half is scored. Differences between the chosen model and
 the frozen feature are of Recall@1 on the same queries; intervals (95 %) draw test classes with replacement.
 
+``--vectors`` embeds the same images once by the pretrained network, and trains `normsoftmax_vectors` on what it gives:
+then the vectors are what the choice is compared with. ``--no-glyphs`` leaves Glyphs out.
+
 Exits with 1 where the chosen model is below the frozen feature more than once in twenty, or by more than the interval.
 """
 
@@ -26,12 +29,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from metricforge import build_runner
+from metricforge import BACKBONES, build_runner
+from metricforge.datasets import ImageFolderDataset
 from metricforge.datasets.glyphs.glyph_dataset import GlyphDataset
+from metricforge.engine.loading.data_loading import build_test_loader
+from metricforge.engine.loops.embed_dataset import embed_dataset
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means
 from metricforge.evaluators import RecallAtK
+from metricforge.heads import EmbeddingHead
 from metricforge.models import MetricLearner
+from metricforge.similarities import CosineSimilarity
 
 ALLOWED = 0.05  # of the pairs may be below the frozen feature
 SIDE = 64  # of an image, in pixels
@@ -84,9 +92,38 @@ def train(photos: Path, folder: Path, seed: int, arguments: argparse.Namespace) 
     return runner
 
 
+def train_on_vectors(photos: Path, folder: Path, seed: int, arguments: argparse.Namespace) -> MetricRunner:
+    """Train on what the pretrained network makes of ``photos`` into ``folder``."""
+    cpu = torch.device("cpu")
+    resize = dict(type="Resize", size=(SIDE, SIDE))
+    dataset = ImageFolderDataset(root=photos, split="all", transform=[resize])
+    network = dict(type="TimmBackbone", name="tf_efficientnet_lite0", weights=str(arguments.weights))
+    backbone = BACKBONES.build(network)
+    frozen = MetricLearner(backbone, EmbeddingHead(backbone.feature_dim, l2_normalize=False), CosineSimilarity())
+    embedded = embed_dataset(frozen, build_test_loader(dataset, batch_size=64, num_workers=0, device=cpu), cpu)
+    assert embedded is not None
+    np.savez(photos / "vectors.npz", embeddings=embedded.embeddings, labels=embedded.labels)
+    runner = build_runner(
+        "normsoftmax_vectors",
+        overrides={
+            "data_root": str(photos),
+            "train_cfg.max_epochs": 10,
+            "validation": 0.25,
+            "evaluators": [dict(type="RecallAtK", ks=[1]), dict(type="MAPAtR")],
+        },
+        work_dir=folder,
+        seed=seed,
+        device=cpu,
+        console=Console(quiet=True),
+    )
+    runner.train()
+    return runner
+
+
 def compare(runner: MetricRunner) -> dict[str, Any]:
-    """Say what was chosen, and how it compares with the frozen feature on the test classes."""
-    frozen = MetricLearner.from_config(runner.cfg.baselines["frozen"], None)
+    """Say what was chosen, and how it compares with the frozen feature, or the vectors, on the test classes."""
+    name = "vectors" if "vectors" in runner.cfg.baselines else "frozen"
+    frozen = MetricLearner.from_config(runner.cfg.baselines[name], None)
     contexts = [runner.test_loop.context, runner.test_loop.embed(frozen)]
     hits = [RecallAtK(ks=[1]).per_query(context)[SCORE].astype(float) for context in contexts]  # (Q,) each
     difference = hits[0] - hits[1]
@@ -126,20 +163,24 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=80, help="of each set (default: %(default)s)")
     parser.add_argument("--per-class", type=int, default=16, help="images a class at most (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=3, help="of each run (default: %(default)s)")
+    parser.add_argument("--vectors", action="store_true", help="train on vectors of the images")
+    parser.add_argument("--no-glyphs", action="store_true", help="compare on the sets of --images alone")
     parser.add_argument("--keep", type=Path, help="a folder that the runs stay in")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results, started = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        write_glyphs(Path(temporary) / "glyphs")
-        sets = {"glyphs": Path(temporary) / "glyphs"}
+        sets = {} if arguments.no_glyphs else {"glyphs": Path(temporary) / "glyphs"}
+        if sets:
+            write_glyphs(sets["glyphs"])
+        train_one = train_on_vectors if arguments.vectors else train
         sets |= {name: Path(folder) for name, _, folder in (one.partition("=") for one in arguments.images)}
         for seed in range(arguments.seeds):
             for name, source in sets.items():
                 photos = Path(temporary) / f"{name}_{seed}"
                 draw_classes(source, photos, arguments.classes, arguments.per_class, seed)
                 folder = (arguments.keep or Path(temporary) / "runs") / f"{name}_{seed}"
-                results.append({"set": name, "seed": seed} | compare(train(photos, folder, seed, arguments)))
+                results.append({"set": name, "seed": seed} | compare(train_one(photos, folder, seed, arguments)))
                 print(json.dumps(results[-1]), flush=True)
     console = Console(width=140)
     show(results, console)

@@ -116,6 +116,7 @@ def measure(
         evaluators=[dict(type="RecallAtK", ks=[1])],
         optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-4)),
         train_cfg=dict(max_epochs=rounds + 1, val_interval=0, **switches),
+        checkpoint=dict(background=False),  # a thread that writes would be timed with whatever runs beside it
     ) | ({} if doctor else dict(doctor=None))
     with tempfile.TemporaryDirectory() as folder:
         runner = build_runner(config, work_dir=Path(folder) / "run", device=device, console=Console(quiet=True))

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from metricforge.assembly.run_datasets import RunDatasets, evaluation_loader, read_as_test_images
 from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.readout.beginning import beginning_of
 from metricforge.engine.readout.readout_options import readout_options
 from metricforge.engine.readout.readout_step import ReadoutStep
 from metricforge.errors import ConfigError, DatasetError
@@ -14,7 +15,7 @@ from metricforge.models import MetricLearner
 
 
 def build_readout(cfg: Config, data: RunDatasets, model: MetricLearner, device: torch.device) -> ReadoutStep | None:
-    """What chooses among frozen, adapted and trained weights; ``model`` still has its pretrained ones."""
+    """What chooses among frozen, adapted and trained weights; ``model`` still has those before training."""
     options = readout_options(cfg)
     if options is None or cfg.train_cfg.get("val_interval", 1) == 0:
         return None
@@ -42,4 +43,4 @@ def build_readout(cfg: Config, data: RunDatasets, model: MetricLearner, device: 
     elif data.validation is data.test:
         reason = "the test classes validate, and they are never looked at for this"
     pretrained = {name: value.detach().cpu().clone() for name, value in model.backbone.state_dict().items()}
-    return ReadoutStep(options, pretrained, fitting, reason, unfitted)
+    return ReadoutStep(options, beginning_of(cfg.model.backbone), pretrained, fitting, reason, unfitted)

@@ -25,7 +25,8 @@ TOP_LEVEL = {
     ),
     "readout": (
         "layers, interpolations, average, score, max_images: what validation classes choose among at the end; None: "
-        "the weights of checkpoint.save_best, and the head. Without the key every run from pretrained weights has one"
+        "the weights of checkpoint.save_best, and the head. Without the key every run from pretrained weights, or on "
+        "vectors, has one; readout=dict() is one from random weights"
     ),
     "evaluators": "a list of evaluators",
     "final_evaluators": "a list of evaluators for the test alone, because they take long",

@@ -8,7 +8,8 @@ from typing import Any
 from metricforge.component_arguments import is_component
 from metricforge.config_check.keyword_faults import keyword_faults
 from metricforge.engine.optim.trial_step import failure
-from metricforge.engine.readout.readout_options import ReadoutOptions, is_pretrained
+from metricforge.engine.readout.beginning import beginning_of
+from metricforge.engine.readout.readout_options import ReadoutOptions
 
 
 def unread_validation(config: Mapping[str, Any]) -> list[str]:
@@ -48,9 +49,12 @@ def readout_faults(config: Mapping[str, Any]) -> list[str]:
             "leave readout out, or set it to None"
         )
     backbone = (config.get("model") or {}).get("backbone")
-    if backbone is not None and is_component(backbone) and not is_pretrained(config):
-        faults.append(
-            f"readout: {backbone['type']} begins without pretrained weights, so there is nothing to compare with; name "
-            "them (model.backbone.pretrained=True or weights=FILE), or leave readout out, or set it to None"
-        )
+    shares = options.get("interpolations") if isinstance(options, Mapping) else None
+    if shares and isinstance(backbone, Mapping) and is_component(backbone):
+        between = beginning_of(backbone).nothing_between
+        if between:
+            faults.append(
+                f"readout.interpolations: {shares!r} need pretrained weights: {between}; leave them out, or name some "
+                "(model.backbone.pretrained=True or weights=FILE)"
+            )
     return faults

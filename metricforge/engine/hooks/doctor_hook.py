@@ -21,13 +21,14 @@ from metricforge.engine.diagnosis.label_watch import LabelWatch, nearest_is_matc
 from metricforge.engine.diagnosis.loader_watch import LoaderWatch
 from metricforge.engine.diagnosis.step_probe import StepProbe
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
+from metricforge.engine.loops.pooled_features import pooled_features
 from metricforge.engine.records.history import read_history
 from metricforge.evaluation import plan_evaluation, run_evaluation
 from metricforge.evaluation.embedding_spread import embedding_spread
 from metricforge.evaluators import RecallAtK
 from metricforge.interfaces import Loss
 from metricforge.models import MetricLearner, WeightedLosses
-from metricforge.registry import HEADS, SIMILARITIES
+from metricforge.similarities import CosineSimilarity
 
 ROWS = 128  # of a batch, whose spread tells
 SHARE_OF_LABELS = 0.5  # of the time for looking that goes into labels
@@ -87,12 +88,13 @@ class DoctorHook(Hook):
         evaluators = [one for one in _validation_evaluators(runner) if isinstance(one, RecallAtK)]
         if not evaluators:
             return
-        backbone = runner.model.backbone
-        head = HEADS.build(dict(type="EmbeddingHead", l2_normalize=False), feature_dim=backbone.feature_dim)
-        learner = MetricLearner(backbone, head, SIMILARITIES.build(dict(type="CosineSimilarity"))).to(runner.device)
-        context = runner.val_loop.embed(learner.eval(), UNTRAINED)
+        embedded = pooled_features(runner, runner.val_loop.dataloader, UNTRAINED)
+        if runner.readout is not None:
+            runner.readout.take_untrained(embedded)
 
         def measure() -> dict[str, float]:
+            assert embedded is not None
+            context = runner.val_loop.context_of(embedded, CosineSimilarity())
             plan = plan_evaluation(context, evaluators)
             return dict(run_evaluation(context, plan).scores)
 

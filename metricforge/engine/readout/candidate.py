@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from metricforge.engine.readout.beginning import BEGINNINGS
+
 Layer = Literal["head", "pooled", "whitened", "adapted", "both"]
 SAYS: dict[str, str] = {
     "head": "trained head",
@@ -17,7 +19,6 @@ SAYS: dict[str, str] = {
     "both": "head and feature",
 }
 SECOND = "map@r"  # decides between equals, where there is such a score
-PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class BackboneWeights:
     """One set of weights of the backbone, and of the head that was trained with it.
 
     Args:
-        name: "pretrained", "fine-tuned", "3/4 fine-tuned", ...
+        name: "pretrained", "fine-tuned", "3/4 fine-tuned", ..., and those of ``BEGINNINGS``.
         backbone: its state dict.
-        head: that of the trained head; None for pretrained weights, which have none.
+        head: that of the trained head; None for the weights before training, which have none.
     """
 
     name: str
@@ -58,8 +59,9 @@ class Candidate:
     @property
     def name(self) -> str:
         """What a person reads: ``frozen``, ``adapted`` or weights and layer."""
-        if self.weights == PRETRAINED and self.layer in ("pooled", "adapted"):
-            return "frozen" if self.layer == "pooled" else "adapted"
+        first = BEGINNINGS.get(self.weights)
+        if first is not None and self.layer in ("pooled", "adapted"):
+            return first.feature if self.layer == "pooled" else first.adapted
         return f"{self.weights}, {SAYS[self.layer]}"
 
     def to_json(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from metricforge.engine.readout.candidate import PRETRAINED, Candidate
-from metricforge.engine.readout.trained_weights import RAW, TrainedWeights
+from metricforge.engine.readout.candidate import Candidate
+from metricforge.engine.readout.trained_weights import TrainedWeights
 from metricforge.engine.records.checkpoints import load_checkpoint
 
 CHOSEN = "chosen.pth"
@@ -47,9 +47,9 @@ def chosen_checkpoint(
         "readout": readout,
         "choice": dict(choice),
         "calibration": calibration,
-        "averaged": None if chosen.weights in (PRETRAINED, RAW) else trained.averaged_by,
+        "averaged": None if chosen.weights in (trained.frozen.name, trained.raw) else trained.averaged_by,
     }
-    if chosen.weights == PRETRAINED:
+    if chosen.weights == trained.frozen.name:
         meta |= {"iteration": 0, "epoch": 0}
     return {"meta": meta, "state_dict": state}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from metricforge.backbones.pretraining import pretraining_of
+from metricforge.engine.readout.beginning import RANDOM, beginning_of
 from metricforge.engine.readout.candidate import Layer
 
 LAYERS: tuple[Layer, ...] = get_args(Layer)
@@ -21,11 +21,11 @@ class ReadoutOptions:
     Args:
         layers: among "head" (the trained head's embedding), "pooled" (the backbone's feature), "whitened" (its
             principal components, as many as the head has dimensions, divided by the square root of their singular
-            values), "adapted" (a linear layer trained on the pretrained backbone's features, which are cached) and
-            "both" (head and pooled feature side by side). The pooled feature of the pretrained weights, the frozen
-            feature, is always among the candidates.
+            values), "adapted" (a linear layer trained on the features before training, which are cached) and "both"
+            (head and pooled feature side by side). The feature before training (the frozen one of a pretrained
+            backbone, vectors themselves, or the untrained one) is always among the candidates.
         interpolations: shares of the trained weights, the rest of which is the pretrained ones'; each in 0..1, 0 and 1
-            excluded.
+            excluded. There are none without pretrained weights.
         average: whether the mean of the checkpoints that the run keeps is a candidate.
         score: what is compared; None: ``checkpoint.save_best``, or "recall@1". Of equals, the higher "map@r", and then
             the simpler.
@@ -53,13 +53,11 @@ class ReadoutOptions:
 
 
 def readout_options(config: Mapping[str, Any]) -> ReadoutOptions | None:
-    """Return the options of ``config``: by default, those of any run with a pretrained backbone; None: no readout."""
-    chosen = config.get("readout", {})
-    if chosen is None or not is_pretrained(config):
-        return None
-    return ReadoutOptions(**chosen)
+    """Return the options of ``config``; None: no readout.
 
-
-def is_pretrained(config: Mapping[str, Any]) -> bool:
-    """Whether the backbone that ``config`` trains begins from weights that were trained before."""
-    return pretraining_of(config["model"]["backbone"])["source"] is not None
+    By default there is one where the features before training are worth something: with a pretrained backbone, and on
+    vectors. A run from random weights has one if its config asks for it.
+    """
+    default: dict[str, Any] | None = None if beginning_of(config["model"]["backbone"]) is RANDOM else {}
+    chosen = config.get("readout", default)
+    return None if chosen is None else ReadoutOptions(**chosen)

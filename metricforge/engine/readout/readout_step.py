@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -17,11 +16,13 @@ from metricforge.atomic_write import write_atomically
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
 from metricforge.engine.hooks.console_hook import headline
 from metricforge.engine.loops.calibrate_context import calibrate_context
-from metricforge.engine.loops.embed_dataset import embed_dataset
-from metricforge.engine.readout.candidate import PRETRAINED, SAYS, SECOND, BackboneWeights, Candidate, best_of
+from metricforge.engine.loops.pooled_features import pooled_features
+from metricforge.engine.readout.beginning import VECTORS, Beginning
+from metricforge.engine.readout.candidate import SAYS, SECOND, BackboneWeights, Candidate, best_of
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN, chosen_checkpoint
 from metricforge.engine.readout.read_layer import read_layer
 from metricforge.engine.readout.readout_options import ReadoutOptions
+from metricforge.engine.readout.readout_table import readout_table
 from metricforge.engine.readout.trained_weights import TrainedWeights
 from metricforge.engine.readout.whitening import BYTE
 from metricforge.engine.records.checkpoints import save_checkpoint
@@ -29,9 +30,8 @@ from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, evaluate
 from metricforge.heads import EmbeddingHead
 from metricforge.interfaces import Evaluator, Similarity
-from metricforge.models import MetricLearner
 from metricforge.registry import HEADS
-from metricforge.similarities import CosineSimilarity
+from metricforge.similarities import CosineSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
 READOUT = "readout.json"
@@ -48,13 +48,15 @@ class ReadoutStep:
 
     Args:
         options: what is compared.
-        pretrained: the backbone's weights before training, on the host.
+        beginning: what the backbone is before training.
+        pretrained: its weights then, on the host.
         fitting: the training images that layers are fitted on, prepared as test images; None: none.
         reason: why nothing is chosen; empty if validation classes choose.
         unfitted: why nothing can be fitted; empty if there are images for it.
     """
 
     options: ReadoutOptions
+    beginning: Beginning
     pretrained: Mapping[str, Tensor]
     fitting: DataLoader[dict[str, Any]] | None
     reason: str = ""
@@ -62,20 +64,35 @@ class ReadoutStep:
     _candidates: list[Candidate] = field(default_factory=list)
     _best: tuple[Candidate, EvaluationContext] | None = None
     _evaluators: Sequence[Evaluator] = ()
+    _is_embedded: bool = False
+    _embedded: EmbeddingSet | None = None
 
     def describe(self, runner: Any) -> str:
         """Say in one line, before training, what will be done."""
         without = f"; without whitened and adapted, because {self.unfitted}" if self.unfitted else ""
+        first = "the vectors are" if self.beginning is VECTORS else f"the {self.beginning.feature} feature is"
         if self.reason:
-            return f"the frozen feature is measured, and nothing is chosen: {self.reason}{without}"
-        return (
-            f"weights, frozen ones included, and the layer that is read: chosen at the end by the same classes{without}"
-        )
+            return f"{first} measured, and nothing is chosen: {self.reason}{without}"
+        if self.beginning.nothing_between and self.options.interpolations:
+            without += f"; without interpolations, because {self.beginning.nothing_between}"
+        if self.beginning is VECTORS:
+            return f"the vectors, or the layer that is read: chosen at the end by the same classes{without}"
+        included = f"weights, {self.beginning.feature} ones included, and the layer that is read"
+        return f"{included}: chosen at the end by the same classes{without}"
+
+    def take_untrained(self, embedded: EmbeddingSet | None) -> None:
+        """Keep the features (N, F) of the validation images before training, which then need no second pass.
+
+        Args:
+            embedded: these on process 0, None on the others; each calls it.
+        """
+        if not self.reason:
+            self._is_embedded, self._embedded = True, embedded
 
     def run(self, runner: Any) -> None:
         """Choose, put the chosen weights and head into the runner's model, and write them as ``chosen.pth``."""
         self._candidates, self._best, self._evaluators = [], None, ()
-        trained = TrainedWeights(runner, self.pretrained, self.options)
+        trained = TrainedWeights(runner, self.pretrained, self.options, self.beginning)
         for weights in trained.candidates() if not self.reason else iter([trained.frozen]):
             self._compare(runner, weights, trained)
         adapted = next((each for each in self._candidates if each.layer == "adapted"), None)
@@ -86,6 +103,7 @@ class ReadoutStep:
             runner.say(f"readout  {self.describe(runner)}")
         else:
             self._install(runner, trained, chosen)
+        self._is_embedded, self._embedded = False, None
 
     def _score(self, runner: Any) -> str:
         return self.options.score or runner.choice.score or SAVE_BEST
@@ -98,15 +116,17 @@ class ReadoutStep:
         layers = self._layers(runner, weights, trained)
         known = seen = None
         if {"whitened", "adapted"} & set(layers) and self.fitting is not None:
-            known = _features(runner, self.fitting, f"{weights.name}: training images")
-        if not self.reason:
-            seen = _features(runner, runner.val_loop.dataloader, f"{weights.name}: validation images")
+            known = pooled_features(runner, self.fitting, f"{weights.name}: training images")
+        if not self.reason and weights is trained.frozen and self._is_embedded:
+            seen = self._embedded
+        elif not self.reason:
+            seen = pooled_features(runner, runner.val_loop.dataloader, f"{weights.name}: validation images")
         runner.processes.from_main(lambda: self._measure(runner, weights, layers, known, seen))
 
     def _layers(self, runner: Any, weights: BackboneWeights, trained: TrainedWeights) -> list[str]:
         """The layers that are read at ``weights``, the simpler ones first."""
         wanted = self.options.layers
-        if weights.name == PRETRAINED:
+        if weights is trained.frozen:
             return ["pooled", *(layer for layer in ("whitened", "adapted") if layer in wanted)]
         if _is_learned(runner.model.similarity):  # it is of the head's embeddings alone
             return [layer for layer in wanted if layer == "head"]
@@ -128,8 +148,8 @@ class ReadoutStep:
             if found is None:
                 continue
             config, head = found
-            if head.dim % BYTE and not runner.model.head.dim % BYTE:
-                runner.logger.info(f"readout: {layer} has {head.dim} dimensions, whose signs fill no bytes: left out")
+            if head.dim % BYTE and _reads_signs(runner):
+                runner.say(f"readout  {weights.name}, {SAYS[layer]}: left out, as signs of {head.dim} fill no bytes")
                 continue
             state = {name: value.clone() for name, value in head.state_dict().items()}
             candidate = Candidate(weights.name, layer, config, state, head.dim)  # type: ignore[arg-type]
@@ -165,7 +185,7 @@ class ReadoutStep:
             "chosen": next(number for number, each in enumerate(scored) if each is best),
         }
         write_atomically(runner.run_dir / READOUT, json.dumps(content, indent=1) + "\n")
-        runner.console.print(_table(scored, best))
+        runner.console.print(readout_table(scored, best))
         return best
 
     # ------------------------------------------------------------------ the model that it becomes
@@ -208,22 +228,24 @@ class ReadoutStep:
 
     def _conclude(self, runner: Any, chosen: Candidate) -> str:
         score = self._score(runner)
-        frozen = next((each.scores for each in self._candidates if each.name == "frozen" and each.scores), None)
-        beside = f", frozen {frozen[score]:.4f}" if frozen else ""
+        feature = self.beginning.feature
+        first = next((each.scores for each in self._candidates if each.name == feature and each.scores), None)
+        beside = f", {feature} {first[score]:.4f}" if first else ""
         return f"{chosen.name}, {chosen.dim:,} dimensions ({score} {chosen.scores[score]:.4f}{beside})"
 
     def _score_baselines(self, runner: Any, trained: TrainedWeights, adapted: Candidate | None) -> None:
-        """Score the test classes by the frozen feature and its adaptation, each unless a baseline has its name."""
+        """Score the test classes by the feature before training and its adaptation, unless a baseline has its name."""
         dim = runner.model.backbone.feature_dim
         wanted: dict[str, Any] = {}
-        if "frozen" not in runner.baseline_scores:
-            wanted["frozen"] = EmbeddingHead(dim)
-        if runner.processes.from_main(lambda: adapted is not None) and "adapted" not in runner.baseline_scores:
-            wanted["adapted"] = adapted
+        if self.beginning.feature not in runner.baseline_scores:
+            wanted[self.beginning.feature] = EmbeddingHead(dim)
+        fitted = runner.processes.from_main(lambda: adapted is not None)
+        if fitted and self.beginning.adapted not in runner.baseline_scores:
+            wanted[self.beginning.adapted] = adapted
         if not wanted:
             return
         runner.model.backbone.load_state_dict(trained.frozen.backbone)
-        seen = _features(runner, runner.test_loop.dataloader, "frozen: test images")
+        seen = pooled_features(runner, runner.test_loop.dataloader, f"{self.beginning.feature}: test images")
 
         def measure() -> dict[str, dict[str, float]]:
             loop = runner.test_loop
@@ -253,15 +275,6 @@ def _module(head: Any, feature_dim: int) -> nn.Module:
     return module
 
 
-def _features(runner: Any, loader: DataLoader[dict[str, Any]], task: str) -> EmbeddingSet | None:
-    """The pooled features (N, F) of all images of ``loader`` on process 0; None on the others."""
-    backbone = runner.model.backbone
-    pooled = MetricLearner(backbone, EmbeddingHead(backbone.feature_dim, l2_normalize=False), CosineSimilarity())
-    count = len(loader.dataset) // runner.processes.world_size  # type: ignore[arg-type]
-    with runner.progress(task, count) as advance:
-        return embed_dataset(pooled, loader, runner.device, advance, runner.processes)
-
-
 @torch.inference_mode()
 def _context(loop: Any, head: nn.Module, seen: EmbeddingSet, similarity: Similarity) -> EvaluationContext:
     """What ``head`` makes of the features of the images of ``loop``, ready to be searched."""
@@ -283,20 +296,13 @@ def _is_learned(similarity: Similarity) -> bool:
     return any(True for _ in similarity.parameters())
 
 
-def _table(candidates: Sequence[Candidate], best: Candidate) -> Table:
-    names = [name for name in candidates[0].scores if name in _first_of_kind(candidates[0].scores)]
-    table = Table(title="readout, on the validation classes", title_justify="left", box=None, pad_edge=False)
-    for column in ("weights and layer", "dimensions", *names):
-        table.add_column(column, justify="left" if column == "weights and layer" else "right")
-    for each in candidates:
-        row = [each.name, f"{each.dim:,}", *(f"{each.scores[name]:.4f}" for name in names)]
-        table.add_row(*row, style="bold" if each is best else None)
-    return table
-
-
-def _first_of_kind(scores: Mapping[str, float]) -> Iterator[str]:
-    """The names of one score of each kind: of recall@1, recall@2, ... the first."""
-    kinds: dict[str, str] = {}
-    for name in scores:
-        kinds.setdefault(name.partition("@")[0], name)
-    yield from kinds.values()
+def _reads_signs(runner: Any) -> bool:
+    """Whether anything that scores the run compares the signs of embeddings, packed into bytes."""
+    loops = [loop for loop in (runner.val_loop, runner.test_loop) if loop is not None]
+    evaluators = [each for loop in loops for each in (*loop.evaluators, *loop.final_evaluators)]
+    similarities = [runner.model.similarity]
+    while evaluators:
+        one: Any = evaluators.pop()
+        evaluators += getattr(one, "evaluators", ())
+        similarities.append(getattr(one, "similarity", None))
+    return any(isinstance(each, HammingSimilarity) for each in similarities)

@@ -10,12 +10,11 @@ from typing import Any
 from mmengine.config import Config
 from torch import Tensor
 
-from metricforge.engine.readout.candidate import PRETRAINED, BackboneWeights
+from metricforge.engine.readout.beginning import Beginning
+from metricforge.engine.readout.candidate import BackboneWeights
 from metricforge.engine.readout.mixed_weights import are_equal, interpolate, name_of_share, weighted_mean
 from metricforge.engine.readout.readout_options import ReadoutOptions
 from metricforge.engine.records.checkpoints import BEST, checkpoint_files, load_checkpoint
-
-TRAINED, RAW = "fine-tuned", "fine-tuned, not averaged"
 
 
 class TrainedWeights:
@@ -25,17 +24,22 @@ class TrainedWeights:
         runner: of the run, whose training has ended.
         pretrained: the backbone's weights before it.
         options: which mixtures are wanted.
+        beginning: what these weights are.
     """
 
-    def __init__(self, runner: Any, pretrained: Mapping[str, Tensor], options: ReadoutOptions) -> None:
+    def __init__(
+        self, runner: Any, pretrained: Mapping[str, Tensor], options: ReadoutOptions, beginning: Beginning
+    ) -> None:
         self._folder: Path = runner.run_dir
         self.config: Config = runner.cfg
         self._pretrained = pretrained
         self._options = options
         name = BEST if runner.choice.iteration is not None else checkpoint_files(self._folder)[0].name
         self.checkpoint: dict[str, Any] = load_checkpoint(self._folder / name)
-        self.frozen = BackboneWeights(PRETRAINED, pretrained)
-        self.base = self._of(self.checkpoint["state_dict"], TRAINED)
+        self.frozen = BackboneWeights(beginning.weights, pretrained)
+        self.base = self._of(self.checkpoint["state_dict"], beginning.trained)
+        self.raw = f"{beginning.trained}, not averaged"
+        self._shares = () if beginning.nothing_between else tuple(options.interpolations)
         averaged = "ema_state_dict" in self.checkpoint
         self.averaged_by: str | None = self.checkpoint.get("averaged_by", "EMAHook") if averaged else None
 
@@ -49,20 +53,20 @@ class TrainedWeights:
         yield self.frozen
         yield self.base
         if self.averaged_by is not None:
-            yield self.named(RAW)
+            yield self.named(self.raw)
         if self._averaged_files():
             yield self.named(self._average_name)
         if not self.backbone_is_frozen:
-            for share in self._options.interpolations:
+            for share in self._shares:
                 yield self.named(name_of_share(share))
 
     def named(self, name: str) -> BackboneWeights:
         """The weights of that name."""
-        if name in (PRETRAINED, TRAINED):
-            return self.frozen if name == PRETRAINED else self.base
-        if name == RAW:
+        if name in (self.frozen.name, self.base.name):
+            return self.frozen if name == self.frozen.name else self.base
+        if name == self.raw:
             stored = self.checkpoint["ema_state_dict"]
-            return self._of(self.checkpoint["state_dict"] | _without_prefix(stored, "module."), RAW)
+            return self._of(self.checkpoint["state_dict"] | _without_prefix(stored, "module."), self.raw)
         if name == self._average_name:
             files = self._averaged_files()
             states = [self._of(load_checkpoint(file)["state_dict"], "") for file in files]
@@ -71,7 +75,7 @@ class TrainedWeights:
             return BackboneWeights(
                 name, weighted_mean([each.backbone for each in states], shares), weighted_mean(heads, shares)
             )
-        share = next(share for share in self._options.interpolations if name_of_share(share) == name)
+        share = next(share for share in self._shares if name_of_share(share) == name)
         return BackboneWeights(name, interpolate(self.base.backbone, self._pretrained, share), self.base.head)
 
     @property

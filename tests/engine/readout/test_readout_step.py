@@ -266,13 +266,6 @@ def test_a_readout_that_cannot_take_effect_is_refused_before_training(config, tm
         build_runner(config | changes, work_dir=tmp_path, device="cpu")
 
 
-def test_a_network_from_scratch_has_no_readout_and_an_explicit_one_is_refused(config, tmp_path):
-    config["model"]["backbone"].pop("weights")
-    assert build_runner(config, work_dir=tmp_path / "run", device="cpu").readout is None
-    with pytest.raises(ConfigError, match="begins without pretrained weights"):
-        build_runner(config | dict(readout=dict()), work_dir=tmp_path / "other", device="cpu")
-
-
 def train_in_a_process(config, folder):
     runner = build_runner(config, work_dir=folder, device="cpu", console=Console(quiet=True))
     runner.train()
