@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from metricforge.assembly.open_config import open_config, refuse_faults
 from metricforge.assembly.run_datasets import (
@@ -36,6 +37,8 @@ from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
 from metricforge.engine.loading.input_size import check_input_size
 from metricforge.engine.loading.seeding import derive_seed, seed_all
 from metricforge.engine.loading.trial_image import try_first_image
+from metricforge.engine.loops.chunk_check import check_chunk
+from metricforge.engine.loops.step_switches import check_step_switches
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.readout.chosen_checkpoint import take_readout
@@ -196,6 +199,7 @@ def _build(
     if data.train is not None and sampler is not None:
         train_loader = training_loader(data.train, sampler, cfg.train_dataloader, device, run_seed)
         val_loader = validation_loader(data, cfg, test_loader, device, processes)
+        _check_loop(model, cfg.train_cfg, train_loader, device)
     hooks = build_hooks(cfg, data, sampler, device)
     point, settings = None, None
     if lock is not None:
@@ -236,6 +240,15 @@ def _build(
     if weights is not None:
         runner.scored.read()  # at once, for whoever takes the model without a call of test()
     return runner
+
+
+def _check_loop(
+    model: MetricLearner, loop: Mapping[str, Any], loader: DataLoader[dict[str, Any]], device: torch.device
+) -> None:
+    """Raise ConfigError for what ``loop``, the config's ``train_cfg``, asks of a model, batch or device in vain."""
+    check_chunk(model, loader, loop.get("chunk"), loop.get("batch_norm_per_chunk", False))
+    compiled, channels_last = loop.get("compile", False), loop.get("channels_last", False)
+    check_step_switches(model, device, loop.get("precision", "fp32"), compiled=compiled, channels_last=channels_last)
 
 
 def _classes_of_checkpoint(weights: Path | None) -> int | None:

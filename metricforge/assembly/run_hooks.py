@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 
 from metricforge.assembly.run_datasets import RunDatasets, evaluation_loader, read_as_test_images
 from metricforge.engine.diagnosis.bounds import Bounds
@@ -22,6 +22,7 @@ from metricforge.engine.hooks.stop_hook import StopHook
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
 from metricforge.engine.loops.score_names import refuse_absent_score
 from metricforge.engine.readout.readout_step import ReadoutStep
+from metricforge.errors import ConfigError
 from metricforge.interfaces import Evaluator
 from metricforge.registry import HOOKS
 from metricforge.samplers import BatchSampler, EmbeddingBatchSampler
@@ -43,6 +44,8 @@ def build_hooks(cfg: Config, data: RunDatasets, sampler: BatchSampler | None, de
         loader = evaluation_loader(seen, cfg.test_dataloader, device, Processes.current())
         hooks.append(EmbeddingBankHook(sampler, loader))
     hooks += [_build_hook(hook, f"custom_hooks[{number}]") for number, hook in enumerate(cfg.get("custom_hooks") or [])]
+    if sampler is not None:
+        _refuse_late_average(hooks, cfg.train_cfg.max_epochs * len(sampler))
     if sampler is not None and cfg.train_cfg.get("max_minutes") is not None:
         hooks.append(TimeBudgetHook(cfg.train_cfg.max_minutes))
     return hooks
@@ -59,6 +62,15 @@ def refuse_absent_scores(
     for score, path in read:
         if score is not None:
             refuse_absent_score(score, evaluators, num_images, dim, path)
+
+
+def _refuse_late_average(hooks: Sequence[Hook], updates: int) -> None:
+    """Raise ConfigError for a moving average that begins after the last of ``updates``, which mmengine asserts."""
+    for hook in hooks:
+        if isinstance(hook, EMAHook) and hook.begin_iter > updates:
+            raise ConfigError(
+                [f"EMAHook.begin_iter: {hook.begin_iter} is after the last of {updates} updates: nothing is averaged"]
+            )
 
 
 def _build_hook(cfg: Mapping[str, Any], path: str) -> Hook:

@@ -196,6 +196,54 @@ def test_values_that_are_no_setting_of_a_switch_are_refused(config, tmp_path, sw
         build_runner(config, work_dir=tmp_path, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(clip_grad=dict(max_norm=0)), r"optim_wrapper.clip_grad.max_norm: 0 must be a number above 0"),
+        (dict(clip_grad=dict(max_norm=-1.0)), r"optim_wrapper.clip_grad.max_norm: -1.0 must be a number above 0"),
+        (dict(clip_grad=dict(type="value", clip_value=0.0)), r"optim_wrapper.clip_grad.clip_value: 0.0 must be"),
+    ],
+)
+def test_clipping_that_leaves_no_gradient_is_refused(config, tmp_path, changes, message):
+    config["optim_wrapper"] = config["optim_wrapper"] | changes
+    with pytest.raises(ConfigError, match=message):
+        build_runner(config, work_dir=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("begin", "loop", "message"),
+    [
+        (dict(begin_epoch=2), {}, r"custom_hooks\[0\].begin_epoch: 2 is after the last of 1 epochs"),
+        (dict(begin_iter=1000), {}, r"EMAHook.begin_iter: 1000 is after the last of \d+ updates"),
+        (dict(begin_epoch=1), dict(max_minutes=5), r"custom_hooks\[0\].begin_epoch: 1 may never come"),
+    ],
+)
+def test_an_average_that_never_begins_is_refused(config, tmp_path, begin, loop, message):
+    config["train_cfg"] |= loop
+    config["custom_hooks"] = [dict(type="EMAHook", **begin)]
+    with pytest.raises(ConfigError, match=message):
+        build_runner(config, work_dir=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("loop", "message"),
+    [
+        (dict(chunk=10**6), "train_cfg.chunk: 1000000 is no smaller than the batch"),
+        (dict(chunk=0), "train_cfg.chunk"),
+        (dict(batch_norm_per_chunk=True), "train_cfg.batch_norm_per_chunk: there are no chunks"),
+        (
+            dict(chunk=2, batch_norm_per_chunk=True, sync_batch_norm=True),
+            "train_cfg.sync_batch_norm: with train_cfg.ch",
+        ),
+    ],
+)
+def test_chunks_that_cannot_be_are_refused_before_a_run_has_a_folder(config, tmp_path, loop, message):
+    config["train_cfg"] |= loop
+    with pytest.raises(ConfigError, match=message):
+        build_runner(config, work_dir=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_precision_and_a_wrapper_with_one_of_its_own_are_refused(config, tmp_path):
     config["train_cfg"]["precision"] = "bf16"
     config["optim_wrapper"]["type"] = "AutocastOptimWrapper"

@@ -36,6 +36,12 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
     counts = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
     if minutes is not None and counts and not (math.isfinite(minutes) and minutes > 0):
         faults.append(f"train_cfg.max_minutes: {minutes!r} must be above 0, or None for any time")
+    if loop.get("sync_batch_norm") and loop.get("chunk") is not None:
+        faults.append(
+            "train_cfg.sync_batch_norm: with train_cfg.chunk processes would wait for each other in every chunk, of "
+            "which they may have different numbers; leave one of the two out"
+        )
+    faults += _clipping_faults(wrapper.get("clip_grad")) + _late_average_faults(config, minutes)
     hooks = [hook.get("type") for hook in config.get("custom_hooks") or [] if isinstance(hook, Mapping)]
     averaging = [name for name in hooks if name in AVERAGING]
     if len(averaging) > 1:
@@ -48,6 +54,37 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
             "custom_hooks: SWAHook averages the last epochs, and with train_cfg.max_minutes nobody knows beforehand "
             "which these are; take one of the two out, or average by EMAHook"
         )
+    return faults
+
+
+def _clipping_faults(clip: Any) -> list[str]:
+    """Bounds of a gradient that would leave none of it, or all."""
+    if not isinstance(clip, Mapping):
+        return []
+    bounds = {key: clip[key] for key in ("max_norm", "clip_value") if key in clip}
+    return [
+        f"optim_wrapper.clip_grad.{key}: {value!r} must be a number above 0; leave clip_grad out to clip nothing"
+        for key, value in bounds.items()
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf
+    ]
+
+
+def _late_average_faults(config: Mapping[str, Any], minutes: Any) -> list[str]:
+    """Moving averages that would begin after the last update, or nobody knows when."""
+    faults = []
+    epochs = (config.get("train_cfg") or {}).get("max_epochs")
+    for number, hook in enumerate(config.get("custom_hooks") or []):
+        if not isinstance(hook, Mapping) or hook.get("type") != "EMAHook":
+            continue
+        path, begin = f"custom_hooks[{number}]", hook.get("begin_epoch", 0)
+        if isinstance(epochs, int) and isinstance(begin, int) and begin > epochs:
+            faults.append(f"{path}.begin_epoch: {begin} is after the last of {epochs} epochs, so nothing is averaged")
+        for key in ("begin_epoch", "begin_iter"):
+            if minutes is not None and hook.get(key):
+                faults.append(
+                    f"{path}.{key}: {hook[key]!r} may never come, as train_cfg.max_minutes ends the training when the "
+                    "time is over; average from the beginning, or take one of the two out"
+                )
     return faults
 
 

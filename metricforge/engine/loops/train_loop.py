@@ -13,8 +13,6 @@ from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.engine.loading.data_loading import SeededBatches
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
-from metricforge.engine.loops.chunk_check import check_chunk
-from metricforge.engine.loops.step_switches import check_step_switches
 from metricforge.engine.loops.time_budget import TimeBudget
 from metricforge.engine.optim.autocast_optim_wrapper import Precision
 from metricforge.engine.optim.gradient_watch import GradientWatch
@@ -52,15 +50,14 @@ class ResumableTrainLoop(BaseLoop):
         hang_seconds: with several processes, how long an update, its batch included, may keep the others waiting before
             the process counts as hanging and all end; more than 0.
 
-    Evaluation knows none of these switches: a checkpoint scores what training said.
+    Evaluation knows none of these switches: a checkpoint scores what training said. ``check_chunk`` and
+    ``check_step_switches`` have refused what this model, batch or device cannot follow when the run was built.
 
     With several processes, each update is that of one process with all their images, but for BatchNorm and for what the
     embedding draws at random (dropout).
 
     Raises:
-        ConfigError: for ``sync_batch_norm`` on the CPU; for a ``chunk`` that is no smaller than the batch, or that
-            changes what a trained BatchNorm does without ``batch_norm_per_chunk``; for the latter without effect; and
-            for a switch that this model or device cannot follow.
+        ConfigError: for ``sync_batch_norm`` on the CPU.
     """
 
     def __init__(
@@ -82,8 +79,6 @@ class ResumableTrainLoop(BaseLoop):
     ) -> None:
         super().__init__(runner, dataloader)
         self.processes = runner.processes
-        check_chunk(runner.model, dataloader, chunk, batch_norm_per_chunk)
-        check_step_switches(runner.model, runner.device, precision, compiled=compile, channels_last=channels_last)
         self.chunk = chunk
         self.channels_last = channels_last
         runner.model.compile_updates(compile)
