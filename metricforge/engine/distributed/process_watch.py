@@ -24,9 +24,12 @@ from typing import Any, Protocol
 import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+from metricforge.engine.distributed.doorbell import Doorbell, knock
+
 BEAT_SECONDS = 0.5
 SILENT_SECONDS = 60.0  # without a sign of life: a library may hold the interpreter for some of them
 BROKEN_SECONDS = 4.0  # the same, once a connection has broken: then somebody has died
+KNOCKS = 2  # without an answer, one after the other: a machine may lose one
 HEARD_SECONDS = 5.0  # that a failed process waits for process 0 to print what happened
 CONNECT_SECONDS = 60.0
 EXIT_CODE = 1
@@ -56,11 +59,17 @@ class ProcessWatch:
         store: a connection of its own; one that the main thread uses too would wait with it.
         rank: of this process.
         world_size: how many there are.
+        meeting_place: host and port of the store; None: it is not to be knocked at.
     """
 
-    def __init__(self, store: Store, rank: int, world_size: int) -> None:
+    def __init__(self, store: Store, rank: int, world_size: int, meeting_place: tuple[str, int] | None = None) -> None:
         self._store = store
         self.rank = rank
+        self._meeting_place = meeting_place
+        self._doorbell: Doorbell | None = None
+        self._door_of_next: tuple[str, int] | None = None  # once it was found to answer
+        self._unanswered = 0
+        self._looked_at = time.monotonic()
         self._next = (rank + 1) % world_size
         self._ended = threading.Event()
         self._waits = 0  # for other processes
@@ -72,9 +81,14 @@ class ProcessWatch:
         self._silence = SILENT_SECONDS
         self._failed = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="process-watch")
+        self._line = threading.Thread(target=self._watch_line, daemon=True, name="line-watch")
 
     def start(self) -> None:
         """Begin to give and to expect signs of life."""
+        if self._meeting_place is not None:
+            with suppress(OSError):  # then silence is all that others have to go by
+                self._doorbell = Doorbell(*self._meeting_place)
+            self._line.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -85,6 +99,8 @@ class ProcessWatch:
         self._thread.join(timeout=5)
         with suppress(Exception):  # whatever torch raises if the store is gone already
             self._store.set(f"alive/{self.rank}", json.dumps({"beat": -1, "left": True, "hangs": False}))
+        if self._doorbell is not None:
+            self._doorbell.close()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -122,17 +138,35 @@ class ProcessWatch:
             beat += 1
             try:
                 self._look(beat)
-                lost_since = None
+                lost_since, self._looked_at = None, time.monotonic()
             except Exception as error:  # whatever torch raises once the store is gone
                 lost_since = lost_since or time.monotonic()
                 if time.monotonic() - lost_since > BROKEN_SECONDS and not self._ended.is_set():
                     self._end(f"torchrun, or the process that all others meet at, is gone ({_line(error)})", said=False)
+
+    def _watch_line(self) -> None:
+        """End this process if the machine with the store is gone: what asks it waits for a quarter of an hour."""
+        assert self._meeting_place is not None
+        unanswered = 0
+        while not self._ended.wait(BEAT_SECONDS):
+            late = time.monotonic() - self._looked_at > BROKEN_SECONDS
+            unanswered = unanswered + 1 if late and knock(*self._meeting_place) == "is silent" else 0
+            if unanswered == KNOCKS and not self._ended.is_set():
+                host, port = self._meeting_place
+                self._end(
+                    f"process {self.rank} (pid {os.getpid()} on {socket.gethostname()}) no longer reaches "
+                    f"{host}:{port}, where all processes meet: that machine or the connection to it is gone",
+                    said=False,
+                )
 
     def _look(self, beat: int) -> None:
         age = time.monotonic() - self._since
         own = {"beat": beat, "host": socket.gethostname(), "pid": os.getpid(), "update": self._update}
         stands_still = self._limit is not None and age > self._limit
         own |= {"hangs": stands_still and not self._waits, "age": round(age)}
+        if self._doorbell is not None:
+            self._doorbell.clear()
+            own["door"] = self._doorbell.place
         self._store.set(f"alive/{self.rank}", json.dumps(own))
         if self._store.check(["failed"]):
             told = json.loads(self._store.get("failed"))
@@ -141,10 +175,15 @@ class ProcessWatch:
         key = f"alive/{self._next}"
         heard = json.loads(self._store.get(key)) if self._store.check([key]) else {}
         if heard.get("beat") != self._heard.get("beat"):
-            self._heard, self._heard_at = heard, time.monotonic()
+            if not self._heard and heard.get("door") and knock(*heard["door"]) == "answers":
+                self._door_of_next = tuple(heard["door"])
+            self._heard, self._heard_at, self._unanswered = heard, time.monotonic(), 0
         if not self._heard or self._heard.get("left"):
             return  # whether one begins at all is torchrun's affair
-        if time.monotonic() - self._heard_at > self._silence:
+        silent = time.monotonic() - self._heard_at
+        if silent > BROKEN_SECONDS and self._door_of_next is not None:
+            self._knock_at_next(*self._door_of_next)
+        elif silent > self._silence:
             self._tell(
                 self._next, f"gave no sign of life for {self._silence:.0f} seconds: it was killed or stands still"
             )
@@ -155,6 +194,21 @@ class ProcessWatch:
                 "others wait for it (train_cfg.hang_seconds)",
             )
 
+    def _knock_at_next(self, host: str, port: int) -> None:
+        """Find out why the next process gives no sign of life, and tell it if that is for good."""
+        answer = knock(host, port)
+        self._unanswered = self._unanswered + 1 if answer == "is silent" else 0
+        silent = time.monotonic() - self._heard_at
+        if answer == "refuses":
+            self._tell(self._next, f"ended without a word {silent:.0f} seconds ago: it was killed")
+        elif self._unanswered == KNOCKS:
+            self._tell(
+                self._next,
+                f"cannot be reached for {silent:.0f} seconds: its machine or the connection to it is gone",
+            )
+        elif answer == "answers" and silent > SILENT_SECONDS:
+            self._tell(self._next, f"gave no sign of life for {silent:.0f} seconds: it stands still")
+
     def _tell(self, rank: int, what: str, *, said: bool = False) -> None:
         where = self._heard if rank == self._next else {"host": socket.gethostname(), "pid": os.getpid()}
         named = f"process {rank} (pid {where.get('pid')} on {where.get('host')}) {what}"
@@ -163,7 +217,7 @@ class ProcessWatch:
     def _end(self, what: str, *, said: bool, rank: int | None = None) -> None:
         """End this process; process 0 prints why, or if it is the one, the process before it."""
         if rank is None:  # without a store they cannot agree who speaks
-            if self.rank == 0 or "TORCHELASTIC_USE_AGENT_STORE" not in os.environ:
+            if os.environ.get("LOCAL_RANK", "0") == "0" or "TORCHELASTIC_USE_AGENT_STORE" not in os.environ:
                 print(f"\nerror: {what}", file=sys.stderr, flush=True)
         elif not said and (self.rank == 0 if rank != 0 else self._next == 0):
             print(f"\nerror: {what}\nall processes end", file=sys.stderr, flush=True)
@@ -193,7 +247,7 @@ def begin_watch(name: str, rank: int, world_size: int) -> None:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     # a connection of its own: the main thread may wait in the other one
     store = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=CONNECT_SECONDS))
-    _current = ProcessWatch(PrefixStore(f"{name}/watch", store), rank, world_size)
+    _current = ProcessWatch(PrefixStore(f"{name}/watch", store), rank, world_size, (address, port))
     _current.start()
     atexit.register(end_watch)
     in_main = threading.current_thread() is threading.main_thread()

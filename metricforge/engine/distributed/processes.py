@@ -202,8 +202,8 @@ def join_processes(device: str | torch.device | None) -> str | torch.device | No
     name = f"metricforge/{meet(store, rank, world_size, PATIENCE.total_seconds())}"
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
     own = PrefixStore(name, store)
+    begin_watch(name, rank, world_size)  # first, for a process or a machine may go while they are joining
     dist.init_process_group(backend, store=own, rank=rank, world_size=world_size, timeout=PATIENCE)
-    begin_watch(name, rank, world_size)
     return f"cuda:{local_rank}" if on_gpus else device
 
 
