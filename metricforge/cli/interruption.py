@@ -65,7 +65,7 @@ def ends_soon(say: Callable[[], None]) -> Iterator[None]:
 
 
 def resume_command(arguments: argparse.Namespace, folder: Path) -> str:
-    """The command that takes up the training of ``folder``, which was begun with ``arguments``."""
+    """The command that takes up the training of ``folder``, which was begun with ``arguments``, on as many machines."""
     words: list[object] = [arguments.config, "--work-dir", folder, "--resume", "auto"]
     for name in ("seed", "device"):
         if getattr(arguments, name) is not None:
@@ -73,7 +73,11 @@ def resume_command(arguments: argparse.Namespace, folder: Path) -> str:
     if arguments.cfg_options:
         words += ["--cfg-options", *(format_override(key, value) for key, value in arguments.cfg_options.items())]
     command = next_command("train", *words)
-    several = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    if several == "1":
+    here, machines = (os.environ.get(name, "1") for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"))
+    if (here, machines) == ("1", "1"):
         return command
-    return f"torchrun --nproc-per-node {several} -m metricforge {command.partition('metricforge ')[2]}"
+    launch = f"torchrun --nproc-per-node {here}"
+    if machines != "1":
+        place = f"{os.environ.get('MASTER_ADDR', 'HOST')}:29400"
+        launch += f" --nnodes {machines} --rdzv-backend c10d --rdzv-endpoint {place}"
+    return f"{launch} -m metricforge {command.partition('metricforge ')[2]}"
