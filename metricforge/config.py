@@ -11,8 +11,11 @@ from mmengine.config import Config, ConfigDict
 
 from metricforge.config_check.top_level_keys import shape_faults
 from metricforge.config_files import find_base, find_config
+from metricforge.config_text import keep_formatted_texts
 from metricforge.errors import ConfigError
 from metricforge.overrides import apply_overrides
+
+keep_formatted_texts()
 
 
 def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
