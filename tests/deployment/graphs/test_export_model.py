@@ -15,7 +15,7 @@ from metricforge.deployment.graphs.export_model import export_model
 from metricforge.deployment.graphs.graph_comparison import compare, recall_at_1
 from metricforge.errors import CheckpointError, MetricForgeError
 
-RESNET = dict(type="TimmBackbone", name="resnet10t")
+RESNET = dict(type="TimmBackbone", name="test_resnet")
 GLYPHS = dict(type="GlyphNet", width=8, feature_dim=16)
 
 
@@ -53,17 +53,6 @@ def test_onnx_gives_the_model_s_embeddings_in_batches_of_any_size(make_model, on
     assert load_model(tmp_path / "bundle", device="cpu").hash == model.hash
 
 
-def test_the_graph_says_what_it_takes(make_model, onnx, image_folder, tmp_path):
-    model = make_model(GLYPHS)
-    export_model(model, tmp_path / "bundle", format="onnx", images=str(image_folder))
-    graph = onnx.load(tmp_path / "bundle" / "model.onnx")
-    told = {each.key: each.value for each in graph.metadata_props}
-    assert told["metricforge_model"] == model.hash
-    assert json.loads(told["preprocessing"])[1] == {"type": "CenterCrop", "size": 32}
-    assert json.loads(told["mean"]) == [0.5, 0.5, 0.5]
-    assert told["preprocessing_inside"] == "false"
-
-
 def test_with_preprocessing_photos_of_any_size_go_in(make_model, onnx, image_folder, tmp_path):
     model = make_model(GLYPHS)
     export_model(model, tmp_path / "bundle", format="onnx", with_preprocessing=True, images=str(image_folder))
@@ -87,7 +76,9 @@ def test_programs_of_torch_give_the_very_same_embeddings(make_model, image_folde
 
 
 @pytest.mark.parametrize("similarity", ["PDDM", "LMDM"])
-def test_a_learned_similarity_is_a_second_graph(make_model, onnx, image_folder, tmp_path, similarity):
+def test_a_learned_similarity_is_a_second_graph_and_the_first_says_what_it_takes(
+    make_model, onnx, image_folder, tmp_path, similarity
+):
     model = make_model(GLYPHS, similarity=similarity)
     done = export_model(model, tmp_path / "bundle", format="onnx", images=str(image_folder))
     assert done.graphs["similarity.onnx"]["compared"]["largest_difference"] < 1e-5
@@ -97,6 +88,12 @@ def test_a_learned_similarity_is_a_second_graph(make_model, onnx, image_folder, 
     for rows, columns in ((x, y), (x[:1], y), (x, y[:4])):
         found = session.run(None, {"x": rows, "y": columns})[0]
         assert np.abs(found - model.similarity(rows, columns)).max() < 1e-5
+    graph = onnx.load(tmp_path / "bundle" / "model.onnx")
+    told = {each.key: each.value for each in graph.metadata_props}
+    assert told["metricforge_model"] == model.hash
+    assert json.loads(told["preprocessing"])[1] == {"type": "CenterCrop", "size": 32}
+    assert json.loads(told["mean"]) == [0.5, 0.5, 0.5]
+    assert told["preprocessing_inside"] == "false"
 
 
 def shrunk(make_model, name, **settings):

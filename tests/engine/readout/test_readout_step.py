@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 
@@ -23,6 +24,21 @@ def train(config, folder, **arguments):
     runner.describe()
     runner.train()
     return runner, shown.getvalue()
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """What ``whole_run`` trained; a fixture of the module, though its config is made anew for each test."""
+    return {}
+
+
+@pytest.fixture
+def whole_run(config, runs, tmp_path_factory):
+    """The folder of a run of ``config`` as it is, its runner, and what it showed; tests only read it."""
+    if not runs:
+        folder = tmp_path_factory.mktemp("whole")
+        runs["whole"] = (folder, *train(copy.deepcopy(config), folder))
+    return runs["whole"]
 
 
 def candidates(folder):
@@ -92,16 +108,16 @@ def test_candidates_score_what_a_computation_by_hand_of_their_weights_and_layers
             )
 
 
-def test_the_best_on_the_validation_classes_is_chosen_and_the_test_is_looked_at_once(config, tmp_path):
-    runner, shown = train(config, tmp_path)
-    table = candidates(tmp_path)
+def test_the_best_on_the_validation_classes_is_chosen_and_the_test_is_looked_at_once(whole_run):
+    folder, runner, shown = whole_run
+    table = candidates(folder)
     best = table["candidates"][table["chosen"]]
     assert best["scores"]["recall@1"] == max(each["scores"]["recall@1"] for each in table["candidates"])
-    choice = protocol(tmp_path)["choice"]
+    choice = protocol(folder)["choice"]
     assert (choice["weights"], choice["value"]) == (best["weights"], best["scores"]["recall@1"])
     assert (choice["by"], choice["among"], choice["test_looks"]) == ("validation classes", len(table["candidates"]), 1)
-    assert protocol(tmp_path)["checkpoint"]["file"] == "chosen.pth"
-    assert set(protocol(tmp_path)["baselines"]) == {"frozen", "adapted"} == set(runner.baseline_scores)
+    assert protocol(folder)["checkpoint"]["file"] == "chosen.pth"
+    assert set(protocol(folder)["baselines"]) == {"frozen", "adapted"} == set(runner.baseline_scores)
     assert "readout, on the validation classes" in shown
     assert "baseline frozen  recall@1" in shown
     rows, labels = pooled(runner.readout.pretrained, runner.test_dataloader)
@@ -142,17 +158,15 @@ def test_test_classes_that_validate_choose_no_layer(config, tmp_path):
     assert protocol(tmp_path)["choice"]["test_looks"] == 3, "two epochs and the end"
 
 
-def test_it_leaves_training_and_the_best_epoch_as_they_are(config, tmp_path):
-    train(config, tmp_path / "with")
-    train(config | dict(readout=None), tmp_path / "without")
-    assert not (tmp_path / "without" / "chosen.pth").exists()
+def test_it_leaves_training_and_the_best_epoch_as_they_are(config, whole_run, tmp_path):
+    train(config | dict(readout=None), tmp_path)
+    assert not (tmp_path / "chosen.pth").exists()
     for name in ("best.pth", "iter_18.pth"):
-        one, other = (load_checkpoint(tmp_path / run / name)["state_dict"] for run in ("with", "without"))
+        one, other = (load_checkpoint(folder / name)["state_dict"] for folder in (whole_run[0], tmp_path))
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_a_killed_and_resumed_run_chooses_the_same(config, tmp_path):
-    train(config, tmp_path / "whole")
+def test_a_killed_and_resumed_run_chooses_the_same(config, whole_run, tmp_path):
     config["checkpoint"] = dict(interval_iterations=4)
     runner = build_runner(config, work_dir=tmp_path / "cut", device="cpu", console=Console(quiet=True))
     steps, original = iter(range(14)), runner.model.train_step
@@ -168,8 +182,8 @@ def test_a_killed_and_resumed_run_chooses_the_same(config, tmp_path):
     train(config, tmp_path / "cut", resume=True)
     assert (tmp_path / "cut" / "iter_16.pth").exists(), "other files than those of the whole run, whose mean is its own"
     whole, cut = (
-        [each for each in candidates(tmp_path / name)["candidates"] if "mean" not in each["weights"]]
-        for name in ("whole", "cut")
+        [each for each in candidates(folder)["candidates"] if "mean" not in each["weights"]]
+        for folder in (whole_run[0], tmp_path / "cut")
     )
     assert whole == cut
 

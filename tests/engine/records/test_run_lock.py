@@ -17,9 +17,13 @@ from metricforge.engine.records import run_lock
 from metricforge.engine.records.run_lock import OWNER_FILE, RunLock, read_owner
 from metricforge.errors import RunFolderError
 
+# without the imports of metricforge.engine, which take seconds and are no part of a lock
 HOLDS = """
-import sys, time
+import importlib.util, sys, time, types
 from pathlib import Path
+(package,) = importlib.util.find_spec("metricforge").submodule_search_locations
+sys.modules["metricforge.engine"] = types.ModuleType("metricforge.engine")
+sys.modules["metricforge.engine"].__path__ = [package + "/engine"]
 from metricforge.engine.records.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()
