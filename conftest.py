@@ -12,15 +12,19 @@ pytest's own doctests run no Markdown.)
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from doctest import ELLIPSIS
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -45,6 +49,7 @@ hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=500, pr
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 ROOT = Path(__file__).parent
+COMMAND_SERVER = ROOT / "tests" / "command_server.py"
 FENCE = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<source>.*?)^```$', re.DOTALL | re.MULTILINE
 )
@@ -73,7 +78,7 @@ def evaluate_block(example: Example) -> None:
         if file.name.startswith("test_"):
             run_test_module(file)
     elif block["language"] == "shell":
-        run_shell(block["source"], example.namespace["folder"])
+        run_shell(block["source"], example.namespace["folder"], quick=Path(example.path).name != "README.md")
     else:
         before = dict(example.namespace)
         code = compile("\n" * example.line + block["source"], example.path, "exec", dont_inherit=True)
@@ -94,11 +99,26 @@ def run_test_module(file: Path) -> None:
         test()
 
 
-def run_shell(source: str, folder: Path) -> None:
+@cache
+def quick_commands() -> str:
+    """The folder of a ``metricforge`` and a ``python`` that start in no time, for a PATH; ends with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="metricforge-commands-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = subprocess.Popen(
+        [sys.executable, COMMAND_SERVER, folder / "socket"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    runpy.run_path(str(COMMAND_SERVER))["write_commands"](folder, str(folder / "socket"))
+    return str(folder)
+
+
+def run_shell(source: str, folder: Path, quick: bool = True) -> None:
     """Run shell commands in ``folder``; what pip installs goes into a folder that only these commands see."""
     installed = folder / ".installed"
+    commands = [quick_commands()] if quick else []
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": ":".join([*commands, str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(installed),
         "PIP_TARGET": str(installed),
         "PIP_UPGRADE": "1",
