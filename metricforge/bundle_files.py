@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,33 @@ def verified_file(bundle: Path, entry: Any) -> Path:
     if not whole:
         raise CheckpointError(f"{file} was changed or damaged after the export; export the model again")
     return file
+
+
+def copy_bundle(bundle: Path, target: Path) -> Path:
+    """Copy a bundle that was read, with its graphs, to the new folder ``target``, which appears whole or not at all.
+
+    Raises:
+        MetricForgeError: if ``target`` exists and is not an empty folder.
+    """
+    check_is_new(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        folder = Path(temporary) / target.name
+        shutil.copytree(bundle, folder)
+        if target.exists():
+            target.rmdir()
+        folder.rename(target)
+    return target
+
+
+def check_is_new(bundle: Path) -> None:
+    """Refuse to write over what is there.
+
+    Raises:
+        MetricForgeError: if ``bundle`` exists and is not an empty folder.
+    """
+    if bundle.is_symlink() or (bundle.exists() and (not bundle.is_dir() or any(bundle.iterdir()))):
+        raise MetricForgeError(f"{bundle} already exists; name a new folder, or remove it first")
 
 
 def sha256_of(file: Path) -> str:

@@ -6,11 +6,10 @@ import argparse
 
 from rich.console import Console
 
-from metricforge.bundle_files import CARD, WEIGHTS
+from metricforge.bundle_files import CARD, WEIGHTS, check_is_new
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.deployment import load_model
-from metricforge.deployment.bundle import check_is_new
 from metricforge.deployment.graphs.export_model import export_model
 
 

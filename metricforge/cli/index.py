@@ -9,21 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metricforge.calibration import Calibration
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
-from metricforge.deployment import EmbeddingModel, load_model
-from metricforge.deployment.embed_collection import unreadable_path
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
 from metricforge.errors import EmbeddingsError
-from metricforge.index import SearchIndex, build_index
-from metricforge.index.build import index_embeddings
-from metricforge.index.databases import export_index
+from metricforge.index import SearchIndex
+from metricforge.index.build import build_index, index_embeddings
+from metricforge.index.indexed_model import open_indexed_model
 from metricforge.index.planning import why_missed
 from metricforge.progress_bars import progress_bar, progress_bars
 
 SHOWN = 5
 
+# PyTorch is imported by what embeds images: embeddings are indexed, and an index is changed and described, without.
 console = open_console()
 
 
@@ -32,18 +32,21 @@ def build(arguments: argparse.Namespace) -> None:
     options: dict[str, Any] = dict(
         kind=arguments.kind, memory=arguments.memory, recall=arguments.recall, segment_rows=arguments.segment_rows
     )
-    model: EmbeddingModel
     unreadable: list[tuple[str, str]] = []
     if holds_embeddings(arguments.source):
         stored = _stored_embeddings(arguments)
-        model = load_model(arguments.model, device=arguments.device)
-        _say(f"model    {model}")
-        _say(f"images   {len(stored):,} with embeddings in {stored.folder}, computed in {stored.origin.precision}")
-        with progress_bars(console, len(stored), "indexing") as (indexed,):
-            index = index_embeddings(model, stored, arguments.out, on_indexed=indexed, **options)
+        with open_indexed_model(arguments.model) as described:
+            calibration = described.calibration
+            _say(f"model    {described}")
+            _say(f"images   {len(stored):,} with embeddings in {stored.folder}, computed in {stored.origin.precision}")
+            with progress_bars(console, len(stored), "indexing") as (indexed,):
+                index = index_embeddings(described, stored, arguments.out, on_indexed=indexed, **options)
     else:
+        from metricforge.deployment import load_model
+
         collection = open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin)
         model = load_model(arguments.model, device=arguments.device)
+        calibration = model.calibration
         _say(f"model    {model}")
         _say(f"images   {len(collection):,} in {collection.source}")
         for left in collection.left_out:
@@ -61,6 +64,8 @@ def build(arguments: argparse.Namespace) -> None:
             )
     _say("")
     if unreadable:
+        from metricforge.deployment.embed_collection import unreadable_path
+
         _say(f"{len(unreadable):,} images could not be read and are not in the index:")
         for _, fault in unreadable[:SHOWN]:
             _say(f"  {fault}")
@@ -68,13 +73,17 @@ def build(arguments: argparse.Namespace) -> None:
             _say(f"  ... all of them: {unreadable_path(arguments.out)}")
     _describe(index)
     if index.calibration is None:
-        _say(f"unknown  {_why_not_calibrated(model, len(index))}: {next_command('index', 'calibrate', arguments.out)}")
+        why = _why_not_calibrated(calibration, len(index))
+        _say(f"unknown  {why}: {next_command('index', 'calibrate', arguments.out)}")
     _say(f"\nsearch it: {next_command('search', arguments.out, index.snapshot().tables[0]['path'][0])}")
 
 
 def _stored_embeddings(arguments: argparse.Namespace) -> StoredEmbeddings:
-    if arguments.glob is not None:
-        raise EmbeddingsError(f"--glob selects images, and {arguments.source} holds embeddings; leave --glob out")
+    for option, value, does in (("--glob", arguments.glob, "selects"), ("--device", arguments.device, "embeds")):
+        if value is not None:
+            raise EmbeddingsError(
+                f"{option} {does} images, and {arguments.source} holds embeddings; leave {option} out"
+            )
     return StoredEmbeddings(Path(arguments.source))
 
 
@@ -119,6 +128,8 @@ def compact(arguments: argparse.Namespace) -> None:
 
 def migrate(arguments: argparse.Namespace) -> None:
     """Embed the index's images again with another model."""
+    from metricforge.deployment import load_model
+
     index = SearchIndex(arguments.index)
     model = load_model(arguments.model, device=arguments.device)
     calibrated = index.calibration is not None
@@ -139,6 +150,8 @@ def migrate(arguments: argparse.Namespace) -> None:
 
 def export(arguments: argparse.Namespace) -> None:
     """Write the index for a vector database."""
+    from metricforge.index.databases import export_index
+
     index = SearchIndex(arguments.index)
     with progress_bar(console, "writing", len(index)) as advance:
         done = export_index(index, arguments.to, arguments.out, name=arguments.name, on_images=advance)
@@ -193,10 +206,10 @@ def _describe(index: SearchIndex) -> None:
             _say(f"         {unfit}; choose a new one: {next_command('index', 'calibrate', index.path)}")
 
 
-def _why_not_calibrated(model: EmbeddingModel, images: int) -> str:
-    if model.calibration is None:
+def _why_not_calibrated(calibration: Calibration | None, images: int) -> str:
+    if calibration is None:
         return "search gives no 'no match': training had too few validation classes to choose a threshold; choose one"
-    return f"the model's calibration is not used: {model.calibration.unfit_for(images)}; choose another"
+    return f"the model's calibration is not used: {calibration.unfit_for(images)}; choose another"
 
 
 def _say(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -20,15 +19,16 @@ from metricforge.bundle_files import (
     DESCRIPTION,
     FORMAT,
     WEIGHTS,
+    check_is_new,
     described_file,
     read_description,
     seal,
     verified_file,
 )
+from metricforge.calibration import Calibration
 from metricforge.deployment.model_card import model_card
 from metricforge.deployment.model_description import ModelDescription
-from metricforge.errors import CheckpointError, MetricForgeError
-from metricforge.evaluation.calibration import Calibration
+from metricforge.errors import CheckpointError
 from metricforge.models import MetricLearner
 from metricforge.registry import TRANSFORMS
 
@@ -75,33 +75,6 @@ def write_bundle(model: BundledModel, bundle: Path, graphs: Callable[[Path], Gra
             bundle.rmdir()
         folder.rename(bundle)
     return bundle
-
-
-def copy_bundle(bundle: Path, target: Path) -> Path:
-    """Copy a bundle that was read, with its graphs, to the new folder ``target``, which appears whole or not at all.
-
-    Raises:
-        MetricForgeError: if ``target`` exists and is not an empty folder.
-    """
-    check_is_new(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-        folder = Path(temporary) / target.name
-        shutil.copytree(bundle, folder)
-        if target.exists():
-            target.rmdir()
-        folder.rename(target)
-    return target
-
-
-def check_is_new(bundle: Path) -> None:
-    """Refuse to write over what is there.
-
-    Raises:
-        MetricForgeError: if ``bundle`` exists and is not an empty folder.
-    """
-    if bundle.is_symlink() or (bundle.exists() and (not bundle.is_dir() or any(bundle.iterdir()))):
-        raise MetricForgeError(f"{bundle} already exists; name a new folder, or remove it first")
 
 
 def _write_files(model: BundledModel, folder: Path, graphs: Callable[[Path], Graphs]) -> None:

@@ -19,6 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from metricforge.arrays import Floats32
+from metricforge.calibration import Calibration
 from metricforge.datasets.decoding.limits import resizing_excess, shorter_side
 from metricforge.deployment.accelerated_backbone import AcceleratedBackbone
 from metricforge.deployment.bundle import BundledModel, read_bundle, write_bundle
@@ -27,7 +28,6 @@ from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.engine.chosen_device import chosen_device
 from metricforge.errors import MetricForgeError
-from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.progress_bars import progress_bar

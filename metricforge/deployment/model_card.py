@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from metricforge.calibration import Calibration
 from metricforge.deployment.loading_examples import metricforge_example, onnx_example, timm_example
 from metricforge.deployment.markdown import as_code, as_text
 from metricforge.deployment.model_description import ModelDescription
-from metricforge.evaluation.calibration import Calibration
 
 UNKNOWN = "not stated"
 

@@ -13,6 +13,7 @@ from metricforge.arrays import Floats32
 if TYPE_CHECKING:
     from metricforge.interfaces import Similarity
 
+OF_ARRAYS = "OfArrays"
 TINY = 1e-12  # the least length that a vector is divided by
 
 
@@ -116,6 +117,12 @@ WITHOUT_WEIGHTS: dict[str, Callable[[], ArraySimilarity]] = {
     "EuclideanSimilarity": EuclideanOfArrays,
     "HammingSimilarity": HammingOfArrays,
 }
+
+
+def name_of(similarity: Similarity | ArraySimilarity) -> str:
+    """What a config calls ``similarity``: of one for arrays, the name of that of tensors."""
+    name = type(similarity).__name__
+    return f"{name.removesuffix(OF_ARRAYS)}Similarity" if name.endswith(OF_ARRAYS) else name
 
 
 def of_arrays(similarity: Similarity | ArraySimilarity) -> ArraySimilarity:

@@ -7,24 +7,25 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metricforge.atomic_write import write_atomically
-from metricforge.deployment import EmbeddingModel
-from metricforge.deployment.embed_collection import embed_collection, unreadable_path
-from metricforge.deployment.image_collection import ImageCollection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.index.build_options import BuildOptions
-from metricforge.index.calibrate_index import calibration_by_model
-from metricforge.index.kept_model import keep_model
+from metricforge.index.indexed_model import IndexedModel
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.measuring import measure_search
 from metricforge.index.search_index import SearchIndex
 from metricforge.index.segment import FOLDER, SEGMENT_ROWS, cut_evenly, write_segment
 from metricforge.index.writing import index_table
+
+# PyTorch is imported where images are embedded: embeddings alone are indexed without.
+if TYPE_CHECKING:
+    from metricforge.deployment import EmbeddingModel
+    from metricforge.deployment.image_collection import ImageCollection
 
 PARTS = "parts"  # embeddings of an unfinished build, which a second start continues
 FINISHED = "finished.json"  # its finished segments
@@ -66,20 +67,24 @@ def build_index(
         EmbeddingsError: if ``out`` holds an index, an option cannot take effect, or none of the images can be read.
         ValueError: for another kind, or a recall outside its range.
     """
+    from metricforge.deployment.embed_collection import embed_collection, unreadable_path
+
     options = BuildOptions(kind, memory, recall, segment_rows)
     _refuse_index(out)
-    options.planned_kind(model, len(collection))  # before anything slow
+    indexed = IndexedModel.of(model)
+    options.planned_kind(indexed, len(collection))  # before anything slow
     found = embed_collection(model, collection, out / PARTS, num_workers=num_workers, on_images=on_images)
     if found.unreadable:
         shutil.copy(unreadable_path(out / PARTS), unreadable_path(out))
         on_unreadable(found.unreadable)
     if not found.embedded:
         raise EmbeddingsError(f"none of the {len(collection):,} images of {collection.source} can be read")
-    return _index(model, StoredEmbeddings(out / PARTS), out, options, on_indexed)
+    _index(indexed, StoredEmbeddings(out / PARTS), out, options, on_indexed)
+    return SearchIndex(out, model)
 
 
 def index_embeddings(
-    model: EmbeddingModel,
+    model: IndexedModel,
     stored: StoredEmbeddings,
     out: Path,
     *,
@@ -92,7 +97,7 @@ def index_embeddings(
     """Build the index of embeddings that ``metricforge embed`` wrote, as ``build_index`` does of images.
 
     Args:
-        model: the model that made them.
+        model: what is known of the model that made them: ``IndexedModel.of(model)`` or ``open_indexed_model``.
         stored: the embeddings; they stay where they are.
         out: a new folder.
         kind: see ``BuildOptions``.
@@ -114,7 +119,8 @@ def index_embeddings(
         )
     if not len(stored):
         raise EmbeddingsError(f"none of the {stored.origin.rows:,} images of {stored.folder} could be read")
-    return _index(model, stored, out, BuildOptions(kind, memory, recall, segment_rows), on_indexed)
+    _index(model, stored, out, BuildOptions(kind, memory, recall, segment_rows), on_indexed)
+    return SearchIndex(out)
 
 
 def _refuse_index(out: Path) -> None:
@@ -125,16 +131,16 @@ def _refuse_index(out: Path) -> None:
 
 
 def _index(
-    model: EmbeddingModel,
+    model: IndexedModel,
     stored: StoredEmbeddings,
     out: Path,
     options: BuildOptions,
     on_indexed: Callable[[int], object],
-) -> SearchIndex:
+) -> None:
     """Write the segments of ``stored`` and what was measured of them, and remove what the build leaves behind."""
     kind = options.planned_kind(model, len(stored))
     bundle = f"models/{model.hash}"
-    keep_model(model, out / bundle)
+    model.keep(out / bundle)
     manifest = Manifest(
         generation=1,
         model=bundle,
@@ -144,17 +150,16 @@ def _index(
         segments=_segments(model, stored, out, kind, options.segment_rows, on_indexed),
         next_id=len(stored),
         settings={"segment_rows": options.segment_rows},
-        calibration=calibration_by_model(model, len(stored)),
+        calibration=model.calibration_for(len(stored)),
     )
-    settings, measured = measure_search(out, manifest, model.learner.similarity, options.wanted_recall)
+    settings, measured = measure_search(out, manifest, model.similarity, options.wanted_recall)
     Manifest(**{**vars(manifest), "settings": settings, "measured": measured}).write(out)
     (out / FINISHED).unlink()
     shutil.rmtree(out / PARTS, ignore_errors=True)
-    return SearchIndex(out, model)
 
 
 def _segments(
-    model: EmbeddingModel,
+    model: IndexedModel,
     stored: StoredEmbeddings,
     out: Path,
     kind: str,
@@ -172,7 +177,7 @@ def _segments(
     for part in parts[len(finished) :]:
         columns = stored.columns(part)
         table = index_table(columns, np.arange(part.start, part.stop), columns["path"])
-        finished.append(write_segment(out, stored.vectors(part), table, kind, model.learner.similarity, on_indexed))
+        finished.append(write_segment(out, stored.vectors(part), table, kind, model.similarity, on_indexed))
         write_atomically(out / FINISHED, json.dumps({"plan": plan, "segments": finished}))
     return tuple(finished)
 

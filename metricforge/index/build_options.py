@@ -9,7 +9,7 @@ from metricforge.index.planning import RECALL, plan_kind
 from metricforge.index.segment import SEGMENT_ROWS
 
 if TYPE_CHECKING:
-    from metricforge.deployment import EmbeddingModel
+    from metricforge.index.indexed_model import IndexedModel
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class BuildOptions:
         """The share of the ten nearest images to be found."""
         return RECALL if self.recall is None else self.recall
 
-    def planned_kind(self, model: EmbeddingModel, count: int) -> str:
+    def planned_kind(self, model: IndexedModel, count: int) -> str:
         """Return the kind of an index of ``count`` embeddings of ``model``; raises what ``plan_kind`` does."""
-        similarity = model.learner.similarity
-        return plan_kind(self.kind, self.memory, self.recall, similarity, count, model.dim, self.segment_rows)
+        return plan_kind(self.kind, self.memory, self.recall, model.similarity, count, model.dim, self.segment_rows)

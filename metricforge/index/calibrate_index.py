@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from metricforge.arrays import Array, Floats32, Indices
+from metricforge.calibration import Calibration
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation.calibration import NEIGHBOURS, QUERIES, Calibration, calibrate
+from metricforge.evaluation.calibration import NEIGHBOURS, QUERIES, calibrate
 from metricforge.index.snapshot import Snapshot
 
 DEPTH = 200  # neighbours among which the nearest of the own and of another class are looked for first
@@ -67,12 +67,6 @@ def calibrate_index(
     manifest = snapshot.manifest
     replace(manifest, generation=manifest.generation + 1, calibration=calibration.to_json()).write(snapshot.index)
     return calibration
-
-
-def calibration_by_model(model: EmbeddingModel, images: int) -> Mapping[str, Any] | None:
-    """What training measured for ``model``, for a manifest; None if nothing, or if that was among too few images."""
-    found = model.calibration
-    return None if found is None or found.unfit_for(images) is not None else found.to_json()
 
 
 def _best(scores: Floats32) -> float:

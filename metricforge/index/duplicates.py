@@ -11,25 +11,18 @@ from scipy.sparse.csgraph import connected_components
 
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import EmbeddingsError
+from metricforge.index.array_similarity import ArraySimilarity, name_of
 from metricforge.index.hit import Hit
 from metricforge.index.snapshot import Found, Snapshot
 
 if TYPE_CHECKING:
-    from metricforge.index.array_similarity import ArraySimilarity
     from metricforge.interfaces import Similarity
 
 FIRST_K = 16  # neighbours looked for first; an image with more duplicates is searched again for more
 GROWTH = 4
 RESULTS_AT_ONCE = 2**18
 PAIRS_AT_ONCE = 2**22
-LARGEST = {
-    "CosineSimilarity": 1.0,
-    "CosineOfArrays": 1.0,
-    "EuclideanSimilarity": 0.0,
-    "EuclideanOfArrays": 0.0,
-    "HammingSimilarity": 0.0,
-    "HammingOfArrays": 0.0,
-}
+LARGEST = {"CosineSimilarity": 1.0, "EuclideanSimilarity": 0.0, "HammingSimilarity": 0.0}
 ROUNDING = 1e-6  # of a float32 similarity: the same file twice may have 0.9999999
 
 
@@ -53,11 +46,11 @@ def find_duplicates(
         threshold = snapshot.calibration.threshold
     if not math.isfinite(threshold):
         raise ValueError(f"threshold must be a finite similarity, got {threshold}")
-    name = type(similarity).__name__
+    name = name_of(similarity)
     largest = LARGEST.get(name)
     if largest is not None and threshold > largest + ROUNDING:
         raise EmbeddingsError(
-            f"--threshold {threshold:g}: no two images are so alike, {name.removesuffix('OfArrays')} is at most "
+            f"--threshold {threshold:g}: no two images are so alike, {name} is at most "
             f"{largest:g}; metricforge search prints what similarities there are"
         )
     return _Grouping(snapshot, similarity, threshold - ROUNDING).groups()

@@ -15,9 +15,11 @@ from metricforge.arrays import Array, Flags, Floats, Floats32, Indices
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.spaces import Space
 from metricforge.index.kinds import (
+    CODED,
     KINDS,
     LEAST_TRAINING_ROWS,
     SPARE,
+    WITH_LISTS,
     build_structure,
     efforts,
     resident_bytes,
@@ -29,7 +31,6 @@ from metricforge.interfaces import Similarity
 
 ALL = "all"  # the embeddings as they are
 SCORES = ("recall@1", "map@r")
-COMPRESSED = ("int8", "binary", "ivfpq")  # kinds whose candidates the stored vectors put in order
 TIMED = 200  # queries, one after the other
 COMPARED = 200  # queries on which an approximate kind's effort is chosen
 QUERIES_AT_ONCE = 1024
@@ -115,7 +116,7 @@ class FrontierPlan:
         """Each kind, and those that compress also refined, which is how ``metricforge index`` has them."""
         for kind in self.kinds:
             yield kind, False
-            if space == ALL and kind in COMPRESSED and self.refines:
+            if space == ALL and kind in CODED and self.refines:
                 yield kind, True
 
     @property
@@ -150,7 +151,8 @@ def plan_frontier(
     chosen_kinds, left_out = _kinds(kinds, images, similarity)
     if recall is not None and not any(len(efforts(kind)) > 1 for kind in chosen_kinds):
         raise EmbeddingsError(
-            f"--recall {recall} is for hnsw and ivfpq, and the kinds are {', '.join(chosen_kinds)}; leave --recall out"
+            f"--recall {recall} is for hnsw, ivfint8 and ivfpq, and the kinds are {', '.join(chosen_kinds)}; leave "
+            "--recall out"
         )
     return FrontierPlan(tuple(chosen_spaces), tuple(chosen_kinds), similarity.search != "hamming", tuple(left_out))
 
@@ -169,13 +171,16 @@ def _kinds(asked: Sequence[str] | None, images: int, similarity: Similarity) -> 
             )
         return ["binary"], ["kinds other than binary: the model compares signs"]
     kinds = list(dict.fromkeys(asked or KINDS))
-    if images >= LEAST_TRAINING_ROWS or "ivfpq" not in kinds:
+    if images >= LEAST_TRAINING_ROWS:
         return kinds, []
-    told = f"ivfpq: it learns its codes from at least {LEAST_TRAINING_ROWS:,} images, and there are {images:,}"
-    if asked:
-        raise EmbeddingsError(f"--kinds {told}; leave it out")
-    kinds.remove("ivfpq")
-    return kinds, [told]
+    left_out = [
+        f"{kind}: it learns its codes from at least {LEAST_TRAINING_ROWS:,} images, and there are {images:,}"
+        for kind in kinds
+        if kind in WITH_LISTS
+    ]
+    if asked and left_out:
+        raise EmbeddingsError(f"--kinds {left_out[0]}; leave it out")
+    return [kind for kind in kinds if kind not in WITH_LISTS], left_out
 
 
 def _check_space(name: str, dim: int, images: int) -> None:

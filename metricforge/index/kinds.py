@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from metricforge.index.array_similarity import ArraySimilarity
     from metricforge.interfaces import Similarity
 
-Kind = Literal["flat", "hnsw", "ivfpq", "int8", "binary"]
+Kind = Literal["flat", "hnsw", "ivfint8", "ivfpq", "int8", "binary"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SMALL = 50_000  # up to so many vectors, comparing all of them is fast enough
+WITH_LISTS = ("ivfint8", "ivfpq")  # compare codes in the lists near the query, whose centroids they learn
+CODED = (*WITH_LISTS, "int8", "binary")  # keep codes; the stored vectors put their candidates in order
 LINKS = 32  # per vector in the graph of HNSW
 ADDED_AT_ONCE = 2**16  # vectors; HNSW joins those of one call by level, so smaller calls give another graph
 TRAINING_ROWS = 2**17
@@ -52,6 +54,7 @@ def resident_bytes(kind: str, dim: int) -> float:
     return {
         "flat": 4 * dim,
         "hnsw": 4 * dim + 2 * LINKS * 4 + 16,
+        "ivfint8": dim + 8,
         "ivfpq": _code_bytes(dim) + 8,
         "int8": dim,
         "binary": dim / 8,
@@ -59,11 +62,18 @@ def resident_bytes(kind: str, dim: int) -> float:
 
 
 def choose_kind(count: int, dim: int, memory: float | None) -> Kind:
-    """Choose the kind for ``count`` vectors: flat while that is fast, else the most accurate within ``memory``."""
-    fits = [kind for kind in ("flat", "hnsw", "ivfpq") if memory is None or count * resident_bytes(kind, dim) <= memory]
-    if count <= SMALL and "flat" in fits:
+    """Choose the kind for ``count`` vectors: flat while that is fast, else the finest codes within ``memory``.
+
+    Lists of codes, refined, find as many neighbours as hnsw in no more time, and take a tenth of its time to build;
+    ``benchmarks/index.py --kinds`` compares them.
+    """
+
+    def fits(kind: Kind) -> bool:
+        return memory is None or count * resident_bytes(kind, dim) <= memory
+
+    if count <= SMALL and fits("flat"):
         return "flat"
-    return "hnsw" if "hnsw" in fits else "ivfpq"
+    return "ivfint8" if fits("ivfint8") else "ivfpq"
 
 
 def build_structure(
@@ -72,7 +82,7 @@ def build_structure(
     """Build the faiss index of ``vectors`` (N, D), read block by block; "flat" has none.
 
     Args:
-        kind: "hnsw", "ivfpq" or "int8" for vectors, "binary" for their signs.
+        kind: "hnsw", "ivfint8", "ivfpq" or "int8" for vectors, "binary" for their signs.
         vectors: may be a mapped file.
         space: in which to search.
         on_rows: called with the number of vectors just added.
@@ -91,14 +101,19 @@ def build_structure(
         coarse = faiss.IndexFlat(dim, space.faiss_metric)
         structure = faiss.IndexIVFPQ(coarse, dim, _lists(count), _code_bytes(dim), 8, space.faiss_metric)
         structure.pq.cp.min_points_per_centroid = 1  # faiss prints a line for each sub-vector otherwise
+    elif kind == "ivfint8":
+        coarse = faiss.IndexFlat(dim, space.faiss_metric)
+        structure = faiss.IndexIVFScalarQuantizer(
+            coarse, dim, _lists(count), faiss.ScalarQuantizer.QT_8bit, space.faiss_metric
+        )
     elif kind == "int8":
         structure = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, space.faiss_metric)
     elif kind == "binary":
         structure = faiss.IndexBinaryFlat(8 * math.ceil(dim / 8))
     else:
         raise AssertionError(kind)
-    if kind in ("ivfpq", "int8"):
-        wanted = max(TRAINING_ROWS, ROWS_A_LIST * structure.nlist) if kind == "ivfpq" else TRAINING_ROWS
+    if kind in (*WITH_LISTS, "int8"):
+        wanted = max(TRAINING_ROWS, ROWS_A_LIST * structure.nlist) if kind in WITH_LISTS else TRAINING_ROWS
         structure.train(_rows_at(vectors, np.sort(np.random.default_rng(0).permutation(count)[:wanted])))
     for _, rows in row_blocks(vectors, ADDED_AT_ONCE):
         block = np.ascontiguousarray(rows)
@@ -132,7 +147,7 @@ def search_structure(
         return found if allowed is None else _first_allowed(found, allowed, k)
     if kind == "hnsw":
         parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(effort, k))  # type: ignore[attr-defined]
-    elif kind == "ivfpq":
+    elif kind in WITH_LISTS:
         parameters = faiss.SearchParametersIVF(sel=selector, nprobe=effort)  # type: ignore[call-arg]
     else:
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
@@ -149,9 +164,9 @@ def signs(vectors: Floats32) -> Any:
 
 def efforts(kind: str) -> tuple[int, ...]:
     """Return the efforts that ``kind`` offers, fastest first; a single one if there is no choice."""
-    return {"hnsw": tuple(2**power for power in range(4, 13)), "ivfpq": tuple(2**power for power in range(11))}.get(
-        kind, (0,)
-    )
+    if kind == "hnsw":
+        return tuple(2**power for power in range(4, 13))
+    return tuple(2**power for power in range(13)) if kind in WITH_LISTS else (0,)
 
 
 def spares(kind: str) -> tuple[int, ...]:
@@ -159,7 +174,7 @@ def spares(kind: str) -> tuple[int, ...]:
 
     Codes rank roughly, so that the nearest may be far down; a graph compares the vectors themselves.
     """
-    return SPARES if kind in ("ivfpq", "int8", "binary") else (SPARE,)
+    return SPARES if kind in CODED else (SPARE,)
 
 
 def _code_bytes(dim: int) -> int:
@@ -169,7 +184,7 @@ def _code_bytes(dim: int) -> int:
 
 def bytes_read(kind: str, count: int, dim: int, effort: int, spare: int) -> float:
     """Return about how many bytes a search of ``count`` vectors reads: codes or nodes visited, and spare candidates."""
-    visited = effort * count / _lists(count) if kind == "ivfpq" else effort
+    visited = effort * count / _lists(count) if kind in WITH_LISTS else effort
     return visited * resident_bytes(kind, dim) + spare * max(4 * dim, PAGE)
 
 

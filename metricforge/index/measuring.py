@@ -105,9 +105,9 @@ def _vectors(segments: list[Segment], starts: Indices, numbers: Indices) -> Floa
 
 
 def _share(queries: Indices, exact: list[Indices], found: list[Indices], n: int) -> float:
-    """Return the mean share of each query's ``n`` nearest other images that are among the ``n`` found."""
+    """Return the mean share of each query's ``n`` nearest other images that are among the ``n`` found, 1 of none."""
     shares = []
     for query, nearest, rows in zip(queries, exact, found, strict=True):
         wanted, got = (each[each != query][:n] for each in (nearest, rows))
-        shares.append(len(np.intersect1d(wanted, got)) / max(1, len(wanted)))
+        shares.append(len(np.intersect1d(wanted, got)) / len(wanted) if len(wanted) else 1.0)
     return float(np.mean(shares))

@@ -16,9 +16,8 @@ from metricforge.deployment.embed_collection import EmbeddedCollection, embed_co
 from metricforge.deployment.embedding_parts import PATTERN, read_origin, read_parts, vectors_of
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError, UnreadableImageError
-from metricforge.index.calibrate_index import calibration_by_model
-from metricforge.index.kept_model import keep_model
-from metricforge.index.kinds import LEAST_TRAINING_ROWS, choose_kind
+from metricforge.index.indexed_model import IndexedModel
+from metricforge.index.kinds import LEAST_TRAINING_ROWS, WITH_LISTS, choose_kind
 from metricforge.index.manifest import Manifest
 from metricforge.index.measuring import measure_search
 from metricforge.index.planning import smallest_segment
@@ -71,7 +70,8 @@ def migrate_index(
     if model.hash == manifest.model_hash:
         raise EmbeddingsError(f"{index} is of model {model.hash} already; name another model")
     bundle = f"models/{model.hash}"
-    keep_model(model, index / bundle)
+    indexed = IndexedModel.of(model)
+    indexed.keep(index / bundle)
     table = snapshot.table()
     # a change of the index in between, such as an image replaced, begins another migration
     parts = index / f"{PARTS}{model.hash}-{manifest.generation}"
@@ -95,7 +95,7 @@ def migrate_index(
         model_hash=model.hash,
         dim=model.dim,
         deleted=None,
-        calibration=calibration_by_model(model, len(table)),
+        calibration=indexed.calibration_for(len(table)),
     )
     switch_to(snapshot, following)
     shutil.rmtree(parts, ignore_errors=True)
@@ -131,7 +131,7 @@ def _following(snapshot: Snapshot, model: EmbeddingModel, table: pa.Table, parts
     blocks = (vectors_of(part) for part in read_parts(parts, ["vector"]))
     largest = int(snapshot.manifest.settings.get("segment_rows", SEGMENT_ROWS))
     too_few = smallest_segment(len(rows), largest) < LEAST_TRAINING_ROWS
-    structure = "flat" if kind == "ivfpq" and too_few else kind
+    structure = "flat" if kind in WITH_LISTS and too_few else kind
     kept = table.take(pa.array(rows))
     blocks = (block for block in blocks if len(block))
     segments = write_segments(snapshot.index, blocks, kept, structure, similarity, largest)

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from metricforge.errors import EmbeddingsError
-from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, choose_kind, resident_bytes
+from metricforge.index.array_similarity import ArraySimilarity, name_of
+from metricforge.index.kinds import KINDS, LEAST_TRAINING_ROWS, WITH_LISTS, choose_kind, resident_bytes
 from metricforge.index.segment import SEGMENT_ROWS, cut_evenly
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def plan_kind(
     kind: str,
     memory: float | None,
     recall: float | None,
-    similarity: Similarity,
+    similarity: Similarity | ArraySimilarity,
     count: int,
     dim: int,
     segment_rows: int = SEGMENT_ROWS,
@@ -37,15 +38,15 @@ def plan_kind(
     if recall is not None and not 0 < recall <= 1:
         raise ValueError(f"recall must be above 0 and at most 1, got {recall}")
     chosen = _chosen(kind, memory, similarity, count, dim)
-    if chosen == "ivfpq" and count < LEAST_TRAINING_ROWS:
+    if chosen in WITH_LISTS and count < LEAST_TRAINING_ROWS:
         raise EmbeddingsError(
-            f"kind ivfpq needs at least {LEAST_TRAINING_ROWS:,} images to learn its codes from, got {count:,}; "
+            f"kind {chosen} needs at least {LEAST_TRAINING_ROWS:,} images to learn its codes from, got {count:,}; "
             "use flat, which is fast for so few"
         )
-    if chosen == "ivfpq" and smallest_segment(count, segment_rows) < LEAST_TRAINING_ROWS:
+    if chosen in WITH_LISTS and smallest_segment(count, segment_rows) < LEAST_TRAINING_ROWS:
         raise EmbeddingsError(
             f"--segment-rows {segment_rows:,} cuts {count:,} images into segments of "
-            f"{smallest_segment(count, segment_rows):,}, and ivfpq learns the codes of each from at least "
+            f"{smallest_segment(count, segment_rows):,}, and {chosen} learns the codes of each from at least "
             f"{LEAST_TRAINING_ROWS:,}; allow more"
         )
     if recall is not None and kind != "auto" and (kind == "flat" or similarity.search == "hamming"):
@@ -68,10 +69,11 @@ def why_missed(kind: str, count: int, dim: int, found: float, wanted: float) -> 
     """
     if found >= wanted:
         return None
-    graph = f"hnsw, which takes --memory {math.ceil(count * resident_bytes('hnsw', dim) / 1e6)}MB"
-    more = {"hnsw": "--kind flat finds all", "int8": "--kind flat finds all"}
-    otherwise = more.get(kind, f"more find {graph}, and --kind flat, which finds all")
-    return f"{found:.3f} is below the {wanted:g} asked for, and no setting of {kind} finds more; {otherwise}"
+    all_of_them = "--kind flat finds all"
+    if kind in ("ivfpq", "binary"):
+        lists = f"ivfint8, which takes --memory {math.ceil(count * resident_bytes('ivfint8', dim) / 1e6)}MB"
+        all_of_them = f"more find {lists}, and --kind flat, which finds all"
+    return f"{found:.3f} is below the {wanted:g} asked for, and no setting of {kind} finds more; {all_of_them}"
 
 
 def smallest_segment(count: int, segment_rows: int) -> int:
@@ -79,8 +81,8 @@ def smallest_segment(count: int, segment_rows: int) -> int:
     return min(map(len, cut_evenly(count, segment_rows)), default=0)
 
 
-def _chosen(kind: str, memory: float | None, similarity: Similarity, count: int, dim: int) -> str:
-    name = type(similarity).__name__
+def _chosen(kind: str, memory: float | None, similarity: Similarity | ArraySimilarity, count: int, dim: int) -> str:
+    name = name_of(similarity)
     if kind != "auto" and memory is not None:
         raise EmbeddingsError(
             f"--memory {memory / 1e6:g}MB chooses a kind, and --kind {kind} names one; leave one of them out"
@@ -103,7 +105,7 @@ def _chosen(kind: str, memory: float | None, similarity: Similarity, count: int,
         return kind
     chosen = choose_kind(count, dim, memory)
     least = count * resident_bytes("ivfpq", dim)
-    if memory is not None and (least > memory or (chosen == "ivfpq" and count < LEAST_TRAINING_ROWS)):
+    if memory is not None and (least > memory or (chosen in WITH_LISTS and count < LEAST_TRAINING_ROWS)):
         needed = count * resident_bytes("flat", dim) if count < LEAST_TRAINING_ROWS else least
         raise EmbeddingsError(
             f"--memory {memory / 1e6:g}MB: {count:,} vectors of {dim} dimensions need at least {needed / 1e6:,.3g} MB; "

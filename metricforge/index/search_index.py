@@ -13,19 +13,21 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from metricforge.arrays import Floats32
+from metricforge.arrays import Array, Floats32
+from metricforge.bundle_files import read_description
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError, MetricForgeError
 from metricforge.index.array_similarity import ArraySimilarity
 from metricforge.index.hit import Hit, Hits, SearchResults
+from metricforge.index.indexed_model import similarity_without_weights
 from metricforge.index.manifest import NAME, Manifest
 from metricforge.index.onnx_model import OnnxModel, has_onnx_model
 from metricforge.index.snapshot import Snapshot
 
 # What imports torch is imported by the methods that need it: an index of an ONNX bundle is searched without.
 if TYPE_CHECKING:
+    from metricforge.calibration import Calibration
     from metricforge.deployment import EmbeddingModel
     from metricforge.deployment.image_collection import ImageCollection
-    from metricforge.evaluation.calibration import Calibration
     from metricforge.index.migrating import Migration
     from metricforge.interfaces import Similarity
 
@@ -65,6 +67,7 @@ class SearchIndex:
         self._model = model
         self._onnx_model: OnnxModel | None = None
         self._onnx_for: str | None = None  # the hash of the model that it was looked for
+        self._compares: tuple[str, ArraySimilarity | None] | None = None  # that of a model's hash, by its description
         if model is not None:
             self._refuse_other(model.hash, self._snapshot.manifest)
 
@@ -93,6 +96,19 @@ class SearchIndex:
             found = None if self._model is not None else self._onnx_model
         return self._model_of(snapshot) if found is None else found
 
+    def _similarity(self, snapshot: Snapshot) -> Similarity | ArraySimilarity:
+        """Return what compares the vectors of ``snapshot``; only one that is learned, or a plug-in's, loads a model."""
+        wanted = snapshot.manifest
+        with self._loading_model:
+            if self._model is not None and self._model.hash == wanted.model_hash:
+                return self._model.learner.similarity
+            if self._compares is None or self._compares[0] != wanted.model_hash:
+                described = read_description(self.path / wanted.model)
+                self._refuse_other(str(described.get("metricforge_model")), wanted)
+                self._compares = wanted.model_hash, similarity_without_weights(described)
+            found = self._compares[1]
+        return _similarity_of(self._query_model(snapshot)) if found is None else found
+
     def _model_of(self, snapshot: Snapshot) -> EmbeddingModel:
         """Return the model of ``snapshot``'s own vectors, whatever the index has become since."""
         self._refuse_without_torch()
@@ -111,9 +127,9 @@ class SearchIndex:
     def _refuse_without_torch(self) -> None:
         if not has_pytorch():
             raise MetricForgeError(
-                f"{self.path}: torch is not installed, and without PyTorch an index is only searched, and only if "
-                "onnxruntime is installed and its model is a bundle with a graph (metricforge export MODEL --format "
-                "onnx --with-preprocessing); install torch and torchvision"
+                f"{self.path}: torch is not installed, and without PyTorch images are embedded only to search, and "
+                "only if onnxruntime is installed and the index's model is a bundle with a graph (metricforge export "
+                "MODEL --format onnx --with-preprocessing); install torch and torchvision"
             )
 
     def _refuse_other(self, model_hash: str, manifest: Manifest) -> None:
@@ -195,9 +211,12 @@ class SearchIndex:
         self, snapshot: Snapshot, images: Any, k: int, condition: str | None, exact: bool = False
     ) -> SearchResults:
         """Search one state by the model of that state, so that no change in between mixes the vectors of two models."""
-        model = self._query_model(snapshot)
-        vectors = self._vectors(images, model)
-        found = snapshot.search(vectors, _similarity_of(model), k, snapshot.allowed(condition), exact=exact)
+        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+            vectors, similarity = _embeddings(images, snapshot.manifest.dim), self._similarity(snapshot)
+        else:
+            model = self._query_model(snapshot)
+            vectors, similarity = model.embed(images), _similarity_of(model)
+        found = snapshot.search(vectors, similarity, k, snapshot.allowed(condition), exact=exact)
         return SearchResults(snapshot.hits(each) for each in found)
 
     def search_by_id(self, image: int, k: int = 10, filter: str | None = None) -> Hits:  # noqa: A002
@@ -226,13 +245,6 @@ class SearchIndex:
             raise EmbeddingsError(f"{self.path} has no image with the id {image}")
         return np.array(snapshot.segments[place[0]].vectors[place[1]])
 
-    def _vectors(self, images: Any, model: EmbeddingModel | OnnxModel) -> Floats32:
-        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
-            if images.ndim != 2 or images.shape[1] != model.dim:
-                raise ValueError(f"embeddings must be (N, {model.dim}), got shape {images.shape}")
-            return np.ascontiguousarray(images, dtype=np.float32)
-        return model.embed(images)
-
     def duplicates(self, threshold: float | None = None) -> list[list[Hit]]:
         """Group the images that show the same thing: each is as similar as ``threshold`` to another one of its group.
 
@@ -250,7 +262,7 @@ class SearchIndex:
         from metricforge.index.duplicates import find_duplicates
 
         snapshot = self.snapshot()
-        return find_duplicates(snapshot, _similarity_of(self._query_model(snapshot)), threshold)
+        return find_duplicates(snapshot, self._similarity(snapshot), threshold)
 
     # ------------------------------------------------------------------ changes
 
@@ -285,7 +297,6 @@ class SearchIndex:
             FilterError: for a filter that cannot be understood.
             IndexBusyError: if somebody else changes the index.
         """
-        self._refuse_without_torch()
         from metricforge.index.writing import remove_images
 
         with self._writing() as snapshot:
@@ -321,11 +332,10 @@ class SearchIndex:
         Raises:
             IndexBusyError: if somebody else changes the index.
         """
-        self._refuse_without_torch()
         from metricforge.index.writing import compact
 
         with self._writing() as snapshot:
-            compact(snapshot, self._model_of(snapshot).learner.similarity)
+            compact(snapshot, self._similarity(snapshot))
 
     def migrate(
         self,
@@ -409,6 +419,23 @@ def has_pytorch() -> bool:
 
 def _similarity_of(model: EmbeddingModel | OnnxModel) -> Similarity | ArraySimilarity:
     return model.similarity if isinstance(model, OnnxModel) else model.learner.similarity
+
+
+def _embeddings(given: Array, dim: int) -> Floats32:
+    """Return ``given`` as embeddings (N, ``dim``).
+
+    Raises:
+        ValueError: if they are of another size, or a number is not finite.
+    """
+    if given.ndim != 2 or given.shape[1] != dim:
+        raise ValueError(f"embeddings must be (N, {dim}), got shape {given.shape}")
+    finite = np.isfinite(given).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"embeddings must be finite numbers, and row {int(np.argmin(finite))} of {len(given)} has others; leave "
+            "such rows out"
+        )
+    return np.ascontiguousarray(given, dtype=np.float32)
 
 
 def _check_k(k: object) -> None:

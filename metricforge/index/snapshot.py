@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from metricforge.arrays import Flags, Floats32, Indices
+from metricforge.calibration import Calibration
 from metricforge.errors import IndexFileError
 from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.hit import Hit, Hits
@@ -20,7 +21,6 @@ from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, prepared
 
 if TYPE_CHECKING:
-    from metricforge.evaluation.calibration import Calibration
     from metricforge.interfaces import Similarity
 
 SHORTLIST = 100  # candidates beyond k that a learned similarity, which no search structure supports, puts in order
@@ -130,11 +130,7 @@ class Snapshot:
     def calibration(self) -> Calibration | None:
         """How similarities become probabilities; None before ``metricforge index calibrate``."""
         values = self.manifest.calibration
-        if values is None:
-            return None
-        from metricforge.evaluation.calibration import Calibration  # imports torch, which a search need not
-
-        return Calibration.from_json(values)
+        return None if values is None else Calibration.from_json(values)
 
     def hits(self, found: Found) -> Hits:
         """Return the images ``found`` with their path, label and other columns."""

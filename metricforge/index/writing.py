@@ -6,22 +6,26 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from metricforge.arrays import Floats32, Indices
 from metricforge.atomic_write import atomic_write
-from metricforge.deployment import EmbeddingModel
-from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
 from metricforge.index.kinds import SMALL
 from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, SEGMENT_ROWS, Segment, write_segment, write_segments
 from metricforge.index.snapshot import Snapshot
-from metricforge.interfaces import Similarity
 from metricforge.large_arrays import ROWS_AT_ONCE
+
+if TYPE_CHECKING:
+    from metricforge.deployment import EmbeddingModel
+    from metricforge.deployment.image_collection import ImageCollection
+    from metricforge.index.array_similarity import ArraySimilarity
+    from metricforge.interfaces import Similarity
 
 SHOWN = 5
 
@@ -96,7 +100,7 @@ def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], 
     return removed
 
 
-def compact(snapshot: Snapshot, similarity: Similarity) -> None:
+def compact(snapshot: Snapshot, similarity: Similarity | ArraySimilarity) -> None:
     """Merge all segments into one, or as few as the index allows, without the removed images."""
     table = snapshot.table()
     kind = snapshot.manifest.kind if len(table) > SMALL or snapshot.manifest.kind == "binary" else "flat"

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from metricforge.arrays import Floats32
+from metricforge.calibration import Calibration
 from metricforge.comparison import Comparison
 from metricforge.errors import MetricForgeError
 from metricforge.evaluation import confused_classes
-from metricforge.evaluation.calibration import Calibration
 from metricforge.report.html import Chart, Thumbnails
 from metricforge.report.html.thumbnails import BUDGET
 from metricforge.run_report.class_overlap import NEIGHBOURS as NEIGHBOURS_OF_OVERLAP

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from metricforge.calibration import Calibration
 from metricforge.comparison import RunScores, read_run
 from metricforge.datasets import ImageDataset
 from metricforge.deployment.stored_config import read_stored_config
@@ -16,7 +17,6 @@ from metricforge.deployment.training_record import training_record
 from metricforge.engine.records.checkpoints import BEST, checkpoint_files, file_hash, load_checkpoint
 from metricforge.engine.records.history import read_history
 from metricforge.errors import ComparisonError, ConfigError, DatasetError
-from metricforge.evaluation.calibration import Calibration
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.models import MetricLearner
 from metricforge.run_report.training_images import TrainingImages, embed_training_images

@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from metricforge.arrays import Floats, Floats32
+from metricforge.calibration import Calibration
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation.calibration import Calibration, calibrate
+from metricforge.evaluation.calibration import calibrate
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluators.labelled_pairs import labelled_pairs
 from metricforge.evaluators.pair_scores import pair_scores

@@ -10,8 +10,8 @@ from timm.models import save_for_hf
 from metricforge.backbones import TimmBackbone
 from metricforge.backbones.timm_arguments import timm_arguments
 from metricforge.deployment import EmbeddingModel, load_model
-from metricforge.deployment.load_model import _architecture
 from metricforge.deployment.model_description import ModelDescription
+from metricforge.deployment.model_loading import _architecture
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.models import MetricLearner
 from metricforge.registry import BACKBONES

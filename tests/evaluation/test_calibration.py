@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.isotonic import isotonic_regression
 
+from metricforge.calibration import Calibration
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation.calibration import Calibration, calibrate, calibrate_embeddings
+from metricforge.evaluation.calibration import calibrate, calibrate_embeddings
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from metricforge.backbones import RawPixels
+from metricforge.calibration import Calibration
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.model_description import ModelDescription
-from metricforge.evaluation.calibration import Calibration
 from metricforge.heads import EmbeddingHead
 from metricforge.index import SearchIndex, build_index
 from metricforge.models import MetricLearner

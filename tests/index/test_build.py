@@ -15,6 +15,7 @@ from metricforge.deployment.stored_embeddings import StoredEmbeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.index import SearchIndex, build, build_index
 from metricforge.index.build import index_embeddings
+from metricforge.index.indexed_model import IndexedModel
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +108,9 @@ def test_segments_of_another_plan_are_not_taken_up(pixel_model, photo_folder, ph
 
 
 def test_embeddings_that_lie_in_files_are_indexed_as_the_images_are(pixel_model, embedded, photos, built, tmp_path):
-    index = index_embeddings(pixel_model, StoredEmbeddings(embedded), tmp_path / "index", segment_rows=30)
+    index = index_embeddings(
+        IndexedModel.of(pixel_model), StoredEmbeddings(embedded), tmp_path / "index", segment_rows=30
+    )
     assert _is_exact(index, photos)
     (found,), (expected,) = index.search(photos[9], k=80), SearchIndex(built).search(photos[9], k=80)
     assert [replace(hit, score=0) for hit in found] == [replace(hit, score=0) for hit in expected]
@@ -118,7 +121,7 @@ def test_embeddings_of_another_model_or_without_a_part_are_refused(pixel_model, 
     other = replace(pixel_model.description, preprocessing=(dict(type="Resize", size=(3, 3)),))
     model = EmbeddingModel(pixel_model.learner, other, pixel_model.device, "elsewhere")
     with pytest.raises(EmbeddingsError, match=f"holds embeddings of model {pixel_model.hash}, and elsewhere is model"):
-        index_embeddings(model, StoredEmbeddings(embedded), tmp_path / "index")
+        index_embeddings(IndexedModel.of(model), StoredEmbeddings(embedded), tmp_path / "index")
     (embedded / "part-000002.parquet").unlink()
     with pytest.raises(EmbeddingsError, match="1 of 6 parts are missing"):
         StoredEmbeddings(embedded)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metricforge.calibration import Calibration
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation.calibration import Calibration
 from metricforge.index import SearchIndex, build_index
 
 

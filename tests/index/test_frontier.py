@@ -101,7 +101,7 @@ class _Learned(Similarity):
         (dict(spaces=[]), "--spaces names none"),
         (dict(kinds=["flat", "lsh"]), "--kinds must name some of flat, hnsw, .* got 'lsh'"),
         (dict(kinds=["ivfpq"]), "--kinds ivfpq: it learns its codes from at least 1,000 images, and there are 240"),
-        (dict(kinds=["flat"], recall=0.9), "--recall 0.9 is for hnsw and ivfpq, and the kinds are flat"),
+        (dict(kinds=["flat"], recall=0.9), "--recall 0.9 is for hnsw, ivfint8 and ivfpq, and the kinds are flat"),
     ],
 )
 def test_what_cannot_take_effect_is_told(options, told):

@@ -21,7 +21,7 @@ def _brute_force(metric: str, allowed: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", ["ip", "l2"])
-@pytest.mark.parametrize(("kind", "least"), [("hnsw", 0.95), ("int8", 0.9), ("ivfpq", 0.3)])
+@pytest.mark.parametrize(("kind", "least"), [("hnsw", 0.95), ("int8", 0.9), ("ivfint8", 0.9), ("ivfpq", 0.3)])
 @pytest.mark.parametrize("filtered", [False, True])
 def test_a_structure_finds_most_of_what_a_loop_finds_and_nothing_that_it_may_not(kind, least, metric, filtered):
     allowed = DRAWS.random(3000) < 0.5 if filtered else np.ones(3000, dtype=bool)
@@ -47,8 +47,9 @@ def test_binary_search_counts_the_signs_that_differ(filtered):
 
 def test_the_kind_follows_the_number_and_the_memory():
     assert choose_kind(10_000, 128, None) == "flat"
-    assert choose_kind(1_000_000, 128, None) == "hnsw"
-    assert choose_kind(1_000_000, 128, 2e9) == "hnsw"
+    assert choose_kind(1_000_000, 128, None) == "ivfint8"
+    assert choose_kind(1_000_000, 128, 2e9) == "ivfint8"
+    assert choose_kind(1_000_000, 128, 1e8) == "ivfpq"
     assert choose_kind(100_000_000, 128, 8e9) == "ivfpq"
 
 

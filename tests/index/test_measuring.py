@@ -42,7 +42,8 @@ def _recall(folder: Path, manifest: Manifest) -> float:
 
 
 @pytest.mark.parametrize(
-    ("kind", "segment_rows"), [("hnsw", 2000), ("hnsw", 700), ("ivfpq", 1000), ("int8", 2000), ("binary", 700)]
+    ("kind", "segment_rows"),
+    [("hnsw", 2000), ("hnsw", 700), ("ivfint8", 1000), ("ivfpq", 1000), ("int8", 2000), ("binary", 700)],
 )
 def test_a_search_is_made_as_thorough_as_the_recall_asks_for(tmp_path, kind, segment_rows):
     manifest = _index(tmp_path, kind, segment_rows)
@@ -67,10 +68,13 @@ def test_a_recall_that_no_setting_reaches_takes_the_most_thorough_and_is_told(tm
     assert found < 1
     told = why_missed("binary", 10**6, 128, found, 1.0)
     assert told == (
-        f"{found:.3f} is below the 1 asked for, and no setting of binary finds more; more find hnsw, which takes "
-        "--memory 784MB, and --kind flat, which finds all"
+        f"{found:.3f} is below the 1 asked for, and no setting of binary finds more; more find ivfint8, which "
+        "takes --memory 136MB, and --kind flat, which finds all"
     )
     assert why_missed("binary", 10**6, 128, 0.95, 0.95) is None
+    assert str(why_missed("hnsw", 10**6, 128, 0.9, 0.95)).endswith(
+        "no setting of hnsw finds more; --kind flat finds all"
+    )
 
 
 @pytest.mark.parametrize("metric", ["ip", "l2"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metricforge.evaluation.calibration import Calibration
+from metricforge.calibration import Calibration
 from metricforge.index import SearchIndex
 
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from metricforge.evaluation.calibration import Calibration
+from metricforge.calibration import Calibration
 from metricforge.index import SearchIndex
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

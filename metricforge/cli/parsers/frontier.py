@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recall",
         type=share,
         metavar="SHARE",
-        help="the share of the ten nearest images that hnsw and ivfpq are to find (default: 0.95)",
+        help="the share of the ten nearest images that hnsw, ivfint8 and ivfpq are to find (default: 0.95)",
     )
     parser.add_argument(
         "--queries",

@@ -10,7 +10,7 @@ from metricforge.cli.parsers.embed import add_model_and_source
 from metricforge.cli.parsers.values import at_least_0, at_least_1, fraction, memory_size, share
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
-KINDS = ("flat", "hnsw", "ivfpq", "int8", "binary")
+KINDS = ("flat", "hnsw", "ivfint8", "ivfpq", "int8", "binary")
 VERBS = ("build", "add", "remove", "calibrate", "compact", "migrate", "export", "status")
 # what metricforge.index.databases.TARGETS says
 TARGETS = ("qdrant", "lancedb", "pgvector")
@@ -49,8 +49,9 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--kind",
         choices=["auto", *KINDS],
         default="auto",
-        help="flat compares every vector; hnsw is a graph; ivfpq compresses; int8 and binary keep 8 bits and 1 bit a "
-        "dimension; auto chooses by number and --memory (default: %(default)s)",
+        help="flat compares every vector; hnsw is a graph; ivfint8 and ivfpq compare codes in the lists near the "
+        "query, of a byte and a quarter of a byte a dimension; int8 and binary compare every code, of 8 bits and 1 bit "
+        "a dimension; auto chooses by number and --memory (default: %(default)s)",
     )
     parser.add_argument("--memory", type=memory_size, metavar="SIZE", help="what searching may keep in memory: 2GB")
     parser.add_argument(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from metricforge.arrays import Floats32
-from metricforge.deployment.bundle import check_is_new, write_bundle
+from metricforge.bundle_files import check_is_new
+from metricforge.deployment.bundle import write_bundle
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.graphs.graph_comparison import compare, compare_scores
 from metricforge.deployment.graphs.graph_modules import EmbeddingGraph, SimilarityGraph, is_learned, normalised

@@ -13,6 +13,7 @@ import torch
 from metricforge.absent_types import note_recorded_types
 from metricforge.backbones import TimmBackbone
 from metricforge.bundle_files import is_bundle
+from metricforge.calibration import Calibration
 from metricforge.component_arguments import accepted_arguments
 from metricforge.deployment.bundle import read_bundle
 from metricforge.deployment.embedding_model import EmbeddingModel
@@ -23,7 +24,6 @@ from metricforge.engine.chosen_device import chosen_device
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.records.checkpoints import BEST, checkpoint_files, load_checkpoint
 from metricforge.errors import CheckpointError
-from metricforge.evaluation.calibration import Calibration
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import BACKBONES, DATASETS

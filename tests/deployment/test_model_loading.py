@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metricforge.deployment import load_model
-from metricforge.deployment.load_model import preprocessing_of
+from metricforge.deployment.model_loading import preprocessing_of
 from metricforge.errors import CheckpointError, ConfigError
 
 
