@@ -22,13 +22,13 @@ def search(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print(json.dumps({"query": image, "hits": [hit.to_json() for hit in hits]}, ensure_ascii=False))
         else:
-            _print(console, image, hits)
+            _print(console, image, hits, len(index))
 
 
-def _print(console: Console, image: str, hits: list[Hit]) -> None:
+def _print(console: Console, image: str, hits: list[Hit], count: int) -> None:
     console.print(Text(image), soft_wrap=True)
     if not hits:
-        console.print("  no image in the index fulfils the filter")
+        console.print("  no image in the index fulfils the filter" if count else "  the index has no images")
         return
     calibrated = hits[0].probability is not None
     if calibrated and not hits[0].is_match:

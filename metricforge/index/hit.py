@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -72,5 +73,11 @@ class SearchResults(list[Hits]):
 
 
 def plain_value(value: Any) -> Any:
-    """``value`` as a JSON type; one without, such as a date, as text."""
+    """``value`` as a JSON type, at any depth; one without, such as a date, as text, and a number not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_value(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

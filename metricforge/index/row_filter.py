@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -19,8 +22,12 @@ def matching_rows(table: pa.Table, condition: str) -> Flags:
     The expression can read ``table`` only: no files, no network, no settings.
 
     Raises:
-        FilterError: if it is not such an expression; the message names the columns.
+        FilterError: if it is not such an expression, or names one of two columns that differ in case only, which SQL
+            does not tell apart; the message names the columns.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in condition):
+        raise FilterError(f"--filter {condition!r}: is not valid UTF-8; write it in that encoding")
+    _refuse_ambiguous(table, condition)
     rows = table.append_column(_ROW, pa.array(np.arange(len(table))))
     try:
         with duckdb.connect(":memory:", config=dict(_SETTINGS)) as connection:
@@ -36,3 +43,14 @@ def matching_rows(table: pa.Table, condition: str) -> Flags:
     flags = np.zeros(len(table), dtype=bool)
     flags[np.asarray(found, dtype=np.int64)] = True
     return flags
+
+
+def _refuse_ambiguous(table: pa.Table, condition: str) -> None:
+    names = Counter(name.lower() for name in table.column_names)
+    for name, count in names.items():
+        if count > 1 and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", condition.lower()):
+            alike = " and ".join(each for each in table.column_names if each.lower() == name)
+            raise FilterError(
+                f"--filter {condition!r}: SQL does not tell the columns {alike} apart; rename one of them in the table "
+                "that the images come from, and index it again"
+            )

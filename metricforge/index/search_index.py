@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from metricforge.index.migrating import Migration
     from metricforge.interfaces import Similarity
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what a disk says
 READ_ATTEMPTS = 5  # for a state that changes while it is read
 
 
@@ -378,6 +380,7 @@ class SearchIndex:
 
         Raises:
             IndexBusyError: if another process is changing the index.
+            IndexFileError: if the disk takes no file; the index is as it was.
         """
         try:
             with FileLock(self.path / ".lock", timeout=0):
@@ -385,6 +388,13 @@ class SearchIndex:
         except Timeout as fault:
             raise IndexBusyError(
                 f"{self.path}: another process is changing the index; try again later (searching works meanwhile)"
+            ) from fault
+        except OSError as fault:
+            if fault.errno not in UNWRITABLE:
+                raise
+            raise IndexFileError(
+                f"{self.path} cannot be changed and is as it was ({fault.strerror}); make room there, or allow writing "
+                "(searching works)"
             ) from fault
 
 

@@ -102,3 +102,10 @@ def test_what_was_read_of_large_vectors_is_let_go_and_read_again(tmp_path, monke
         found = snapshot.search(VECTORS[:50], CosineSimilarity(), 5, snapshot.allowed(None))
         expected = np.argsort(-COSINES[:50], axis=1)[:, :5]
         np.testing.assert_array_equal([each.rows for each in found], expected)
+
+
+def test_the_only_image_of_an_index_has_no_neighbour_to_miss(tmp_path):
+    table = pa.table({"id": [0], "path": ["a"]})
+    name = write_segment(tmp_path, [VECTORS[:1]], table, "flat", CosineSimilarity())
+    measured = measure_search(tmp_path, Manifest(1, "", "", 24, "flat", (name,)), CosineSimilarity(), 0.95)[1]
+    assert (measured["recall@1"], measured["recall@10"]) == (1.0, 1.0)

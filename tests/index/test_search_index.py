@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -283,3 +284,13 @@ def test_killed_in_the_middle_of_any_change_it_is_the_old_or_the_new_index(index
     index.compact()
     left = {folder.name for folder in (index.path / "segments").iterdir()}
     assert left == {*before, *Manifest.read(index.path).segments}, "in use, and of the state before"
+
+
+def test_an_index_that_the_disk_does_not_let_change_is_searched_and_says_so(index, monkeypatch):
+    def refuse(*given, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("metricforge.index.writing.atomic_write", refuse)
+    with pytest.raises(IndexFileError, match="cannot be changed and is as it was \\(Read-only file system\\)"):
+        index.remove([3])
+    assert index.search(index.vector(3)[None], k=1)[0][0].id == 3
