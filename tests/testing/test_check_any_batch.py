@@ -13,7 +13,7 @@ from metricforge import EVALUATORS, LOSSES, MINERS, SIMILARITIES, Loss, LossOutp
 from metricforge.testing import check_any_batch
 
 DIM, CLASSES = 8, 4
-SETTINGS = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+SETTINGS = settings(max_examples=15, deadline=None, derandomize=True, database=None)
 
 
 RETRIEVAL = [dict(type="RecallAtK", ks=[1]), dict(type="MAPAtR")]
@@ -72,7 +72,7 @@ def test_every_registered_component_stands_any_batch(component):
 
 @pytest.mark.parametrize(("loss", "miner"), _mined())
 def test_every_loss_stands_any_batch_with_the_tuples_of_every_miner_that_it_takes(loss, miner):
-    @settings(SETTINGS, max_examples=15)
+    @SETTINGS
     @given(batches())
     def stands(batch):
         check_any_batch(loss, *batch, miner=miner)
@@ -86,7 +86,7 @@ def test_every_registered_evaluator_stands_any_batch(name, tmp_path, monkeypatch
     Path("tree.csv").write_text("child,parent\n0,all\n1,all\n")
     evaluator = EVALUATORS.build(dict(type=name, **NEEDED.get(name, {})))
 
-    @settings(SETTINGS, max_examples=15)
+    @SETTINGS
     @given(batches())
     def stands(batch):
         with warnings.catch_warnings():
