@@ -142,7 +142,7 @@ def trained(config: dict[str, Any], folder: Path) -> dict[str, torch.Tensor]:
 def test_two_machines_train_what_two_processes_of_one_do(machines, tiny_config, tmp_path):
     tiny_config["train_cfg"]["max_epochs"] = 1
     both = train_on_both(machines, tiny_config, tmp_path)
-    assert [process.wait(400) for process in both] == [0, 0], machines.said(0) + machines.said(1)
+    assert [process.wait(900) for process in both] == [0, 0], machines.said(0) + machines.said(1)
     assert machines.said(0).count("epoch 1/1") == 1
     assert "epoch" not in machines.said(1)
     here = run_in_processes(trained, 2, tiny_config, tmp_path / "here")[0]
@@ -155,7 +155,7 @@ def test_a_cut_cable_ends_the_processes_of_both_machines_and_each_says_what_is_g
     tiny_config |= dict(custom_imports=dict(imports=["takes_its_time"]), custom_hooks=[dict(type="TakesItsTime")])
     tiny_config["train_cfg"]["max_epochs"] = 1000
     train_on_both(machines, tiny_config, tmp_path)
-    machines.await_text(0, "epoch 1/1000", seconds=400)
+    machines.await_text(0, "epoch 1/1000", seconds=900)
     machines.cut()
     cut_at = time.monotonic()
     machines.await_text(0, "all processes end", seconds=60)
