@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from metricforge.arrays import Flags, Floats32, Indices
+from metricforge.errors import IndexFileError
 from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.kinds import Space, build_structure, search_structure, space_of
 from metricforge.large_arrays import let_go, row_blocks
@@ -63,10 +64,15 @@ class Segment:
 
     @cached_property
     def _structure(self) -> Any:
-        if self.kind == "binary":
-            return faiss.read_index_binary(str(self.folder / STRUCTURE))
-        # mapped, so that a search reads what it visits, and processes share it
-        return faiss.read_index(str(self.folder / STRUCTURE), faiss.IO_FLAG_MMAP_IFC)
+        file = self.folder / STRUCTURE
+        try:
+            if self.kind == "binary":
+                return faiss.read_index_binary(str(file))
+            # mapped, so that a search reads what it visits, and processes share it
+            return faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as fault:
+            reason = str(fault).splitlines()[0].rpartition("Error: ")[2]
+            raise IndexFileError(f"{file} is damaged ({reason}); build the index again") from fault
 
     def rest(self) -> None:
         """Let go of what a search has read of the vectors, if they are large."""

@@ -294,3 +294,12 @@ def test_an_index_that_the_disk_does_not_let_change_is_searched_and_says_so(inde
     with pytest.raises(IndexFileError, match="cannot be changed and is as it was \\(Read-only file system\\)"):
         index.remove([3])
     assert index.search(index.vector(3)[None], k=1)[0][0].id == 3
+
+
+def test_a_damaged_structure_is_told_as_such(pixel_model, photo_folder, tmp_path):
+    index = build_index(pixel_model, open_collection(photo_folder), tmp_path / "index", kind="hnsw")
+    (structure,) = index.path.glob("segments/*/structure.faiss")
+    for content in (structure.read_bytes()[:1000], b""):
+        structure.write_bytes(content)
+        with pytest.raises(IndexFileError, match=r"structure.faiss is damaged \(.*; build the index again"):
+            SearchIndex(index.path).search(index.vector(3)[None], k=np.int64(2))
