@@ -72,6 +72,7 @@ def test_a_bundle_is_described_as_its_model_is_and_verified(pixel_model, bundle)
         IndexedModel.of_bundle(bundle)
 
 
+@pytest.mark.slow  # the other process imports PyTorch
 def test_a_fault_of_a_model_that_another_process_loads_is_raised_here(tmp_path):
     with pytest.raises(CheckpointError, match="absent"), open_indexed_model(tmp_path / "absent"):
         pass
