@@ -35,6 +35,7 @@ from metricforge.evaluation import read_scores
 
 REPEATED = ["normsoftmax_folder", "lifted_folder", "pddm_folder", "proxyanchor_folder", "multisimilarity_folder"]
 ONCE = ["contrastive_folder", "triplet_folder", "pddm_hard_folder"]
+READ = ("_folder", "_vectors")  # recipes that read a folder of one's own
 SEEDS = 3
 RESULT = "result.json"
 RANKS = ["recall@1", "recall@2", "recall@4", "recall@8", "map@r"]
@@ -53,9 +54,10 @@ def planned(recipes: Sequence[str] | None, seeds: int | None) -> list[tuple[str,
 def overrides_of(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """What is set beside the recipe: where images and weights are, and how it is computed."""
     overrides: dict[str, Any] = {"train_dataloader.num_workers": 0, "test_dataloader.num_workers": 0}
+    if recipe.endswith(READ):
+        overrides["data_root"] = str(arguments.images)
     if recipe.endswith("_folder"):
-        overrides |= {"data_root": str(arguments.images), "model.backbone.weights": str(arguments.weights)}
-        overrides["train_cfg.channels_last"] = True
+        overrides |= {"model.backbone.weights": str(arguments.weights), "train_cfg.channels_last": True}
     return overrides
 
 
@@ -165,8 +167,10 @@ def show(runs: Path) -> None:
 def main() -> None:
     """Train what is lacking and print the table; exits with 1 where a training failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, help="the folder of the folder recipes, one sub-folder a class")
-    parser.add_argument("--weights", type=Path, help="theirs, of timm's tf_efficientnet_lite0")
+    parser.add_argument(
+        "--images", type=Path, help="a folder with one sub-folder a class; of vectors, with vectors.npz"
+    )
+    parser.add_argument("--weights", type=Path, help="of timm's tf_efficientnet_lite0, for images")
     parser.add_argument("--runs", type=Path, required=True, help="where the runs are kept")
     parser.add_argument("--recipes", nargs="+", help="(default: those of docs/cars196_half.md)", metavar="RECIPE")
     parser.add_argument("--seeds", type=int, help=f"of each (default: {SEEDS}, of {', '.join(ONCE)} 1)")
@@ -174,9 +178,12 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="train nothing, print what is there")
     parser.add_argument("--one", nargs=2, metavar=("RECIPE", "SEED"), help="train this one alone")
     arguments = parser.parse_args()
-    folders = any(recipe.endswith("_folder") for recipe, _ in planned(arguments.recipes, arguments.seeds))
-    if folders and not (arguments.print or arguments.one) and None in (arguments.images, arguments.weights):
-        parser.error("folder recipes need --images and --weights")
+    if not (arguments.print or arguments.one):
+        recipes = [recipe for recipe, _ in planned(arguments.recipes, arguments.seeds)]
+        if arguments.images is None and any(recipe.endswith(READ) for recipe in recipes):
+            parser.error("--images is needed: the folder that these recipes read")
+        if arguments.weights is None and any(recipe.endswith("_folder") for recipe in recipes):
+            parser.error("--weights is needed: where folder recipes begin")
     if arguments.one:
         train(arguments.one[0], int(arguments.one[1]), arguments)
         return
