@@ -100,9 +100,9 @@ def _recall(switches: Switches, seed: int, device: torch.device) -> float:
         "train_dataloader.sampler.batches_per_epoch": 40,
         "train_dataloader.num_workers": 0,
         "evaluators": [dict(type="RecallAtK", ks=[1])],
-        "checkpoint": dict(interval=2),
+        "checkpoint.save_best": None,
         "validation": None,
-        "baselines": {},
+        "baselines": None,
     }
     with tempfile.TemporaryDirectory() as folder:
         runner = build_runner(
