@@ -177,13 +177,16 @@ class ResumableTrainLoop(BaseLoop):
                 if self.stop_training:
                     break
             self._watch_update(None)
-            if watch is not None and watch.report():
+            is_whole = self._iter == (self._epoch + 1) * len(self.dataloader)  # a hook may stop within an epoch
+            if watch is not None and not is_whole:
+                watch.stop()
+            elif watch is not None and watch.report():
                 self.runner.logger.info("some parameters got no gradient in their first epoch; the warning names them")
             self.runner.call_hook("after_train_epoch")
         finally:
             model.eval()
             self._store(model, torch.contiguous_format)
-        if self._iter == (self._epoch + 1) * len(self.dataloader):  # a hook may stop within an epoch
+        if is_whole:
             self._epoch += 1
 
     def _store(self, model: MetricLearner, order: torch.memory_format) -> None:

@@ -29,12 +29,16 @@ class GradientWatch:
     def _seen(self, name: str, parameter: Tensor) -> None:
         self._waiting.pop(name).remove()
 
-    def report(self) -> str:
-        """Warn of the parameters without a gradient, once, and stop watching; the warning's text, or nothing."""
-        names = list(self._waiting)
+    def stop(self) -> None:
+        """Stop watching, and say nothing: in an epoch that was not whole a parameter may have had no turn."""
         for handle in self._waiting.values():
             handle.remove()
         self._waiting.clear()
+
+    def report(self) -> str:
+        """Warn of the parameters without a gradient, once, and stop watching; the warning's text, or nothing."""
+        names = list(self._waiting)
+        self.stop()
         if not names:
             return ""
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

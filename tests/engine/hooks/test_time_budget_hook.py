@@ -7,6 +7,7 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
+from metricforge.engine.optim.gradient_watch import GradientWatch
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.records.history import read_history
 from metricforge.errors import ConfigError
@@ -65,6 +66,18 @@ def test_a_schedule_by_epochs_follows_too(config, tmp_path):
     config["param_scheduler"] = [dict(type="StepLR", step_size=3, gamma=0.1)]
     train(config, tmp_path)
     assert len({round(rate, 12) for _, rate in rates_of(tmp_path)}) == 3, "1e-3, 1e-4 and 1e-5, as in nine epochs"
+
+
+def test_parameters_are_judged_after_a_whole_epoch_alone(config, tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(GradientWatch, "report", lambda watch: judged.append(watch) or "")
+    config["train_cfg"]["max_minutes"] = 4 / 60  # of the six updates of an epoch
+    runner = train(config, tmp_path / "short")
+    assert 0 < runner.iter < 6
+    assert judged == []
+    config["train_cfg"]["max_minutes"] = 15 / 60
+    train(config, tmp_path / "long")
+    assert len(judged) == 1
 
 
 @pytest.mark.parametrize("kept", [5, 15])

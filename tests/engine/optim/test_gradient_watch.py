@@ -27,3 +27,11 @@ def test_a_table_of_which_some_rows_were_touched_and_frozen_weights_are_no_fault
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert watch.report() == ""
+
+
+def test_watching_that_is_stopped_names_nothing():
+    watch = GradientWatch(nn.Linear(2, 1))
+    watch.stop()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert watch.report() == ""
