@@ -3,9 +3,11 @@
     python benchmarks/report_map.py REPORT.html
 
 REPORT.html is any report with a map (``metricforge report RUN``). A copy of it gets a map of ``--points`` made-up
-images in ``--classes`` clusters; Chromium opens it without a window, drags the map for ``--seconds`` and zooms it.
-Printed are the milliseconds between two frames: their median, and below which 95 of 100 lie. Without a GPU Chromium
-draws in software, on the processor, which takes many times as long; the renderer is printed.
+images in ``--classes`` clusters; Chromium opens it without a window, drags the map for ``--seconds``, zooms it, and
+moves the pointer over it. Printed are the milliseconds between two frames: their median, and below which 95 of 100 lie;
+and those of a page without anything but a canvas of the map's size that is cleared for each frame, which is what the
+browser and the machine take by themselves. Without a GPU Chromium draws in software, on the processor, which takes many
+times as long; the renderer is printed.
 
 Needs ``playwright`` and a Chromium (``--browser``).
 """
@@ -27,6 +29,16 @@ from playwright.sync_api import Page, sync_playwright
 from metricforge.report.html.page import embedded_json
 
 PAYLOAD = re.compile(r'(<script type="application/json" id="payload">)(.*?)(</script>)', re.DOTALL)
+BASELINE = """<!doctype html><body style="margin: 0"><canvas id="map-plot" width="1216" height="634"></canvas><script>
+  const gl = document.querySelector("canvas").getContext("webgl", { antialias: false });
+  let shade = 0;
+  onpointermove = onwheel = () => requestAnimationFrame(() => {
+    shade = (shade + 0.1) % 1;
+    gl.clearColor(shade, shade, shade, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+  });
+</script>"""
+MOVES = ("dragging", "zooming", "pointing")
 FRAMES = """() => {
   window.frames_ = [];
   let last = performance.now();
@@ -79,19 +91,19 @@ def with_points(report: str, points: int, classes: int) -> str:
     return report[: found.start(2)] + embedded_json(payload) + report[found.end(2) :]
 
 
-def frames_of(page: Page, seconds: float, zoom: bool) -> list[float]:
-    """Milliseconds between frames while the map is dragged in circles, or zoomed."""
+def frames_of(page: Page, seconds: float, move: str) -> list[float]:
+    """Milliseconds between frames while the map is dragged in circles, zoomed, or pointed at: one of ``MOVES``."""
     box = page.locator("#map-plot").bounding_box()
     assert box is not None
     across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(across, down)
     page.evaluate("() => { window.frames_ = []; }")
-    if not zoom:
+    if move == "dragging":
         page.mouse.down()
     ends, turn = time.perf_counter() + seconds, 0.0
     while time.perf_counter() < ends:
         turn += 0.15
-        if zoom:
+        if move == "zooming":
             page.mouse.wheel(0, 40 * np.sign(np.sin(turn)))
         else:
             page.mouse.move(across + 150 * float(np.sin(turn)), down + 100 * float(np.cos(turn)))
@@ -119,14 +131,22 @@ def main() -> None:
         page.goto(path.as_uri())
         page.select_option("#drag", "pan")
         page.locator("#map-plot").scroll_into_view_if_needed()
-        page.wait_for_selector("#map-plot .gl-canvas")
+        page.wait_for_selector("#map-plot[data-drawn]")
         page.wait_for_timeout(3000)
+        empty = browser.new_page(viewport={"width": 1280, "height": 900})
+        empty.set_content(BASELINE)
         print(f"{arguments.points:,} points, drawn by {page.evaluate(RENDERER)}")
-        page.evaluate(FRAMES)
-        for name, zoom in (("dragging", False), ("zooming", True)):
-            frames = np.array(frames_of(page, arguments.seconds, zoom)[1:])
-            median, slow = np.median(frames), np.quantile(frames, 0.95)
-            print(f"{name}: {len(frames)} frames, median {median:.0f} ms, 95 of 100 below {slow:.0f} ms")
+        for each in (page, empty):
+            each.evaluate(FRAMES)
+        for move in MOVES:
+            slow = {}
+            for name, each in (("an empty page", empty), ("the map", page)):
+                each.bring_to_front()
+                frames = np.array(frames_of(each, arguments.seconds, move)[1:])
+                slow[name] = np.quantile(frames, 0.95)
+                told = f"{len(frames)} frames, median {np.median(frames):.0f} ms, 95 of 100 below {slow[name]:.0f} ms"
+                print(f"{move} {name}: {told}", flush=True)
+            print(f"{move}: {slow['the map'] / slow['an empty page']:.1f} times an empty page")
         browser.close()
 
 

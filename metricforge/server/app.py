@@ -29,6 +29,7 @@ from metricforge.server.requests import body_of, read_form, read_json
 from metricforge.server.service import Service
 
 PAGE = Path(__file__).parent / "page"
+THEME = Path(__file__).parents[1] / "report" / "html" / "theme.css"  # of all pages; its package takes long to import
 STATUSES = {EmbeddingsError: 422, FilterError: 422, IndexBusyError: 503}
 BEARER = HTTPBearer(auto_error=False, description="the content of --token-file")
 Reasons = dict[int | str, dict[str, Any]]
@@ -193,17 +194,18 @@ def _add_changing(app: FastAPI, service: Service, token: AccessToken) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    def file_at(route: str, name: str, media_type: str) -> None:
+    def file_at(route: str, file: Path, media_type: str) -> None:
         async def read() -> FileResponse:
-            return FileResponse(PAGE / name, media_type=media_type, headers={"Cache-Control": "no-cache"})
+            return FileResponse(file, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
         app.add_api_route(route, read, methods=["GET", "HEAD"], include_in_schema=False)
 
-    file_at("/", "page.html", "text/html")
-    file_at("/page.css", "page.css", "text/css")
-    file_at("/page.js", "page.js", "text/javascript")
-    file_at("/favicon.ico", "icon.svg", "image/svg+xml")
-    file_at("/icon.svg", "icon.svg", "image/svg+xml")
+    file_at("/", PAGE / "page.html", "text/html")
+    file_at("/theme.css", THEME, "text/css")
+    file_at("/page.css", PAGE / "page.css", "text/css")
+    file_at("/page.js", PAGE / "page.js", "text/javascript")
+    file_at("/favicon.ico", PAGE / "icon.svg", "image/svg+xml")
+    file_at("/icon.svg", PAGE / "icon.svg", "image/svg+xml")
 
 
 def _reasons(*statuses: int) -> Reasons:

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from plotly.offline import get_plotlyjs
 
+from metricforge.errors import MetricForgeError
 from metricforge.run_report.score_meanings import score_meaning
 from metricforge.run_report.training_part import training_charts
 from metricforge.server.gate import HEADERS, Gate
@@ -30,7 +31,7 @@ POLICY = HEADERS | {
     )
 }
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-SHARED = ("page.css", "page.js", "charts.js")  # with reports
+SHARED = ("theme.css", "page.css", "page.js", "charts.js")  # with reports
 OWN = ("watch.css", "watch.js")
 
 
@@ -49,7 +50,10 @@ def create_page(folder: Path, hosts: Any = None) -> Gate:
 
     @app.get("/state")
     def state(request: Request) -> Response:
-        content = json.dumps(state_json(read_state(folder)), allow_nan=False)
+        try:
+            content = json.dumps(state_json(read_state(folder)), allow_nan=False)
+        except MetricForgeError as fault:  # the page goes on with what it knows
+            return Response(str(fault), status_code=503, media_type="text/plain")
         tag = f'"{hashlib.sha256(content.encode()).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tag:

@@ -16,10 +16,26 @@ pytestmark = [
 ]
 # where the point with the index n of the map is on the screen
 PLACE = """n => {
-    const plot = document.getElementById("map-plot"), box = plot.getBoundingClientRect(), full = plot._fullLayout;
-    const {x, y} = plot.data[0];
-    return [box.x + full._size.l + full.xaxis.l2p(x[n]), box.y + full._size.t + full.yaxis.l2p(y[n])];
+    const plot = document.getElementById("map-plot"), box = plot.getBoundingClientRect();
+    const [x, y] = plot.cloud.screenOf(n);
+    return [box.x + x, box.y + y];
 }"""
+# how many pixels of the map are painted in about the colour of right and of wrong images
+PAINTED = """() => new Promise((done) => requestAnimationFrame(() => {
+    const canvas = document.querySelector("#map-plot canvas"), copy = document.createElement("canvas");
+    dispatchEvent(new Event("beforeprint")); // draws now, while the picture can be read
+    Object.assign(copy, { width: canvas.width, height: canvas.height });
+    const context = copy.getContext("2d");
+    context.drawImage(canvas, 0, 0);
+    const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
+    let [green, red] = [0, 0];
+    for (let n = 0; n < pixels.length; n += 4) {
+        if (pixels[n + 3] < 150) continue;
+        green += pixels[n + 1] > pixels[n] + 40;
+        red += pixels[n] > pixels[n + 1] + 40;
+    }
+    done([green, red]);
+}))"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +69,7 @@ def open_report(browser, report):
         page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda sent: sent.url.startswith(("file:", "blob:", "data:")) or wrong.append(sent.url))
         page.goto(report.as_uri())
-        page.wait_for_function("document.getElementById('map-plot').data?.length === 2")
+        page.wait_for_selector("#map-plot[data-drawn]")
         page.add_style_tag(content="html { scroll-behavior: auto !important }")
         return page
 
@@ -85,7 +101,7 @@ def test_a_click_on_the_map_searches_and_a_lasso_selects(open_report):
     assert tiles[1:] == _neighbours(page, tiles[0])
 
     page.locator("#map-plot").scroll_into_view_if_needed()
-    box = page.locator("#map-plot .nsewdrag").first.bounding_box()
+    box = page.locator("#map-plot").bounding_box()
     corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02)]
     corners = [(box["x"] + a * box["width"], box["y"] + b * box["height"]) for a, b in corners]
     page.mouse.move(*corners[0])
@@ -95,6 +111,35 @@ def test_a_click_on_the_map_searches_and_a_lasso_selects(open_report):
     page.mouse.up()
     page.wait_for_function("document.getElementById('map-count').textContent.startsWith('36 images selected')")
     assert page.locator("#map-selected .tile").count() == 36
+
+
+def test_points_are_painted_where_they_are_found_and_follow_dragging_and_zooming(open_report):
+    page = open_report()
+    page.locator("#map-plot").scroll_into_view_if_needed()
+    outcomes = "[0, 1].map(kind => decode(payload.map.outcome, Uint8Array).filter(one => one === kind).length)"
+    shares = page.evaluate(outcomes)
+    red_and_green = page.evaluate(PAINTED)[::-1]
+    assert all((pixels > 0) == (count > 0) for pixels, count in zip(red_and_green, shares, strict=True))
+    assert sum(red_and_green) > 36 * 20, "36 discs of 9 pixels, some behind others"
+    before = page.evaluate(PLACE, 7)
+    page.select_option("#drag", "pan")
+    box = page.locator("#map-plot").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 40, middle[1] - 25, steps=5)
+    page.mouse.up()
+    after = page.evaluate(PLACE, 7)
+    assert after == pytest.approx([before[0] + 40, before[1] - 25], abs=0.01)
+    page.mouse.move(*after)
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(300)
+    assert page.evaluate(PLACE, 7) == pytest.approx(after, abs=0.5), "what is under the pointer stays there"
+    page.wait_for_selector("#map-tip:not([hidden]) img")
+    assert page.locator("#map-found").is_hidden(), "dragging is no click"
+    page.locator("#map-plot").press("0")
+    page.wait_for_timeout(300)
+    assert page.evaluate(PLACE, 7) == pytest.approx(before, abs=0.01)
 
 
 def test_one_class_is_shown_on_the_map_and_searched_with_the_keyboard(open_report, hostile_names):

@@ -209,7 +209,7 @@ def test_the_description_names_every_route(client):
     assert set(paths["/search"]["post"]["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
 
 
-@pytest.mark.parametrize("route", ["/", "/page.js", "/page.css", "/icon.svg"])
+@pytest.mark.parametrize("route", ["/", "/page.js", "/theme.css", "/page.css", "/icon.svg"])
 def test_the_page_loads_nothing_from_elsewhere(client, route):
     answer = client.get(route)
     assert answer.status_code == 200

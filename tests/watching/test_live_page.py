@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import httpx
 import pytest
@@ -39,7 +40,7 @@ def test_the_state_follows_the_run_and_is_sent_only_when_it_has_changed(address,
 def test_the_page_takes_everything_from_its_own_server(address):
     page = httpx.get(address)
     asked = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
-    assert {"/plotly.js", "/page.css", "/watch.js"} <= set(asked)
+    assert {"/plotly.js", "/theme.css", "/page.css", "/watch.js"} <= set(asked)
     for path in asked:
         assert path.startswith("/"), path
         assert httpx.get(address.rstrip("/") + path).status_code == 200
@@ -47,6 +48,13 @@ def test_the_page_takes_everything_from_its_own_server(address):
     assert policy.startswith("default-src 'none'")
     assert "script-src 'self';" in policy
     assert "http" not in policy
+
+
+def test_a_run_that_was_deleted_is_an_answer_that_says_so(address, run):
+    shutil.rmtree(run)
+    answer = httpx.get(f"{address}state")
+    assert answer.status_code == 503
+    assert "is no longer there" in answer.text
 
 
 def test_a_page_of_somewhere_else_cannot_read_the_run(address):

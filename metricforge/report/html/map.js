@@ -32,60 +32,43 @@ function startMap(map) {
   const found = decode(map.found, Uint32Array);
   const matches = decode(map.match, Uint8Array);
   const [scores, distances, confidence] = [map.scores, map.distances, map.confidence].map(column);
-  const layouts = Object.fromEntries(Object.entries(map.layouts).map(([name, packed]) => {
-    const at = decode(packed, Uint16Array);
-    return [name, { x: Float32Array.from(ids, (_, n) => at[2 * n]), y: Float32Array.from(ids, (_, n) => at[2 * n + 1]) }];
-  }));
+  const layouts = Object.fromEntries(Object.entries(map.layouts).map(([name, packed]) => [name, decode(packed, Uint16Array)]));
   const indexOf = new Map(Array.from(ids, (id, n) => [id, n]));
   const [plot, tip, count] = [byId("map-plot"), byId("map-tip"), byId("map-count")];
   const [layout, colourBy, classFilter, drag] = [byId("layout"), byId("colour-by"), byId("map-class"), byId("drag")];
   const names = [...new Set(labels)].sort((a, b) => a - b);
   const labelOf = new Map(names.map((label) => [className(label).toLowerCase(), label]));
   byId("map-classes").append(...names.slice(0, 5000).map((label) => make("option", { value: className(label) })));
-  let searched = null;
   let selection = null;
 
-  const hues = Array.from({ length: 24 }, (_, n) => `hsl(${(n * 137.5) % 360}deg 65% ${isDark() ? 65 : 45}%)`);
-  const steps = (colours) => colours.flatMap((one, n) => [[n / colours.length, one], [(n + 1) / colours.length, one]]);
   const splitOf = (n) => (n < map.queries ? 0 : n < ids.length - map.training ? 1 : 2);
+  /** What each point's colour is the number of, and for a legend what these colours say. */
   function painting() {
-    if (colourBy.value === "label") return { color: Float32Array.from(labels, (label) => label % 24), colours: hues };
-    if (colourBy.value === "split") {
-      const names = [map.training ? "test" : "query", map.training ? "test, gallery alone" : "gallery alone", "training classes"];
-      return { color: Float32Array.from(ids, (_, n) => splitOf(n)), colours: [series(0), series(1), series(2)], legend: names };
+    if (colourBy.value === "label") {
+      const hues = Array.from({ length: 24 }, (_, n) => `hsl(${(n * 137.5) % 360}deg 65% ${isDark() ? 65 : 45}%)`);
+      return { of: (n) => labels[n] % hues.length, colours: hues, legend: [] };
     }
-    return { color: Float32Array.from(outcome), colours: [colour("--miss"), colour("--match"), colour("--quiet")], legend: ["nearest is of another class", "nearest is of its class", "no query with a match"] };
-  }
-  const kind = document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter";
-  if (kind === "scatter") count.textContent = "This browser has no WebGL, so large maps are slow.";
-
-  function traces() {
-    const { x, y } = layouts[layout.value];
-    const paint = painting();
-    const size = ids.length > 30000 ? 3 : ids.length > 5000 ? 4.5 : ids.length > 800 ? 6 : 9;
-    const main = {
-      type: kind, mode: "markers", x, y, hoverinfo: "none", selectedpoints: selection, showlegend: false,
-      marker: { size, color: paint.color, colorscale: steps(paint.colours), cmin: -0.5, cmax: paint.colours.length - 0.5, opacity: 0.8 },
-      selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.06 } },
-    };
-    const ring = searched === null ? [] : [searched, ...neighboursOf(searched).map((near) => indexOf.get(near.id)).filter((n) => n !== undefined)];
-    const rings = {
-      type: kind, mode: "markers", x: ring.map((n) => x[n]), y: ring.map((n) => y[n]), hoverinfo: "skip", showlegend: false,
-      marker: { size: ring.map((_, n) => (n ? 13 : 20)), color: "rgba(0,0,0,0)", line: { width: 2.5, color: ring.map((n) => (n === searched ? colour("--accent") : colour("--text"))) } },
-    };
-    const present = (paint.legend ?? []).map((text, n) => [text, paint.colours[n], n]).filter(([, , n]) => paint.color.includes(n));
-    byId("map-legend").replaceChildren(...present.map(([text, shade]) => make("li", { style: `--run: ${shade}` }, text)));
-    return [main, rings];
+    if (colourBy.value === "split") {
+      const legend = [map.training ? "test" : "query", map.training ? "test, gallery alone" : "gallery alone", "training classes"];
+      return { of: splitOf, colours: [series(0), series(1), series(2)], legend };
+    }
+    const legend = ["nearest is of another class", "nearest is of its class", "no query with a match"];
+    return { of: (n) => outcome[n], colours: [colour("--miss"), colour("--match"), colour("--quiet")], legend };
   }
 
-  const bare = { showgrid: false, zeroline: false, showticklabels: false, showline: false };
-  const view = { xaxis: { ...bare }, yaxis: { ...bare } };
-  function redraw() {
-    const shape = {
-      ...view, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 0, r: 0, t: 0, b: 0 }, hovermode: "closest", hoverdistance: 12,
-      dragmode: drag.value, uirevision: layout.value, selectionrevision: 1, newselection: { line: { color: colour("--accent"), width: 2, dash: "solid" } },
-    };
-    return Plotly.react(plot, traces(), shape, { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: true, plotGlPixelRatio: Math.min(devicePixelRatio, 2), doubleClick: "reset+autosize" });
+  function paint() {
+    const { of, colours, legend } = painting();
+    const brush = document.createElement("canvas").getContext("2d");
+    const mixed = colours.map((one) => { brush.fillStyle = one; return [1, 3, 5].map((at) => parseInt(brush.fillStyle.slice(at, at + 2), 16)); });
+    const chosen = selection === null ? null : new Set(selection);
+    const [shades, present] = [new Uint8Array(4 * ids.length), new Set()];
+    for (let n = 0; n < ids.length; n += 1) {
+      present.add(of(n));
+      shades.set(mixed[of(n)], 4 * n);
+      shades[4 * n + 3] = chosen === null ? 205 : chosen.has(n) ? 255 : 16;
+    }
+    cloud.shade(shades);
+    byId("map-legend").replaceChildren(...legend.flatMap((text, n) => (present.has(n) ? [make("li", { style: `--run: ${colours[n]}` }, text)] : [])));
   }
 
   function neighboursOf(index) {
@@ -98,7 +81,7 @@ function startMap(map) {
   }
 
   function search(id) {
-    searched = indexOf.get(id);
+    const searched = indexOf.get(id);
     const near = neighboursOf(searched);
     const place = byId("map-found");
     const result = {
@@ -109,27 +92,27 @@ function startMap(map) {
     row.querySelectorAll(".tile").forEach(searchable);
     place.querySelector("ol").replaceChildren(row);
     place.hidden = false;
-    redraw();
+    cloud.mark(near.map((one) => indexOf.get(one.id)).filter((n) => n !== undefined), "neighbour", 6.5);
+    cloud.mark([searched], "searched", 10);
   }
   window.searchFrom = { has: (id) => indexOf.has(id), search: (id) => { search(id); byId("map").scrollIntoView(); } };
 
   function select(indices, words) {
     selection = indices;
+    paint();
     const shown = indices === null ? [] : [...indices].slice(0, 48);
     byId("map-selected").replaceChildren(...shown.map((n) => make("li", {}, searchable(tile(ids[n], labels[n], ["miss", "match", "plain"][outcome[n]])))));
     byId("map-selection").hidden = !shown.length;
     count.textContent = indices === null ? "" : `${indices.length.toLocaleString("en")} ${words}${indices.length > shown.length ? `; the first ${shown.length} are below` : ""}`;
   }
 
-  function hover(event) {
-    const point = event.points.find((one) => one.curveNumber === 0);
-    if (!point) return;
-    const n = point.pointNumber;
+  function hover(n, event) {
+    tip.hidden = n === null;
+    if (n === null) return;
     const says = ["its nearest is of another class", "its nearest is of its class", ["no match to find", "in the gallery alone", "of a training class"][splitOf(n)]][outcome[n]];
     tip.replaceChildren(...[picture(ids[n], "")].filter(Boolean), make("strong", {}, className(labels[n])), make("span", {}, says));
-    tip.hidden = false;
     const box = plot.getBoundingClientRect();
-    const left = event.event.clientX - box.left, top = event.event.clientY - box.top;
+    const left = event.clientX - box.left, top = event.clientY - box.top;
     tip.style.left = `${Math.min(left + 14, Math.max(0, box.width - tip.offsetWidth - 4))}px`;
     tip.style.top = `${Math.min(top + 14, Math.max(0, box.height - tip.offsetHeight - 4))}px`;
   }
@@ -138,24 +121,29 @@ function startMap(map) {
     const label = labelOf.get(classFilter.value.trim().toLowerCase());
     if (label !== undefined) select(Array.from(labels.keys()).filter((n) => labels[n] === label), "images of this class");
     else if (!classFilter.value.trim()) select(null);
-    else { count.textContent = "No class has this name."; return; }
-    redraw();
+    else count.textContent = "No class has this name.";
   }
 
-  redraw().then(() => {
-    plot.on("plotly_hover", hover);
-    plot.on("plotly_unhover", () => { tip.hidden = true; });
-    plot.on("plotly_click", (event) => event.points.length && event.points[0].curveNumber === 0 && search(ids[event.points[0].pointNumber]));
-    plot.on("plotly_selected", (event) => event && select(event.points.filter((one) => one.curveNumber === 0).map((one) => one.pointNumber), "images selected"));
-    plot.on("plotly_deselect", () => { select(null); });
+  const cloud = pointCloud(plot, ids.length, {
+    hover,
+    click: (n) => search(ids[n]),
+    lasso: (inside) => (inside.length ? select(inside, "images selected") : select(null)),
   });
-  for (const control of [layout, colourBy, drag]) control.addEventListener("input", redraw);
+  if (!cloud.onGpu) count.textContent = "This browser has no WebGL, so large maps are slow.";
+  const arrange = () => cloud.place(layouts[layout.value]);
+  arrange();
+  paint();
+  cloud.dragTo(drag.value);
+  plot.cloud = cloud;
+  layout.addEventListener("input", arrange);
+  colourBy.addEventListener("input", paint);
+  drag.addEventListener("input", () => cloud.dragTo(drag.value));
   classFilter.addEventListener("input", showClass);
   byId("map-reset").addEventListener("click", () => {
     classFilter.value = "";
     select(null);
-    Plotly.relayout(plot, { selections: [], "xaxis.autorange": true, "yaxis.autorange": true }).then(redraw);
+    cloud.showAll();
   });
   byId("map-controls").addEventListener("submit", (event) => event.preventDefault());
-  onTheme.push(redraw);
+  onTheme.push(paint);
 }

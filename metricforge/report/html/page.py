@@ -11,8 +11,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 FOLDER = files("metricforge.report.html")
-TEMPLATES, STYLES = "templates", ("page.css",)
-SCRIPTS = ("page.js", "charts.js", "gallery.js", "map.js", "pictures.js")
+TEMPLATES, STYLES = "templates", ("theme.css", "page.css")
+SCRIPTS = ("page.js", "charts.js", "gallery.js", "point_painter.js", "point_cloud.js", "map.js", "pictures.js")
 
 
 def render_page(report: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
