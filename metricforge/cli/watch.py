@@ -64,8 +64,9 @@ def _where(address: str, host: str, run: Path) -> list[str]:
     lines = [f"{run} at {address}; Ctrl-C stops watching, not the run"]
     if host == LOOPBACK and "SSH_CONNECTION" in os.environ:
         port = address.rstrip("/").rpartition(":")[2]
-        here = f"{getpass.getuser()}@{socket.getfqdn()}"
-        lines.append(
-            f"from your own machine: ssh -L {port}:localhost:{port} {here}, then open http://localhost:{port}/"
-        )
+        _, _, reached, by = (*os.environ["SSH_CONNECTION"].split(), "", "", "22")[:4]  # this machine's side of it
+        name = socket.getfqdn()
+        here = f"{getpass.getuser()}@{reached if reached and name.startswith('localhost') else name}"
+        options = f"-L {port}:localhost:{port}" + (f" -p {by}" if by != "22" else "")
+        lines.append(f"from your own machine: ssh {options} {here}, then open http://localhost:{port}/")
     return lines

@@ -14,6 +14,7 @@ from metricforge.watching.run_state import RunState, check_run, progress_facts, 
 from metricforge.watching.terminal_picture import draw_state, score_table
 
 EVERY_SECONDS = 2.0
+SIGNS = "⣿─│"  # of curves
 PATIENCE_SECONDS = 3.0  # for a training that ends, until it has written all
 
 
@@ -27,7 +28,8 @@ def follow_run(
 ) -> RunState:
     """Show the run in ``folder`` until it ends, and return how it did.
 
-    On a terminal the picture is drawn anew; into a file or a pipe go lines, one for each validation and diagnosis.
+    On a terminal the picture is drawn anew; lines, one for each validation and diagnosis, go into a file or a pipe, and
+    to a terminal that cannot move its cursor (``TERM=dumb``) or has no signs for curves.
 
     Args:
         folder: of the run, which may not have logged anything yet.
@@ -37,11 +39,19 @@ def follow_run(
         wait: called with them.
 
     Raises:
-        MetricForgeError: if ``folder`` is not the folder of a run.
+        MetricForgeError: if ``folder`` is not the folder of a run, or is deleted while it is watched.
     """
     check_run(folder)
-    show = _draw if console.is_terminal else _print
+    show = _draw if _draws(console) else _print
     return show(folder, console, keep, every, wait)
+
+
+def _draws(console: Console) -> bool:
+    try:
+        SIGNS.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def states(folder: Path, keep: bool, every: float, wait: Callable[[float], object]) -> Iterator[RunState]:

@@ -116,14 +116,20 @@ def read_state(folder: Path) -> RunState:
     """Read the run in ``folder``.
 
     Raises:
-        MetricForgeError: if its history is damaged.
+        MetricForgeError: if the folder is gone or cannot be read, or its history is damaged.
     """
     name = folder.resolve().name
-    holds = holder(folder)
     try:
-        history = read_history(folder)
+        holds, history = holder(folder), read_history(folder)
+        is_there = folder.is_dir()
     except ValueError as fault:
         raise MetricForgeError(str(fault)) from fault
+    except OSError as fault:
+        if folder.exists():
+            raise MetricForgeError(f"{folder}: cannot be read: {fault}") from fault
+        is_there = False
+    if not is_there:
+        raise MetricForgeError(f"{folder}: is no longer there; it was deleted or moved, or its disk has been unmounted")
     if holds == "alive":
         return RunState(name, "running" if history else "waiting", history=history)
     scores, baselines = _read_scores(folder)

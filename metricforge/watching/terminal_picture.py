@@ -94,7 +94,7 @@ def draw_in_text(chart: Chart, width: int) -> RenderableType:
     spare = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     figure.set_x_limits(min_=float(min(xs)), max_=float(max(xs)) if max(xs) > min(xs) else float(min(xs)) + 1)
     bottom = max(0.0, low - spare) if low >= 0 else low - spare
-    figure.set_y_limits(min_=bottom, max_=high + spare)
+    figure.set_y_limits(min_=bottom, max_=min(high + spare, 100.0) if chart.percent and bottom < 100 else high + spare)
     keys = Text()
     for line in lines:
         kept = [(x, y * unit) for x, y in zip(line.x, line.y, strict=True) if y is not None]
@@ -108,5 +108,5 @@ def draw_in_text(chart: Chart, width: int) -> RenderableType:
 
 
 def _tick(value: float, chars: int, delta: float, left: bool = False) -> str:
-    text = f"{value:.3g}"
+    text = f"{value:,.0f}" if delta >= 30 else f"{value:.3g}"
     return text.ljust(chars) if left else text.rjust(chars)

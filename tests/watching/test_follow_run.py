@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from metricforge.cli.main import main
 from metricforge.engine.records.history import History
 from metricforge.engine.records.run_lock import RunLock
+from metricforge.errors import MetricForgeError
 from metricforge.watching import read_state
 from metricforge.watching.follow_run import follow_run
 from metricforge.watching.terminal_picture import draw_state
@@ -68,6 +70,30 @@ def test_a_run_that_is_resumed_is_followed_on(run, finish):
         follow_run(run, console, keep=True, wait=resume)
     shown = console.file.getvalue()
     assert shown.index("was stopped: stopped by SIGTERM") < shown.index("triplet_birds has ended")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_run_that_is_deleted_while_it_is_watched_is_an_error_that_says_so(terminal, run):
+    lock = RunLock(run)
+    lock.acquire()
+
+    def delete(seconds: float) -> None:
+        shutil.rmtree(run)
+
+    with pytest.raises(MetricForgeError, match=r"triplet_birds: is no longer there; it was deleted or moved"):
+        follow_run(run, console_of(terminal=terminal), wait=delete)
+
+
+@pytest.mark.parametrize(("kind", "encoding"), [("dumb", "utf-8"), ("xterm", "ascii")])
+def test_a_terminal_that_cannot_draw_curves_gets_lines(kind, encoding, run, finish):
+    finish(run)
+    written = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=written, width=60, force_terminal=True, markup=False, _environ={"TERM": kind})
+    follow_run(run, console)
+    written.flush()
+    shown = written.buffer.getvalue().decode(encoding)
+    assert "epoch 1.00  validation classes  recall@1 0.4000" in shown
+    assert "75.0" in shown
 
 
 @pytest.mark.parametrize(("width", "height"), [(160, 60), (80, 24), (30, 10)])
