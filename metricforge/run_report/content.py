@@ -38,6 +38,7 @@ from metricforge.run_report.opened_run import OpenedRun
 from metricforge.run_report.pairing_part import pairing_part
 from metricforge.run_report.pairs_part import accepted_at, calibrated, pair_charts, sample_pairs
 from metricforge.run_report.picture_lists import PictureLists, image_ids_of
+from metricforge.run_report.readout_part import readout_part
 from metricforge.run_report.retrieval import Retrieval, retrieve
 from metricforge.run_report.scores_part import scores_part
 from metricforge.run_report.size_part import recall_chart, size_chart
@@ -55,6 +56,7 @@ PARTS = {
     "scores": "Scores",
     "pairing": "Query by query",
     "training": "Training",
+    "readout": "Candidates",
     "gallery": "Queries and neighbours",
     "map": "Map",
     "size": "Recall",
@@ -89,6 +91,7 @@ class Content:
             "scores": scores_part(runs, comparison),
             "pairing": pairing_part(runs),
             "training": True,
+            "readout": _readouts(runs),
             "facts": [training_facts(run) for run in runs],
             "diagnoses": [diagnoses(run) for run in runs],
             "missing": [(run.name, run.missing) for run in runs if run.missing],
@@ -259,6 +262,16 @@ def _described(found: Calibration, by_training: bool, mistaken: float, right: fl
 def _subtitle(run: OpenedRun) -> str:
     measured: Any = run.scored.protocol.get("dataset") or {}
     return str(measured.get("name", "scores of embeddings"))
+
+
+def _readouts(runs: Sequence[OpenedRun]) -> list[dict[str, Any] | None] | None:
+    """What the readout of each run compared; None where none did."""
+    choices: list[Any] = [run.scored.protocol.get("choice") for run in runs]
+    found = [
+        None if run.readout is None else readout_part(run.readout, choice)
+        for run, choice in zip(runs, choices, strict=True)
+    ]
+    return found if any(found) else None
 
 
 def _retrieved(run: OpenedRun) -> Retrieval:

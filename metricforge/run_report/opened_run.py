@@ -19,6 +19,7 @@ from metricforge.engine.records.history import read_history
 from metricforge.errors import ComparisonError, ConfigError, DatasetError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.models import MetricLearner
+from metricforge.run_report.readout_part import read_readout
 from metricforge.run_report.training_images import TrainingImages, embed_training_images
 from metricforge.runner import build_runner
 
@@ -48,6 +49,7 @@ class OpenedRun:
         images: None where ``missing`` says why there are none.
         missing: empty where nothing is.
         calibration: the threshold that training chose on its validation classes; None without one.
+        readout: what the readout at its end compared, as its file has it; None without one.
     """
 
     name: str
@@ -57,6 +59,7 @@ class OpenedRun:
     images: TestImages | None
     missing: str = ""
     calibration: Calibration | None = None
+    readout: Mapping[str, Any] | None = None
 
 
 def open_run(
@@ -92,8 +95,10 @@ def open_run(
         history = read_history(training)
     except ValueError as fault:
         raise ComparisonError(str(fault)) from fault
+    readout = read_readout(training)
     if checkpoint is None:
-        return OpenedRun(name, scored, history, None, None, _why_no_checkpoint(folder, scored.protocol))
+        told = _why_no_checkpoint(folder, scored.protocol)
+        return OpenedRun(name, scored, history, None, None, told, readout=readout)
     meta = load_checkpoint(checkpoint)["meta"]
     config = read_stored_config(meta["config"], str(checkpoint))
     record = training_record(checkpoint, meta, config)
@@ -105,8 +110,8 @@ def open_run(
         if overrides:
             raise
         told = f"{fault}\nName another place of the images by --cfg-options test_dataloader.dataset.root=FOLDER."
-        return OpenedRun(name, scored, history, record, None, told)
-    return OpenedRun(name, scored, history, record, images, calibration=calibration)
+        return OpenedRun(name, scored, history, record, None, told, readout=readout)
+    return OpenedRun(name, scored, history, record, images, calibration=calibration, readout=readout)
 
 
 def _checkpoint(folder: Path, protocol: Mapping[str, Any]) -> Path | None:

@@ -41,8 +41,8 @@ class PointGrid {
 function encloses(outline, x, y) {
   let inside = false;
   for (let n = 0, before = outline.length - 1; n < outline.length; before = n, n += 1) {
-    const [ax, ay] = outline[n], [bx, by] = outline[before];
-    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) inside = !inside;
+    const a = outline[n], b = outline[before];
+    if (a[1] > y !== b[1] > y && x < ((b[0] - a[0]) * (y - a[1])) / (b[1] - a[1]) + a[0]) inside = !inside;
   }
   return inside;
 }
