@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,25 +103,45 @@ def copy_bundle(bundle: Path, target: Path) -> Path:
     Raises:
         MetricForgeError: if ``target`` exists and is not an empty folder.
     """
+    with whole_folder(target) as folder:
+        shutil.copytree(bundle, folder, dirs_exist_ok=True)
+    return target
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder to write into, which becomes ``target`` at the end, and never a part of it.
+
+    Raises:
+        MetricForgeError: if ``target`` exists and is not an empty folder, or nothing can be made where it is to be.
+    """
     check_is_new(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-        folder = Path(temporary) / target.name
-        shutil.copytree(bundle, folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise MetricForgeError(
+            f"{target}: no folder can be made here ({error.strerror}); name another place"
+        ) from error
+    with temporary as parent:
+        folder = Path(parent) / target.name
+        folder.mkdir()  # not the temporary folder itself, which only its owner may read
+        yield folder
         if target.exists():
             target.rmdir()
         folder.rename(target)
-    return target
 
 
 def check_is_new(bundle: Path) -> None:
     """Refuse to write over what is there.
 
     Raises:
-        MetricForgeError: if ``bundle`` exists and is not an empty folder.
+        MetricForgeError: if ``bundle`` exists and is not an empty folder, or is the present one.
     """
     if bundle.is_symlink() or (bundle.exists() and (not bundle.is_dir() or any(bundle.iterdir()))):
         raise MetricForgeError(f"{bundle} already exists; name a new folder, or remove it first")
+    if bundle.absolute() == Path.cwd():
+        raise MetricForgeError(f"{bundle} is the folder that you are in; name a new one")
 
 
 def sha256_of(file: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -19,11 +18,11 @@ from metricforge.bundle_files import (
     DESCRIPTION,
     FORMAT,
     WEIGHTS,
-    check_is_new,
     described_file,
     read_description,
     seal,
     verified_file,
+    whole_folder,
 )
 from metricforge.calibration import Calibration
 from metricforge.deployment.model_card import model_card
@@ -65,15 +64,8 @@ def write_bundle(model: BundledModel, bundle: Path, graphs: Callable[[Path], Gra
     Raises:
         MetricForgeError: if ``bundle`` exists and is not an empty folder, or a value does not fit into JSON.
     """
-    check_is_new(bundle)
-    bundle.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.") as temporary:
-        folder = Path(temporary) / bundle.name
-        folder.mkdir()  # not the temporary folder itself, which only its owner may read
+    with whole_folder(bundle) as folder:
         _write_files(model, folder, graphs)
-        if bundle.exists():
-            bundle.rmdir()
-        folder.rename(bundle)
     return bundle
 
 

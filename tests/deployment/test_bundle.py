@@ -46,6 +46,17 @@ def test_nothing_is_written_over(trained_run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_place_where_no_folder_can_be_is_named(trained_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = load_model(trained_run, device="cpu")
+    with pytest.raises(MetricForgeError, match="the folder that you are in"):
+        model.save(".")
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(MetricForgeError, match="no folder can be made here"):
+        model.save("file/new")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
 def test_no_changed_byte_passes(saved, tmp_path):
     """Bytes are changed, cut off and added, at random places of both files."""
     draws = np.random.default_rng(0)
