@@ -1,6 +1,7 @@
 # metricforge train pddm_vectors --cfg-options data_root=FOLDER
-# PDDM (Huang et al. 2016) on vectors that another network made: whether a score that knows position finds more in them
-# than the distance of a linear head. FOLDER/vectors.npz has embeddings (N, F) and labels (N,).
+# PDDM (Huang et al. 2016) on vectors that another network made: FOLDER/vectors.npz.
+# Shows whether a score that knows position finds more in them than the distance of a linear head.
+# The file has embeddings (N, F) and labels (N,).
 # Deviations from the paper: those of pddm_folder.
 _base_ = ["normsoftmax_vectors.py"]
 

@@ -47,6 +47,9 @@ def test_a_worker_of_a_data_loader_does_not_answer_for_the_process_that_forked_i
     worker.start()
     try:
         doorbell.close()
+        until = time.monotonic() + 30
+        while knock(*doorbell.place) != "refuses" and time.monotonic() < until:
+            time.sleep(0.01)  # the worker may not have had a turn yet, in which it closes its copy
         assert knock(*doorbell.place) == "refuses"
     finally:
         worker.kill()
