@@ -37,7 +37,8 @@ TOP_LEVEL = {
     "train_cfg": (
         "max_epochs, warmup_epochs, val_interval, log_interval, chunk: images that are embedded at once, precision: "
         "fp32 (by default), bf16 or fp16, compile, channels_last, max_minutes: a time that the schedule fits itself "
-        "to, hang_seconds: how long one of several processes may keep the others waiting"
+        "to, hang_seconds: how long one of several processes may keep the others waiting, shard_backbone: each of them "
+        "keeps a share of the backbone's weights"
     ),
     "test_cfg": (
         "scores_at_once: how many scores a search holds in memory; dtype: float32 (by default) or float16, what "

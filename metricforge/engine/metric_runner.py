@@ -26,6 +26,7 @@ from metricforge.atomic_write import write_atomically
 from metricforge.engine.checkpoint_content import checkpoint_content
 from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.distributed.sharded_backbone import shard_backbone
 from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
@@ -341,7 +342,12 @@ class MetricRunner(Runner):
     # ------------------------------------------------------------------ what is built differently
 
     def wrap_model(self, model_wrapper_cfg: Any, model: MetricLearner) -> MetricLearner:
-        """Move the model to this runner's device. (mmengine takes whatever accelerator it finds.)"""
+        """Move the model to this runner's device. (mmengine takes whatever accelerator it finds.)
+
+        Where each of several processes is to hold a share of the backbone, it goes there block by block.
+        """
+        if self._train_dataloader is not None and self.cfg.train_cfg.get("shard_backbone") and self.processes.several:
+            shard_backbone(model.backbone, self.device, self.processes)
         return model.to(self.device)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -352,9 +358,10 @@ class MetricRunner(Runner):
         wrapper = super().build_optim_wrapper(optim_wrapper)
         shards = find_row_shards(self.model)
         if shards and wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
+            named = ", ".join(list(shards)[:3]) + (f" and {len(shards) - 3} more" if len(shards) > 3 else "")
             raise ConfigError(
                 [
-                    f"optim_wrapper.clip_grad: each process knows the norm of its rows of {', '.join(shards)} only; "
+                    f"optim_wrapper.clip_grad: each process knows the norm of its rows of {named} only; "
                     "leave clip_grad out, clip by value (clip_grad=dict(type='value', clip_value=...)), or do not shard"
                 ]
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from metricforge.datasets import ImageFileDataset
+from metricforge.engine.distributed.sharded_backbone import is_sharded
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.models import MetricLearner, WeightedLosses
 
@@ -32,7 +33,8 @@ def opening_lines(runner: Any) -> Iterator[str]:
     for dataset in sets:
         if isinstance(dataset, ImageFileDataset) and dataset.cache is not None:
             yield f"cache    {dataset.cache.describe(len(dataset))}"
-    where = f"{runner.processes.world_size} processes" if runner.processes.several else f"{runner.device}"
+    shared = ", which share the backbone's weights" if is_sharded(runner.model.backbone) else ""
+    where = f"{runner.processes.world_size} processes{shared}" if runner.processes.several else f"{runner.device}"
     what = f"weights  {runner.scored}" if train is None else f"run      {runner.run_dir}"
     yield f"{what}, seed {runner.seed}, on {where}\n"
 
@@ -40,7 +42,7 @@ def opening_lines(runner: Any) -> Iterator[str]:
 def _in_words(learner: MetricLearner) -> str:
     shards = find_row_shards(learner)
     size = sum(
-        p.numel() if name not in shards else p[0].numel() * shards[name].total
+        p.numel() if name not in shards else p.shape[1:].numel() * shards[name].total
         for name, p in learner.named_parameters()
         if p.requires_grad
     )

@@ -7,13 +7,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from metricforge.models.own_rows import own_rows
+
 
 def largest_gradient(model: nn.Module) -> Tensor | None:
-    """The largest magnitude in all gradients of ``model``, NaN if one of them is; None without gradients.
+    """The largest magnitude in all gradients of ``model`` here, NaN if one of them is; None without gradients.
 
     On the device, and of all gradients at once: nothing waits for it.
     """
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [own_rows(p.grad) for p in model.parameters() if p.grad is not None]
     dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
     filled = [g for g in dense if g.numel()]
     if not filled:

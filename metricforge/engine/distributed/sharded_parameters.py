@@ -10,16 +10,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.distributed.sharded_backbone import like_shard, row_shard_of
+from metricforge.errors import ConfigError
+from metricforge.models.own_rows import own_rows
 from metricforge.structures import RowShard
 
 
 def find_row_shards(model: nn.Module) -> dict[str, RowShard]:
-    """Find the parameters of ``model``, by name, that its modules list in ``row_shards`` as sharded."""
-    return {
+    """Find the sharded parameters of ``model``, by name: those that its modules list in ``row_shards``, and torch's."""
+    listed = {
         f"{prefix}.{name}" if prefix else name: shard
         for prefix, module in model.named_modules()
         for name, shard in getattr(module, "row_shards", {}).items()
     }
+    processes = Processes.current()
+    spread = {name: row_shard_of(parameter, processes) for name, parameter in model.named_parameters()}
+    return listed | {name: shard for name, shard in spread.items() if shard is not None}
 
 
 def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer, processes: Processes) -> None:
@@ -28,13 +34,13 @@ def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimize
     All processes call it. One parameter, or one value of its optimizer state, after the other goes to the host of
     process 0: no device ever holds more than its own rows.
     """
-    for entries, key, shard, shape in _sharded_entries(checkpoint, model, optimizer):
-        local = entries[key]
+    for entries, key, shard, parameter in _sharded_entries(checkpoint, model, optimizer):
+        local = own_rows(entries[key])
         if local.is_sparse:
             local = local.coalesce()
             rows = _gather(local.indices()[0] + shard.first, processes)  # (R,)
             values = _gather(local.values(), processes)  # (R, ...)
-            size = (shard.total, *shape[1:])
+            size = (shard.total, *parameter.shape[1:])
             if rows is not None and values is not None:
                 entries[key] = torch.sparse_coo_tensor(rows[None], values, size)
         else:
@@ -46,18 +52,19 @@ def take_own_rows(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optim
 
     A parameter of another size than the model's stays as it is: whoever loads it says that it does not fit.
     """
-    for entries, key, shard, shape in _sharded_entries(checkpoint, model, optimizer):
+    for entries, key, shard, parameter in _sharded_entries(checkpoint, model, optimizer):
         whole = entries[key]
-        if len(whole) == shard.total:
-            own = slice(shard.first, shard.first + shape[0])
-            entries[key] = _sparse_rows(whole, own) if whole.is_sparse else whole[own].clone()
+        if len(whole) == shard.total and whole.shape[1:] == parameter.shape[1:]:
+            own = slice(shard.first, shard.first + len(own_rows(parameter)))
+            rows = _sparse_rows(whole, own) if whole.is_sparse else whole[own].clone()
+            entries[key] = like_shard(rows, parameter)
 
 
-Entry = tuple[MutableMapping[Any, Any], Any, RowShard, torch.Size]
+Entry = tuple[MutableMapping[Any, Any], Any, RowShard, nn.Parameter]
 
 
 def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None) -> Iterator[Entry]:
-    """Each tensor of ``checkpoint`` that belongs to a sharded parameter: where it is, and the parameter's shape."""
+    """Each tensor of ``checkpoint`` that belongs to a sharded parameter: where it is, and the parameter."""
     shards = find_row_shards(model)
     if not shards:
         return
@@ -70,7 +77,7 @@ def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Op
         for key in entries:
             name = key.removeprefix("module.")
             if name in shards:
-                yield entries, key, shards[name], parameters[name].shape
+                yield entries, key, shards[name], parameters[name]
     if optimizer is None:
         return
     names = {id(parameter): name for name, parameter in parameters.items()}
@@ -84,7 +91,15 @@ def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Op
         for key, value in state.items():
             # what is not one value a weight, such as a count of steps, is the same on all processes
             if isinstance(value, Tensor) and value.dim() == len(shape) and value.shape[1:] == shape[1:]:
-                yield state, key, shards[name], shape
+                yield state, key, shards[name], parameters[name]
+            elif isinstance(value, Tensor) and own_rows(value) is not value:
+                raise ConfigError(
+                    [
+                        f"optim_wrapper.optimizer: {type(optimizer).__name__} keeps {key!r} of shape "
+                        f"{tuple(value.shape)} for {name}, which is not one value a weight; with "
+                        "train_cfg.shard_backbone take SGD, Adam or AdamW"
+                    ]
+                )
 
 
 def _gather(local: Tensor, processes: Processes) -> Tensor | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from metricforge.arrays import Array, Indices
 from metricforge.datasets import ImageDataset
 from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.distributed.sharded_backbone import is_sharded
 from metricforge.errors import EmbeddingsError
 from metricforge.large_arrays import MAPPED_ABOVE_GB, ROWS_AT_ONCE, new_array
 from metricforge.models import MetricLearner, evaluation_mode
@@ -21,7 +24,6 @@ Dtype = Literal["float32", "float16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
 
-@torch.inference_mode()
 def embed_dataset(
     model: MetricLearner,
     loader: DataLoader[dict[str, Any]],
@@ -58,9 +60,15 @@ def embed_dataset(
     count = len(dataset) if processes.is_main else share
     embeddings: Array | None = None
     columns = np.empty((count, 2), dtype=np.int64)  # (N or n, 2): id and label
-    with evaluation_mode(model):
+    sharded = is_sharded(model.backbone)
+    given: Iterator[dict[str, Any]] = iter(loader)
+    blanks: Iterator[Tensor] = iter(())
+    if sharded:
+        given, blanks = _evened_out(given, len(batches), processes)
+    # torch keeps what it gathers a sharded backbone's weights in for training, which cannot use inference's tensors
+    with evaluation_mode(model), torch.inference_mode(not sharded), torch.no_grad():
         done = 0
-        for batch in loader:
+        for batch in given:
             rows = model.embed(batch["image"].to(device, non_blocking=True)).cpu().numpy()  # (B, D)
             if embeddings is None:
                 embeddings = new_array((count, rows.shape[1]), np.dtype(dtype), mapped_above_gb)
@@ -70,6 +78,8 @@ def embed_dataset(
             columns[here, 0], columns[here, 1] = batch["id"], batch["label"]
             done += len(rows)
             on_batch(len(rows))
+        for blank in blanks:
+            model.embed(blank.to(device))
     assert done == share
     if processes.several:
         shares_of_columns = processes.collect(torch.from_numpy(columns[:share]))
@@ -83,6 +93,21 @@ def embed_dataset(
     assert embeddings is not None
     cameras = None if dataset.cameras is None else dataset.cameras[columns[:, 0]]
     return EmbeddingSet(embeddings, columns[:, 1].copy(), columns[:, 0].copy(), dataset.class_names, cameras)
+
+
+def _evened_out(
+    given: Iterator[dict[str, Any]], count: int, processes: Processes
+) -> tuple[Iterator[dict[str, Any]], Iterator[Tensor]]:
+    """The ``count`` batches ``given`` to this process, and blank images until it has as many as any other.
+
+    Whenever one process computes with a sharded backbone all take part, and one may have a batch more than another.
+    """
+    first = next(given, None)
+    own = None if first is None else torch.zeros_like(first["image"][:1], device="cpu")  # (1, 3, H, W)
+    told = processes.gather_values((count, own))
+    blank = next(image for _, image in told if image is not None)
+    missing = max(its_count for its_count, _ in told) - count
+    return chain([] if first is None else [first], given), repeat(blank, missing)
 
 
 def _converted(rows: Array, dtype: np.dtype[Any], ids: Indices) -> Array:

@@ -32,6 +32,7 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
             f"train_cfg.precision: {precision!r} is for optim_wrapper.type='OptimWrapper', and {kind} chooses a "
             "precision itself; take one of the two out"
         )
+    faults += _sharding_faults(config)
     minutes = loop.get("max_minutes")
     counts = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
     if minutes is not None and counts and not (math.isfinite(minutes) and minutes > 0):
@@ -85,6 +86,33 @@ def _late_average_faults(config: Mapping[str, Any], minutes: Any) -> list[str]:
                     f"{path}.{key}: {hook[key]!r} may never come, as train_cfg.max_minutes ends the training when the "
                     "time is over; average from the beginning, or take one of the two out"
                 )
+    return faults
+
+
+def _sharding_faults(config: Mapping[str, Any]) -> list[str]:
+    """What a backbone that is spread over the processes cannot do."""
+    loop, model = config.get("train_cfg") or {}, config.get("model") or {}
+    if loop.get("shard_backbone") is not True:
+        return []
+    without = "which a backbone that is spread over the processes cannot follow; leave one of the two out"
+    names = [name for name in ("compile", "channels_last", "sync_batch_norm") if loop.get(name)]
+    names += [name for name in ("chunk",) if loop.get(name) is not None]
+    faults = [f"train_cfg.shard_backbone: {name} is set, {without}" for name in names]
+    if loop.get("precision") == "fp16":
+        faults.append("train_cfg.shard_backbone: precision is 'fp16', which scales the loss; take 'bf16'")
+    hooks = [hook.get("type") for hook in config.get("custom_hooks") or [] if isinstance(hook, Mapping)]
+    faults += [f"train_cfg.shard_backbone: custom_hooks has {name}, {without}" for name in hooks if name in AVERAGING]
+    backbone = model.get("backbone") if isinstance(model, Mapping) else None
+    if isinstance(backbone, Mapping) and backbone.get("adapter") is not None:
+        faults.append(
+            "train_cfg.shard_backbone: model.backbone has an adapter, whose few trained weights need no sharding; "
+            "leave one of the two out"
+        )
+    if config.get("readout") is not None:
+        faults.append(
+            "train_cfg.shard_backbone: readout is set, which mixes complete weights; take it out, and choose one "
+            "afterwards with one process"
+        )
     return faults
 
 

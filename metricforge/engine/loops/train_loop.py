@@ -47,6 +47,9 @@ class ResumableTrainLoop(BaseLoop):
         channels_last: keep images and the backbone's convolutions with channels innermost in updates.
         max_minutes: what training and validations may take; the schedule is gone through faster where fewer than
             ``max_epochs`` fit (``TimeBudget``). The test at the end is not counted. None: any time.
+        shard_backbone: with several processes, whether each keeps only a share of the backbone's weights, gradients and
+            optimizer state (torch's FSDP2) and gathers a block's weights when it computes: for a backbone beyond one
+            device's memory. The update is the same. Checkpoints hold everything, so any number of processes loads them.
         hang_seconds: with several processes, how long an update, its batch included, may keep the others waiting before
             the process counts as hanging and all end; more than 0.
 
@@ -75,6 +78,7 @@ class ResumableTrainLoop(BaseLoop):
         compile: bool = False,  # noqa: A002  # the name that torch and a config have for it
         channels_last: bool = False,
         max_minutes: float | None = None,
+        shard_backbone: bool = False,
         hang_seconds: float = 600.0,
     ) -> None:
         super().__init__(runner, dataloader)
@@ -84,6 +88,7 @@ class ResumableTrainLoop(BaseLoop):
         runner.model.compile_updates(compile)
         self.max_minutes = max_minutes
         self.budget: TimeBudget | None = None  # which TimeBudgetHook keeps
+        self.shard_backbone = shard_backbone  # the runner did it, before the optimizer was made
         self.hang_seconds = hang_seconds
         if sync_batch_norm and self.processes.several:
             if runner.device.type == "cpu":

@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.hooks import RemovableHandle
 
 
@@ -16,13 +17,14 @@ class UntrainedParameterWarning(UserWarning):
 class GradientWatch:
     """Watches which trained parameters of ``model`` get a gradient, until ``report`` names those that got none.
 
-    A row of a table that no batch touches is no fault, as long as another row is touched.
+    A row of a table that no batch touches is no fault, as long as another row is touched. Weights that are spread over
+    the processes are not watched: torch sets their gradients itself.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._waiting: dict[str, RemovableHandle] = {}
         for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and not isinstance(parameter, DTensor):
                 hook = parameter.register_post_accumulate_grad_hook(partial(self._seen, name))  # type: ignore[no-untyped-call]
                 self._waiting[name] = hook
 

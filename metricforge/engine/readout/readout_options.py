@@ -56,8 +56,10 @@ def readout_options(config: Mapping[str, Any]) -> ReadoutOptions | None:
     """Return the options of ``config``; None: no readout.
 
     By default there is one where the features before training are worth something: with a pretrained backbone, and on
-    vectors. A run from random weights has one if its config asks for it.
+    vectors. A run from random weights has one if its config asks for it. A backbone that several processes share out
+    has none: what a readout mixes are complete weights.
     """
-    default: dict[str, Any] | None = None if beginning_of(config["model"]["backbone"]) is RANDOM else {}
+    without = beginning_of(config["model"]["backbone"]) is RANDOM or config["train_cfg"].get("shard_backbone", False)
+    default: dict[str, Any] | None = None if without else {}
     chosen = config.get("readout", default)
     return None if chosen is None else ReadoutOptions(**chosen)

@@ -14,7 +14,7 @@ TRAIN_IMAGES, TEST_IMAGES, BATCHES = "training images", "test images", "batches 
 # These affect what is reported, not what is trained. Where images are stored is judged by their fingerprints.
 _FREE = re.compile(
     r"(evaluators|final_evaluators|clustering|baselines|readout|visualizer|test_cfg|doctor)(\..*)?"
-    r"|train_cfg\.(val_interval|log_interval|hang_seconds)"
+    r"|train_cfg\.(val_interval|log_interval|hang_seconds|shard_backbone)"
     r"|checkpoint\.(interval|interval_iterations|max_keep|exit_code|on_error|background)"
     r"|\w+_dataloader\.(num_workers|cache)|(test|val)_dataloader\.batch_size"
     r"|plugins(\..*)?|data_root|\w+_dataloader\.dataset\.(root|table)"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metricforge.errors import NonFiniteLossError
+from metricforge.models.own_rows import own_rows
 
 WAYS_OUT = (
     "The weights are no longer usable; the checkpoints written before are. Ways out: a smaller "
@@ -56,7 +57,7 @@ def refuse_non_finite_state(model: nn.Module, epoch: int, iteration: int) -> Non
     tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
     if not tensors:
         return
-    flags = torch.stack([tensor.isfinite().all() for tensor in tensors]).tolist()
+    flags = torch.stack([own_rows(tensor).isfinite().all() for tensor in tensors]).tolist()
     broken = [name for name, finite in zip(names, flags, strict=True) if not finite]
     if not broken:
         return
