@@ -44,7 +44,13 @@ torch.set_num_threads(1)
 
 # "repeatable" tries the same inputs every time. "fuzz" (make fuzz) draws new ones and keeps those that failed in
 # .hypothesis, from where they are tried first; one that showed a fault stays for good as an @example of its test.
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # it goes by the clock, and a machine may be busy
+)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=500, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
