@@ -13,6 +13,7 @@ from rich.console import Console
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
 from metricforge.cli.parsers.embed import PRECISIONS
+from metricforge.cli.unreadable_images import unreadable_lines
 from metricforge.deployment import load_model
 from metricforge.deployment.embed_collection import EmbeddedCollection, embed_collection, first_images, unreadable_path
 from metricforge.deployment.embed_on_ray import check_ray_is_installed, embed_on_ray
@@ -23,8 +24,6 @@ from metricforge.deployment.single_file import write_single_file
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.errors import EmbeddingsError, MetricForgeError
 from metricforge.progress_bars import progress_bar
-
-SHOWN = 5
 
 
 def embed(arguments: argparse.Namespace) -> None:
@@ -98,12 +97,8 @@ def _accelerated(
 def _report(console: Console, arguments: argparse.Namespace, found: EmbeddedCollection) -> None:
     before = f", {found.taken_up:,} of them by an earlier start" if found.taken_up else ""
     _say(console, f"\n{found.embedded:,} embeddings of {found.origin.dim} dimensions in {arguments.out}{before}")
-    if found.unreadable:
-        _say(console, f"{len(found.unreadable):,} images could not be read and have no embedding:")
-        for _, fault in found.unreadable[:SHOWN]:
-            _say(console, f"  {fault}")
-        if len(found.unreadable) > SHOWN:
-            _say(console, f"  ... all of them: {unreadable_path(arguments.out)}")
+    for line in unreadable_lines(found.unreadable, "have no embedding", unreadable_path(arguments.out)):
+        _say(console, line)
     if arguments.format != "parquet":
         _say(console, f"in one file: {write_single_file(arguments.out, arguments.format)}")
 

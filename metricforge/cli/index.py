@@ -12,6 +12,7 @@ from typing import Any
 from metricforge.calibration import Calibration
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
+from metricforge.cli.unreadable_images import unreadable_lines
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
 from metricforge.errors import EmbeddingsError
@@ -20,8 +21,6 @@ from metricforge.index.build import build_index, index_embeddings
 from metricforge.index.indexed_model import open_indexed_model
 from metricforge.index.planning import why_missed
 from metricforge.progress_bars import progress_bar, progress_bars
-
-SHOWN = 5
 
 # PyTorch is imported by what embeds images: embeddings are indexed, and an index is changed and described, without.
 console = open_console()
@@ -66,11 +65,8 @@ def build(arguments: argparse.Namespace) -> None:
     if unreadable:
         from metricforge.deployment.embed_collection import unreadable_path
 
-        _say(f"{len(unreadable):,} images could not be read and are not in the index:")
-        for _, fault in unreadable[:SHOWN]:
-            _say(f"  {fault}")
-        if len(unreadable) > SHOWN:
-            _say(f"  ... all of them: {unreadable_path(arguments.out)}")
+        for line in unreadable_lines(unreadable, "are not in the index", unreadable_path(arguments.out)):
+            _say(line)
     _describe(index)
     if index.calibration is None:
         why = _why_not_calibrated(calibration, len(index))
