@@ -34,6 +34,7 @@ from torchvision.datasets import ImageFolder
 
 from metricforge import EmbeddingModel
 from metricforge.deployment.embed_collection import embed_collection
+from metricforge.deployment.fast_bfloat16 import has_fast_bfloat16
 from metricforge.deployment.given_images import GivenImages
 from metricforge.deployment.graphs.export_model import export_model
 from metricforge.deployment.image_collection import open_collection
@@ -101,12 +102,6 @@ def graphs(
     yield "OpenVINO", lambda: by_graph(model, files, batch, lambda pixels: compiled(pixels)[0])
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return any(name in flags for name in ("avx512_bf16", "amx_bf16"))
-
-
 def core_seconds(embed: Callable[[], np.ndarray]) -> float:
     """Seconds of processor time that a pass takes."""
     started = time.process_time()
@@ -145,7 +140,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> int:
         "EmbeddingModel.embed": lambda: model.embed(files, batch_size=batch, progress=False),
         "metricforge embed": command,
     }
-    if has_bfloat16():
+    if has_fast_bfloat16("cpu"):
         fast = model.accelerated(precision="bfloat16", channels_last=True)
         ways["embed, bf16 and channels last"] = lambda: fast.embed(files, batch_size=batch, progress=False)
     else:
