@@ -12,6 +12,7 @@ from metricforge.engine.records.checkpoints import checkpoint_files, load_checkp
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone
 from metricforge.testing import run_in_processes
+from tests.cut_training import cut_after
 
 
 @BACKBONES.register_module(force=True)
@@ -51,16 +52,7 @@ def train(config, folder, stop_after=None, **arguments):
     """Scores, and how many weights and values of the optimizer's state this process holds of the backbone."""
     runner = build_runner(config, work_dir=folder, device="cpu", **arguments)
     if stop_after is not None:
-        steps, original = iter(range(stop_after)), runner.model.train_step
-
-        def step_until_cut(*args, **kwargs):
-            if next(steps, None) is None:
-                raise KeyboardInterrupt
-            return original(*args, **kwargs)
-
-        runner.model.train_step = step_until_cut
-        with pytest.raises(KeyboardInterrupt):
-            runner.train()
+        cut_after(runner, stop_after)
         return {}, 0, 0
     runner.train()
     local = [p.to_local() if isinstance(p, DTensor) else p for p in runner.model.backbone.parameters()]

@@ -17,6 +17,7 @@ from metricforge import build_runner
 from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
 from metricforge.engine.records.history import read_history
 from metricforge.errors import CheckpointError, ConfigError, NonFiniteLossError
+from tests.cut_training import cut_after
 
 
 def final_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -73,21 +74,6 @@ def test_workers_do_not_change_what_is_trained(tiny_config, tmp_path):
     tiny_config["train_dataloader"]["num_workers"] = 2
     train(tiny_config, tmp_path / "two")
     assert_same_weights(tmp_path / "none", tmp_path / "two")
-
-
-def cut_after(runner, updates: int) -> None:
-    """Trains until ``updates`` are done, and stops as by Ctrl-C."""
-    steps = iter(range(updates))
-    original = runner.model.train_step
-
-    def step_until_cut(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    runner.model.train_step = step_until_cut
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])

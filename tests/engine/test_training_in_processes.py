@@ -17,6 +17,7 @@ from metricforge.engine.records.checkpoints import checkpoint_files, load_checkp
 from metricforge.engine.records.history import read_history
 from metricforge.errors import ConfigError, MainProcessError
 from metricforge.testing import run_in_processes
+from tests.cut_training import cut_after
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,16 +36,7 @@ def config(tiny_config):
 def train(config, folder, stop_after=None, **arguments):
     runner = build_runner(config, work_dir=folder, device="cpu", **arguments)
     if stop_after is not None:
-        steps, original = iter(range(stop_after)), runner.model.train_step
-
-        def step_until_cut(*args, **kwargs):
-            if next(steps, None) is None:
-                raise KeyboardInterrupt
-            return original(*args, **kwargs)
-
-        runner.model.train_step = step_until_cut
-        with pytest.raises(KeyboardInterrupt):
-            runner.train()
+        cut_after(runner, stop_after)
     else:
         runner.train()
     return runner.last_scores, runner.model.state_dict()

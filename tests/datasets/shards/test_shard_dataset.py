@@ -22,6 +22,7 @@ from metricforge.engine.records.checkpoints import checkpoint_files, load_checkp
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.preparation import index_shards
 from metricforge.samplers import ClassBalancedBatchSampler
+from tests.cut_training import cut_after
 
 
 def stored(dataset):
@@ -181,17 +182,7 @@ def test_a_run_on_shards_that_was_cut_resumes_bit_for_bit(tiny_config, indexed, 
     tiny_config["train_cfg"]["max_epochs"] = 2
     tiny_config["checkpoint"] = dict(interval_iterations=1)
     build_runner(tiny_config, work_dir=tmp_path / "whole", device="cpu").train()
-    cut = build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu")
-    steps, step = iter(range(8)), cut.model.train_step
-
-    def step_until_cut(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return step(*args, **kwargs)
-
-    cut.model.train_step = step_until_cut
-    with pytest.raises(KeyboardInterrupt):
-        cut.train()
+    cut_after(build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu"), 8)
     assert checkpoint_files(tmp_path / "cut")[0].name == "iter_8.pth"
     build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu", resume=True).train()
     whole, resumed = (load_checkpoint(checkpoint_files(tmp_path / name)[0])["state_dict"] for name in ("whole", "cut"))

@@ -13,6 +13,7 @@ import pytest
 from metricforge.engine.distributed import process_watch
 from metricforge.engine.distributed.doorbell import Doorbell, knock
 from metricforge.engine.distributed.process_watch import ProcessWatch
+from tests.shared_store import SharedStore
 
 
 @pytest.fixture
@@ -54,22 +55,6 @@ def test_a_worker_of_a_data_loader_does_not_answer_for_the_process_that_forked_i
     finally:
         worker.kill()
         worker.join()
-
-
-class SharedStore(dict):
-    """A store of this process, as torch's TCPStore behaves."""
-
-    def set(self, key, value):
-        self[key] = value
-
-    def get(self, key):
-        return self[key].encode()
-
-    def check(self, keys):
-        return all(key in self for key in keys)
-
-    def compare_set(self, key, expected, desired):
-        return self.setdefault(key, desired).encode()
 
 
 def blamed(place, monkeypatch, looks):

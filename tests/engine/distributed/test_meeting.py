@@ -8,19 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from metricforge.engine.distributed.meeting import meet
-
-
-class SharedStore(dict):
-    """A store of this process, as torch's TCPStore behaves."""
-
-    def set(self, key, value):
-        self[key] = value
-
-    def get(self, key):
-        return self[key].encode()
-
-    def check(self, keys):
-        return all(key in self for key in keys)
+from tests.shared_store import SharedStore
 
 
 def meet_all(store, count):
