@@ -5,7 +5,8 @@
 All read the same JPEGs of 500 x 375 pixels, which it makes, resize and crop them to ``--size`` pixels and compute the
 same network (random weights, which changes no time) in this process, on one thread. The loop by hand is what timm and
 torchvision document: ``ImageFolder``, ``Resize``, ``CenterCrop``, ``ToTensor`` and ``Normalize`` in a ``DataLoader``,
-the network, a linear layer, L2 normalisation. Passes of all alternate; the ratio is that of the medians, in seconds of
+the network, a linear layer, L2 normalisation. ``--channels-last`` and ``--compile`` stand beside it, compiled before
+they are timed. Passes of all alternate; the ratio is that of the medians, in seconds of
 processor time, which other work on the machine disturbs least. Before they are timed, the embeddings are compared.
 
 ONNX Runtime and OpenVINO compute the exported graph on images that MetricForge reads. Exits with 1 where the ratio in
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,12 +36,13 @@ from torchvision.datasets import ImageFolder
 
 from metricforge import EmbeddingModel
 from metricforge.deployment.embed_collection import embed_collection
-from metricforge.deployment.fast_bfloat16 import has_fast_bfloat16
 from metricforge.deployment.given_images import GivenImages
 from metricforge.deployment.graphs.export_model import export_model
 from metricforge.deployment.image_collection import open_collection
+from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 
 FLOAT32, BFLOAT16 = 1.0, 1.5  # ratios
+OPTIONS = (dict(channels_last=True), dict(compiled=True), dict(channels_last=True, compiled=True))  # in float32
 BY_HAND = "timm + DataLoader by hand"
 
 
@@ -146,6 +149,11 @@ def measure(folder: Path, arguments: argparse.Namespace) -> int:
     else:
         print(
             f"not measured: --precision bf16 (at least {BFLOAT16:g}), as this processor has no avx512_bf16 or amx_bf16"
+        )
+    for options in OPTIONS:
+        other = model.accelerated(**options)
+        ways[f"embed, {' and '.join(options).replace('_', ' ')}"] = partial(
+            other.embed, files, batch_size=batch, progress=False
         )
     ways |= dict(graphs(model, photos, files, batch, folder))
     expected = ways[BY_HAND]()

@@ -133,7 +133,7 @@ def runs(name: str) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
     if name == "faiss":
         return flat_search
     if name == "float32":
-        rank_counter.has_fast_bfloat16 = lambda: False
+        rank_counter.has_fast_bfloat16 = lambda device: False
     asked = {"all": (*SHALLOW, "map", "mrr"), "shallow": SHALLOW}.get(name, RETRIEVAL)
     return ours(asked, "hamming" if name == "binary" else "cosine")
 

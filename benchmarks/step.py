@@ -31,7 +31,9 @@ import sys
 import torch
 from step_chunks import measure_chunks
 from step_epochs import Run, measure
-from step_switches import NETWORKS, compare_recall, has_bfloat16, measure_switches
+from step_switches import NETWORKS, compare_recall, measure_switches
+
+from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 
 REQUIRED = 0.97
 MOST_TIMES_ONE_PIECE = 1.6
@@ -53,7 +55,7 @@ def judge_switches(arguments: argparse.Namespace, rounds: int) -> int:
     device = arguments.device
     least, fastest = measure_switches(arguments.networks, device, rounds, arguments.workers, not arguments.no_compile)
     equal = compare_recall(fastest, device)
-    if not has_bfloat16(device):
+    if not has_fast_bfloat16(device):
         name = torch.cpu.get_capabilities().get("cpu_name", "this processor")
         print(f"\nnot required: {REQUIRED_OF_SWITCHES}, as {name} has no avx512_bf16 or amx_bf16; {least:.2f} here")
         return int(not equal)

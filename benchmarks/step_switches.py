@@ -16,18 +16,13 @@ from step_epochs import Run, measure
 
 from metricforge import build_runner
 from metricforge.backbones.timm_arguments import timm_arguments
-from metricforge.evaluation.ranking.rank_counter import has_fast_bfloat16
+from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 
 Switches = Mapping[str, Any]
 PLAIN: Switches = dict(precision="fp32", channels_last=False, compile=False)
 NETWORKS = ("resnet18",)
 IMAGES, STEPS = 8, 2
 SEEDS = (0, 1, 2)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether ``device`` computes in bfloat16 rather than imitates it."""
-    return device.type == "cuda" or has_fast_bfloat16()
 
 
 def switched_run(network: str) -> Run:
@@ -39,7 +34,7 @@ def switched_run(network: str) -> Run:
 
 def combinations(device: torch.device, compiled: bool) -> list[Switches]:
     """Those that are worth measuring on ``device``."""
-    precisions = ("fp32", "bf16") if has_bfloat16(device) else ("fp32",)
+    precisions = ("fp32", "bf16") if has_fast_bfloat16(device) else ("fp32",)
     found: list[Switches] = [
         dict(precision=precision, channels_last=last, compile=compiling)
         for compiling, precision, last in itertools.product((False, True)[: 1 + compiled], precisions, (False, True))

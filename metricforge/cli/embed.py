@@ -18,11 +18,11 @@ from metricforge.deployment import load_model
 from metricforge.deployment.embed_collection import EmbeddedCollection, embed_collection, first_images, unreadable_path
 from metricforge.deployment.embed_on_ray import check_ray_is_installed, embed_on_ray
 from metricforge.deployment.embedding_model import EmbeddingModel
-from metricforge.deployment.fast_bfloat16 import has_fast_bfloat16
 from metricforge.deployment.image_collection import ImageCollection, open_collection
 from metricforge.deployment.single_file import write_single_file
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.errors import EmbeddingsError, MetricForgeError
+from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 from metricforge.progress_bars import progress_bar
 
 

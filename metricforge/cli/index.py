@@ -6,15 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from metricforge.calibration import Calibration
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
+from metricforge.cli.stored_source import stored_source
 from metricforge.cli.unreadable_images import unreadable_lines
 from metricforge.deployment.image_collection import open_collection
-from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
+from metricforge.deployment.stored_embeddings import holds_embeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.index import SearchIndex
 from metricforge.index.build import build_index, index_embeddings
@@ -33,7 +33,7 @@ def build(arguments: argparse.Namespace) -> None:
     )
     unreadable: list[tuple[str, str]] = []
     if holds_embeddings(arguments.source):
-        stored = _stored_embeddings(arguments)
+        stored = stored_source(arguments)
         with open_indexed_model(arguments.model) as described:
             calibration = described.calibration
             _say(f"model    {described}")
@@ -72,15 +72,6 @@ def build(arguments: argparse.Namespace) -> None:
         why = _why_not_calibrated(calibration, len(index))
         _say(f"unknown  {why}: {next_command('index', 'calibrate', arguments.out)}")
     _say(f"\nsearch it: {next_command('search', arguments.out, index.snapshot().tables[0]['path'][0])}")
-
-
-def _stored_embeddings(arguments: argparse.Namespace) -> StoredEmbeddings:
-    for option, value, does in (("--glob", arguments.glob, "selects"), ("--device", arguments.device, "embeds")):
-        if value is not None:
-            raise EmbeddingsError(
-                f"{option} {does} images, and {arguments.source} holds embeddings; leave {option} out"
-            )
-    return StoredEmbeddings(Path(arguments.source))
 
 
 def add(arguments: argparse.Namespace) -> None:

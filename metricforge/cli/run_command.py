@@ -29,6 +29,8 @@ GRACE_SECONDS = 30
 # what a file or folder that somebody named is, rather than what is wrong with the code
 OF_THE_PLACE = frozenset(
     (
+        errno.ENOENT,
+        errno.ELOOP,
         errno.EACCES,
         errno.EPERM,
         errno.EROFS,

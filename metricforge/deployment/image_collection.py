@@ -94,6 +94,8 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
     Raises:
         DatasetError: if ``source`` is none of these, or has no images.
     """
+    if not str(source):
+        raise DatasetError(f"the source of the images is empty; {EXPECTED}")
     path = Path(source).expanduser()
     if str(source) == "-":
         if glob is not None:

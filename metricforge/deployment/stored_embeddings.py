@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from metricforge.arrays import Floats32
 from metricforge.deployment.embedding_parts import PATTERN, complete_parts, read_origin, vectors_of
+from metricforge.errors import EmbeddingsError
 
 
 class StoredEmbeddings:
@@ -32,6 +33,18 @@ class StoredEmbeddings:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def check_model(self, model_hash: str, source: str) -> None:
+        """Check that the model with ``model_hash``, from ``source``, made them.
+
+        Raises:
+            EmbeddingsError: if another one did.
+        """
+        if self.origin.model != model_hash:
+            raise EmbeddingsError(
+                f"{self.folder} holds embeddings of model {self.origin.model}, and {source} is model {model_hash}; "
+                "name the model that they come from, or embed the images again"
+            )
 
     def columns(self, rows: range) -> pa.Table:
         """The columns of ``rows`` (n,) but their vectors."""

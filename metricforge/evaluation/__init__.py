@@ -8,14 +8,12 @@ from metricforge.evaluation.results.query_scores import QueryScores, collect_que
 from metricforge.evaluation.results.query_scores_file import query_scores_path, read_query_scores
 from metricforge.evaluation.results.scores_file import read_scores, write_scores
 from metricforge.evaluation.search.exact_knn import exact_knn
-from metricforge.evaluation.spaces import FittingSet
 
 __all__ = [
     "ClassScores",
     "ConfusedClasses",
     "Evaluation",
     "EvaluationContext",
-    "FittingSet",
     "QueryScores",
     "class_scores",
     "collect_query_scores",

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from metricforge.evaluation.context import EvaluationContext, full_context
 from metricforge.evaluation.evaluate import check_evaluators
-from metricforge.evaluation.spaces import FittingSet, Space
 from metricforge.evaluators.nested import NestedEvaluator
 from metricforge.interfaces import EvaluationContext as ReadableContext
 from metricforge.interfaces import Evaluator
 from metricforge.registry import EVALUATORS
+from metricforge.spaces import FittingSet, Space
 
 
 @EVALUATORS.register_module()

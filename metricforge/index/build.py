@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 PARTS = "parts"  # embeddings of an unfinished build, which a second start continues
 FINISHED = "finished.json"  # its finished segments
+MODELS = "models"
+BEGUN = {PARTS, MODELS}  # one of them is there as soon as anything is
+UNFINISHED = {*BEGUN, FOLDER, FINISHED, "unreadable.csv"}
 
 
 def build_index(
@@ -112,11 +115,7 @@ def index_embeddings(
         ValueError: for another kind, or a recall outside its range.
     """
     _refuse_index(out)
-    if stored.origin.model != model.hash:
-        raise EmbeddingsError(
-            f"{stored.folder} holds embeddings of model {stored.origin.model}, and {model.source} is model "
-            f"{model.hash}; name the model that they come from, or embed the images again"
-        )
+    stored.check_model(model.hash, model.source)
     if not len(stored):
         raise EmbeddingsError(f"none of the {stored.origin.rows:,} images of {stored.folder} could be read")
     _index(model, stored, out, BuildOptions(kind, memory, recall, segment_rows), on_indexed)
@@ -124,9 +123,16 @@ def index_embeddings(
 
 
 def _refuse_index(out: Path) -> None:
+    """Raise EmbeddingsError if ``out`` holds an index, or anything but what a build leaves that was killed."""
     if (out / NAME).exists():
         raise EmbeddingsError(
             f"{out} is already an index; add images with metricforge index add {out} SOURCE, or name another --out"
+        )
+    found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    others = sorted(found - UNFINISHED if found & BEGUN else found)
+    if others:
+        raise EmbeddingsError(
+            f"{out} holds other files, such as {others[0]}, and an index has a folder of its own; name a new one"
         )
 
 
@@ -139,7 +145,7 @@ def _index(
 ) -> None:
     """Write the segments of ``stored`` and what was measured of them, and remove what the build leaves behind."""
     kind = options.planned_kind(model, len(stored))
-    bundle = f"models/{model.hash}"
+    bundle = f"{MODELS}/{model.hash}"
     model.keep(out / bundle)
     manifest = Manifest(
         generation=1,

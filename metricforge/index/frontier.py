@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from metricforge.arrays import Array, Flags, Floats, Floats32, Indices
 from metricforge.errors import EmbeddingsError
-from metricforge.evaluation.spaces import Space
+from metricforge.index.array_similarity import name_of
 from metricforge.index.kinds import (
     CODED,
     KINDS,
@@ -27,7 +27,11 @@ from metricforge.index.kinds import (
     space_of,
 )
 from metricforge.index.segment import nearest_rows, prepared
-from metricforge.interfaces import Similarity
+from metricforge.spaces import Space
+
+if TYPE_CHECKING:
+    from metricforge.index.array_similarity import ArraySimilarity
+    from metricforge.interfaces import Similarity
 
 ALL = "all"  # the embeddings as they are
 SCORES = ("recall@1", "map@r")
@@ -128,7 +132,7 @@ class FrontierPlan:
 def plan_frontier(
     dim: int,
     images: int,
-    similarity: Similarity,
+    similarity: Similarity | ArraySimilarity,
     spaces: Sequence[str] | None = None,
     kinds: Sequence[str] | None = None,
     recall: float | None = None,
@@ -140,7 +144,7 @@ def plan_frontier(
     """
     if similarity.search is None:
         raise EmbeddingsError(
-            f"a frontier is of similarities without weights, and {type(similarity).__name__} was trained on all "
+            f"a frontier is of similarities without weights, and {name_of(similarity)} was trained on all "
             "dimensions; metricforge index measures how well a shortlist serves it"
         )
     chosen_spaces = default_spaces(dim, images) if spaces is None else list(dict.fromkeys(spaces))
@@ -157,7 +161,9 @@ def plan_frontier(
     return FrontierPlan(tuple(chosen_spaces), tuple(chosen_kinds), similarity.search != "hamming", tuple(left_out))
 
 
-def _kinds(asked: Sequence[str] | None, images: int, similarity: Similarity) -> tuple[list[str], list[str]]:
+def _kinds(
+    asked: Sequence[str] | None, images: int, similarity: Similarity | ArraySimilarity
+) -> tuple[list[str], list[str]]:
     """The kinds to measure, and why others are left out."""
     if asked is not None and (not asked or set(asked) - set(KINDS)):
         wrong = next((repr(kind) for kind in asked if kind not in KINDS), "none")
@@ -166,7 +172,7 @@ def _kinds(asked: Sequence[str] | None, images: int, similarity: Similarity) -> 
         others = [kind for kind in asked or () if kind != "binary"]
         if others:
             raise EmbeddingsError(
-                f"--kinds {others[0]}: {type(similarity).__name__} compares signs, which only binary searches; leave "
+                f"--kinds {others[0]}: {name_of(similarity)} compares signs, which only binary searches; leave "
                 "--kinds out"
             )
         return ["binary"], ["kinds other than binary: the model compares signs"]
@@ -225,7 +231,7 @@ def count_matches(labels: Array) -> tuple[Indices, Indices]:
 def measure_frontier(
     embeddings: Floats32,
     labels: Array,
-    similarity: Similarity,
+    similarity: Similarity | ArraySimilarity,
     *,
     score: str = "recall@1",
     spaces: Sequence[str] | None = None,
@@ -285,7 +291,7 @@ class _Task(NamedTuple):
     """What every choice is measured on: ``queries`` (Q,) are rows, ``classes`` and ``matches`` are of all rows (N,)."""
 
     embeddings: Floats32
-    similarity: Similarity
+    similarity: Similarity | ArraySimilarity
     queries: Indices
     classes: Indices
     matches: Indices

@@ -64,8 +64,9 @@ def resident_bytes(kind: str, dim: int) -> float:
 def choose_kind(count: int, dim: int, memory: float | None) -> Kind:
     """Choose the kind for ``count`` vectors: flat while that is fast, else the finest codes within ``memory``.
 
-    Lists of codes that the stored vectors put in order reach any recall by visiting more of them, in a sixth of the
-    memory of hnsw at 128 dimensions; ``benchmarks/index.py --kind`` compares them.
+    Lists of codes take a sixth of the memory of hnsw at 128 dimensions; ``benchmarks/index.py --kind`` compares them.
+    They find more the more lists are visited and candidates put in order by the stored vectors, as far as ``efforts``
+    and ``spares`` go: ``planning.why_missed`` says where that ends below the recall that was asked for.
     """
 
     def fits(kind: Kind) -> bool:

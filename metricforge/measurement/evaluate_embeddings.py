@@ -17,7 +17,6 @@ from metricforge.embedding_files.tagged_embeddings import TaggedEmbeddings
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import (
     EvaluationContext,
-    FittingSet,
     QueryScores,
     collect_query_scores,
     describe_protocol,
@@ -30,6 +29,7 @@ from metricforge.interfaces import Clustering, Evaluator, Similarity
 from metricforge.large_arrays import array_beside, row_blocks
 from metricforge.measurement.score_names import build_evaluators
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
+from metricforge.spaces import FittingSet
 from metricforge.structures import EmbeddingSet
 
 if TYPE_CHECKING:

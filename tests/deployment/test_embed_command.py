@@ -13,8 +13,8 @@ from PIL import Image
 
 from metricforge.cli.main import main
 from metricforge.deployment import EmbeddingModel
-from metricforge.deployment.fast_bfloat16 import has_fast_bfloat16
 from metricforge.deployment.model_description import ModelDescription
+from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 from metricforge.models import MetricLearner
 
 
@@ -84,6 +84,26 @@ def test_an_empty_pattern_a_taken_column_and_a_file_for_a_folder_are_refused(bun
     (tmp_path / "list.csv").write_text("path,id\nphotos/a photo.png,7\n")
     assert "rename it, such as to product_id" in fails(capsys, bundle, tmp_path / "list.csv", *out)
     assert f"{photo}: File exists; name another place" in fails(capsys, bundle, photo.parent, "--out", photo)
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for place in ("/proc/absent", tmp_path / "circle" / "x"):  # a folder that takes none, and a link to itself
+        assert f"{place}: " in (told := fails(capsys, bundle, photo.parent, "--out", place))
+        assert "; name another place" in told
+    assert "the source of the images is empty; expected: a folder" in fails(capsys, bundle, "", *out)
+
+
+def test_a_path_that_the_shell_leaves_with_a_tilde_is_in_the_home_folder(bundle, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    main(["embed", bundle, str(photo.parent), "--out=~/vectors", "--workers", "0"])
+    assert (tmp_path / "home" / "vectors" / "part-000000.parquet").exists()
+    assert not (tmp_path / "~").exists()
+
+
+def test_an_empty_path_is_refused_and_never_the_present_folder(bundle, photo, capsys):
+    for words in (["embed", bundle, str(photo), "--out", ""], ["export", "", "--out", "x"], ["search", "", str(photo)]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "is empty; name a path, such as . for the present folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flags", "fast"), [("avx2 avx512f", False), ("avx512f avx512_bf16", True), (None, None)])
@@ -93,7 +113,7 @@ def test_bfloat16_is_told_to_be_slow_where_the_processor_has_none(
     cpu = tmp_path / "cpuinfo"
     if flags is not None:
         cpu.write_text(f"processor : 0\nflags\t\t: fpu {flags}\n\nprocessor : 1\n")
-    monkeypatch.setattr("metricforge.deployment.fast_bfloat16.CPU", cpu)
+    monkeypatch.setattr("metricforge.functional.fast_bfloat16.CPU", cpu)
     assert has_fast_bfloat16("cpu") is fast
     main(["embed", bundle, str(photo.parent), "--out", str(tmp_path / "out"), "--precision", "bf16", "--device", "cpu"])
     told = capsys.readouterr().out

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from metricforge.evaluation import EvaluationContext, FittingSet, describe_protocol, evaluate, run_evaluation
-from metricforge.evaluation.spaces import Space
+from metricforge.evaluation import EvaluationContext, describe_protocol, evaluate, run_evaluation
 from metricforge.evaluators import RecallAtK, ScoresInSpace
 from metricforge.interfaces import Similarity
 from metricforge.registry import EVALUATORS
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity
+from metricforge.spaces import FittingSet, Space
 from metricforge.structures import EmbeddingSet
 from metricforge.testing import check_evaluator
 

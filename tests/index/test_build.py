@@ -117,6 +117,19 @@ def test_embeddings_that_lie_in_files_are_indexed_as_the_images_are(pixel_model,
     assert len(list(embedded.glob("*.parquet"))) == 6  # they stay
 
 
+@pytest.mark.parametrize("names", [["segments/of customers.csv"], ["models/a.pth", "notes.txt"], ["photos/a.jpg"]])
+def test_a_folder_of_other_files_does_not_become_an_index(pixel_model, photo_folder, embedded, tmp_path, names):
+    files = [tmp_path / "shop" / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    with pytest.raises(EmbeddingsError, match=r"shop holds other files, such as (segments|notes|photos)"):
+        build_index(pixel_model, open_collection(photo_folder), tmp_path / "shop")
+    with pytest.raises(EmbeddingsError, match="shop holds other files"):
+        index_embeddings(IndexedModel.of(pixel_model), StoredEmbeddings(embedded), tmp_path / "shop")
+    assert [file.read_text() for file in files] == ["mine"] * len(files)
+
+
 def test_embeddings_of_another_model_or_without_a_part_are_refused(pixel_model, embedded, tmp_path):
     other = replace(pixel_model.description, preprocessing=(dict(type="Resize", size=(3, 3)),))
     model = EmbeddingModel(pixel_model.learner, other, pixel_model.device, "elsewhere")

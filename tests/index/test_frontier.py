@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +14,9 @@ from torch import nn
 
 from metricforge import TaggedEmbeddings, evaluate_embeddings
 from metricforge.__main__ import main
+from metricforge.deployment import EmbeddingModel
+from metricforge.deployment.embed_collection import embed_collection
+from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import EmbeddingsError
 from metricforge.index.frontier import Choice, measure_frontier, score_of
 from metricforge.interfaces import Similarity
@@ -133,6 +140,57 @@ def test_the_command_prints_writes_and_draws_it(pixel_model, photo_folder, tmp_p
     assert all(0 <= float(row["recall@1"]) <= 1 and float(row["milliseconds_a_query"]) > 0 for row in rows)
     with Image.open(out / "frontier.png") as picture:
         assert picture.width > picture.height > 500
+
+
+def test_embeddings_give_the_figures_of_their_images(pixel_model, photo_folder, tmp_path, capsys):
+    bundle = pixel_model.save(tmp_path / "bundle")
+    embed_collection(pixel_model, open_collection(photo_folder), tmp_path / "vectors")
+    options = ["--workers", "0", "--kinds", "flat,int8", "--out"]
+    figures = []
+    for source, out in ((photo_folder, tmp_path / "a"), (tmp_path / "vectors", tmp_path / "b")):
+        main(["frontier", str(bundle), str(source), *options, str(out)])
+        choices = json.loads((out / "frontier.json").read_text())["choices"]
+        figures.append([{**choice, "milliseconds_a_query": 0, "pareto": True} for choice in choices])
+    assert figures[0] == figures[1]
+    assert not (tmp_path / "b" / "embeddings").exists()
+    assert "80 with embeddings in" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--glob", "*.jpg"], "--glob selects images, and .* holds embeddings; leave --glob out"),
+        (["--device", "cpu"], "--device embeds images, and .* holds embeddings"),
+        (["--spaces", "pca:900"], "keeps 900 dimensions of"),
+    ],
+)
+def test_the_command_refuses_what_embeddings_cannot_take(options, told, pixel_model, photo_folder, tmp_path, capsys):
+    bundle = pixel_model.save(tmp_path / "bundle")
+    embed_collection(pixel_model, open_collection(photo_folder), tmp_path / "vectors")
+    with pytest.raises(SystemExit):
+        main(["frontier", str(bundle), str(tmp_path / "vectors"), *options])
+    assert re.search(told, " ".join(capsys.readouterr().err.split()))
+
+
+def test_the_command_refuses_embeddings_of_another_model_or_without_labels(pixel_model, photo_folder, tmp_path, capsys):
+    embed_collection(pixel_model, open_collection(photo_folder / "class_0"), tmp_path / "vectors")
+    elsewhere = replace(pixel_model.description, preprocessing=(dict(type="Resize", size=(3, 3)),))
+    other = EmbeddingModel(pixel_model.learner, elsewhere, pixel_model.device, "elsewhere")
+    for model, told in ((other, "holds embeddings of model"), (pixel_model, "its images have no labels")):
+        bundle = model.save(tmp_path / model.hash)
+        with pytest.raises(SystemExit):
+            main(["frontier", str(bundle), str(tmp_path / "vectors")])
+        assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_embeddings_are_measured_without_importing_pytorch(pixel_model, photo_folder, tmp_path):
+    bundle = pixel_model.save(tmp_path / "bundle")
+    embed_collection(pixel_model, open_collection(photo_folder), tmp_path / "vectors")
+    program = "import sys; from metricforge.__main__ import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    words = ["frontier", str(bundle), str(tmp_path / "vectors"), "--kinds", "flat", "--spaces", "all,pca:4"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_the_command_refuses_images_without_labels_before_it_embeds(pixel_model, photo_folder, tmp_path, capsys):

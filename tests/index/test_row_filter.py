@@ -19,6 +19,9 @@ TABLE = pa.table(
         "tags": [["é"], [], ["a", "é"], None],
         "day": [datetime.date(2024, 1, day) for day in (1, 2, 3, 4)],
         "ID": [10, 11, 12, 13],
+        "price": [1.0, float("nan"), 2e9, None],
+        "weight": pa.array(np.array([1, np.nan, 3, 0.5], np.float16)),
+        "__row": [7, 8, 9, 7],
     }
 )
 
@@ -34,6 +37,10 @@ TABLE = pa.table(
         ("list_contains(tags, 'é')", [0, 2]),
         ("day >= '2024-01-03'", [2, 3]),
         ("false", []),
+        ("price > 1e9", [2]),
+        ("price is null", [1, 3]),
+        ("weight > 1", [2]),
+        ("__row = 7", [0, 3]),
     ],
 )
 def test_conditions_over_every_type_of_column_find_their_rows(condition, rows):
@@ -44,10 +51,16 @@ def test_conditions_over_every_type_of_column_find_their_rows(condition, rows):
     ("condition", "told"),
     [
         ("ID = 11", "SQL does not tell the columns id and ID apart; rename one"),
-        ("price < 5 and id in (1, 2)", "SQL does not tell the columns id and ID apart"),
+        ("size < 5 and id in (1, 2)", "SQL does not tell the columns id and ID apart"),
         ("größe = '\udcff'", "is not valid UTF-8"),
         ("size < 5", "over the columns id"),
         ("größe < 3; drop table images", "over the columns id"),
+        ("price", "is DOUBLE, and not one value true or false; write an SQL condition over the columns id"),
+        ("COLUMNS('price|weight') > 1", "is BOOLEAN, BOOLEAN, and not one value"),
+        ("#11 = 1", "out of range"),
+        ("count(*) > 1", "cannot contain aggregates"),
+        ("row_number() over () < 3", "cannot contain window functions"),
+        ("rowid = 1", '"rowid" not found'),
         ("exists (select 1 from read_csv('/etc/passwd'))", "Permission Error"),
     ],
 )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from metricforge.cli.parsers.values import score_names
+from metricforge.cli.parsers.values import named_path, score_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="also show scores measured in different ways, with a warning"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the comparison to FILE, in full precision")
+    parser.add_argument(
+        "--json", metavar="FILE", type=named_path, help="write the comparison to FILE, in full precision"
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from metricforge.cli.parsers.values import named_path
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
@@ -22,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     copying.add_argument("name", metavar="NAME", help="an installed config, such as normsoftmax_folder")
     copying.add_argument(
-        "--out", type=Path, default=Path(), metavar="FOLDER", help="where to copy it (default: the current folder)"
+        "--out",
+        type=named_path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where to copy it (default: the current folder)",
     )
     copying.add_argument("--force", action="store_true", help="overwrite files that differ")
     copying.set_defaults(run="metricforge.cli.configs:copy")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from metricforge.cli.parsers.cfg_options import Overrides
-from metricforge.cli.parsers.values import fraction
+from metricforge.cli.parsers.values import fraction, named_path
 
 # what metricforge.preparation.BENCHMARKS has; that module is slow to import
 BENCHMARK_NAMES = ("cars196", "cub200", "inshop", "sop")
@@ -16,7 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their arguments to ``parser``."""
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument(
-        "--data-dir", metavar="FOLDER", type=Path, default=Path("data"), help="folder of the data sets (default: data)"
+        "--data-dir",
+        metavar="FOLDER",
+        type=named_path,
+        default=Path("data"),
+        help="folder of the data sets (default: data)",
     )
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND", title="commands")
     purpose = "list the benchmarks, and which of them are prepared"
@@ -40,7 +44,7 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser], 
         "--from",
         dest="sources",
         metavar="ARCHIVE",
-        type=Path,
+        type=named_path,
         action="append",
         default=[],
         help="use a file you already have instead of downloading it; may be repeated",
@@ -63,7 +67,7 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "shards", nargs="+", metavar="SHARD", help="tar files: paths or URLs that fsspec can read; * is expanded"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the index, ending in .parquet")
+    parser.add_argument("--out", type=named_path, required=True, metavar="FILE", help="the index, ending in .parquet")
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument(
         "--json-key", metavar="KEY", help="read the class from this key of the .json files; a.b is b within a"
@@ -113,7 +117,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], wh
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=named_path,
         metavar="FOLDER",
         help="where findings.csv and findings.png are written (default: data_check/NAME)",
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from metricforge.cli.parsers.values import finite
+from metricforge.cli.parsers.values import finite, named_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    parser.add_argument("index", metavar="INDEX", type=Path, help="an index that metricforge index built")
+    parser.add_argument("index", metavar="INDEX", type=named_path, help="an index that metricforge index built")
     parser.add_argument(
         "--threshold",
         type=finite,

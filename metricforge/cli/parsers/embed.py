@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from metricforge.cli.parsers.values import at_least_0, at_least_1
+from metricforge.cli.parsers.values import at_least_0, at_least_1, named_path
 
 # what metricforge.deployment.embedding_model.PRECISIONS says; that module is slow to import
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
@@ -15,7 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
     add_model_and_source(parser)
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="FOLDER", help="write the embeddings there; a second start continues"
+        "--out",
+        required=True,
+        type=named_path,
+        metavar="FOLDER",
+        help="write the embeddings there; a second start continues",
     )
     parser.add_argument(
         "--format",
@@ -52,7 +55,10 @@ def add_model_and_source(parser: argparse.ArgumentParser, other_source: str | No
         other_source: what else this command takes as SOURCE.
     """
     parser.add_argument(
-        "model", metavar="MODEL", type=Path, help="a run's folder, a checkpoint or a bundle (see metricforge export)"
+        "model",
+        metavar="MODEL",
+        type=named_path,
+        help="a run's folder, a checkpoint or a bundle (see metricforge export)",
     )
     parser.add_argument(
         "source",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from metricforge.cli.parsers.values import at_least_1, score_names
+from metricforge.cli.parsers.values import at_least_1, named_path, score_names
 
 # what metricforge.measurement.DEFAULT_SCORES says; that module is slow to import
 DEFAULT_SCORES = "recall@1,map@r,r_precision,nmi"
@@ -16,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "embeddings",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         help=".npz or .parquet with embeddings (N, D), labels, and ids if any; or what metricforge embed wrote",
     )
     parser.add_argument(
-        "--gallery", metavar="FILE", type=Path, help="search these embeddings (default: the other rows of FILE)"
+        "--gallery", metavar="FILE", type=named_path, help="search these embeddings (default: the other rows of FILE)"
     )
     parser.add_argument(
         "--scores",
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit-space",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         help="fit these spaces on other embeddings, such as training's",
     )
     parser.add_argument(
@@ -82,6 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         help="write the scores and the protocol to FILE, and per-query results beside it",
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from metricforge.cli.parsers.values import named_path
 
 # what metricforge.deployment.graphs.export_model.FORMATS says; that module is slow to import
 FORMATS = ("safetensors", "onnx", "torchscript", "torch-export")
@@ -11,8 +12,8 @@ FORMATS = ("safetensors", "onnx", "torchscript", "torch-export")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a run's folder, a checkpoint or a bundle")
-    parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="the bundle, a new folder")
+    parser.add_argument("model", metavar="MODEL", type=named_path, help="a run's folder, a checkpoint or a bundle")
+    parser.add_argument("--out", required=True, type=named_path, metavar="BUNDLE", help="the bundle, a new folder")
     parser.add_argument(
         "--format",
         choices=FORMATS,

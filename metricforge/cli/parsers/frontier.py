@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from metricforge.cli.parsers.embed import add_model_and_source
 from metricforge.cli.parsers.index import KINDS
-from metricforge.cli.parsers.values import at_least_0, at_least_1, score_names, share
+from metricforge.cli.parsers.values import at_least_0, at_least_1, named_path, score_names, share
 
 # what metricforge.index.frontier.SCORES says; that module is slow to import
 SCORES = ("recall@1", "map@r")
@@ -15,10 +14,10 @@ SCORES = ("recall@1", "map@r")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    add_model_and_source(parser)
+    add_model_and_source(parser, "a folder that metricforge embed wrote with the same MODEL")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=named_path,
         metavar="FOLDER",
         help="write frontier.csv, frontier.json and frontier.png there, and keep the embeddings beside them, which the "
         "next start uses",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from metricforge.cli.parsers.embed import add_model_and_source
-from metricforge.cli.parsers.values import at_least_0, at_least_1, fraction, memory_size, share
+from metricforge.cli.parsers.values import at_least_0, at_least_1, fraction, memory_size, named_path, share
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
 KINDS = ("flat", "hnsw", "ivfint8", "ivfpq", "int8", "binary")
@@ -43,7 +42,11 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("build", help=purpose, description=f"{purpose.capitalize()}.")
     add_model_and_source(parser, "a folder that metricforge embed wrote with the same MODEL")
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="INDEX", help="the index, a new folder; a second start continues"
+        "--out",
+        required=True,
+        type=named_path,
+        metavar="INDEX",
+        help="the index, a new folder; a second start continues",
     )
     parser.add_argument(
         "--kind",
@@ -76,7 +79,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, purpose: str) -> None:
     parser = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
-    parser.add_argument("index", metavar="INDEX", type=Path, help="the index's folder")
+    parser.add_argument("index", metavar="INDEX", type=named_path, help="the index's folder")
     if name == "add":
         parser.add_argument(
             "source", metavar="SOURCE", help="images, as metricforge embed takes them; or - for one path a line"
@@ -121,7 +124,7 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
         parser.add_argument(
             "--out",
             required=True,
-            type=Path,
+            type=named_path,
             metavar="PATH",
             help="new: the folder of a local Qdrant or of LanceDB, or an SQL file for PostgreSQL with pgvector",
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from metricforge.cli.parsers.values import named_path
+
 # what metricforge.plugin_kit has templates for; that package is slow to import
 KINDS = (
     "backbone",
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", required=True, choices=KINDS, metavar="KIND", help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
     )
     new.add_argument(
-        "--out", type=Path, default=Path(), metavar="FOLDER", help="where the folder is made (default: here)"
+        "--out", type=named_path, default=Path(), metavar="FOLDER", help="where the folder is made (default: here)"
     )
     new.set_defaults(run="metricforge.cli.plugin:new")
     purpose = "check everything that an installed plug-in registers against the contract of its kind"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metricforge.cli.parsers.cfg_options import add_cfg_options
 from metricforge.cli.parsers.run_arguments import add_device
-from metricforge.cli.parsers.values import at_least_0, at_least_1
+from metricforge.cli.parsers.values import at_least_0, at_least_1, named_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        type=Path,
+        type=named_path,
         help="a run's folder, such as runs/pddm_glyphs, that of an evaluation, or a scores.json; a second one is set "
         "beside the first",
     )
     parser.add_argument(
         "--out", type=_html, metavar="FILE", help="the report, ending in .html (default: report.html in RUN)"
     )
-    parser.add_argument("--png", type=Path, metavar="FOLDER", help="also write the same pictures as PNG files")
+    parser.add_argument("--png", type=named_path, metavar="FOLDER", help="also write the same pictures as PNG files")
     parser.add_argument(
         "--queries",
         type=at_least_1,

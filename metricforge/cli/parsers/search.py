@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from metricforge.cli.parsers.index import add_search_arguments
+from metricforge.cli.parsers.values import named_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    parser.add_argument("index", metavar="INDEX", type=Path, help="an index that metricforge index built")
+    parser.add_argument("index", metavar="INDEX", type=named_path, help="an index that metricforge index built")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="search with these: paths or URLs")
     add_search_arguments(parser)
     parser.add_argument("--exact", action="store_true", help="compare every vector, whatever the index's kind")

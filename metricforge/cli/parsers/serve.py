@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from metricforge.cli.parsers.values import at_least_1, memory_size, port_number
+from metricforge.cli.parsers.values import at_least_1, memory_size, named_path, port_number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    parser.add_argument("index", metavar="INDEX", type=Path, help="an index that metricforge index built")
+    parser.add_argument("index", metavar="INDEX", type=named_path, help="an index that metricforge index built")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port_number, default=8000, help="0: one that is free (default: %(default)s)")
     parser.add_argument(
         "--token-file",
-        type=Path,
+        type=named_path,
         metavar="FILE",
         help="a file with the token that adding and removing images needs (default: nobody may)",
     )

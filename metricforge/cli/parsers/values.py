@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+from pathlib import Path
+
+
+def named_path(text: str) -> Path:
+    """A path with ``~`` for the home folder, which a shell leaves alone in ``--out=~/photos``.
+
+    It is not empty, as that of an unset variable is: ``Path`` takes that for the present folder.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a path, such as . for the present folder")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own fails for ~ before the name of nobody
 
 
 def at_least_1(text: str) -> int:

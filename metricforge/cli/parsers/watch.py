@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from metricforge.cli.parsers.values import port_number
+from metricforge.cli.parsers.values import named_path, port_number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    parser.add_argument("folder", metavar="RUN", type=Path, help="a run's folder, such as runs/pddm_glyphs")
+    parser.add_argument("folder", metavar="RUN", type=named_path, help="a run's folder, such as runs/pddm_glyphs")
     parser.add_argument(
         "--port",
         type=port_number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from metricforge.evaluation.search.integer_scores import HammingScores, Pairwise
 from metricforge.evaluation.search.parallel_map import parallel_map
 from metricforge.evaluation.search.retrieval_task import RetrievalTask
 from metricforge.evaluation.search.row_counts import columns_in_some_band, count_larger, limits
+from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 from metricforge.interfaces import Similarity
 
 BEYOND = 2**62  # non-matches above a match that is further away than anybody asked
@@ -103,9 +105,7 @@ class RankCounter:
                 self._source.first_duplicate, self._labels
             )
             if bfloat16 is None:
-                bfloat16 = (
-                    device.type == "cpu" and has_fast_bfloat16() and bfloat16_pays(gallery.embeddings.shape, shallow)
-                )
+                bfloat16 = _multiplies_bfloat16(device) and bfloat16_pays(gallery.embeddings.shape, shallow)
             if self._source.is_moderate and bfloat16:
                 self._bfloat16 = Bfloat16Prefilter(self._source, self._self_index, first, shallow, nearest=nearest)
         if not isinstance(self._source, PairwiseIntegerScores):
@@ -321,10 +321,10 @@ def _has_match_first(matches: MatchList, above: Tensor, rows: int) -> Tensor:
     return is_first.index_fill(0, matches.row[above == 0], True)
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 by instructions of its own."""
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(torch.backends.mkldnn.is_available() and (able.get("avx512_bf16") or able.get("amx_bf16")))  # type: ignore[no-untyped-call]
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether ``device`` is an x86 processor on which oneDNN multiplies bfloat16 fast; on others it was not tried."""
+    is_x86 = device.type == "cpu" and platform.machine() in ("x86_64", "AMD64")
+    return is_x86 and torch.backends.mkldnn.is_available() and bool(has_fast_bfloat16(device))  # type: ignore[no-untyped-call]
 
 
 def _non_match_duplicates(first: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metricforge.evaluation import spaces
-from metricforge.evaluation.spaces import FittingSet, Space
+from metricforge import spaces
+from metricforge.spaces import FittingSet, Space
 
 
 def _rows(count: int, seed: int = 0) -> np.ndarray:
