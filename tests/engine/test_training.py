@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -74,6 +75,18 @@ def test_workers_do_not_change_what_is_trained(tiny_config, tmp_path):
     tiny_config["train_dataloader"]["num_workers"] = 2
     train(tiny_config, tmp_path / "two")
     assert_same_weights(tmp_path / "none", tmp_path / "two")
+
+
+@pytest.mark.parametrize("updates", [None, 2])
+def test_a_runner_keeps_no_workers_once_it_has_trained_or_failed(tiny_config, tmp_path, updates):
+    before = set(multiprocessing.active_children())
+    tiny_config["train_dataloader"]["num_workers"] = 1
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+    if updates is None:
+        runner.train()
+    else:
+        cut_after(runner, updates)
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])

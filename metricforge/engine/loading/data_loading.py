@@ -162,6 +162,11 @@ def build_test_loader(
     return _loader(dataset, dataset, device, batch_sampler=batches[rank::world_size], num_workers=num_workers)
 
 
+def release_workers(loader: DataLoader[Any]) -> None:
+    """End the processes that read for ``loader``, which live on between epochs; another pass starts new ones."""
+    loader._iterator = None
+
+
 def _loader(
     asked: Dataset[dict[str, Any]], images: ImageDataset, device: torch.device, **loading: Any
 ) -> DataLoader[dict[str, Any]]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from metricforge.engine.distributed.data_parallel_step import SharedStep
 from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
-from metricforge.engine.loading.data_loading import SeededBatches
+from metricforge.engine.loading.data_loading import SeededBatches, release_workers
 from metricforge.engine.loading.seeding import derive_seed, seed_all, seed_host
 from metricforge.engine.loops.time_budget import TimeBudget
 from metricforge.engine.optim.autocast_optim_wrapper import Precision
@@ -145,9 +145,12 @@ class ResumableTrainLoop(BaseLoop):
             self._validate()  # the run may have been killed between the epoch's checkpoint and its validation
         elif self.stop_training:
             self._validate()  # it ended within an epoch, by its time budget
-        while self._epoch < self.max_epochs and not self.stop_training:
-            self._run_epoch()
-            self._validate()
+        try:
+            while self._epoch < self.max_epochs and not self.stop_training:
+                self._run_epoch()
+                self._validate()
+        finally:
+            release_workers(self.dataloader)  # a runner may be kept long after it has trained
         if self._shared is not None:
             self._shared.close()
         self.runner.call_hook("after_train")
