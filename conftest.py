@@ -5,7 +5,7 @@ that build on each other, and a reason for each that is skipped. (pytest-markdow
 pytest's own doctests run no Markdown.)
 
 - A Python block runs in the page's namespace, a shell block in bash, both in a folder of the page's own that looks like
-  a checkout.
+  a checkout. README's commands run as they stand; a recipe that another page trains to its end is trained for an epoch.
 - A block with ``title="FILE"`` is written to that file; if it is a test module, its tests run.
 - ``<!-- skip: next "why" -->`` before a block skips it, ``<!-- slow -->`` marks it slow.
 """
@@ -84,7 +84,7 @@ def evaluate_block(example: Example) -> None:
         if file.name.startswith("test_"):
             run_test_module(file)
     elif block["language"] == "shell":
-        run_shell(block["source"], example.namespace["folder"], quick=Path(example.path).name != "README.md")
+        run_shell(block["source"], example.namespace["folder"], quick=Path(example.path) != ROOT / "README.md")
     else:
         before = dict(example.namespace)
         code = compile("\n" * example.line + block["source"], example.path, "exec", dont_inherit=True)

@@ -2,7 +2,8 @@
 
 Started as ``python command_server.py SOCKET``, it imports what commands import, says ``ready``, and forks for each
 client a process that gets the client's arguments, folder, environment and open files, and is otherwise new: no plug-in
-is loaded in it, and nothing was computed. It ends when its own input does. What a start itself does is tested elsewhere
+is loaded in it, and nothing was computed. A training that is not told when to end takes one epoch: what more of them
+reach is README's to show. The server ends when its own input does. What a start itself does is tested elsewhere
 (``tests/cli/test_start_up.py``), and README's commands start processes of their own.
 
 ``write_commands`` writes the clients: ``metricforge``, and a ``python`` that leaves all but ``-c`` and ``-m pytest`` to
@@ -35,6 +36,8 @@ LIBRARIES = (
 )
 COMMANDS = ("train", "test", "embed", "export", "index", "search", "duplicates", "frontier", "report", "data_check")
 MODULES = (*LIBRARIES, *(f"metricforge.cli.{name}" for name in COMMANDS), "metricforge.testing", "pytest", "hypothesis")
+OPTIONS = "--cfg-options"
+LENGTHS = ("train_cfg.max_epochs=", "train_cfg.max_minutes=", "--replay")
 CLIENT = """#!{python} -IS
 import array, json, os, socket, sys
 words = sys.argv[1:]
@@ -108,7 +111,7 @@ def _run(words: list[str]) -> int:
     sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     try:
         if words[0] == "metricforge":
-            sys.path[0], sys.argv = str(Path(sys.executable).parent), words
+            sys.path[0], sys.argv = str(Path(sys.executable).parent), _short(words)
             import_module("metricforge.cli.main").main()
         elif words[0] == "-c":
             sys.path[0], sys.argv = "", ["-c", *words[2:]]
@@ -125,6 +128,14 @@ def _run(words: list[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _short(words: list[str]) -> list[str]:
+    """``words``, or a training of one epoch where they train and do not say how long."""
+    if words[1:2] != ["train"] or any(word.startswith(LENGTHS) for word in words):
+        return words
+    options = words.index(OPTIONS) + 1 if OPTIONS in words else len(words)
+    return [*words[:options], *([] if OPTIONS in words else [OPTIONS]), "train_cfg.max_epochs=1", *words[options:]]
 
 
 if __name__ == "__main__":

@@ -133,6 +133,11 @@ class SaysItsUpdates(Hook):
 """
 
 
+def hears_ctrl_c() -> None:
+    """Undo, before a command starts, what a shell does to all that it starts behind ``&``: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tiny_config, tmp_path):
     """Starts ``metricforge train`` in a session of its own, with two workers."""
@@ -154,6 +159,7 @@ def start(tiny_config, tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=hears_ctrl_c,
         )
         started.append(process)
         return process
@@ -218,7 +224,9 @@ def test_ctrl_c_does_not_wait_for_a_library_that_computes_on(tmp_path):
         "    torch.linalg.svd(x)\n"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=hears_ctrl_c
+    )
     assert process.stdout.readline() == "computes\n"
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
