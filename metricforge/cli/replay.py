@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.records.culprit import Culprit, checkpoint_before, read_culprit
+from metricforge.engine.records.shard_files import copy_checkpoint
 from metricforge.errors import ConfigError, NonFiniteLossError
 from metricforge.runner import build_runner
 
@@ -40,7 +40,7 @@ def replay(arguments: argparse.Namespace, console: Console) -> None:
     start = checkpoint_before(culprit, path.parent)
     with tempfile.TemporaryDirectory(prefix="metricforge-replay-") as folder:
         if start is not None:
-            shutil.copy2(start, folder)
+            copy_checkpoint(start, Path(folder))
         runner = build_runner(
             arguments.config,
             overrides=arguments.cfg_options,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.text import Text
 
 from metricforge.cli.console import open_console
+from metricforge.disk_errors import CLOSED, FULL, GONE, MISNAMED
 from metricforge.errors import (
     ConfigError,
     MainProcessError,
@@ -27,20 +27,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 30
 # what a file or folder that somebody named is, rather than what is wrong with the code
-OF_THE_PLACE = frozenset(
-    (
-        errno.ENOENT,
-        errno.ELOOP,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOSPC,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EEXIST,
-        errno.ENAMETOOLONG,
-    )
-)
+OF_THE_PLACE = FULL | CLOSED | GONE | MISNAMED
 PYTHONS_TEXT = warnings.formatwarning
 SAID_BY_ALL = (ConfigError, MainProcessError, NonFiniteLossError, ProcessesDifferError)
 

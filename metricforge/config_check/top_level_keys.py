@@ -45,7 +45,9 @@ TOP_LEVEL = {
         "embeddings are kept in; mapped_above_gb: from which size on in a memory-mapped file; exclude: "
         '"same label and same camera" for re-identification'
     ),
-    "checkpoint": "interval, interval_iterations, max_keep, save_best, exit_code, on_error: stop or warn, background",
+    "checkpoint": (
+        "interval, interval_iterations, max_keep, save_best, exit_code, on_error: stop or warn, background, sharded"
+    ),
     "doctor": (
         "bounds beyond which a training is said to go wrong: spread, rank, margin, active, unseen, movement, "
         "untrained, gap, doubtful, waiting, each a number or None; readings, share; doctor=None says nothing"

@@ -23,23 +23,25 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from metricforge.atomic_write import write_atomically
+from metricforge.disk_errors import disk_failure
 from metricforge.engine.checkpoint_content import checkpoint_content
 from metricforge.engine.distributed.process_watch import current_watch
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_backbone import shard_backbone
-from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole
+from metricforge.engine.distributed.sharded_parameters import find_row_shards, make_whole, take_out_rows
 from metricforge.engine.hooks.checkpoint_hook import CheckpointHook
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
 from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_within
 from metricforge.engine.loops.deterministic_kernels import deterministic_kernels
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
+from metricforge.engine.loops.never_comes import never_comes
 from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.opening_lines import opening_lines
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.readout.readout_step import ReadoutStep
-from metricforge.engine.records.checkpoint_writer import CheckpointWriter, disk_failure
+from metricforge.engine.records.checkpoint_writer import CheckpointWriter
 from metricforge.engine.records.config_changes import Changes
 from metricforge.engine.records.culprit import save_culprit
 from metricforge.engine.records.history import History
@@ -143,7 +145,12 @@ class MetricRunner(Runner):
         self.clustering = clustering
         self.losses = LossLedger()
         saving = next((hook for hook in hooks if isinstance(hook, CheckpointHook)), CheckpointHook())
-        self.writer = CheckpointWriter(background=saving.background, on_error=saving.on_error, say=self.say)
+        self.writer = CheckpointWriter(
+            background=saving.background,
+            on_error=saving.on_error,
+            say=self.say,
+            save=self.processes.save_in_shards() if saving.sharded and self.processes.several else None,
+        )
         self.history = History(self.run_dir, writes=self.processes.is_main, keeps_unwritten=saving.on_error == "warn")
         self.last_scores: dict[str, float] = {}
         self.choice = WeightChoice() if choice is None else choice
@@ -191,6 +198,8 @@ class MetricRunner(Runner):
             held.enter_context(self.stop_signals.listening())
             held.enter_context(deterministic_kernels(self.model, bool(self.cfg.get("deterministic", False))))
             self.trains_now = True
+            for line in never_comes(self.cfg, len(self._train_dataloader)):
+                self.warn(line)
             self.stop_signals.ends_at_once = not self.processes.several  # until weights change
             if self.processes.is_main:
                 (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
@@ -421,7 +430,8 @@ class MetricRunner(Runner):
         ``best`` says that these are the best weights so far; ``then`` is done once they are on the disk, which may be
         while training goes on.
 
-        All processes call it, and process 0 writes. Nothing in the file depends on how many they are.
+        All processes call it, and process 0 writes; to be saved in shards, each writes its own rows. What is read
+        from it does not depend on how many they are.
 
         Raises:
             NonFiniteLossError: if a loss or gradient since the last reading, a weight or a buffer is not finite: such
@@ -435,9 +445,12 @@ class MetricRunner(Runner):
         refuse_non_finite_state(self.model, (iteration - 1) // len(self.train_dataloader), iteration)
         checkpoint = checkpoint_content(self, iteration, best=best)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        if self.processes.several:
+        if self.writer.in_shards:
+            rows = take_out_rows(checkpoint, self.model, self.optim_wrapper.optimizer)
+            checkpoint = {"rows": rows, "rest": checkpoint if self.processes.is_main else {}}
+        elif self.processes.several:
             make_whole(checkpoint, self.model, self.optim_wrapper.optimizer, self.processes)
-        if self.processes.is_main:
+        if self.processes.is_main or self.writer.in_shards:
             self.writer.write(checkpoint, self.run_dir / name, partial(self._note_saved, name, then))
         self.scored.note_saved(self.run_dir / name, iteration)
 

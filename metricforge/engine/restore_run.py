@@ -8,10 +8,11 @@ from typing import Any
 from metricforge.engine.distributed.agreement import check_same
 from metricforge.engine.distributed.sharded_parameters import take_own_rows
 from metricforge.engine.optim.changed_schedule import changes_optimizer, take_up_changed
-from metricforge.engine.records.checkpoints import BEST, load_checkpoint, load_with_hash
+from metricforge.engine.records.checkpoints import BEST, open_checkpoint
 from metricforge.engine.records.config_changes import changes_scores, describe_changes
 from metricforge.engine.records.load_weights import load_weights
 from metricforge.engine.records.resume_point import ResumePoint
+from metricforge.engine.records.shard_files import check_shards
 from metricforge.errors import CheckpointError
 
 
@@ -55,7 +56,7 @@ def _load_like_others(runner: Any, path: Path) -> dict[str, Any]:
     """Read a checkpoint that every process reads, each perhaps from a disk of its own."""
     name = f"the checkpoint {path}"
     try:
-        checkpoint, read = load_with_hash(path)
+        checkpoint, read = open_checkpoint(path)
     except CheckpointError as error:
         check_same(runner.processes, {name: str(error)})
         raise
@@ -85,11 +86,16 @@ def _restore_choice(runner: Any, state: dict[str, Any], *, comparable: bool) -> 
     if runner.choice.iteration is None:
         return
     path = runner.run_dir / BEST
-    try:
-        kept = load_checkpoint(path)["meta"]["iteration"] >= runner.choice.iteration
-    except CheckpointError as error:
-        kept = False
-        runner.say(str(error))
-    if not kept:
+
+    def is_kept() -> bool:
+        try:
+            best, _ = open_checkpoint(path)
+            check_shards(best)
+        except CheckpointError as error:
+            runner.say(str(error))
+            return False
+        return bool(best["meta"]["iteration"] >= runner.choice.iteration)
+
+    if not runner.processes.from_main(is_kept):
         runner.say(f"{path}: the best weights so far are not there; they are chosen among the epochs from here on")
         runner.choice.forget()

@@ -14,8 +14,7 @@ from metricforge.engine.records.checkpoints import (
     BEST,
     checkpoint_files,
     file_hash,
-    load_checkpoint,
-    load_with_hash,
+    open_checkpoint,
 )
 from metricforge.engine.records.load_weights import load_weights
 from metricforge.engine.records.run_folder import EVALUATIONS
@@ -126,7 +125,7 @@ class ScoredWeights:
         """
         assert self._file is not None
         # a training beside may replace or remove the file once it is read
-        checkpoint, self._hash_as_read = load_with_hash(self._file)
+        checkpoint, self._hash_as_read = open_checkpoint(self._file)
         take_own_rows(checkpoint, self._runner.model)
         load_weights(self._runner.model, checkpoint, self._file)
         self._unseen = checkpoint
@@ -153,7 +152,7 @@ class ScoredWeights:
             path = runner.run_dir / BEST
             runner.writer.finish()
             runner.processes.from_main(path.exists)  # by now process 0 has written it
-            checkpoint = load_checkpoint(path)
+            checkpoint, _ = open_checkpoint(path)
             if checkpoint["meta"]["iteration"] != runner.choice.iteration:
                 raise CheckpointError(
                     f"{path}: holds the weights after {checkpoint['meta']['iteration']} updates, but those after "

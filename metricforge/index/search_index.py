@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from metricforge.arrays import Array, Floats32
 from metricforge.bundle_files import read_description
+from metricforge.disk_errors import CLOSED, FULL
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError, MetricForgeError
 from metricforge.index.array_similarity import ArraySimilarity
 from metricforge.index.hit import Hit, Hits, SearchResults
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from metricforge.index.migrating import Migration
     from metricforge.interfaces import Similarity
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what a disk says
 READ_ATTEMPTS = 5  # for a state that changes while it is read
 
 
@@ -390,7 +389,7 @@ class SearchIndex:
                 f"{self.path}: another process is changing the index; try again later (searching works meanwhile)"
             ) from fault
         except OSError as fault:
-            if fault.errno not in UNWRITABLE:
+            if fault.errno not in FULL | CLOSED:
                 raise
             raise IndexFileError(
                 f"{self.path} cannot be changed and is as it was ({fault.strerror}); make room there, or allow writing "

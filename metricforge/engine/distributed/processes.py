@@ -15,6 +15,7 @@ from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defin
 
 from metricforge.engine.distributed.meeting import meet
 from metricforge.engine.distributed.process_watch import begin_watch, end_watch, waiting
+from metricforge.engine.records.save_in_shards import SaveInShards
 from metricforge.errors import ConfigError, MainProcessError
 
 Result = TypeVar("Result")
@@ -93,6 +94,21 @@ class Processes:
         with waiting():
             dist.all_gather_object(told, value)
         return told
+
+    def save_in_shards(self) -> SaveInShards:
+        """What writes checkpoints of which each process writes its rows; all of them ask for it.
+
+        It works beside training, in another thread, so the processes talk about it in a group of its own.
+        """
+        group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        assert isinstance(group, dist.ProcessGroup)
+
+        def gather(value: Any) -> list[Any]:
+            told: list[Any] = [None] * self.world_size
+            dist.all_gather_object(told, value, group=group)
+            return told
+
+        return SaveInShards(self.rank, self.world_size, gather)
 
     def gather_columns(self, columns: Tensor) -> Tensor:
         """Columns (R, B) of every process, beside each other in the order of the processes: (R, world_size * B).

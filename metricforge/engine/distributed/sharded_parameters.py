@@ -1,4 +1,4 @@
-"""Sharded parameters: each process holds some rows; checkpoints hold all, so any number of processes loads them."""
+"""Sharded parameters: each process holds some rows, and takes those that it is to hold from a checkpoint of all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.distributed.sharded_backbone import like_shard, row_shard_of
+from metricforge.engine.records.shard_files import Place, RowsInShards, read_whole
 from metricforge.errors import ConfigError
 from metricforge.models.own_rows import own_rows
 from metricforge.structures import RowShard
@@ -34,7 +35,7 @@ def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimize
     All processes call it. One parameter, or one value of its optimizer state, after the other goes to the host of
     process 0: no device ever holds more than its own rows.
     """
-    for entries, key, shard, parameter in _sharded_entries(checkpoint, model, optimizer):
+    for entries, key, _, shard, parameter in _sharded_entries(checkpoint, model, optimizer):
         local = own_rows(entries[key])
         if local.is_sparse:
             local = local.coalesce()
@@ -47,24 +48,42 @@ def make_whole(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimize
             entries[key] = _gather(local, processes)
 
 
+def take_out_rows(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer) -> dict[Place, Tensor]:
+    """Take this process's rows of sharded parameters, and of their optimizer state, out of ``checkpoint``."""
+    rows = {}
+    for entries, key, place, *_ in list(_sharded_entries(checkpoint, model, optimizer)):
+        local = own_rows(entries.pop(key))
+        rows[place] = local.coalesce() if local.is_sparse else local
+    return rows
+
+
 def take_own_rows(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None = None) -> None:
     """Replace complete parameters by this process's rows, in a ``checkpoint`` that was read.
 
-    A parameter of another size than the model's stays as it is: whoever loads it says that it does not fit.
+    A parameter of another size than the model's stays as it is: whoever loads it says that it does not fit. What lies
+    in shards is read: of what this process holds in part, no other rows.
+
+    Raises:
+        CheckpointError: if shards are absent or damaged.
     """
-    for entries, key, shard, parameter in _sharded_entries(checkpoint, model, optimizer):
+    for entries, key, _, shard, parameter in _sharded_entries(checkpoint, model, optimizer):
         whole = entries[key]
-        if len(whole) == shard.total and whole.shape[1:] == parameter.shape[1:]:
-            own = slice(shard.first, shard.first + len(own_rows(parameter)))
-            rows = _sparse_rows(whole, own) if whole.is_sparse else whole[own].clone()
-            entries[key] = like_shard(rows, parameter)
+        if tuple(whole.shape) == (shard.total, *parameter.shape[1:]):
+            first, last = shard.first, shard.first + len(own_rows(parameter))
+            if isinstance(whole, RowsInShards):
+                rows = whole.read(first, last)
+            else:
+                rows = whole.index_select(0, torch.arange(first, last))
+            entries[key] = like_shard(rows.coalesce() if rows.is_sparse else rows, parameter)
+    for part, content in checkpoint.items():
+        checkpoint[part] = read_whole(content)
 
 
-Entry = tuple[MutableMapping[Any, Any], Any, RowShard, nn.Parameter]
+Entry = tuple[MutableMapping[Any, Any], Any, Place, RowShard, nn.Parameter]
 
 
 def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Optimizer | None) -> Iterator[Entry]:
-    """Each tensor of ``checkpoint`` that belongs to a sharded parameter: where it is, and the parameter."""
+    """Each tensor of ``checkpoint`` of a sharded parameter: what holds it, its key, its place, and the parameter."""
     shards = find_row_shards(model)
     if not shards:
         return
@@ -77,7 +96,7 @@ def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Op
         for key in entries:
             name = key.removeprefix("module.")
             if name in shards:
-                yield entries, key, shards[name], parameters[name]
+                yield entries, key, (part, key), shards[name], parameters[name]
     if optimizer is None:
         return
     names = {id(parameter): name for name, parameter in parameters.items()}
@@ -90,8 +109,9 @@ def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Op
         state = checkpoint["optimizer"]["state"][number] = dict(state)
         for key, value in state.items():
             # what is not one value a weight, such as a count of steps, is the same on all processes
-            if isinstance(value, Tensor) and value.dim() == len(shape) and value.shape[1:] == shape[1:]:
-                yield state, key, shards[name], parameters[name]
+            in_rows = isinstance(value, (Tensor, RowsInShards)) and len(value.shape) == len(shape)
+            if in_rows and tuple(value.shape[1:]) == tuple(shape[1:]):
+                yield state, key, ("optimizer", "state", number, key), shards[name], parameters[name]
             elif isinstance(value, Tensor) and own_rows(value) is not value:
                 raise ConfigError(
                     [
@@ -105,11 +125,3 @@ def _sharded_entries(checkpoint: dict[str, Any], model: nn.Module, optimizer: Op
 def _gather(local: Tensor, processes: Processes) -> Tensor | None:
     collected = processes.collect(local.detach().cpu())
     return torch.cat(collected) if collected else None
-
-
-def _sparse_rows(whole: Tensor, own: slice) -> Tensor:
-    whole = whole.coalesce()
-    rows, values = whole.indices()[0], whole.values()
-    inside = (rows >= own.start) & (rows < own.stop)
-    size = (own.stop - own.start, *whole.shape[1:])
-    return torch.sparse_coo_tensor(rows[inside][None] - own.start, values[inside], size).coalesce()

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from metricforge.engine.records.checkpoint_writer import OnError
 from metricforge.engine.records.checkpoints import BEST, checkpoint_files
+from metricforge.engine.records.shard_files import forget_shards
 
 SAVE_BEST = "recall@1"
 
@@ -29,6 +30,8 @@ class CheckpointHook(Hook):
         on_error: what happens where a checkpoint cannot be written (a full or read-only disk, a folder that vanished):
             "stop" ends training, "warn" says it, trains on and tries again with the next one.
         background: write while training goes on; it then waits only for a copy in memory.
+        sharded: with several processes, whether each writes the rows that it holds (`train_cfg.shard_backbone`, `shard`
+            of proxies) into a file of its own, in `shards/`, where no memory has room for all; any number reads them.
         save_best: the score whose best epoch is kept as ``best.pth`` and scored on the test classes, if the config has
             validation classes; None: the weights of the last epoch.
 
@@ -48,6 +51,7 @@ class CheckpointHook(Hook):
         exit_code: int = 75,
         on_error: OnError = "stop",
         background: bool = True,
+        sharded: bool = False,
     ) -> None:
         if on_error not in get_args(OnError):
             raise ValueError(f'on_error must be "stop" or "warn", got {on_error!r}')
@@ -63,6 +67,7 @@ class CheckpointHook(Hook):
         self.exit_code = exit_code
         self.on_error: OnError = on_error
         self.background = background
+        self.sharded = sharded
         self.save_best = save_best
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
@@ -82,7 +87,7 @@ class CheckpointHook(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if runner.trains_now and runner.choice.consider(metrics or {}, runner.iter):
-            runner.write_checkpoint(BEST, runner.iter, best=True)
+            runner.write_checkpoint(BEST, runner.iter, best=True, then=partial(forget_shards, runner.run_dir))
 
     def save_once(self, runner: Any, iteration: int) -> None:
         """Save the run after ``iteration`` updates unless that has been done, or there has been none."""
@@ -101,3 +106,4 @@ class CheckpointHook(Hook):
     def _forget_old(self, folder: Path) -> None:
         for old in checkpoint_files(folder)[self.max_keep :]:
             old.unlink(missing_ok=True)
+        forget_shards(folder)

@@ -32,7 +32,7 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
             f"train_cfg.precision: {precision!r} is for optim_wrapper.type='OptimWrapper', and {kind} chooses a "
             "precision itself; take one of the two out"
         )
-    faults += _sharding_faults(config)
+    faults += _sharding_faults(config) + _saving_faults(config)
     minutes = loop.get("max_minutes")
     counts = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
     if minutes is not None and counts and not (math.isfinite(minutes) and minutes > 0):
@@ -114,6 +114,25 @@ def _sharding_faults(config: Mapping[str, Any]) -> list[str]:
             "afterwards with one process"
         )
     return faults
+
+
+def _saving_faults(config: Mapping[str, Any]) -> list[str]:
+    """Shards of a checkpoint in which nothing would be."""
+    if (config.get("checkpoint") or {}).get("sharded") is not True or _shares_out(
+        [config.get("train_cfg"), config.get("model")]
+    ):
+        return []
+    return [
+        "checkpoint.sharded: each process has everything, so there are no rows to write into files of their own; set "
+        "train_cfg.shard_backbone=True or shard=True of a loss with proxies, or leave it out"
+    ]
+
+
+def _shares_out(value: Any) -> bool:
+    """Whether anything in ``value``, parts of a config, is to be spread over the processes."""
+    if isinstance(value, Mapping):
+        return any(value.get(key) is True for key in ("shard", "shard_backbone")) or _shares_out(list(value.values()))
+    return isinstance(value, (list, tuple)) and any(_shares_out(item) for item in value)
 
 
 def check_step_switches(

@@ -49,7 +49,7 @@ class ResumableTrainLoop(BaseLoop):
             ``max_epochs`` fit (``TimeBudget``). The test at the end is not counted. None: any time.
         shard_backbone: with several processes, whether each keeps only a share of the backbone's weights, gradients and
             optimizer state (torch's FSDP2) and gathers a block's weights when it computes: for a backbone beyond one
-            device's memory. The update is the same. Checkpoints hold everything, so any number of processes loads them.
+            device's memory. The update is the same. Any number of processes loads the checkpoints.
         hang_seconds: with several processes, how long an update, its batch included, may keep the others waiting before
             the process counts as hanging and all end; more than 0.
 

@@ -12,15 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metricforge.disk_errors import disk_failure
 from metricforge.engine.records.checkpoints import checkpoint_files, save_checkpoint
 from metricforge.errors import CheckpointError
 
 OnError = Literal["stop", "warn"]
-# A full disk, a quota, a read-only disk, a folder or a disk that has gone, and no right to write.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_GONE = (errno.ENOENT, errno.ESTALE)
-_CLOSED = (errno.EROFS, errno.EACCES)
-OF_THE_DISK = {*_FULL, *_GONE, *_CLOSED, errno.EIO}
+Save = Callable[[Mapping[str, Any], Path, Callable[[], None]], None]
 
 
 class CheckpointWriter:
@@ -30,9 +27,14 @@ class CheckpointWriter:
         background: whether ``write`` returns once the copy is made; otherwise once the file is on the disk.
         on_error: what a disk that takes no file leads to: "stop" raises, "warn" says it and goes on.
         say: prints a line.
+        save: writes what was copied to a path, and does what is to follow; None: into one file.
     """
 
-    def __init__(self, *, background: bool, on_error: OnError, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, background: bool, on_error: OnError, say: Callable[[str], None], save: Save | None = None
+    ) -> None:
+        self._save = save or _save_in_one_file
+        self.in_shards = save is not None
         self._background = background
         self.on_error = on_error
         self._say = say
@@ -83,22 +85,16 @@ class CheckpointWriter:
 
     def _write(self, checkpoint: Mapping[str, Any], path: Path, then: Callable[[], None]) -> None:
         try:
-            if not path.parent.is_dir():  # it was there when the run began, and is not to be made anew unnoticed
-                raise FileNotFoundError(errno.ENOENT, "the folder has vanished", str(path.parent))
-            save_checkpoint(checkpoint, path)
-            then()
+            self._save(checkpoint, path, then)
         except Exception as error:  # it is raised, or said, in the main thread
             self._failure = error
 
 
-def disk_failure(error: BaseException) -> str | None:
-    """Why the disk did not take a file, if that is what ``error`` or what led to it says."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in OF_THE_DISK:
-            return seen.strerror if seen.errno != errno.ENOENT else "the folder has vanished"
-        seen = seen.__cause__ or seen.__context__
-    return None
+def _save_in_one_file(checkpoint: Mapping[str, Any], path: Path, then: Callable[[], None]) -> None:
+    if not path.parent.is_dir():  # it was there when the run began, and is not to be made anew unnoticed
+        raise FileNotFoundError(errno.ENOENT, "the folder has vanished", str(path.parent))
+    save_checkpoint(checkpoint, path)
+    then()
 
 
 def _what_stays(folder: Path) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from metricforge.engine.records.sealed_file import is_as_written, is_sealed, write_sealed
+from metricforge.engine.records.shard_files import RowsInShards, find_rows, read_whole
 from metricforge.errors import CheckpointError
 
 FORMAT = 2
@@ -59,6 +60,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def load_with_hash(path: Path) -> tuple[dict[str, Any], str]:
     """Read a checkpoint as ``load_checkpoint`` does, and the ``file_hash`` of the very bytes that were read."""
+    checkpoint, digest = open_checkpoint(path)
+    return read_whole(checkpoint), digest
+
+
+def open_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a checkpoint as ``load_with_hash`` does, but leave on the disk what it has in shards, as ``RowsInShards``.
+
+    Raises:
+        CheckpointError: as ``load_checkpoint`` does; shards are looked at when they are read.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint{_siblings(path)}")
     try:
@@ -77,6 +88,7 @@ def load_with_hash(path: Path) -> tuple[dict[str, Any], str]:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "meta"} <= checkpoint.keys():
         raise CheckpointError(f"{path}: holds no state_dict and meta, so it is not a checkpoint of MetricForge")
+    find_rows(checkpoint, path)
     _check_content(checkpoint, path)
     if not sealed:
         raise CheckpointError(f"{path}: has no checksum; a checkpoint is written by training or by save_checkpoint")
@@ -112,7 +124,9 @@ def _check_content(checkpoint: Mapping[str, Any], path: Path) -> None:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else meta
         raise CheckpointError(f"{path}: has format {found!r}, this version reads {FORMAT}")
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, (Tensor, RowsInShards)) for value in weights.values()
+    ):
         raise CheckpointError(f"{path}: its state_dict is not a dict of tensors")
 
 

@@ -15,7 +15,7 @@ TRAIN_IMAGES, TEST_IMAGES, BATCHES = "training images", "test images", "batches 
 _FREE = re.compile(
     r"(evaluators|final_evaluators|clustering|baselines|readout|visualizer|test_cfg|doctor)(\..*)?"
     r"|train_cfg\.(val_interval|log_interval|hang_seconds|shard_backbone)"
-    r"|checkpoint\.(interval|interval_iterations|max_keep|exit_code|on_error|background)"
+    r"|checkpoint\.(interval|interval_iterations|max_keep|exit_code|on_error|background|sharded)"
     r"|\w+_dataloader\.(num_workers|cache)|(test|val)_dataloader\.batch_size"
     r"|plugins(\..*)?|data_root|\w+_dataloader\.dataset\.(root|table)"
 )

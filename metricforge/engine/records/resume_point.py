@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metricforge.engine.records.checkpoints import check_state_of_run, checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import check_state_of_run, checkpoint_files, open_checkpoint
 from metricforge.engine.records.config_changes import (
     BATCHES,
     TEST_IMAGES,
@@ -16,6 +16,7 @@ from metricforge.engine.records.config_changes import (
     check_changes,
     find_changes,
 )
+from metricforge.engine.records.shard_files import check_shards
 from metricforge.errors import CheckpointError
 
 
@@ -43,8 +44,9 @@ def find_resume_point(folder: Path, settings: Mapping[str, Any], *, allow_change
     notes = []
     for path in files:
         try:
-            checkpoint = load_checkpoint(path)
+            checkpoint, _ = open_checkpoint(path)
             check_state_of_run(checkpoint, path)
+            check_shards(checkpoint)
         except CheckpointError as error:
             notes.append(f"cannot resume from {error}; falling back to the checkpoint before it")
             continue

@@ -10,6 +10,7 @@ from typing import Literal
 
 from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.engine.records.run_lock import LOCK_FILE, RunLock
+from metricforge.engine.records.shard_files import forget_shards
 from metricforge.errors import CheckpointError, ConfigError
 
 RUNS, EVALUATIONS = Path("runs"), "evaluations"
@@ -63,6 +64,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool | Li
     for file in folder.iterdir():
         if _LEFTOVER.fullmatch(file.name):
             file.unlink(missing_ok=True)
+    forget_shards(folder)
     return lock
 
 

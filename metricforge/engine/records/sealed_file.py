@@ -46,6 +46,12 @@ def is_as_written(file: BinaryIO) -> bool:
     return file.read() == digest.encode()
 
 
+def digest_of(file: BinaryIO) -> str:
+    """The checksum that the open, sealed ``file`` ends in."""
+    file.seek(-64, os.SEEK_END)
+    return file.read().decode(errors="replace")
+
+
 def _digest(file: BinaryIO, count: int) -> str:
     """The SHA-256 of the next ``count`` bytes."""
     digest = hashlib.sha256()
