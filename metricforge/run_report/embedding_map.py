@@ -12,8 +12,10 @@ import numpy as np
 
 from metricforge.arrays import Array, Bytes, Floats32, Indices
 from metricforge.evaluation.context import EvaluationContext
+from metricforge.evaluation.search.exact_knn import exact_knn
 from metricforge.evaluation.search.prepared_embeddings import prepared_embeddings
 from metricforge.run_report.retrieval import Retrieval
+from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 
 Method = Literal["umap", "tsne"]
@@ -21,6 +23,7 @@ TITLES: Mapping[Method, str] = {"umap": "UMAP", "tsne": "t-SNE"}
 MOST_POINTS = 100_000
 MOST_POINTS_OF_TSNE = 20_000  # beyond which it takes tens of minutes
 FEWEST_POINTS = 5
+UMAP_NEIGHBOURS = 15  # an image itself among them
 NUMBERS_OF_NEIGHBOURS = 600_000  # in the file: eight of each image up to 75,000 images, fewer of more
 STEPS = 65_535
 WRONG, RIGHT, NO_QUERY = 0, 1, 2
@@ -108,15 +111,39 @@ def lay_out(rows: Floats32, method: Method, seed: int) -> Floats32:
         if method == "umap":
             from umap import UMAP
 
-            neighbours = min(15, len(rows) - 1)
-            maker: Any = UMAP(n_neighbors=neighbours, min_dist=0.08, init="pca", random_state=seed, n_jobs=1)
+            neighbours = min(UMAP_NEIGHBOURS, len(rows) - 1)
+            maker: Any = UMAP(
+                n_neighbors=neighbours,
+                min_dist=0.08,
+                init="pca",
+                random_state=seed,
+                n_jobs=1,
+                precomputed_knn=nearest_rows(rows, neighbours),
+            )
         else:
             from sklearn.manifold import TSNE
 
             perplexity = min(30.0, (len(rows) - 1) / 3)
-            maker = TSNE(perplexity=perplexity, init="pca" if rows.shape[1] > 1 else "random", random_state=seed)
+            init = "pca" if rows.shape[1] > 1 else "random"
+            # a third of the time of scikit-learn's defaults: larger and fewer steps, farther points taken together
+            rate = max(50.0, len(rows) / 12)
+            maker = TSNE(
+                perplexity=perplexity, init=init, random_state=seed, learning_rate=rate, max_iter=500, angle=0.8
+            )
         positions: Floats32 = np.asarray(maker.fit_transform(rows), dtype=np.float32)
     return positions
+
+
+def nearest_rows(rows: Floats32, k: int) -> tuple[Indices, Floats32]:
+    """The ``k`` nearest of ``rows`` (N, D) to each, itself first, and their Euclidean distances: both (N, k).
+
+    The exact search takes a fraction of the time in which umap's own, an approximate one, is compiled.
+    """
+    found = exact_knn(None, rows, EuclideanSimilarity(), k - 1)  # (N, k - 1)
+    itself = np.arange(len(rows))
+    columns = [itself, *found.T]
+    distances = [np.linalg.norm(rows - rows[column], axis=1) for column in columns]  # each (N,)
+    return np.stack(columns, axis=1), np.stack(distances, axis=1).astype(np.float32)
 
 
 def map_json(

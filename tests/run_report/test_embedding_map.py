@@ -11,6 +11,7 @@ from metricforge.run_report.embedding_map import (
     lay_out,
     map_json,
     map_points,
+    nearest_rows,
     rows_of,
     with_training,
 )
@@ -37,6 +38,13 @@ def test_a_layout_keeps_neighbours_together_and_is_the_same_each_time(method):
     assert np.array_equal(positions, lay_out(rows, method, seed=0))
     distances = np.linalg.norm(positions[:, None] - positions, axis=2) + np.where(np.eye(40), np.inf, 0)
     assert (labels[distances.argmin(axis=1)] == labels).all()
+
+
+def test_the_neighbours_that_umap_is_given_are_the_exact_ones_with_the_image_itself_first():
+    rows = np.array([[0, 0], [3, 4], [3, 4], [0, 1]], dtype=np.float32)  # two of them are the same
+    found, distances = nearest_rows(rows, 3)
+    assert found.tolist() == [[0, 3, 1], [1, 2, 3], [2, 1, 3], [3, 0, 1]]
+    assert distances == pytest.approx(np.array([[0, 1, 5], [0, 0, 18**0.5], [0, 0, 18**0.5], [0, 1, 18**0.5]]))
 
 
 def test_what_is_searched_on_the_map_are_ids_and_outcomes():
