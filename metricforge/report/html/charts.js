@@ -13,7 +13,7 @@ const literal = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt
 function axis(title, percent) {
   return {
     title: { text: literal(title), font: { size: 12 }, standoff: 8 }, tickfont: { size: 11 }, gridcolor: colour("--line"),
-    zeroline: false, linecolor: colour("--line"), automargin: true, tickformat: percent ? ",.0%" : undefined,
+    zeroline: false, linecolor: colour("--line"), automargin: true, tickformat: percent ? ",.2~%" : undefined,
     autorangeoptions: percent ? { clipmin: -0.05, clipmax: 1.05 } : undefined,
   };
 }

@@ -4,7 +4,7 @@ const EDGE = 0.04; // of the window, left free around all points
 const REACH = 12; // pixels between the pointer and a point
 const CELLS = 256; // along an axis of the grid that finds points
 const [FEWEST_DRAWN, FIRST_DRAWN] = [2000, 20000];
-const [FAST_FRAME, SLOW_FRAME, REST] = [24, 34, 140]; // milliseconds
+const [LONG_FRAME, REST] = [24, 140]; // milliseconds; a screen shows a frame every 17, or less
 
 /** Puts points into cells, and finds the nearest ones without looking at all. */
 class PointGrid {
@@ -77,7 +77,8 @@ function pointCloud(place, count, on) {
 
   const camera = { x: 0.5, y: 0.5, zoom: 1 };
   let [positions, grid, marked, mode] = [new Uint16Array(2 * count), null, [], "lasso"];
-  let [width, height, asked, isDirty, movedAt, drawnAt, budget] = [1, 1, false, true, -Infinity, null, Math.min(count, FIRST_DRAWN)];
+  let [width, height, asked, isDirty, movedAt, drawnAt] = [1, 1, false, true, -Infinity, null];
+  let [shown, budget] = [0, Math.min(count, FIRST_DRAWN)]; // points that are drawn, and that a frame draws
 
   const world = (value) => EDGE + ((1 - 2 * EDGE) * value) / 65535;
   const toScreen = (n) => [
@@ -97,29 +98,35 @@ function pointCloud(place, count, on) {
     ask();
   }
 
-  // While the map moves, as many points are drawn as the machine draws in time; all of them once it rests.
+  // A frame draws as many points as the machine draws in time. While the map moves these stand for all; once it rests,
+  // each frame adds as many more, so that no frame takes longer than another.
   function frame(now) {
     asked = false;
-    const isMoving = now - movedAt < REST;
-    if (isMoving && drawnAt !== null) {
-      if (now - drawnAt > SLOW_FRAME) budget = Math.max(Math.min(count, FEWEST_DRAWN), Math.floor(budget * 0.6));
-      else if (now - drawnAt < FAST_FRAME) budget = Math.min(count, Math.ceil(budget * 1.5));
+    if (drawnAt !== null) {
+      if (now - drawnAt > LONG_FRAME) budget = Math.max(Math.min(count, FEWEST_DRAWN), Math.floor(budget * 0.6));
+      else budget = Math.min(count, Math.ceil(budget * 1.2));
     }
-    const wasThin = drawnAt !== null;
-    drawnAt = isMoving ? now : null;
-    if (isDirty || (wasThin && !isMoving)) draw(isMoving ? budget : count);
-    if (isMoving) ask();
+    const isMoving = now - movedAt < REST;
+    if (isDirty) draw(0, budget);
+    else if (!isMoving && shown < count) draw(shown, budget);
+    const goesOn = isMoving || shown < count;
+    drawnAt = goesOn ? now : null;
+    if (goesOn) ask();
   }
 
-  function draw(shown) {
-    isDirty = false;
+  /** Draws `more` points behind the `first`, which are there; from 0 on, anew. */
+  function draw(first, more) {
     const { x, y, zoom } = camera;
     const [scale, shift] = [2 * zoom * (1 - 2 * EDGE), (centre) => 2 * zoom * (EDGE - centre)];
     const size = (count > 30000 ? 3 : count > 5000 ? 4.5 : count > 800 ? 6 : 9) * Math.min(3, zoom ** 0.2);
-    painter.draw([scale, scale, shift(x), shift(y)], (size * canvas.width) / width, shown);
-    for (const [n, ring] of marked) {
-      const [left, top] = toScreen(n);
-      ring.setAttribute("transform", `translate(${left} ${top})`);
+    shown = Math.min(count, first + more);
+    painter.draw([scale, scale, shift(x), shift(y)], (size * canvas.width) / width, first, shown - first);
+    if (first === 0) {
+      isDirty = false;
+      for (const [n, ring] of marked) {
+        const [left, top] = toScreen(n);
+        ring.setAttribute("transform", `translate(${left} ${top})`);
+      }
     }
     if (shown === count) place.dataset.drawn = count;
   }
@@ -235,10 +242,11 @@ function pointCloud(place, count, on) {
     const ratio = Math.min(devicePixelRatio, 2);
     [width, height] = [Math.max(1, place.clientWidth), Math.max(1, place.clientHeight)];
     Object.assign(canvas, { width: width * ratio, height: height * ratio });
-    draw(count); // at once, for a canvas of another size is empty
+    draw(0, budget); // at once, for a canvas of another size is empty
+    ask();
   }).observe(place);
   canvas.addEventListener("webglcontextrestored", () => change(false));
-  addEventListener("beforeprint", () => draw(count));
+  addEventListener("beforeprint", () => draw(0, count));
 
   return {
     onGpu: painter.onGpu,

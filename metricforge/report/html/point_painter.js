@@ -17,19 +17,21 @@ precision mediump float;
 uniform mediump float size;
 varying lowp vec4 paint;
 void main() {
-  gl_FragColor = paint * clamp((0.5 - distance(gl_PointCoord, vec2(0.5))) * size + 0.5, 0.0, 1.0);
+  vec2 apart = gl_PointCoord - 0.5;
+  gl_FragColor = paint * clamp((0.25 - dot(apart, apart)) * size + 0.5, 0.0, 1.0);
 }`;
 
-/** A painter with `place(positions)`, `shade(colours)` and `draw(view, size, count)`, which draws the first `count`. */
+/** A painter with `place(positions)`, `shade(colours)` and `draw(view, size, first, count)`: `count` points from the
+ *  `first` on, over those that are there, and from 0 on anew. */
 function pointPainter(canvas) {
-  const gl = canvas.getContext("webgl", { antialias: false, depth: false, premultipliedAlpha: true });
+  const gl = canvas.getContext("webgl", { antialias: false, depth: false, premultipliedAlpha: true, preserveDrawingBuffer: true });
   return gl ? gpuPainter(gl) : processorPainter(canvas);
 }
 
 function gpuPainter(gl) {
   const columns = { position: [2, gl.UNSIGNED_SHORT], shade: [4, gl.UNSIGNED_BYTE] };
   const kept = {};
-  let program;
+  let program, uniforms;
 
   function begin() {
     program = gl.createProgram();
@@ -41,6 +43,7 @@ function gpuPainter(gl) {
     }
     gl.linkProgram(program);
     gl.useProgram(program);
+    uniforms = { view: gl.getUniformLocation(program, "view"), size: gl.getUniformLocation(program, "size") };
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     for (const name of Object.keys(columns)) columns[name].buffer = gl.createBuffer();
@@ -65,12 +68,12 @@ function gpuPainter(gl) {
     onGpu: true,
     place: (positions) => fill("position", positions),
     shade: (colours) => fill("shade", colours.map((value, n) => (n % 4 === 3 ? value : (value * colours[n | 3]) / 255))),
-    draw(view, size, count) {
+    draw(view, size, first, count) {
       gl.viewport(0, 0, gl.canvas.width, gl.canvas.height);
-      gl.clear(gl.COLOR_BUFFER_BIT);
-      gl.uniform4f(gl.getUniformLocation(program, "view"), ...view);
-      gl.uniform1f(gl.getUniformLocation(program, "size"), size);
-      gl.drawArrays(gl.POINTS, 0, count);
+      if (first === 0) gl.clear(gl.COLOR_BUFFER_BIT);
+      gl.uniform4f(uniforms.view, ...view);
+      gl.uniform1f(uniforms.size, size);
+      gl.drawArrays(gl.POINTS, first, count);
     },
   };
 }
@@ -82,10 +85,10 @@ function processorPainter(canvas) {
     onGpu: false,
     place: (values) => { positions = values; },
     shade: (values) => { colours = values; },
-    draw([scaleX, scaleY, shiftX, shiftY], size, count) {
+    draw([scaleX, scaleY, shiftX, shiftY], size, first, count) {
       const { width, height } = canvas;
-      context.clearRect(0, 0, width, height);
-      for (let n = 0; n < count; n += 1) {
+      if (first === 0) context.clearRect(0, 0, width, height);
+      for (let n = first; n < first + count; n += 1) {
         const x = (1 + (positions[2 * n] / 65535) * scaleX + shiftX) * 0.5 * width;
         const y = (1 - (positions[2 * n + 1] / 65535) * scaleY - shiftY) * 0.5 * height;
         if (x < -size || y < -size || x > width + size || y > height + size) continue;
