@@ -35,9 +35,9 @@ def shelf(monkeypatch):
     return ShelfVisBackend
 
 
-def train(config, folder, **arguments):
+def train(config, folder, tracker=TRACKER, **arguments):
     hooks = [dict(type="PictureHook", **arguments)]
-    runner = build_runner(config | dict(visualizer=TRACKER, custom_hooks=hooks), work_dir=folder, device="cpu")
+    runner = build_runner(config | dict(visualizer=tracker, custom_hooks=hooks), work_dir=folder, device="cpu")
     runner.train()
 
 
@@ -96,3 +96,40 @@ def test_weights_and_biases_gets_a_picture_with_its_iteration_and_mlflow_a_file_
     backend._mlflow.log_image = lambda image, name: logged.append((name, image.shape))
     backend.add_image("test/roc", image, step=7)
     assert logged[-1] == ("test/roc_7.png", (4, 6, 3))
+
+
+def names_in_tensorboard(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (events,) = folder.glob("*/vis_data/events.*")
+    return EventAccumulator(str(events)).Reload().Tags()["images"]
+
+
+def names_in_weights_and_biases(folder):
+    pictures = folder.glob("*/vis_data/wandb/offline-run-*/files/media/images/test/*.png")
+    return [f"test/{picture.name.rpartition('_')[0].rpartition('_')[0]}" for picture in pictures]
+
+
+def names_in_mlflow(folder):
+    pictures = folder.glob("*/vis_data/mlartifacts/*/artifacts/test/*.png")
+    return [f"test/{picture.stem.rpartition('_')[0]}" for picture in pictures]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("package", "backend", "names_in"),
+    [
+        ("tensorboard", dict(type="TensorboardVisBackend"), names_in_tensorboard),
+        (
+            "wandb",
+            dict(type="WandbVisBackend", init_kwargs=dict(mode="offline", project="tests")),
+            names_in_weights_and_biases,
+        ),
+        ("mlflow", dict(type="MLflowVisBackend"), names_in_mlflow),
+    ],
+    ids=["tensorboard", "wandb", "mlflow"],
+)
+def test_pictures_arrive_in_the_tracker_itself(package, backend, names_in, tiny_config, tmp_path):
+    pytest.importorskip(package, reason=f'needs pip install "metricforge[{package}]"')
+    train(tiny_config, tmp_path, dict(type="Visualizer", vis_backends=[backend]), maps="none")
+    assert set(names_in(tmp_path)) >= {"test/neighbours", "test/recall_at_k", "test/roc", "test/distributions"}
