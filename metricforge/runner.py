@@ -42,16 +42,17 @@ from metricforge.engine.loops.step_switches import check_step_switches
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.readout.chosen_checkpoint import take_readout
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.engine.records.config_changes import settings_of
 from metricforge.engine.records.resume_point import find_resume_point, run_settings
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
-from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner, check_similarity_is_trained
 from metricforge.plugins import load_plugins
 from metricforge.registry import CLUSTERINGS, SAMPLERS, plugin_types
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.run_lock import RunLock
 from metricforge.samplers import BatchSampler
 
 

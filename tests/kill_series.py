@@ -32,7 +32,8 @@ import stored_run
 from metricforge import atomic_write as atomic_writes
 from metricforge import build_runner
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 WRITE_SECONDS = 0.004  # that the slow disk takes for each piece of a file
 KILLS_PER_RUN = 6

@@ -196,7 +196,7 @@ def test_an_error_names_the_file_and_not_the_unfinished_one(tmp_path, monkeypatc
 OTHER_WRITERS = {
     "atomic_write.py",
     "deployment/bundle.py",
-    "engine/records/history.py",
+    "run_records/history.py",
     "index/databases/pgvector_target.py",
     "index/segment.py",
     "large_arrays.py",

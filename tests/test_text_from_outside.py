@@ -19,14 +19,11 @@ from metricforge.cli.console import open_console
 from metricforge.csv_cells import text_cell
 from metricforge.evaluation import EvaluationContext, QueryScores
 from metricforge.progress_bars import progress_bar
-from metricforge.report import (
-    draw_convergence,
-    draw_retrieval_grid,
-    print_confused_classes,
-    print_scores,
-    print_worst_classes,
-    write_class_csv,
-)
+from metricforge.report.class_file import write_class_csv
+from metricforge.report.class_table import print_confused_classes, print_worst_classes
+from metricforge.report.convergence import draw_convergence
+from metricforge.report.retrieval_grid import draw_retrieval_grid
+from metricforge.report.score_table import print_scores
 from metricforge.similarities import CosineSimilarity
 
 NAMES = [

@@ -30,7 +30,8 @@ from metricforge import build_runner, evaluate_embeddings
 from metricforge.backbones import TimmBackbone
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.loading.data_loading import build_test_loader
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOSE = 2e-3  # of the largest weight: one process against several, which sum in another order

@@ -8,7 +8,8 @@ from metricforge.cli.console import open_console
 from metricforge.comparison import read_run
 from metricforge.errors import ComparisonError
 from metricforge.evaluation import query_scores_path
-from metricforge.report import print_confused_classes, print_worst_classes, write_class_csv, write_class_json
+from metricforge.report.class_file import write_class_csv, write_class_json
+from metricforge.report.class_table import print_confused_classes, print_worst_classes
 from metricforge.spelling import nearest
 
 

@@ -18,7 +18,8 @@ from metricforge.evaluation import EvaluationContext, write_scores
 from metricforge.interfaces import Clustering
 from metricforge.measurement import Measurement, TaggedEmbeddings, evaluate_embeddings, read_embedding_file
 from metricforge.progress_bars import progress_bar
-from metricforge.report import print_confused_classes, print_scores, print_worst_classes
+from metricforge.report.class_table import print_confused_classes, print_worst_classes
+from metricforge.report.score_table import print_scores
 
 SHOWN_CLASSES = 5
 

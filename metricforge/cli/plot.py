@@ -12,13 +12,10 @@ from metricforge.cli.console import open_console
 from metricforge.datasets import ImageDataset
 from metricforge.evaluation import EvaluationContext
 from metricforge.interfaces import Similarity
-from metricforge.report import (
-    draw_convergence,
-    draw_embedding_map,
-    draw_score_curves,
-    draw_score_distributions,
-    pick_images,
-)
+from metricforge.report.convergence import draw_convergence
+from metricforge.report.embedding_map import draw_embedding_map, pick_images
+from metricforge.report.score_curves import draw_score_curves
+from metricforge.report.score_distributions import draw_score_distributions
 from metricforge.runner import build_runner
 from metricforge.similarities import EuclideanSimilarity
 

@@ -26,7 +26,7 @@ def report(arguments: argparse.Namespace) -> None:
             f"metricforge report needs {', '.join(missing)}, which the extra report installs: "
             "pip install 'metricforge[report]' (in a clone: pip install '.[report]')"
         )
-    from metricforge.run_report import write_report
+    from metricforge.run_report.write_report import write_report
 
     if len(arguments.runs) > 2:
         raise ComparisonError(

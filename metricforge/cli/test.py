@@ -21,7 +21,9 @@ from metricforge.evaluation import EvaluationContext
 from metricforge.functional import check_packable
 from metricforge.interfaces import Similarity
 from metricforge.measurement import build_evaluators, save_embeddings
-from metricforge.report import draw_retrieval_grid, pick_queries, print_scores, queries_of_ids
+from metricforge.report.pick_queries import pick_queries, queries_of_ids
+from metricforge.report.retrieval_grid import draw_retrieval_grid
+from metricforge.report.score_table import print_scores
 from metricforge.runner import build_runner
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 

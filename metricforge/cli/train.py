@@ -12,9 +12,9 @@ from metricforge.cli.next_command import next_command
 from metricforge.cli.replay import replay
 from metricforge.config_files import find_config
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.errors import TrainingStopped
-from metricforge.report import print_scores
+from metricforge.report.score_table import print_scores
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.runner import build_runner
 
 

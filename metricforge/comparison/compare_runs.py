@@ -17,7 +17,7 @@ from metricforge.errors import ComparisonError
 from metricforge.evaluation import QueryScores, query_scores_path
 from metricforge.evaluation.results.class_bootstrap import percentile_interval, resampled_means, two_sided_p
 from metricforge.html_tables import html_table
-from metricforge.report import run_names
+from metricforge.report.run_names import run_names
 from metricforge.spelling import nearest
 
 

@@ -22,11 +22,12 @@ from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
 from metricforge.engine.chosen_device import chosen_device
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
-from metricforge.engine.records.checkpoints import BEST, checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import BEST, load_checkpoint
 from metricforge.errors import CheckpointError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import BACKBONES, DATASETS
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 def load_model(model: str | Path, *, device: str | torch.device | None = None) -> EmbeddingModel:

@@ -44,12 +44,10 @@ from metricforge.engine.readout.readout_step import ReadoutStep
 from metricforge.engine.records.checkpoint_writer import CheckpointWriter
 from metricforge.engine.records.config_changes import Changes
 from metricforge.engine.records.culprit import save_culprit
-from metricforge.engine.records.history import History
 from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.engine.records.nan_guard import refuse_non_finite_state
 from metricforge.engine.records.resume_point import ResumePoint
 from metricforge.engine.records.run_folder import take_evaluation_folder
-from metricforge.engine.records.run_lock import RunLock
 from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.engine.restore_run import restore_run
 from metricforge.engine.scored_weights import ScoredWeights
@@ -66,6 +64,8 @@ from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator
 from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
+from metricforge.run_records.history import History
+from metricforge.run_records.run_lock import RunLock
 
 
 class MetricRunner(Runner):

@@ -12,7 +12,6 @@ from metricforge.backbones.pretraining import pretraining_of
 from metricforge.engine.distributed.sharded_parameters import take_own_rows
 from metricforge.engine.records.checkpoints import (
     BEST,
-    checkpoint_files,
     file_hash,
     open_checkpoint,
 )
@@ -20,6 +19,7 @@ from metricforge.engine.records.load_weights import load_weights
 from metricforge.engine.records.run_folder import EVALUATIONS
 from metricforge.errors import CheckpointError
 from metricforge.evaluation import read_scores
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 class ScoredWeights:

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from metricforge.engine.records.history import FILE_NAME, read_history
 from metricforge.errors import MetricForgeError
 from metricforge.report.chart_style import GRID, INK, line_look, open_chart
 from metricforge.report.run_names import run_names
 from metricforge.report.save_figure import save_figure
+from metricforge.run_records.history import FILE_NAME, read_history
 from metricforge.spelling import nearest
 
 History = Sequence[Mapping[str, Any]]

@@ -12,10 +12,10 @@ from mmengine.config import Config
 
 from metricforge.config import complete_config, override_config, read_config
 from metricforge.config_check import check_config
-from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.errors import ConfigError
 from metricforge.evaluation import read_scores
 from metricforge.overrides import format_override, value_at
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.spelling import nearest
 
 

@@ -14,11 +14,12 @@ from metricforge.comparison import RunScores, read_run
 from metricforge.datasets import ImageDataset
 from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
-from metricforge.engine.records.checkpoints import BEST, checkpoint_files, file_hash, load_checkpoint
-from metricforge.engine.records.history import read_history
+from metricforge.engine.records.checkpoints import BEST, file_hash, load_checkpoint
 from metricforge.errors import ComparisonError, ConfigError, DatasetError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.models import MetricLearner
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 from metricforge.run_report.readout_part import read_readout
 from metricforge.run_report.training_images import TrainingImages, embed_training_images
 from metricforge.runner import build_runner

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from metricforge.arrays import Floats32
-from metricforge.report import draw_retrieval_grid, pick_queries
 from metricforge.report.chart_style import DOTS_PER_INCH, INK, open_chart
 from metricforge.report.html.chart_picture import draw_chart
+from metricforge.report.pick_queries import pick_queries
+from metricforge.report.retrieval_grid import draw_retrieval_grid
 from metricforge.report.save_figure import save_figure
 from metricforge.run_report.content import Content
 from metricforge.run_report.embedding_map import NO_QUERY, RIGHT, TITLES, WRONG, MapPoints

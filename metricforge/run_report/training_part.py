@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metricforge.report.html import Chart, Line
 from metricforge.run_report.diagnostics_part import diagnostic_charts
-from metricforge.run_report.opened_run import OpenedRun
 from metricforge.run_report.trained_run import TrainedRun, thinned
+
+if TYPE_CHECKING:
+    from metricforge.run_report.opened_run import OpenedRun
 
 SMOOTHED_OVER = 40  # the window of the running mean is this fraction of all readings
 TEST = "test classes"

@@ -12,8 +12,8 @@ from rich.console import Console
 from metricforge.atomic_write import write_atomically
 from metricforge.comparison import compare_runs
 from metricforge.errors import ComparisonError
-from metricforge.report import run_names
 from metricforge.report.html import render_page
+from metricforge.report.run_names import run_names
 from metricforge.run_report.content import Content
 from metricforge.run_report.embedding_map import Method
 from metricforge.run_report.opened_run import open_run

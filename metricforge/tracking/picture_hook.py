@@ -48,8 +48,9 @@ class PictureHook(Hook):
         self._validations += 1
         if not runner.trains_now or not self.interval or self._validations % self.interval or context is None:
             return
-        from metricforge.report import draw_retrieval_grid, pick_queries
         from metricforge.report.html.chart_picture import draw_chart
+        from metricforge.report.pick_queries import pick_queries
+        from metricforge.report.retrieval_grid import draw_retrieval_grid
         from metricforge.run_report.pairs_part import pair_charts, sample_pairs
 
         dataset = runner.val_dataloader.dataset
@@ -74,7 +75,7 @@ class PictureHook(Hook):
         if not runner.trains_now or context is None:
             return
         from metricforge.comparison import compare_runs, read_run
-        from metricforge.engine.records.history import read_history
+        from metricforge.run_records.history import read_history
         from metricforge.run_report.content import Content
         from metricforge.run_report.opened_run import OpenedRun, TestImages
         from metricforge.run_report.pictures import write_pictures

@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from metricforge.engine.records.checkpoints import checkpoint_files
-from metricforge.engine.records.history import FILE_NAME, read_history
-from metricforge.engine.records.run_lock import holder
 from metricforge.errors import MetricForgeError
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import FILE_NAME, read_history
+from metricforge.run_records.run_lock import holder
 from metricforge.run_report.diagnostics_part import diagnoses
 from metricforge.run_report.training_part import validations
 

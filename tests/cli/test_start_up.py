@@ -11,6 +11,7 @@ import pytest
 from metricforge.cli.parser import COMMANDS, build_parser
 from metricforge.cli.parsers.data import BENCHMARK_NAMES
 from metricforge.cli.parsers.evaluate import DEFAULT_SCORES
+from metricforge.run_records.history import History
 
 SLOW = ("torch", "torchvision", "timm", "sklearn", "scipy", "mmengine", "matplotlib", "faiss", "pyarrow", "numpy")
 NO_WORK = [
@@ -37,6 +38,20 @@ def test_what_does_no_work_imports_nothing_slow(arguments, status):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == f"loaded [] {status}", done.stderr
+
+
+def test_a_run_is_watched_without_pytorch_in_the_terminal_and_as_a_page(tmp_path):
+    history = History(tmp_path)
+    history.add_losses(20, 1.0, [0.001], {"loss": 0.5})
+    history.add_end(20, 1.0, "finished", "")
+    code = (
+        "import sys, metricforge.watching.live_page\nfrom metricforge.__main__ import main\n"
+        f"main(['watch', {str(tmp_path)!r}])\n"
+        f"print('loaded', [name for name in {SLOW!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "has ended" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded ['numpy']"
 
 
 def test_importing_the_package_loads_nothing_slow():

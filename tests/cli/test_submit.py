@@ -10,7 +10,7 @@ import pytest
 
 from metricforge.cli.main import main
 from metricforge.cli.submit import Training
-from metricforge.engine.records.checkpoints import checkpoint_files
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 def test_without_a_folder_or_submitit_the_way_out_is_said(monkeypatch, capsys):

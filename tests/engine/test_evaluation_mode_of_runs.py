@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from metricforge import build_runner
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 def embeds_alone_as_in_a_batch(model) -> bool:

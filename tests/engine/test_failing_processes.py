@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from metricforge import build_runner
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.testing import run_in_processes
 
 HOOK = """

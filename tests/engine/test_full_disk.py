@@ -13,9 +13,10 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.records import checkpoint_writer
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.records.history import read_history
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError, RunFolderError
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 
 FAULTS = {
     errno.ENOSPC: "No space left on device",

@@ -8,10 +8,10 @@ import torch
 
 from metricforge import LossOutput, build_runner
 from metricforge.cli.main import main
-from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.engine.records.culprit import read_culprit
 from metricforge.errors import CheckpointError, NonFiniteLossError
 from metricforge.losses import TripletLoss
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 def run_until_it_fails(config, folder):

@@ -10,8 +10,9 @@ import pytest
 
 from metricforge import build_runner
 from metricforge.comparison import read_run
-from metricforge.engine.records.checkpoints import checkpoint_files, file_hash
+from metricforge.engine.records.checkpoints import file_hash
 from metricforge.errors import ComparisonError, ConfigError, RunFolderError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 def train(config, folder, **arguments):

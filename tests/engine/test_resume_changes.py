@@ -11,9 +11,10 @@ import torch
 from metricforge import build_runner
 from metricforge.comparison import compare_runs
 from metricforge.config import read_config
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.records.history import read_history
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 
 
 def train(config, folder, **arguments):

@@ -8,9 +8,10 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from metricforge import BACKBONES, build_runner
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError
 from metricforge.interfaces import Backbone
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.testing import run_in_processes
 from tests.cut_training import cut_after
 

@@ -11,9 +11,10 @@ import torch
 from metricforge import build_runner, load_model
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.records import save_in_shards
-from metricforge.engine.records.checkpoints import BEST, checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import BEST, load_checkpoint
 from metricforge.engine.records.shard_files import SHARDS, RowsInShards
 from metricforge.errors import CheckpointError, ConfigError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.testing import run_in_processes
 from tests.cut_training import cut_after
 from tests.engine.test_sharded_backbone import assert_close, newest

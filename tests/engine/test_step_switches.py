@@ -10,8 +10,9 @@ from torch import nn
 
 from metricforge import build_runner
 from metricforge.engine.loading.seeding import seed_all
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 @pytest.fixture

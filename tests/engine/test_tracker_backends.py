@@ -8,8 +8,8 @@ import pytest
 
 from metricforge import build_runner
 from metricforge.config_check import check_config
-from metricforge.engine.records.history import read_history
 from metricforge.engine.tracker_backends import PACKAGES, DatabaseMLflowBackend
+from metricforge.run_records.history import read_history
 
 
 def with_backend(config, name, **arguments):

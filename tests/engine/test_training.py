@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from metricforge import build_runner
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.records.history import read_history
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError, NonFiniteLossError
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 from tests.cut_training import cut_after
 
 

@@ -13,9 +13,10 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.distributed.processes import Processes
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.records.history import read_history
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError, MainProcessError
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 from metricforge.testing import run_in_processes
 from tests.cut_training import cut_after
 

@@ -9,8 +9,8 @@ import torch
 
 from metricforge import build_runner, load_model
 from metricforge.engine.records.checkpoints import load_checkpoint
-from metricforge.engine.records.history import read_history
 from metricforge.errors import CheckpointError, ConfigError
+from metricforge.run_records.history import read_history
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import torch
 
 from metricforge import LOSSES, DirectedPairs, Pairs, Triplets, build_runner
 from metricforge.engine.records.checkpoints import load_checkpoint
-from metricforge.engine.records.history import read_history
 from metricforge.errors import ConfigError
 from metricforge.losses import ContrastiveLoss, CrossBatchMemory, MultiSimilarityLoss, TripletLoss
 from metricforge.miners import HardTripletMiner
+from metricforge.run_records.history import read_history
 from metricforge.similarities import EuclideanSimilarity
 
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import matplotlib as mpl
 import pytest
 
-from metricforge.engine.records.history import History
 from metricforge.errors import MetricForgeError
-from metricforge.report import convergence, draw_convergence
+from metricforge.report import convergence
+from metricforge.report.convergence import draw_convergence
+from metricforge.run_records.history import History
 
 
 def run(folder, scores=("recall@1", "map@r"), validations=3):

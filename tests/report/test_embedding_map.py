@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from metricforge.evaluation import EvaluationContext
-from metricforge.report import draw_embedding_map, pick_images
-from metricforge.report.embedding_map import _free_cells
+from metricforge.report.embedding_map import _free_cells, draw_embedding_map, pick_images
 from metricforge.similarities import CosineSimilarity
 from metricforge.structures import EmbeddingSet
 

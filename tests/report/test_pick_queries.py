@@ -5,7 +5,7 @@ import pytest
 
 from metricforge.errors import MetricForgeError
 from metricforge.evaluation import EvaluationContext
-from metricforge.report import pick_queries, queries_of_ids
+from metricforge.report.pick_queries import pick_queries, queries_of_ids
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 

@@ -8,8 +8,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from metricforge.evaluation import EvaluationContext
-from metricforge.report import draw_retrieval_grid
-from metricforge.report.retrieval_grid import RIGHT, WRONG
+from metricforge.report.retrieval_grid import RIGHT, WRONG, draw_retrieval_grid
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 

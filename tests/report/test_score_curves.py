@@ -5,7 +5,7 @@ from PIL import Image
 
 from metricforge.errors import MetricForgeError
 from metricforge.evaluation import write_scores
-from metricforge.report import draw_score_curves
+from metricforge.report.score_curves import draw_score_curves
 
 
 def make_run(folder, scores, dim=64, loss="TripletLoss", **extra):

@@ -11,7 +11,7 @@ from torch import Tensor
 from metricforge.evaluation import EvaluationContext
 from metricforge.evaluators import Verification
 from metricforge.interfaces import Similarity
-from metricforge.report import draw_score_distributions
+from metricforge.report.score_distributions import draw_score_distributions
 from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet
 

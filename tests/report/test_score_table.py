@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from metricforge.report import print_scores
+from metricforge.report.score_table import print_scores
 
 BOLD_TEXT = r"\x1b\[1m *([^\x1b]*)"
 

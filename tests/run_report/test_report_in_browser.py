@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from metricforge.run_report import write_report
+from metricforge.run_report.write_report import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from metricforge import load_model
-from metricforge.engine.records.history import History, read_history
 from metricforge.errors import ComparisonError, MetricForgeError
-from metricforge.run_report import write_report
+from metricforge.run_records.history import History, read_history
+from metricforge.run_report.write_report import write_report
 
 
 class Page(HTMLParser):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metricforge.engine.records.history import History
+from metricforge.run_records.history import History
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from metricforge.cli.main import main
-from metricforge.engine.records.history import History
-from metricforge.engine.records.run_lock import RunLock
 from metricforge.errors import MetricForgeError
+from metricforge.run_records.history import History
+from metricforge.run_records.run_lock import RunLock
 from metricforge.watching import read_state
 from metricforge.watching.follow_run import follow_run
 from metricforge.watching.terminal_picture import draw_state

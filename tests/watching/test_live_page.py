@@ -8,8 +8,8 @@ import shutil
 import httpx
 import pytest
 
-from metricforge.engine.records.history import History
 from metricforge.errors import MetricForgeError
+from metricforge.run_records.history import History
 from metricforge.watching.live_page import live_page
 
 

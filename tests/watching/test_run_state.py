@@ -11,9 +11,9 @@ import sys
 
 import pytest
 
-from metricforge.engine.records.history import History
-from metricforge.engine.records.run_lock import OWNER_FILE, RunLock
 from metricforge.errors import MetricForgeError
+from metricforge.run_records.history import History
+from metricforge.run_records.run_lock import OWNER_FILE, RunLock
 from metricforge.watching.run_state import check_run, read_state
 
 

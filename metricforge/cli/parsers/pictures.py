@@ -14,7 +14,8 @@ NEIGHBOURS, ROWS = 8, 6
 
 def picture_file(text: str) -> Path:
     """A file whose ending is a format of pictures."""
-    from metricforge.report import picture_formats  # matplotlib's, and slow to import: only if a picture is asked for
+    # matplotlib's, and slow to import: only if a picture is asked for
+    from metricforge.report.save_figure import picture_formats
 
     path = Path(text)
     if path.suffix.lower().removeprefix(".") not in picture_formats():

@@ -9,8 +9,9 @@ from typing import Any, get_args
 from mmengine.hooks import Hook
 
 from metricforge.engine.records.checkpoint_writer import OnError
-from metricforge.engine.records.checkpoints import BEST, checkpoint_files
+from metricforge.engine.records.checkpoints import BEST
 from metricforge.engine.records.shard_files import forget_shards
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 SAVE_BEST = "recall@1"
 

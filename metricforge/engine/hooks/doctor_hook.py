@@ -22,12 +22,12 @@ from metricforge.engine.diagnosis.loader_watch import LoaderWatch
 from metricforge.engine.diagnosis.step_probe import StepProbe
 from metricforge.engine.distributed.sharded_parameters import find_row_shards
 from metricforge.engine.loops.pooled_features import pooled_features
-from metricforge.engine.records.history import read_history
 from metricforge.evaluation import plan_evaluation, run_evaluation
 from metricforge.evaluation.embedding_spread import embedding_spread
 from metricforge.evaluators import RecallAtK
 from metricforge.interfaces import Loss
 from metricforge.models import MetricLearner, WeightedLosses
+from metricforge.run_records.history import read_history
 from metricforge.similarities import CosineSimilarity
 
 ROWS = 128  # of a batch, whose spread tells

@@ -14,7 +14,8 @@ from metricforge.engine.readout.beginning import Beginning
 from metricforge.engine.readout.candidate import BackboneWeights
 from metricforge.engine.readout.mixed_weights import are_equal, interpolate, name_of_share, weighted_mean
 from metricforge.engine.readout.readout_options import ReadoutOptions
-from metricforge.engine.records.checkpoints import BEST, checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import BEST, load_checkpoint
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 class TrainedWeights:

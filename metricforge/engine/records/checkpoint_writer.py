@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from metricforge.disk_errors import disk_failure
-from metricforge.engine.records.checkpoints import checkpoint_files, save_checkpoint
+from metricforge.engine.records.checkpoints import save_checkpoint
 from metricforge.errors import CheckpointError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 OnError = Literal["stop", "warn"]
 Save = Callable[[Mapping[str, Any], Path, Callable[[], None]], None]

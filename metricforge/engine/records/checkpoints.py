@@ -141,16 +141,6 @@ def _unreadable(error: Exception) -> str:
     return f"truncated or not a checkpoint ({type(error).__name__}{': ' if said else ''}{said})"
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the periodic checkpoints of a run, newest first, without the best one."""
-    files = [
-        (int(found[1]), path)
-        for path in folder.glob("iter_*.pth")
-        if (found := re.fullmatch(r"iter_([0-9]+)", path.stem)) and path.is_file()
-    ]
-    return [path for _, path in sorted(files, reverse=True)]
-
-
 def file_hash(path: Path) -> str:
     """Return the first 16 digits of the SHA-256 of a file."""
     with path.open("rb") as file:

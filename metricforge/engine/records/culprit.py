@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from metricforge.engine.loading.data_loading import SeededDataset
-from metricforge.engine.records.checkpoints import checkpoint_files
 from metricforge.engine.records.sealed_file import is_as_written, is_sealed, write_sealed
 from metricforge.errors import CheckpointError, NonFiniteLossError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metricforge.engine.records.checkpoints import check_state_of_run, checkpoint_files, open_checkpoint
+from metricforge.engine.records.checkpoints import check_state_of_run, open_checkpoint
 from metricforge.engine.records.config_changes import (
     BATCHES,
     TEST_IMAGES,
@@ -18,6 +18,7 @@ from metricforge.engine.records.config_changes import (
 )
 from metricforge.engine.records.shard_files import check_shards
 from metricforge.errors import CheckpointError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from metricforge.engine.records.checkpoints import checkpoint_files
-from metricforge.engine.records.run_lock import LOCK_FILE, RunLock
 from metricforge.engine.records.shard_files import forget_shards
 from metricforge.errors import CheckpointError, ConfigError
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.run_lock import LOCK_FILE, RunLock
 
 RUNS, EVALUATIONS = Path("runs"), "evaluations"
 # What training writes through a temporary file beside it; any other file in its folder belongs to others.

@@ -77,7 +77,8 @@ def test_a_run_with_its_loss_and_miner_trains_and_is_measured(image_folder, tmp_
     ids=lambda value: value.get("type", ""),
 )
 def test_proxies_have_the_sizes_of_data_and_head_are_trained_and_kept(loss, shapes, image_folder, tmp_path):
-    from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+    from metricforge.engine.records.checkpoints import load_checkpoint
+    from metricforge.run_records.checkpoint_files import checkpoint_files
 
     runner = build_runner(config(image_folder, loss), work_dir=tmp_path, device="cpu")
     before = {name: parameter.detach().clone() for name, parameter in runner.model.loss.named_parameters()}
@@ -107,7 +108,8 @@ def test_proxies_have_the_sizes_of_data_and_head_are_trained_and_kept(loss, shap
     ids=lambda loss: loss["type"] + loss.get("loss", {}).get("type", ""),
 )
 def test_a_run_that_was_stopped_resumes_bit_for_bit(loss, image_folder, tmp_path):
-    from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+    from metricforge.engine.records.checkpoints import load_checkpoint
+    from metricforge.run_records.checkpoint_files import checkpoint_files
 
     cfg = config(image_folder, loss)
     build_runner(cfg, work_dir=tmp_path / "whole", device="cpu").train()

@@ -18,9 +18,10 @@ from metricforge.datasets.shards.shard_dataset import ends_of_shards
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import OPEN_AT_ONCE
 from metricforge.engine.loading.data_loading import build_train_loader
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.preparation import index_shards
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.samplers import ClassBalancedBatchSampler
 from tests.cut_training import cut_after
 

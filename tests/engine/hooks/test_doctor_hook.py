@@ -13,9 +13,9 @@ from PIL import Image
 from metricforge import build_runner
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.diagnosis import doctor as doctor_module
-from metricforge.engine.records.history import read_history
 from metricforge.errors import ConfigError
 from metricforge.losses import TripletLoss
+from metricforge.run_records.history import read_history
 from metricforge.structures import LossOutput
 
 

@@ -7,8 +7,9 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 class _Runner:

@@ -9,8 +9,9 @@ import torch
 from metricforge import SAMPLERS, build_runner
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.hooks.embedding_bank_hook import EmbeddingBankHook
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.samplers import EmbeddingBatchSampler
 from metricforge.testing import run_in_processes
 

@@ -8,10 +8,11 @@ import torch
 from metricforge import build_runner
 from metricforge.engine.hooks.time_budget_hook import TimeBudgetHook
 from metricforge.engine.optim.gradient_watch import GradientWatch
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
-from metricforge.engine.records.history import read_history
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
+from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import torch
 
 from metricforge import build_runner
 from metricforge.engine.loops.stop_signals import StopSignals
-from metricforge.engine.records.checkpoints import checkpoint_files, load_checkpoint
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError, TrainingStopped
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from metricforge.engine.records.checkpoints import (
-    checkpoint_files,
     file_hash,
     load_checkpoint,
     save_checkpoint,
     to_plain,
 )
 from metricforge.errors import CheckpointError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 PLAIN = {"meta": {"format": 2}, "state_dict": {"weight": torch.arange(3.0)}}
 

@@ -12,11 +12,11 @@ from metricforge import build_runner
 from metricforge.engine.records.checkpoints import (
     FORMAT,
     check_state_of_run,
-    checkpoint_files,
     load_checkpoint,
     save_checkpoint,
 )
 from metricforge.errors import CheckpointError
+from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from metricforge.engine.records.history import History, read_history
+from metricforge.run_records.history import History, read_history
 
 
 def filled(folder):

@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from metricforge.engine.records import run_lock
-from metricforge.engine.records.run_lock import OWNER_FILE, RunLock, read_owner
 from metricforge.errors import RunFolderError
+from metricforge.run_records import run_lock
+from metricforge.run_records.run_lock import OWNER_FILE, RunLock, read_owner
 
 # without the imports of metricforge.engine, which take seconds and are no part of a lock
 HOLDS = """
@@ -24,7 +24,7 @@ from pathlib import Path
 (package,) = importlib.util.find_spec("metricforge").submodule_search_locations
 sys.modules["metricforge.engine"] = types.ModuleType("metricforge.engine")
 sys.modules["metricforge.engine"].__path__ = [package + "/engine"]
-from metricforge.engine.records.run_lock import RunLock
+from metricforge.run_records.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()
 {then}

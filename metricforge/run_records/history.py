@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from metricforge.atomic_write import write_atomically
-from metricforge.engine.records.config_changes import Changes
 
 FILE_NAME = "history.jsonl"
 _REPEATED = frozenset({"scores", "diagnosis", "ended"})  # when a run is resumed there
@@ -64,7 +63,7 @@ class History:
         """Append the ``scores`` of weights after ``iteration`` updates on the classes that ``of`` names."""
         self._append({"iteration": iteration, "epoch": epoch, "of": of, "scores": dict(scores)})
 
-    def add_changes(self, iteration: int, epoch: float, changes: Changes) -> None:
+    def add_changes(self, iteration: int, epoch: float, changes: Mapping[str, Sequence[Any]]) -> None:
         """Append the ``changes``, old and new values, with which the run was resumed after ``iteration`` updates."""
         self._append(
             {"iteration": iteration, "epoch": epoch, "changes": {n: list(pair) for n, pair in changes.items()}}
