@@ -49,12 +49,11 @@ def train(arguments: argparse.Namespace) -> None:
     folder, weights = runner.run_dir, runner.scored.file
     takes_images = runner.model.backbone.takes_images
     pictures = ("--picture", folder / "neighbours.png") if takes_images else ()
-    report = f"  {next_command('report', folder)}\n" if takes_images else ""
     config = folder / find_config(arguments.config).name
     console.print(
         f"\nThe run is in {folder}: scores.json, {weights.name}, {config.name} with all overrides, and the log.\n"
         "Try next:\n"
-        f"{report}  {next_command('test', config, weights, *pictures)}\n"
+        f"  {next_command('report', folder)}\n  {next_command('test', config, weights, *pictures)}\n"
         f"  {next_command('train', config, '--seed', 1)}",
         highlight=False,
         markup=False,

@@ -66,6 +66,7 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
         'replace or remove the file, or train without it: train_dataloader.unreadable="skip"'
     )
     unit: ClassVar[str] = "images"  # what there are so many of, in ``describe``
+    has_pictures: ClassVar[bool] = True  # whether ``load`` gives any
     reduced_decoding: bool = False
     decodes_later: bool = False
 

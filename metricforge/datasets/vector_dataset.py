@@ -55,6 +55,7 @@ class VectorDataset(ImageDataset):
     """
 
     unit: ClassVar[str] = "vectors"
+    has_pictures: ClassVar[bool] = False
 
     def __init__(
         self,

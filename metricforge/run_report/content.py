@@ -94,7 +94,7 @@ class Content:
             "readout": _readouts(runs),
             "facts": [training_facts(run) for run in runs],
             "diagnoses": [diagnoses(run) for run in runs],
-            "missing": [(run.name, run.missing) for run in runs if run.missing],
+            "missing": [(run.name, missing) for run in runs if (missing := run.missing or _without_pictures(run))],
             "protocols": [json.dumps(run.scored.protocol, indent=2, ensure_ascii=False) for run in runs],
             "charts": self.charts,
         }
@@ -137,6 +137,10 @@ class Content:
         with self._status("explaining similarities"):
             self.report["why"] = why_part(first.images, retrieval, shown) or None
         self.payload["pictures"] = lists
+        if not dataset.has_pictures:
+            ids = [*image_ids(context, retrievals, shown), *image_ids_of(lists.values())]
+            self.payload["places"] = {number: dataset.location(number) for number in ids}
+            return
         training = first.images.training
         beside = None if isinstance(training, str) else training.dataset
         images = len(dataset) + (0 if beside is None else len(beside))
@@ -241,9 +245,10 @@ class Content:
             if "" in queries.nearest:
                 lists["confused"] = make.confused(confused_classes(queries)[:LISTED])
         lists["doubtful"] = make.doubtful(doubtful_labels(context, retrieval, LISTED))
-        duplicates = near_duplicates(context, retrieval, dataset.load, dataset.load, LISTED)
-        lists["duplicates"] = make.duplicates(duplicates)
-        self.report["suspects"] = True
+        if dataset.has_pictures:
+            duplicates = near_duplicates(context, retrieval, dataset.load, dataset.load, LISTED)
+            lists["duplicates"] = make.duplicates(duplicates)
+        self.report["suspects"] = {"duplicates": dataset.has_pictures}
         return lists
 
 
@@ -257,6 +262,13 @@ def _described(found: Calibration, by_training: bool, mistaken: float, right: fl
         f"among other classes ({sure}). Of the test queries {100 * mistaken:.1f} % would be, and {100 * right:.1f} % "
         "of those whose class is there find a match."
     )
+
+
+def _without_pictures(run: OpenedRun) -> str:
+    """Says that there are no pictures, where that is so; empty otherwise."""
+    if run.images is None or run.images.dataset.has_pictures:
+        return ""
+    return f"These are {run.images.dataset.unit}; in place of a picture stands where each comes from."
 
 
 def _subtitle(run: OpenedRun) -> str:

@@ -43,7 +43,7 @@ def write_pictures(content: Content, folder: Path) -> list[Path]:
         written.append(folder / f"{chart.key}.png")
         draw_chart(chart, written[-1])
     images = content.images
-    if images is not None:
+    if images is not None and images.dataset.has_pictures:
         context, dataset = images.context, images.dataset
         written.append(folder / "neighbours.png")
         draw_retrieval_grid(

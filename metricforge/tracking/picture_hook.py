@@ -56,15 +56,16 @@ class PictureHook(Hook):
         dataset = runner.val_dataloader.dataset
         with TemporaryDirectory() as name:
             folder = Path(name)
-            draw_retrieval_grid(
-                lambda query: dataset.load(int(context.queries.ids[query])),
-                context,
-                pick_queries(context, min(QUERIES, int(context.task.has_match.sum())), context.seed),
-                folder / "neighbours.png",
-                min(NEIGHBOURS, context.gallery_size),
-                dataset.describe(),
-                lambda image: dataset.load(int(context.gallery.ids[image])),
-            )
+            if dataset.has_pictures:
+                draw_retrieval_grid(
+                    lambda query: dataset.load(int(context.queries.ids[query])),
+                    context,
+                    pick_queries(context, min(QUERIES, int(context.task.has_match.sum())), context.seed),
+                    folder / "neighbours.png",
+                    min(NEIGHBOURS, context.gallery_size),
+                    dataset.describe(),
+                    lambda image: dataset.load(int(context.gallery.ids[image])),
+                )
             pairs = sample_pairs(context)
             for chart in [] if pairs is None else pair_charts(pairs, ""):
                 draw_chart(chart, folder / f"{chart.key}.png")

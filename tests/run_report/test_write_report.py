@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metricforge import load_model
+from metricforge import build_runner, load_model
 from metricforge.errors import ComparisonError, MetricForgeError
 from metricforge.run_records.history import History, read_history
 from metricforge.run_report.write_report import write_report
@@ -191,3 +191,27 @@ def test_a_report_that_would_be_too_large_is_refused_with_a_way_out(one_run, tmp
     monkeypatch.setattr("metricforge.run_report.content.MOST_BYTES", 6_800_000)
     with pytest.raises(MetricForgeError, match=r"at most 7; show fewer queries \(--queries\)"):
         write_report([one_run], tmp_path / "report.html", maps=(), device="cpu")
+
+
+def test_a_run_on_vectors_has_rows_in_place_of_pictures(tmp_path):
+    draws = np.random.default_rng(0)
+    labels = np.repeat(np.arange(24), 4)
+    vectors = draws.normal(size=(24, 8))[labels] + 0.5 * draws.normal(size=(96, 8))
+    np.savez(tmp_path / "vectors.npz", embeddings=vectors.astype(np.float32), labels=labels)
+    changes = {
+        "data_root": str(tmp_path),
+        "train_cfg.max_epochs": 1,
+        "train_dataloader.sampler.classes_per_batch": 4,
+    }
+    build_runner("normsoftmax_vectors", overrides=changes, work_dir=tmp_path / "run", device="cpu").train()
+    out = write_report([tmp_path / "run"], tmp_path / "report.html", maps=(), png=tmp_path / "png", device="cpu")
+    page = Page(out.read_text())
+    assert any("These are vectors; in place of a picture" in text for text in page.texts)
+    assert "Near duplicates" not in page.texts
+    payload = json.loads(page.payload)
+    query = payload["gallery"][0]["id"]
+    assert payload["places"][str(query)].startswith("vectors.npz, row ")
+    assert payload["thumbnails"] == {}
+    names = {path.name for path in (tmp_path / "png").iterdir()}
+    assert "neighbours.png" not in names
+    assert "recall_at_k.png" in names

@@ -7,7 +7,7 @@ function tile(id, label, kind, figures) {
   const name = className(label);
   const says = { match: "match", miss: "not a match", query: "query" }[kind];
   const image = picture(id, `${name}, ${says}`);
-  const frame = make("span", { class: image ? "frame" : "frame empty", "data-mark": { match: "✓", miss: "✗" }[kind] }, image ?? "no picture in this file");
+  const frame = make("span", { class: image ? "frame" : "frame empty", "data-mark": { match: "✓", miss: "✗" }[kind] }, image ?? payload.places?.[id] ?? "no picture in this file");
   return make("div", { class: `tile ${kind}`, "data-id": id }, frame, make("span", { class: "name", title: name }, name), figures ? make("span", { class: "figures", title: figures.title }, figures.text) : null);
 }
 
