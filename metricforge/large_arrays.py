@@ -6,7 +6,9 @@ import math
 import mmap
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,21 @@ from metricforge.errors import DiskSpaceError
 MAPPED_ABOVE_GB = 4.0
 NUMBERS_AT_ONCE = 2**20
 ROWS_AT_ONCE = 8192  # embeddings that one step converts, copies or sends
+# numpy parses a file's header as Python, which Python 3.11 may fail at in two threads at a time (SystemError)
+_ONE_HEADER = threading.Lock()
+
+
+def mapped_array(file: Path) -> Array:
+    """The array of an .npy ``file``, memory-mapped and read-only; safe to call from several threads."""
+    with _ONE_HEADER:
+        array: Array = np.load(file, mmap_mode="r")
+    return array
+
+
+def stored_arrays(file: Path) -> dict[str, Array]:
+    """The arrays of an .npz ``file`` by name; safe to call from several threads."""
+    with _ONE_HEADER, np.load(file) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def new_array(shape: tuple[int, ...], dtype: Any, mapped_above_gb: float = MAPPED_ABOVE_GB) -> Array:

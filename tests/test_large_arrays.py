@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from metricforge import large_arrays
 from metricforge.errors import DiskSpaceError
-from metricforge.large_arrays import array_beside, finite_rows, new_array, row_blocks
+from metricforge.large_arrays import array_beside, finite_rows, mapped_array, new_array, row_blocks, stored_arrays
 from metricforge.structures import EmbeddingSet
 
 ROWS = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
@@ -23,6 +25,29 @@ def folder(tmp_path, monkeypatch):
 
 def mapped_files(folder: Path) -> int:
     return Path("/proc/self/maps").read_text().count(f"{folder}/")
+
+
+def test_no_two_threads_parse_a_header_at_a_time(tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", ROWS)
+    np.savez(tmp_path / "rows.npz", rows=ROWS)
+    parsing, together = [], []
+    read = np.load
+
+    def watched_load(*arguments, **options):
+        parsing.append(1)
+        time.sleep(0.001)
+        together.append(len(parsing))
+        try:
+            return read(*arguments, **options)
+        finally:
+            parsing.pop()
+
+    monkeypatch.setattr(np, "load", watched_load)
+    with ThreadPoolExecutor(8) as threads:
+        mapped = list(threads.map(mapped_array, [tmp_path / "rows.npy"] * 20))
+        stored = list(threads.map(stored_arrays, [tmp_path / "rows.npz"] * 20))
+    assert all(np.array_equal(each, ROWS) for each in [*mapped, *(each["rows"] for each in stored)])
+    assert together == [1] * 40
 
 
 def test_a_small_array_lies_in_memory_and_a_large_one_in_a_file_of_its_size(folder):

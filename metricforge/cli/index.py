@@ -77,10 +77,10 @@ def build(arguments: argparse.Namespace) -> None:
 def add(arguments: argparse.Namespace) -> None:
     """Add images."""
     index = SearchIndex(arguments.index, device=arguments.device)
-    before = len(index)
+    next_id = index.manifest.next_id
     ids = index.add(open_collection(arguments.source, glob=arguments.glob, lines=sys.stdin))
-    replaced = before + len(ids) - len(index)
-    _say(f"{len(ids) - replaced:,} images added, {replaced:,} replaced; {len(index):,} in {arguments.index} now")
+    added = sum(image >= next_id for image in ids)
+    _say(f"{added:,} images added, {len(ids) - added:,} replaced; {len(index):,} in {arguments.index} now")
 
 
 def remove(arguments: argparse.Namespace) -> None:

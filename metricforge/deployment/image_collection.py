@@ -73,8 +73,10 @@ class ImageCollection:
         place = path if part is None else part.shard
         if is_remote(place):
             return path
-        # a part of a shard stands behind the shard's path, and so moves with it
-        return f"{self.root.rstrip('/')}/{path}" if is_remote(self.root) else os.path.join(self.root, path)  # noqa: PTH118
+        if is_remote(self.root):
+            return f"{self.root.rstrip('/')}/{path}"
+        # ./photo.jpg, as find prints it, is photo.jpg; a part of a shard stands behind the shard's path
+        return str(Path(self.root, path)) if part is None else os.path.join(self.root, path)  # noqa: PTH118
 
     def image(self, index: int) -> str | bytes:
         """Image ``index`` as ``EmbeddingModel.embed`` takes it."""
@@ -169,7 +171,45 @@ def _of_table(file: Path) -> ImageCollection:
     empty = int(is_empty(table["path"].cast(pa.large_string())).sum())
     if empty:
         raise DatasetError(f"{file}: {empty:,} rows have no path; fill them in or remove them")
+    table = _readable(file, table)
+    if "label" in table.column_names:
+        table = table.set_column(table.column_names.index("label"), "label", _labels(table["label"]))
     return ImageCollection(str(file), str(file.parent), StringColumn(table["path"]), table)
+
+
+def _readable(file: Path, table: pa.Table) -> pa.Table:
+    """``table`` in the types that rows are taken of, that a filter reads, and that become values of Python.
+
+    Raises:
+        DatasetError: for a column of a type that has no such equivalent.
+    """
+    for number, field in enumerate(table.schema):
+        try:
+            column = table.column(number).cast(_plain(field.type), safe=False)
+            column.take(pa.array([0] if len(column) else [], pa.int64()))
+            if pa.types.is_decimal256(field.type):
+                raise pa.ArrowNotImplementedError("DuckDB reads decimals of 38 digits at most")
+        except pa.ArrowNotImplementedError as fault:
+            raise DatasetError(
+                f"{file}: column {field.name} is {field.type}, which cannot be taken along; leave it out or convert it"
+            ) from fault
+        table = table.set_column(number, field.name, column)
+    return table
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """What a column of ``kind`` is kept as: plain texts and bytes, and times to the microsecond, as Python has them."""
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    times = {pa.time64("ns"): pa.time64("us"), pa.duration("ns"): pa.duration("us")}
+    texts = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    return {**times, **texts}.get(kind, kind)
+
+
+def _labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """``column`` with null for every value that is no label: NaN, and text of nothing but blanks."""
+    texts = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
+    return pc.if_else(pa.chunked_array([pa.array(~is_empty(texts))]), column, pa.scalar(None, column.type))
 
 
 def _text_table(file: Path) -> pa.Table:

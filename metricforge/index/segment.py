@@ -19,7 +19,7 @@ from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.errors import IndexFileError
 from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.kinds import Space, build_structure, search_structure, space_of
-from metricforge.large_arrays import let_go, row_blocks
+from metricforge.large_arrays import let_go, mapped_array, row_blocks
 
 if TYPE_CHECKING:
     from metricforge.interfaces import Similarity
@@ -45,9 +45,9 @@ class Segment:
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder = folder
         self.name = folder.name
-        self.vectors: Floats32 = np.load(folder / VECTORS, mmap_mode="r")
+        self.vectors: Floats32 = mapped_array(folder / VECTORS)
         prepared = folder / SEARCHED
-        self.searched: Floats32 = np.load(prepared, mmap_mode="r") if prepared.is_file() else self.vectors
+        self.searched: Floats32 = mapped_array(prepared) if prepared.is_file() else self.vectors
         with pa.memory_map(str(folder / ROWS)) as file:
             self.table: pa.Table = pa.ipc.open_file(file).read_all()
         self.has_structure = (folder / STRUCTURE).is_file()

@@ -19,6 +19,7 @@ from metricforge.index.kinds import SPARE, space_of
 from metricforge.index.manifest import Manifest
 from metricforge.index.row_filter import matching_rows
 from metricforge.index.segment import FOLDER, Segment, prepared
+from metricforge.large_arrays import stored_arrays
 
 if TYPE_CHECKING:
     from metricforge.interfaces import Similarity
@@ -197,8 +198,7 @@ def _alive(index: Path, manifest: Manifest, segments: Sequence[Segment]) -> list
     if manifest.deleted is None:
         return [None] * len(segments)
     try:
-        with np.load(index / manifest.deleted) as gone:
-            rows = {name: gone[name] for name in gone.files}
+        rows = stored_arrays(index / manifest.deleted)
     except (OSError, ValueError) as fault:
         raise IndexFileError(f"{index / manifest.deleted} cannot be read ({fault}); build the index again") from fault
     flags: list[Flags | None] = []

@@ -31,7 +31,7 @@ SHOWN = 5
 
 
 def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageCollection) -> list[int]:
-    """Add the images of ``collection``; one whose path is already in the index is replaced and keeps its id.
+    """Add the images of ``collection``; one whose path is already in the index is replaced and keeps its first id.
 
     Raises:
         UnreadableImageError: for an image that cannot be decoded; nothing is added then.
@@ -44,19 +44,18 @@ def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageColle
     ids = []
     for path in paths:
         if path in known:
-            ids.append(known[path][2])
+            ids.append(known[path][0][2])
         else:
             ids.append(next_id)
             next_id += 1
     vectors = model.embed(collection.image(number) for number in range(len(collection)))
-    table = _with_known_columns(
-        snapshot, index_table(collection.table, ids, paths), [known.get(path) for path in paths]
-    )
+    replaced = [known[path][0] if path in known else None for path in paths]
+    table = _with_known_columns(snapshot, index_table(collection.table, ids, paths), replaced)
     _refuse_other_types(snapshot, table)
     # comparing a few vectors is as fast as a structure; compacting builds one for all
     name = write_segment(snapshot.index, [vectors], table, "flat", model.learner.similarity)
     gone = _gone(snapshot)
-    for number, row, _ in known.values():
+    for number, row, _ in (place for places in known.values() for place in places):
         gone[snapshot.segments[number].name] = np.append(gone[snapshot.segments[number].name], row)
     _commit(snapshot, segments=(*snapshot.manifest.segments, name), gone=gone, next_id=next_id)
     return ids
@@ -84,8 +83,9 @@ def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], 
         if path not in known:
             absent.append(path)
         else:
-            name = snapshot.segments[known[path][0]].name
-            gone[name] = np.append(gone[name], known[path][1])
+            for number, row, _ in known[path]:
+                name = snapshot.segments[number].name
+                gone[name] = np.append(gone[name], row)
     if absent:
         listed = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
         raise EmbeddingsError(f"{snapshot.index} has no image with {listed}; nothing was removed")
@@ -147,14 +147,15 @@ def _gone(snapshot: Snapshot) -> dict[str, Indices]:
     }
 
 
-def _places(snapshot: Snapshot, paths: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """Find segment, row and id of those of ``paths`` that are in the index."""
+def _places(snapshot: Snapshot, paths: Sequence[str]) -> dict[str, list[tuple[int, int, int]]]:
+    """Find segment, row and id of every image with one of ``paths``; an index may be built of a path twice."""
     wanted = pa.array(list(dict.fromkeys(paths)), pa.large_string())
-    found = {}
+    found: dict[str, list[tuple[int, int, int]]] = {}
     for number, (segment, alive) in enumerate(zip(snapshot.segments, snapshot.alive, strict=True)):
         rows = np.flatnonzero(_is_in(segment, wanted))
         for row in rows if alive is None else rows[alive[rows]]:
-            found[segment.table["path"][int(row)].as_py()] = number, int(row), int(segment.ids[row])
+            place = number, int(row), int(segment.ids[row])
+            found.setdefault(segment.table["path"][int(row)].as_py(), []).append(place)
     return found
 
 

@@ -21,6 +21,7 @@ MOST_JSON_BYTES = 2**20
 MOST_FIELDS = 16
 
 Id = Annotated[int, Field(ge=0, le=LARGEST_ID, strict=True)]
+Number = Annotated[float, Field(strict=True)]  # neither true nor "1"
 _K = Field(default=10, ge=1, description="neighbours to find")
 _FILTER = Field(
     default=None,
@@ -49,7 +50,7 @@ class SearchByIdOrVector(_Fields):
     """Search with an image of the index (id) or with an embedding (vector); one of them."""
 
     id: Id | None = Field(default=None, description="of an image of the index, which is left out")
-    vector: list[float] | None = Field(default=None, description="an embedding, as /embed gives it")
+    vector: list[Number] | None = Field(default=None, description="an embedding, as /embed gives it")
     k: Annotated[int, Field(strict=True)] = _K
     filter: str | None = _FILTER
 

@@ -54,6 +54,35 @@ def test_a_table_keeps_its_columns(tmp_path, name):
     assert images.location(1) == str(tmp_path / "b, c.jpg")
 
 
+def test_columns_become_what_a_filter_reads_and_python_has(tmp_path):
+    columns = {
+        "path": ["a.jpg", "b.jpg"],
+        "sold": pa.array([1_001, 2_002], pa.timestamp("ns", "UTC")),
+        "opens": pa.array([1_001, 2_002], pa.time64("ns")),
+        "takes": pa.array([1_001, 2_002], pa.duration("ns")),
+        "name": pa.array(["x", "y"], pa.string_view()),
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "table.parquet")
+    rows = open_collection(tmp_path / "table.parquet").rows([1]).to_pylist()[0]
+    assert rows["sold"].microsecond == rows["opens"].microsecond == rows["takes"].microseconds == 2
+    assert rows["name"] == "y"
+
+
+def test_a_column_that_nothing_reads_is_named(tmp_path):
+    column = pa.array([1, 2], pa.decimal256(50, 2))
+    parquet.write_table(pa.table({"path": ["a.jpg", "b.jpg"], "price": column}), tmp_path / "table.parquet")
+    with pytest.raises(DatasetError, match=r"column price is decimal256.* leave it out or convert it"):
+        open_collection(tmp_path / "table.parquet")
+
+
+@pytest.mark.parametrize("labels", [["", "nan", "a", " "], [None, "NaN", "a", None], [float("nan"), None, 1.0, None]])
+def test_what_is_no_label_is_null(tmp_path, labels):
+    parquet.write_table(pa.table({"path": list("abcd"), "label": labels}), tmp_path / "table.parquet")
+    found = open_collection(tmp_path / "table.parquet").labels
+    assert found is not None
+    assert [label is None for label in found.to_pylist()] == [True, True, False, True]
+
+
 def test_a_part_of_a_tar_shard_is_read_out_of_it(tmp_path):
     _touch(tmp_path, "cat/1.jpg")
     with tarfile.open(tmp_path / "shard.tar", "w") as shard:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from PIL import Image
 
 import metricforge
+from metricforge.cli.main import main
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader
 from metricforge.deployment.image_collection import open_collection
@@ -131,6 +132,23 @@ def test_images_are_added_replaced_and_removed(index, photos, tmp_path):
     assert len(index.manifest.segments) == 1
     assert {hit.label for hit in index.search(photos[0], k=80)[0]} == {f"class_{n}" for n in range(1, 8)}
     assert index.add([new]) == [81]  # an id is given once
+
+
+def test_a_path_that_an_index_holds_twice_is_replaced_and_removed_as_one(pixel_model, photos, tmp_path, capsys):
+    folder = photos[0].parents[1]
+    lines = [str(photos[0]), f"{folder}/./{photos[0].relative_to(folder)}", str(photos[1])]  # as find prints them
+    index = build_index(pixel_model, open_collection("-", lines=lines), tmp_path / "index")
+    main(["index", "add", str(index.path), *_listed(tmp_path, [photos[0], photos[2]])])
+    assert "1 images added, 1 replaced; 3 in" in " ".join(capsys.readouterr().out.split())
+    assert index.search(photos[0], k=3)[0][0].id == 0
+    again = build_index(pixel_model, open_collection("-", lines=lines), tmp_path / "again")
+    assert again.remove(paths=[str(photos[0])]) == 2
+    assert len(again) == 1
+
+
+def _listed(folder: Path, photos: list[Path]) -> list[str]:
+    (folder / "list.csv").write_text("\n".join(["path", *map(str, photos)]))
+    return [str(folder / "list.csv")]
 
 
 def test_what_cannot_be_changed_changes_nothing(index, photos, tmp_path):

@@ -225,6 +225,8 @@ def test_the_page_loads_nothing_from_elsewhere(client, route):
         ({}, "one of id and vector"),
         ({"id": 1, "vector": [0.0] * 27}, "one of id and vector"),
         ({"vector": [0.0] * 26}, "26 numbers"),
+        ({"vector": [True] * 27}, "vector.0"),
+        ({"vector": ["1"] * 27}, "vector.0"),
         ({"vector": [1e300] * 27}, "finite"),
         ({"id": "1"}, "id"),
         ({"id": 1, "k": 0}, "k"),
