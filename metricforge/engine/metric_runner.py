@@ -67,6 +67,9 @@ from metricforge.progress_bars import progress_bar
 from metricforge.run_records.history import History
 from metricforge.run_records.run_lock import RunLock
 
+# mmengine warns whoever accumulates of lost gradients, which our checkpoints hold, and of BatchNorm, which docs explain
+UNFOUNDED = ("Resumed iteration number is not divisible by", "Gradient accumulative may")
+
 
 class MetricRunner(Runner):
     """Trains and evaluates one ``MetricLearner``; ``metricforge.build_runner`` makes it from a config.
@@ -330,6 +333,7 @@ class MetricRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """mmengine's logger, whose INFO lines (190 of them before the first step) go to the log file alone."""
         logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(_holds_here)
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
@@ -469,6 +473,11 @@ class MetricRunner(Runner):
             restore_run(self, self._resume_point)
         else:
             self.scored.show_hooks()
+
+
+def _holds_here(record: logging.LogRecord) -> bool:
+    """Whether what mmengine logs is true of our runs."""
+    return not record.getMessage().startswith(UNFOUNDED)
 
 
 def _visualizer(cfg: Config) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_a_runner_keeps_no_workers_once_it_has_trained_or_failed(tiny_config, tm
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
-def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path, accumulate):
+def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path, accumulate, capfd):
     tiny_config["optim_wrapper"]["accumulative_counts"] = accumulate  # 4 leaves gradients waiting at iteration 10
     tiny_config["checkpoint"] = dict(interval_iterations=5)
     train(tiny_config, tmp_path / "whole")
@@ -99,6 +99,7 @@ def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(tiny_config, tmp_path
     assert checkpoint_files(tmp_path / "cut")[0].name == "iter_10.pth"
     train(tiny_config, tmp_path / "cut", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+    assert "mmengine - WARNING" not in "".join(capfd.readouterr())  # it would warn of gradients that are lost
 
 
 def test_a_run_whose_device_decodes_resumes_bit_for_bit_and_says_so(tiny_config, image_folder, tmp_path):
