@@ -12,7 +12,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from metricforge.arrays import Floats32
+from metricforge.arrays import Floats32, Indices
 from metricforge.engine.diagnosis.batch_recall import BatchRecall
 from metricforge.engine.diagnosis.bounds import Bounds
 from metricforge.engine.diagnosis.diagnosis import Diagnosis
@@ -33,6 +33,9 @@ from metricforge.similarities import CosineSimilarity
 ROWS = 128  # of a batch, whose spread tells
 SHARE_OF_LABELS = 0.5  # of the time for looking that goes into labels
 KNOWN = 0.5  # of the training images, before their labels are judged
+# Early on images that are hard look mislabelled too; late the wrong labels are learned by heart. So those that looked
+# wrong when most did are named, as soon as fewer than this share of as many do, or training ends.
+LEARNED = 0.9
 LISTED = 100  # images of a diagnosis
 UNTRAINED = "untrained feature"
 
@@ -64,6 +67,7 @@ class DoctorHook(Hook):
         self._least_seconds = dict.fromkeys(("look", "reading"), math.inf)
         self._next = dict.fromkeys(("look", "reading"), 0)
         self._read_at = 0.0
+        self._doubtful: tuple[Indices, int] = (np.zeros(0, dtype=np.int64), 0)
 
     # ------------------------------------------------------------------ before
 
@@ -188,10 +192,11 @@ class DoctorHook(Hook):
             unseen, classes = int(self._unseen.sum()), len(self._unseen)
             self._say(runner, self._doctor.counted(unseen, classes, epoch), runner.iter)
         doubtful, known = self._labels.doubtful()
-        if len(doubtful) and known >= KNOWN * len(runner.train_dataloader.dataset):
-            dataset = runner.train_dataloader.dataset.dataset
-            names = tuple(dataset.location(index) for index in doubtful.tolist())
-            self._say(runner, self._doctor.doubted(names, known), runner.iter)
+        if known >= KNOWN * len(runner.train_dataloader.dataset):
+            if len(doubtful) >= len(self._doubtful[0]):
+                self._doubtful = doubtful, known
+            elif len(doubtful) < LEARNED * len(self._doubtful[0]):
+                self._say_doubtful(runner)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if not runner.trains_now or self._doctor is None or runner.validated_classes == "test classes":
@@ -217,8 +222,18 @@ class DoctorHook(Hook):
         self._say(runner, self._doctor.tested(score, metrics[score], baselines, images), runner.iter)
 
     def after_train(self, runner: Any) -> None:
+        if self._doctor is not None:
+            self._say_doubtful(runner)
         if self._probe is not None:
             self._probe.close()
+
+    def _say_doubtful(self, runner: Any) -> None:
+        """Name the images whose labels looked wrong when most did."""
+        assert self._doctor is not None
+        doubtful, known = self._doubtful
+        dataset = runner.train_dataloader.dataset.dataset
+        names = tuple(dataset.location(index) for index in doubtful.tolist())
+        self._say(runner, self._doctor.doubted(names, known), runner.iter)
 
     def _say(self, runner: Any, diagnoses: Sequence[Diagnosis], iteration: int) -> None:
         for one in diagnoses:

@@ -52,7 +52,7 @@ function startMap(map) {
       const legend = [map.training ? "test" : "query", map.training ? "test, gallery alone" : "gallery alone", "training classes"];
       return { of: splitOf, colours: [series(0), series(1), series(2)], legend };
     }
-    const legend = ["nearest is of another class", "nearest is of its class", "no query with a match"];
+    const legend = ["nearest is of another class", "nearest is of its class", map.training ? "training class, or no match to find" : "no query with a match"];
     return { of: (n) => outcome[n], colours: [colour("--miss"), colour("--match"), colour("--quiet")], legend };
   }
 

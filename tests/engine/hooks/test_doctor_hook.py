@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from PIL import Image
 from metricforge import build_runner
 from metricforge.datasets import ImageFolderDataset
 from metricforge.engine.diagnosis import doctor as doctor_module
+from metricforge.engine.diagnosis.bounds import Bounds
+from metricforge.engine.diagnosis.doctor import Doctor, RunFacts
+from metricforge.engine.hooks.doctor_hook import DoctorHook
 from metricforge.errors import ConfigError
 from metricforge.losses import TripletLoss
 from metricforge.run_records.history import read_history
@@ -136,6 +141,36 @@ def test_swapped_labels_are_found(tmp_path, tiny_config):
     (told,) = [one for one in lines if one["kind"] == "labels"]
     swapped = {"class_0/0.png", "class_1/0.png"}
     assert {"/".join(Path(image).parts[-2:]) for image in told["images"]} == swapped
+
+
+@pytest.mark.parametrize(
+    ("epochs", "named"),
+    [
+        ([[4], [4, 5, 6], [4, 5], []], (4, 5, 6)),  # from the third epoch on they are learned by heart
+        ([[4], [4, 5]], (4, 5)),  # training ends before
+        ([[], []], None),
+    ],
+)
+def test_the_images_whose_labels_looked_wrong_when_most_did_are_named_once(epochs, named):
+    said = []
+    loader = MagicMock()
+    loader.__len__.return_value = 7
+    loader.dataset.__len__.return_value = 100
+    loader.dataset.dataset.location = lambda index: index
+    runner = SimpleNamespace(
+        iter=7,
+        train_dataloader=loader,
+        warn=lambda text: None,
+        history=SimpleNamespace(add_diagnosis=lambda iteration, epoch, kind, text, images: said.append(images)),
+    )
+    hook = DoctorHook(Bounds())
+    facts = RunFacts(updates=40, epochs=4, dimensions=8, batch=10, workers=0, rate="0.1", resting={})
+    hook._doctor = Doctor(hook.bounds, facts)
+    for doubtful in epochs:
+        hook._labels = SimpleNamespace(doubtful=lambda now=doubtful: (np.array(now, dtype=np.int64), 100))
+        hook.after_train_epoch(runner)
+    hook.after_train(runner)
+    assert said == ([] if named is None else [named])
 
 
 def test_a_loader_that_keeps_the_device_waiting_is_said(tiny_config, tmp_path, monkeypatch):
