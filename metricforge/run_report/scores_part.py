@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metricforge.comparison import ComparedScore, Comparison
+from metricforge.comparison.compare_runs import describe_differences
 from metricforge.run_report.opened_run import OpenedRun
 from metricforge.run_report.protocol_in_words import protocol_in_words
 from metricforge.run_report.score_meanings import score_meaning
@@ -30,9 +31,16 @@ def scores_part(runs: Sequence[OpenedRun], comparison: Comparison) -> dict[str, 
         "queries": comparison.queries,
         "resamples": comparison.resamples,
         "protocol": protocol_in_words(runs[0].scored.protocol),
-        "notes": list(comparison.notes),
+        "notes": [*_differences(runs, comparison), *(note[:1].upper() + note[1:] for note in comparison.notes)],
         "withheld": [name for name, _ in comparison.withheld],
     }
+
+
+def _differences(runs: Sequence[OpenedRun], comparison: Comparison) -> list[str]:
+    """What ``--force`` shows side by side although it was measured in different ways."""
+    found = dict.fromkeys(one for score in comparison.scores for one in score.differing)
+    told = describe_differences([run.name for run in runs], list(found))
+    return [f"Scores with a ! do not compare, for they were measured in different ways: {'; '.join(told)}"] * bool(told)
 
 
 def _row(score: ComparedScore, baselines: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

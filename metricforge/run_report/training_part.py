@@ -57,7 +57,9 @@ def training_charts(runs: Sequence[TrainedRun]) -> list[Chart]:
     rates = [line for number, run in enumerate(runs) for line in _rates(run, number, several=len(runs) > 1)]
     if rates:
         charts.append(Chart("learning_rate", "Learning rate", "update", "learning rate", rates))
-    scores = [line for number, run in enumerate(runs) for line in _scores(run, number, several=len(runs) > 1)]
+    scores: list[Line] = []
+    for run in runs:
+        scores += _scores(run, len(scores), several=len(runs) > 1)
     if scores:
         note = "The test classes are not in this chart: they are scored once, by the chosen weights."
         chosen = all(entry.get("of") != TEST for run in runs for entry in validations(run))
@@ -131,16 +133,24 @@ def validations(run: TrainedRun) -> list[Mapping[str, Any]]:
     return found
 
 
-def _scores(run: TrainedRun, which: int, *, several: bool) -> list[Line]:
+def _scores(run: TrainedRun, first_colour: int, *, several: bool) -> list[Line]:
+    """The first score of each kind, such as recall@1; those of a similarity or space where there is no other."""
     found = validations(run)
-    kinds: dict[str, str] = {}
-    for name in (name for entry in found for name in entry["scores"]):
-        if "/" not in name:
-            kinds.setdefault(name.partition("@")[0], name)
+    names = dict.fromkeys(name for entry in found for name in entry["scores"])
+    plain = {_kind(name) for name in names if "/" not in name}
+    kinds: dict[tuple[str, str], str] = {}
+    for name in names:
+        space, _, score = name.rpartition("/")
+        if not space or _kind(score) not in plain:
+            kinds.setdefault((space, _kind(score)), name)
     lines = []
     for place, name in enumerate(kinds.values()):
         its = [entry for entry in found if name in entry["scores"]]
         title = f"{run.name}: {name}" if several else name
         values = [float(entry["scores"][name]) for entry in its]
-        lines.append(Line(title, [entry["epoch"] for entry in its], values, "dots", which * len(kinds) + place))
+        lines.append(Line(title, [entry["epoch"] for entry in its], values, "dots", first_colour + place))
     return lines
+
+
+def _kind(score: str) -> str:
+    return score.partition("@")[0]

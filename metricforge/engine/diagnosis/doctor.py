@@ -98,6 +98,10 @@ class Doctor:
         """
         best = self._best[score] = max(value, self._best.get(score, value))
         half = epochs_done >= self._run.epochs / 2
+        was = "" if untrained is None or untrained <= best or not half else " of the untrained feature"
+        if was:
+            assert untrained is not None
+            best = untrained
 
         def make() -> Iterator[Diagnosis]:
             bound = self.bounds.untrained
@@ -115,8 +119,8 @@ class Doctor:
                         "gap",
                         f"The model learns its training classes by heart: within a batch recall@1 is {seen:.2f} on "
                         f"training classes and {unseen:.2f} on validation classes, and {score} on these has fallen "
-                        f"from {best:.3f} to {value:.3f}. Train for fewer epochs, with a smaller learning rate of the "
-                        "backbone, more augmentation or weight decay; best.pth has the best weights so far.",
+                        f"from {best:.3f}{was} to {value:.3f}. Train for fewer epochs, with a smaller learning rate of "
+                        "the backbone, more augmentation or weight decay; best.pth has the best weights so far.",
                     )
 
         return self._new([make])

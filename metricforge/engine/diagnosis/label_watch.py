@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import bdtr
 from torch import Tensor
 
 from metricforge.arrays import Indices
@@ -11,6 +12,7 @@ from metricforge.arrays import Indices
 FEWEST_LOOKS = 6
 RARELY = 0.25  # of the looks at an image
 USUALLY = 0.7  # of those at its classmates
+BY_CHANCE = 0.05  # how likely it may be that any image at all, labelled as its classmates are, looks as wrong
 
 
 class LabelWatch:
@@ -50,7 +52,9 @@ class LabelWatch:
         with np.errstate(invalid="ignore", divide="ignore"):
             own = self._hits / self._looks
             mates = (hits - self._hits) / (looks - self._looks)  # NaN without one
-        chosen = np.flatnonzero(known & (own <= RARELY) & (mates >= USUALLY))
+            chance = bdtr(self._hits, self._looks, mates)  # of so few hits, at the rate of the classmates
+        told = (own <= RARELY) & (mates >= USUALLY) & (chance * known.sum() < BY_CHANCE)
+        chosen = np.flatnonzero(known & told)
         return chosen[np.lexsort((-mates[chosen], own[chosen]))], int(known.sum())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, PercentFormatter
@@ -40,9 +41,10 @@ def draw_chart(chart: Chart, path: Path | str) -> None:
             axes.set_xticks(range(len(shown)), shown, rotation=60, ha="right", rotation_mode="anchor", fontsize=6)
     for mark in chart.marks:
         axes.axvline(mark.x, color=INK, linestyle="--", linewidth=1)
-        axes.annotate(
-            mark.label, (mark.x, 1), (4, -2), ("data", "axes fraction"), "offset points", va="top", fontsize=8
-        )
+        low, high = axes.get_xlim()
+        side, away = ("right", -4) if mark.x > (low + high) / 2 else ("left", 4)
+        where: Any = dict(xycoords=("data", "axes fraction"), textcoords="offset points")
+        axes.annotate(mark.label, (mark.x, 1), (away, -2), **where, ha=side, va="top", fontsize=8)
     if chart.diagonal:
         axes.plot([0, 1], [0, 1], ":", color=FAINT, linewidth=1)
         axes.xaxis.set_major_formatter(PercentFormatter(1))

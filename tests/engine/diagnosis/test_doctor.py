@@ -116,6 +116,15 @@ def test_a_gap_is_said_only_where_the_validation_falls():
     assert "0.600 to 0.500" in told.text
 
 
+def test_what_the_untrained_feature_scored_is_where_a_score_fell_from_too_once_half_of_the_epochs_are_done():
+    doctor = Doctor(Bounds(untrained=None), RUN)
+    assert doctor.validated("recall@1", 0.33, 0.60, 4, (0.99, 0.50), 10_000) == [], "it may still come"
+    (told,) = doctor.validated("recall@1", 0.38, 0.60, 5, (0.99, 0.50), 10_000)
+    assert told.kind == "gap"
+    assert "from 0.600 of the untrained feature to 0.380" in told.text
+    assert Doctor(Bounds(), RUN).validated("recall@1", 0.7, 0.6, 9, (0.99, 0.5), 10_000) == [], "it is above"
+
+
 def test_proxies_without_images_count_from_half_of_the_epochs_on():
     doctor = Doctor(Bounds(), RUN)
     assert doctor.counted(20, 100, 1) == []

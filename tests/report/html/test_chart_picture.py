@@ -1,3 +1,6 @@
+import re
+
+import matplotlib
 import pytest
 from PIL import Image
 
@@ -44,3 +47,12 @@ def test_no_axis_of_shares_goes_beyond_100_per_cent(tmp_path):
     assert "<!-- 100" in drawn
     assert "<!-- 102" not in drawn
     assert "<!-- 104" not in drawn
+
+
+@pytest.mark.parametrize(("at", "anchor"), [(0.99, "end"), (0.01, "start")])
+def test_the_name_of_a_mark_stands_within_the_picture(at, anchor, tmp_path):
+    chart = Chart("a", "A", "x", "y", [Line("one", [0, 1], [0, 1])], marks=[Mark(at, "threshold")])
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw_chart(chart, tmp_path / "chart.svg")
+    (style,) = re.findall(r'<text style="([^"]*)"[^>]*>threshold</text>', (tmp_path / "chart.svg").read_text())
+    assert f"text-anchor: {anchor}" in style
