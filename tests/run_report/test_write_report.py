@@ -173,6 +173,18 @@ def test_without_its_weights_a_run_has_a_report_without_pictures(one_run, tmp_pa
     assert page.scores
 
 
+def test_what_was_measured_in_different_ways_is_named_where_it_is_shown_all_the_same(one_run, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(one_run / "scores.queries.npz", copy)
+    content = json.loads((one_run / "scores.json").read_text())
+    content["protocol"]["similarity"]["type"] = "EuclideanSimilarity"
+    (copy / "scores.json").write_text(json.dumps(content))
+    out = write_report([one_run, copy], tmp_path / "report.html", maps=(), device="cpu", force=True)
+    (note,) = [text for text in Page(out.read_text()).texts if "Scores with a ! do not compare" in text]
+    assert "similarity.type: one & <i>only CosineSimilarity, copy EuclideanSimilarity" in note
+
+
 def test_three_runs_are_refused(one_run, tmp_path):
     with pytest.raises(ComparisonError, match="got 3"):
         write_report([one_run] * 3, tmp_path / "report.html")
