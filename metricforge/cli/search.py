@@ -35,7 +35,7 @@ def _print(console: Console, image: str, hits: list[Hit], count: int) -> None:
         console.print("  no match: the nearest image is less alike than the index's threshold")
     table = Table("", "score", *(["probability"] if calibrated else []), "label", "id", "image")
     for rank, hit in enumerate(hits, start=1):
-        label = Text("" if hit.label is None else str(hit.label))
+        label = Text("" if hit.label is None else str(hit.label), overflow="fold")
         chance = [] if hit.probability is None else [f"{100 * hit.probability:.0f} %"]
         table.add_row(str(rank), f"{hit.score:.3f}", *chance, label, str(hit.id), Text(hit.path, overflow="fold"))
     console.print(table)

@@ -134,6 +134,17 @@ def test_images_are_added_replaced_and_removed(index, photos, tmp_path):
     assert index.add([new]) == [81]  # an id is given once
 
 
+def test_the_command_shows_labels_to_their_ends(pixel_model, photos, tmp_path, capsys):
+    for name in ("a car of the year 2012, " * 4, "another"):
+        (tmp_path / "cars" / name).mkdir(parents=True)
+        shutil.copy(photos[0], tmp_path / "cars" / name / "1.png")
+    index = build_index(pixel_model, open_collection(tmp_path / "cars"), tmp_path / "index")
+    main(["search", str(index.path), str(photos[0])])
+    told = capsys.readouterr().out
+    assert "another" in told
+    assert "…" not in told
+
+
 def test_a_path_that_an_index_holds_twice_is_replaced_and_removed_as_one(pixel_model, photos, tmp_path, capsys):
     folder = photos[0].parents[1]
     lines = [str(photos[0]), f"{folder}/./{photos[0].relative_to(folder)}", str(photos[1])]  # as find prints them
