@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import runpy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -14,6 +17,8 @@ from metricforge.config_files import find_base, find_config
 from metricforge.config_text import keep_formatted_texts
 from metricforge.errors import ConfigError
 from metricforge.overrides import apply_overrides
+
+PLAIN = "write numbers, text, lists or dicts"
 
 keep_formatted_texts()
 
@@ -82,6 +87,25 @@ def complete_config(config: Config) -> None:
         config.optim_wrapper.setdefault("constructor", "ParameterGroups")
 
 
+def not_copied(values: Mapping[str, Any]) -> str | None:
+    """The fault of the first of ``values``, at any depth, that cannot be copied, as an open file or a generator."""
+    for key, value in _leaves(values, ""):
+        try:
+            copy.deepcopy(value)
+        except TypeError:
+            return f"{key}: {value!r} is no value; {PLAIN}"
+    return None
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, (Mapping, list, tuple)):
+        for inner, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if not isinstance(item, ModuleType) and not str(inner).startswith("__"):
+                yield from _leaves(item, f"{key}.{inner}" if key else str(inner))
+    else:
+        yield key, value
+
+
 def _explain(error: Exception | SystemExit, path: Path) -> str:
     if isinstance(error, SystemExit):
         return f"it ends the process (SystemExit: {error}); a config only assigns values"
@@ -89,6 +113,11 @@ def _explain(error: Exception | SystemExit, path: Path) -> str:
         return f"line {error.lineno} is not Python: {error.msg}: {(error.text or '').strip()}"
     if isinstance(error, RuntimeError) and not str(error):
         return "a config may not import and call modules; write values, or compute them in a module of custom_imports"
+    if isinstance(error, TypeError) and "pickle" in str(error):
+        values: dict[str, Any] = {}
+        with suppress(Exception):  # what only mmengine understands in it, such as names of its base
+            values = runpy.run_path(str(path))
+        return not_copied(values) or f"{error}, in a file of _base_; {PLAIN}"
     if isinstance(error, FileNotFoundError):
         return f"a file of _base_ is missing: {error}"
     return f"{type(error).__name__}: {error}"

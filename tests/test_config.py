@@ -143,6 +143,23 @@ def test_a_config_that_does_not_run_names_its_file(tmp_path, text, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["(i for i in [])", "open('/dev/null')", "[1, dict(a=(i for i in []))]"])
+def test_what_is_no_value_is_named_by_its_key(tmp_path, value):
+    path = tmp_path / "config.py"
+    path.write_text(f"optim_wrapper = dict(optimizer=dict(lr={value}))\n")
+    with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer\.lr[^ ]*: .* is no value; write numbers, text"):
+        read_config(path)
+    (tmp_path / "above.py").write_text("_base_ = ['config.py']\n")
+    with pytest.raises(ConfigError, match=r"cannot pickle .*, in a file of _base_; write numbers"):
+        read_config(tmp_path / "above.py")
+
+
+def test_what_is_no_value_in_a_dict_is_named_by_its_key(tiny_config, tmp_path):
+    tiny_config["train_dataloader"]["num_workers"] = (i for i in [])
+    with pytest.raises(ConfigError, match=r"train_dataloader\.num_workers: .* is no value"):
+        build_runner(tiny_config, work_dir=tmp_path)
+
+
 def test_an_absent_config_names_the_nearest(tmp_path):
     (tmp_path / "triplet_glyphs.py").touch()
     with pytest.raises(ConfigError, match=r'did you mean ".*triplet_glyphs\.py"'):

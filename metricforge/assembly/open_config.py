@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from metricforge.config import complete_config, override_config, read_config
+from metricforge.config import complete_config, not_copied, override_config, read_config
 from metricforge.config_check import check_config
 from metricforge.errors import ConfigError
 
@@ -24,7 +24,11 @@ def open_config(
         cfg = read_config(config, overrides)
     else:
         source = "the config"
-        cfg = Config(config.to_dict() if isinstance(config, Config) else dict(config))
+        content = config.to_dict() if isinstance(config, Config) else dict(config)
+        fault = not_copied(content)
+        if fault is not None:
+            raise ConfigError([fault], source)
+        cfg = Config(content)
         override_config(cfg, overrides or {})
     if seed is not None:
         cfg.seed = seed
@@ -35,10 +39,10 @@ def open_config(
     for module in (cfg.get("custom_imports") or {}).get("imports") or []:
         try:
             import_module(module)
-        except (Exception, SystemExit) as fault:  # a module of the user's own: whatever it raises is reported
+        except (Exception, SystemExit) as error:  # a module of the user's own: whatever it raises is reported
             raise ConfigError(
-                [f"custom_imports.imports: {module} cannot be imported ({type(fault).__name__}: {fault})"], source
-            ) from fault
+                [f"custom_imports.imports: {module} cannot be imported ({type(error).__name__}: {error})"], source
+            ) from error
     return cfg, source
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from metricforge.cli.console import open_console
 from metricforge.engine.chosen_device import chosen_device
-from metricforge.errors import ConfigError
+from metricforge.errors import ConfigError, MetricForgeError
 from metricforge.overrides import format_override
 
 STOPPED = 75
@@ -54,7 +55,8 @@ def submit(arguments: argparse.Namespace) -> None:
     """Submit the training that ``arguments`` describe, and say how to follow it.
 
     Raises:
-        ConfigError: without submitit, or without a folder.
+        ConfigError: without submitit, Slurm or a folder, or for a job that cannot be.
+        MetricForgeError: if a local job failed.
     """
     try:
         import submitit
@@ -62,6 +64,7 @@ def submit(arguments: argparse.Namespace) -> None:
         raise ConfigError(["submitit is missing: pip install 'metricforge[slurm]'"], "the environment") from error
     if not arguments.work_dir:
         raise ConfigError(["--work-dir: is needed, so that a job that is queued again finds its run"], "the command")
+    _refuse_odd_jobs(arguments)
     words = [arguments.config, "--work-dir", str(Path(arguments.work_dir).absolute())]
     for name in ("seed", "device"):
         if getattr(arguments, name) is not None:
@@ -91,4 +94,31 @@ def submit(arguments: argparse.Namespace) -> None:
     )
     console.print(f"its output is in {job.paths.stdout} and {job.paths.stderr}", highlight=False, soft_wrap=True)
     if arguments.cluster == "local":
-        job.results()
+        try:
+            job.results()
+        except submitit.core.utils.UncompletedJobError as error:
+            raise MetricForgeError(
+                f"job {job.job_id} failed; what it says is in {job.paths.stderr} and {job.paths.stdout}"
+            ) from error
+
+
+def _refuse_odd_jobs(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for a job that no cluster can run, or that is warned of its end as it begins."""
+    if arguments.minutes * 60 <= WARNING_SECONDS:
+        raise ConfigError(
+            [
+                f"--minutes: {arguments.minutes} must be more than {WARNING_SECONDS // 60}, for so long before its end "
+                "the run is saved"
+            ],
+            "the command",
+        )
+    if arguments.cluster == "local" and arguments.nodes > 1:
+        raise ConfigError(
+            [f"--nodes: {arguments.nodes} machines, and --cluster local is this one; say --tasks-per-node instead"],
+            "the command",
+        )
+    if arguments.cluster == "slurm" and shutil.which("srun") is None:
+        raise ConfigError(
+            ["--cluster slurm: this machine has no srun; submit from one of the cluster, or try --cluster local"],
+            "the command",
+        )

@@ -94,7 +94,7 @@ def read_origin(path: Path) -> tuple[Origin, list[tuple[str, str]]]:
         recorded = json.loads((parquet.read_schema(path).metadata or {})[KEY])
         unreadable = [(str(image), str(fault)) for image, fault in recorded.pop("unreadable")]
         return Origin(**recorded), unreadable
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as fault:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as fault:
         raise EmbeddingsError(
             f"{path} was not written by `metricforge embed`, or is damaged ({type(fault).__name__}); remove it and "
             "embed again"

@@ -158,7 +158,7 @@ def _of_folder(folder: Path, glob: str | None) -> ImageCollection:
 def _of_table(file: Path) -> ImageCollection:
     try:
         table = parquet.read_table(file) if file.suffix.lower() == ".parquet" else _text_table(file)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
+    except (pa.ArrowException, OSError, UnicodeError) as fault:
         raise DatasetError(f"{file} cannot be read as a table ({fault}); repair or replace it") from fault
     if "path" not in table.column_names:
         raise DatasetError(f"{file} has no column path; it has {', '.join(table.column_names)}; {EXPECTED}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from metricforge.arrays import Array
+from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.embedding_files.npz_member import read_npz_member
 from metricforge.embedding_files.tagged_embeddings import TaggedEmbeddings
 from metricforge.errors import EmbeddingsError
@@ -65,8 +65,7 @@ def _npz(path: Path) -> dict[str, Array]:
                     arrays[name] = read_npz_member(path, archive, members[name])
     except EmbeddingsError:
         raise
-    # RuntimeError: encrypted, or compressed in a way that is not known here
-    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as fault:
+    except DAMAGED_ARRAY as fault:
         raise EmbeddingsError(f"{path} cannot be read ({fault}); {HINT}") from fault
     return arrays
 
@@ -76,8 +75,12 @@ def _parquet(path: Path) -> dict[str, Array]:
         present = parquet.read_schema(path).names
         _refuse_missing(path, present)
         table = parquet.read_table(path, columns=[name for name in (*NEEDED, *OPTIONAL) if name in present])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
+        return _columns_of(path, table)
+    except (pa.ArrowException, OSError, UnicodeError) as fault:  # text is first looked at when it is unpacked
         raise EmbeddingsError(f"{path} cannot be read as a table ({fault}); repair or replace it") from fault
+
+
+def _columns_of(path: Path, table: pa.Table) -> dict[str, Array]:
     empty = [f"{name} ({table[name].null_count:,})" for name in table.column_names if table[name].null_count]
     if empty:
         raise EmbeddingsError(f"{path}: every row must have a value, and some have none in {', '.join(empty)}")

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from metricforge.arrays import Array, Floats32
 from metricforge.bundle_files import read_description
+from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.disk_errors import CLOSED, FULL
 from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError, MetricForgeError
 from metricforge.index.array_similarity import ArraySimilarity
@@ -169,7 +170,7 @@ class SearchIndex:
             manifest = Manifest.read(self.path)
             try:
                 snapshot = Snapshot(self.path, manifest, known)
-            except (OSError, pa.ArrowInvalid, ValueError) as fault:
+            except (*DAMAGED_ARRAY, pa.ArrowException) as fault:
                 # a writer may have removed a file that this state names
                 if attempt + 1 < READ_ATTEMPTS and self._stamp_of_now() != stamp:
                     continue

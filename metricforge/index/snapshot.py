@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from metricforge.arrays import Flags, Floats32, Indices
 from metricforge.calibration import Calibration
+from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.errors import IndexFileError
 from metricforge.index.array_similarity import ArraySimilarity, of_arrays
 from metricforge.index.hit import Hit, Hits
@@ -199,7 +200,7 @@ def _alive(index: Path, manifest: Manifest, segments: Sequence[Segment]) -> list
         return [None] * len(segments)
     try:
         rows = stored_arrays(index / manifest.deleted)
-    except (OSError, ValueError) as fault:
+    except DAMAGED_ARRAY as fault:
         raise IndexFileError(f"{index / manifest.deleted} cannot be read ({fault}); build the index again") from fault
     flags: list[Flags | None] = []
     for segment in segments:

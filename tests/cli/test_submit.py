@@ -57,3 +57,31 @@ def test_two_processes_of_a_local_job_train_to_the_end(tiny_config, tmp_path, mo
     main(["submit", str(script), *size, "--device", "cpu", "--work-dir", str(tmp_path / "run")])
     assert "2 processes" in capsys.readouterr().out
     assert checkpoint_files(tmp_path / "run")[0].name == "iter_18.pth"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--minutes", "2"], "--minutes: 2 must be more than 2"),
+        (["--cluster", "local", "--nodes", "2"], "--nodes: 2 machines, and --cluster local is this one"),
+        ([], "--cluster slurm: this machine has no srun"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_before_it_is_submitted(tmp_path, monkeypatch, capsys, options, says):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main(["submit", "normsoftmax_glyphs", "--work-dir", str(tmp_path / "run"), *options])
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_local_job_that_fails_names_its_output(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    with pytest.raises(SystemExit):
+        main(["submit", "absent.py", "--cluster", "local", "--device", "cpu", "--work-dir", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert "failed; what it says is in" in said
+    assert "Traceback" not in said

@@ -18,6 +18,7 @@ import pytest
 from metricforge import load_model
 from metricforge.bundle_files import described_file, seal
 from metricforge.errors import CheckpointError
+from tests.damaged_bytes import damage
 
 FORGED: list[Any] = [
     None, True, -1, 0, 1, 3, 10**6, 2**63, 10**30, -0.5, 1e308, "", "x", "Resize", "GlyphNet", "TimmBackbone", "PDDM",
@@ -34,18 +35,9 @@ def bundle(trained_run, tmp_path_factory) -> Path:
 
 def change_bytes(folder: Path, draw: random.Random) -> None:
     file = folder / draw.choice(["model.json", "model.safetensors"])
-    content = bytearray(file.read_bytes())
+    content = file.read_bytes()
     for _ in range(draw.randint(1, 4)):
-        place = draw.randrange(max(len(content), 1))
-        kind = draw.randrange(4)
-        if kind == 0:
-            content[place : place + 1] = bytes([draw.randrange(256)])
-        elif kind == 1:
-            del content[place:]
-        elif kind == 2:
-            content[place:place] = draw.randbytes(draw.randint(1, 9))
-        else:
-            del content[place : place + draw.randint(1, 99)]
+        content = damage(content or b"0", draw)
     file.write_bytes(content)
 
 

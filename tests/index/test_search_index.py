@@ -162,6 +162,14 @@ def _listed(folder: Path, photos: list[Path]) -> list[str]:
     return [str(folder / "list.csv")]
 
 
+def test_a_header_of_an_array_that_does_not_end_is_an_error_of_the_index(index):
+    file = next(index.path.rglob("vectors.npy"))
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b")", b" ", 1).replace(b"}", b" ", 1))
+    with pytest.raises(IndexFileError, match=r"is damaged .*; build the index again"):
+        SearchIndex(index.path)
+
+
 def test_what_cannot_be_changed_changes_nothing(index, photos, tmp_path):
     before = index.manifest
     with pytest.raises(EmbeddingsError, match=r"has no image with the id 99, .*absent\.png; nothing was removed"):

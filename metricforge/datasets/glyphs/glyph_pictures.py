@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 import warnings
-import zipfile
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from metricforge.arrays import Bytes, Indices
 from metricforge.atomic_write import atomic_write
+from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.errors import DatasetError
 
 SIZE = 40
@@ -189,7 +188,7 @@ def _read(file: Path) -> GlyphPictures | None:
             )
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as fault:
+    except (*DAMAGED_ARRAY, KeyError) as fault:
         warnings.warn(
             f"{file} is damaged ({type(fault).__name__}: {fault}); the glyphs are rendered again", stacklevel=3
         )

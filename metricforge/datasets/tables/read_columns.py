@@ -50,7 +50,7 @@ def read_columns(file: Path, options: TableOptions, root: Path | None) -> dict[s
         raise DatasetError(f"{file} must end in .parquet, {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     try:
         raw = _read_parquet(file, options) if file.suffix.lower() == ".parquet" else _read_text(file, options)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeError) as fault:
+    except (pa.ArrowException, OSError, UnicodeError) as fault:
         raise DatasetError(f"{file} cannot be read as a table ({fault}); repair or replace it") from fault
     columns = {name: raw[name] for name in KNOWN if name in raw and name != "path"}
     if options.path_template is None:

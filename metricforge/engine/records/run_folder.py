@@ -52,7 +52,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool | Li
         lock = RunLock(folder)
         lock.acquire()
     except OSError as error:
-        raise ConfigError([f"--work-dir {work_dir or RUNS}: cannot be written ({error})"], "the command") from error
+        raise ConfigError([f"--work-dir {work_dir or RUNS}: {_why(work_dir or RUNS, error)}"], "the command") from error
     found = [] if resume is True or (resume and checkpoint_files(folder)) else _records(folder)
     if found:
         lock.release()
@@ -92,7 +92,7 @@ def take_evaluation_folder(checkpoint: Path) -> Path:
             continue
         except OSError as error:
             raise ConfigError(
-                [f"{parent}: cannot be written ({error}); name another folder: --work-dir"], "the command"
+                [f"{parent}: {_why(parent, error)}; name another folder: --work-dir"], "the command"
             ) from error
         return folder
     raise AssertionError("some number is free")
@@ -114,6 +114,12 @@ def check_evaluation_folder(folder: Path) -> None:
             ],
             "the command",
         )
+
+
+def _why(folder: str | Path, error: OSError) -> str:
+    """Why nothing can be written into ``folder``."""
+    file = next((path for path in (Path(folder), *Path(folder).parents) if path.is_file()), None)
+    return f"cannot be written ({error})" if file is None else f"{file} is a file, and a folder is needed"
 
 
 def _records(folder: Path) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from metricforge.atomic_write import atomic_write
+from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.evaluation.results.query_scores import Column, QueryScores
 
 VALUE, NEAREST, COUNTED = "value:", "nearest:", "counted:"
@@ -56,7 +56,7 @@ def read_query_scores(path: Path | str) -> QueryScores:
         )
     except FileNotFoundError:
         raise
-    except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as fault:
+    except (*DAMAGED_ARRAY, KeyError, AttributeError) as fault:
         raise ValueError(f"{path} does not hold the scores of queries: {type(fault).__name__}: {fault}") from fault
 
 

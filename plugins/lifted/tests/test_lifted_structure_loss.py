@@ -249,3 +249,43 @@ def test_triplets_are_refused():
     one = torch.tensor([0])
     with pytest.raises(ValueError, match="takes Pairs, got Triplets"):
         LiftedStructureLoss()(embeddings, labels, Triplets(one, one + 1, one + 2))
+
+
+SIXTY_FOUR_ROWS = {
+    "classes of 1 to 20 images": [0] * 20 + [1] * 15 + [2] * 12 + [3] * 10 + [4, 4, 5, 6, 7, 8, 9],
+    "one class": [0] * 64,
+    "one image a class": list(range(64)),
+}
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("labels", SIXTY_FOUR_ROWS.values(), ids=SIXTY_FOUR_ROWS)
+@pytest.mark.filterwarnings("ignore::metricforge.EmptyBatchWarning")
+def test_64_rows_some_of_them_duplicates_equal_the_loop(labels, smooth):
+    embeddings, tensor = batch(labels)
+    points = embeddings.detach().clone()
+    points[[1, 40, 63]] = points[[0, 2, 62]]  # of one class and of two
+    points.requires_grad_()
+    positive, negative = every_pair(labels)
+    expected = loop_loss(points, positive, negative, margin=1.0, smooth=smooth) if positive else 0.0
+    total = LiftedStructureLoss(smooth=smooth)(points, tensor).total
+    assert total.item() == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.grad(total, points)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_half_precision_is_near_the_loop_of_the_same_numbers(dtype, smooth):
+    labels = SIXTY_FOUR_ROWS["classes of 1 to 20 images"]
+    embeddings = batch(labels)[0].detach().to(dtype)
+    expected = loop_loss(embeddings.double(), *every_pair(labels), margin=1.0, smooth=smooth)
+    total = LiftedStructureLoss(smooth=smooth)(embeddings, torch.tensor(labels)).total
+    assert total.item() == pytest.approx(expected, rel=10 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.filterwarnings("ignore::metricforge.EmptyBatchWarning")
+def test_one_row_is_no_pair():
+    embeddings, labels = batch([3])
+    total = LiftedStructureLoss()(embeddings, labels).total
+    assert total.item() == 0
+    assert torch.equal(torch.autograd.grad(total, embeddings)[0], torch.zeros_like(embeddings))

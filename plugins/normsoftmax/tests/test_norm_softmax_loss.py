@@ -170,3 +170,25 @@ def test_a_config_may_leave_out_what_the_framework_knows():
     loss = LOSSES.build(dict(type="NormSoftmaxLoss", temperature=0.1), num_classes=7, dim=3)
     assert loss.proxies.shape == (7, 3)
     assert loss.temperature == 0.1
+
+
+@pytest.mark.parametrize("labels", ["any", "one class", "one image a class"])
+def test_64_rows_some_of_them_duplicates_equal_the_loop(labels):
+    loss, embeddings, drawn = loss_and_batch(num_classes=64, batch=64, temperature=0.1)
+    embeddings[[1, 40]] = embeddings[[0, 2]]
+    chosen = {"any": drawn % 7, "one class": torch.full_like(drawn, 5), "one image a class": torch.arange(64)}[labels]
+    expected = loop_loss(embeddings, loss.proxies, chosen, 0.1)
+    total = loss(embeddings.requires_grad_(), chosen).total
+    assert total.item() == pytest.approx(expected, rel=1e-10)
+    # d/dx of each row sums to nothing along the row itself: only its direction counts
+    gradient = torch.autograd.grad(total, embeddings)[0]
+    torch.testing.assert_close((gradient * embeddings).sum(dim=1), torch.zeros(64).double(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 64])
+def test_half_precision_is_near_the_loop_of_the_same_numbers(dtype, rows):
+    loss, embeddings, labels = loss_and_batch(batch=rows, temperature=0.5)
+    loss, embeddings = loss.float(), embeddings.to(dtype)
+    expected = loop_loss(embeddings.double(), loss.proxies, labels, 0.5)
+    assert loss(embeddings, labels).total.item() == pytest.approx(expected, rel=10 * torch.finfo(dtype).eps)

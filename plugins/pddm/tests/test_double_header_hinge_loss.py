@@ -239,3 +239,56 @@ def test_the_pairs_of_the_tuples_alone_give_the_gradient_of_all_pairs(scale):
     wanted = [embeddings, *unit.parameters()]
     for gradient, other in zip(torch.autograd.grad(found, wanted), torch.autograd.grad(expected, wanted), strict=True):
         torch.testing.assert_close(gradient, other)
+
+
+def by_loop(embeddings, table, mined, alpha, beta, weight, *, scale, squared):
+    """Eqs. 3, 4 and 6 of the paper, one quadruplet (i, j, k, l) at a time, in Python floats."""
+    points = embeddings.double().tolist()
+    unit = [[value / math.hypot(*x) for value in x] for x in points]
+    others = [row[j] for i, row in enumerate(table) for j in range(len(table)) if i != j]
+    low, reach = (min(others), max(others) - min(others)) if scale else (0.0, 1.0)
+
+    def score(i, j):
+        return (table[i][j] - low) / reach
+
+    def distance(i, j):
+        return math.dist(unit[i], unit[j]) ** (2 if squared else 1)
+
+    e_m = e_e = 0.0
+    for i, j, k, l in mined:  # noqa: E741
+        e_m += max(0.0, alpha + score(i, k) - score(i, j)) + max(0.0, alpha + score(j, l) - score(i, j))
+        e_e += max(0.0, beta + distance(i, j) - distance(i, k)) + max(0.0, beta + distance(i, j) - distance(j, l))
+    return (e_m + weight * e_e) / len(mined)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("scale", "squared"), [(True, False), (True, True), (False, False)])
+def test_64_rows_some_of_them_duplicates_equal_the_loop(dtype, scale, squared):
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(64, 5, generator=generator, dtype=torch.float64)
+    embeddings[[1, 40, 63]] = embeddings[[0, 2, 62]]
+    embeddings = embeddings.to(dtype)
+    labels = torch.tensor([0] * 20 + [1] * 15 + [2] * 12 + [3] * 10 + [4, 4, 5, 6, 7, 8, 9])
+    table = torch.rand(64, 64, generator=generator, dtype=torch.float64)
+    table = (table + table.T).tolist()
+    draw = torch.randint(64, (500, 4), generator=generator).tolist()
+    same = [row for row in draw if row[0] != row[1] and labels[row[0]] == labels[row[1]]]
+    same = [row for row in same if labels[row[0]] not in labels[row[2:]]]
+    assert len(same) > 50
+    loss = DoubleHeaderHingeLoss(
+        alpha=0.5, beta=1.0, embedding_weight=0.3, scale_scores=scale, squared_distances=squared
+    )
+    expected = by_loop(embeddings, table, same, 0.5, 1.0, 0.3, scale=scale, squared=squared)
+    total = loss(embeddings, labels, quadruplets(*same), TableSimilarity(table)).total
+    assert total.item() == pytest.approx(expected, rel=1e-9 if dtype == torch.float64 else 10 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("labels", [[3], [0] * 64, list(range(64))])
+def test_a_batch_without_a_quadruplet_gives_zero(labels):
+    embeddings = torch.randn(len(labels), 3, requires_grad=True)
+    similarity = PDDM(3, hidden=9)
+    mined = HardQuadrupletMiner()(embeddings, torch.tensor(labels), similarity)
+    with pytest.warns(EmptyBatchWarning):
+        total = DoubleHeaderHingeLoss()(embeddings, torch.tensor(labels), mined, similarity).total
+    assert total.item() == 0
+    assert torch.equal(torch.autograd.grad(total, embeddings)[0], torch.zeros_like(embeddings))

@@ -59,7 +59,8 @@ UNCHANGED = sorted(
 
 @pytest.mark.parametrize("name", UNCHANGED)
 @pytest.mark.parametrize("mined", [None, "pairs", "triplets"])
-def test_value_and_gradients_are_those_of_the_package_itself(name, mined):
+@pytest.mark.parametrize("each", [3, 16])
+def test_value_and_gradients_are_those_of_the_package_itself(name, mined, each):
     loss = build(name)
     if mined and not loss.accepts:
         pytest.skip("takes no tuples")
@@ -67,7 +68,7 @@ def test_value_and_gradients_are_those_of_the_package_itself(name, mined):
     sizes["descriptors_dim" if name == "P2SGradLoss" else "embedding_size"] = DIM
     torch.manual_seed(0)
     theirs = getattr(pml_losses, name)(**NEEDED.get(name, {}), **({} if loss.compares_samples else sizes))
-    ours_in, labels = batch()
+    ours_in, labels = batch(each=each)
     theirs_in = ours_in.clone()
     tuples = indices = None
     if mined == "pairs":
@@ -396,6 +397,14 @@ def test_recorded_statistics_are_parts_to_log():
     assert build("NPairsLoss")(*batch()).parts == {}
     parts = build("NPairsLoss", collect_stats=True)(*batch()).parts
     assert parts["num_pairs"].item() == CLASSES
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_64_rows_in_half_precision_give_what_the_same_numbers_give_in_float32(name, dtype):
+    embeddings, labels = batch(each=16)
+    half = embeddings.to(dtype)
+    assert build(name)(half, labels).total.item() == build(name)(half.float(), labels).total.item()
 
 
 def test_half_types_are_computed_in_float32_and_double_stays():

@@ -17,6 +17,7 @@ from metricforge.engine.records.checkpoints import (
 )
 from metricforge.errors import CheckpointError
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from tests.damaged_bytes import damage
 
 
 @pytest.fixture
@@ -28,32 +29,12 @@ def checkpoint(tmp_path):
     return path
 
 
-def mutate(content: bytes, rng: random.Random) -> bytes:
-    """``content`` after one mishap: flipped bits, other bytes, a part cut out, put in, or exchanged with another."""
-    changed = bytearray(content)
-    start = rng.randrange(len(changed))
-    match rng.randrange(5):
-        case 0:
-            changed[start] ^= 1 << rng.randrange(8)
-        case 1:
-            for place in rng.choices(range(len(changed)), k=rng.randint(1, 20)):
-                changed[place] = rng.randrange(256)
-        case 2:
-            del changed[start : start + rng.randint(1, 200)]
-        case 3:
-            changed[start:start] = rng.randbytes(rng.randint(1, 50))
-        case 4:
-            other, count = rng.randrange(len(changed)), rng.randint(1, 60)
-            changed[start : start + count] = changed[other : other + count]
-    return bytes(changed)
-
-
 def accepted(path, seed: int, count: int) -> list[int]:
     """The numbers of those of ``count`` damaged versions of ``path`` that still load."""
     content, rng = path.read_bytes(), random.Random(seed)
     loaded = []
     for number in range(count):
-        damaged = mutate(content, rng)
+        damaged = damage(content, rng)
         path.write_bytes(damaged)
         try:
             load_checkpoint(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -94,8 +95,18 @@ def test_evaluations_are_numbered_by_checkpoint(here):
 
 def test_a_place_that_cannot_hold_a_folder_is_said_with_the_way_out(here):
     (here / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"--work-dir .*file/run: cannot be written"):
+    with pytest.raises(ConfigError, match=r"--work-dir .*file/run: .*file is a file, and a folder is needed"):
         take_run_folder("tiny", here / "file" / "run", resume=False)
     (here / "evaluations").write_text("")
-    with pytest.raises(ConfigError, match=r"evaluations: cannot be written.*--work-dir"):
+    with pytest.raises(
+        ConfigError, match=r"evaluations is a file, and a folder is needed; name another folder: --work-dir"
+    ):
         take_evaluation_folder(here / "best.pth")
+
+
+@pytest.mark.parametrize("resume", [False, "auto"])
+def test_a_file_where_the_folder_is_to_be_is_named(here, resume):
+    Path("file").write_text("")
+    for folder in ("file", "file/run"):
+        with pytest.raises(ConfigError, match=f"--work-dir {folder}: file is a file, and a folder is needed"):
+            take_run_folder("config", folder, resume=resume)
