@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import requests
 from gdown.exceptions import DownloadError, FileURLRetrievalError
 from rich.console import Console
 
+from metricforge.disk_errors import FULL
 from metricforge.errors import DatasetError
 from metricforge.preparation.benchmarks import Archive
 from metricforge.progress_bars import download_bar
@@ -73,7 +73,7 @@ def _download(url: str, archive: Archive, file: Path, console: Console, retries:
                 retries=retries,
             )
     except OSError as fault:
-        if fault.errno == errno.ENOSPC:
+        if fault.errno in FULL:
             raise DatasetError(
                 f"the disk of {file.parent} is full; free some space, or name another disk: --data-dir FOLDER. "
                 "The partial download is kept, and the same command resumes it"

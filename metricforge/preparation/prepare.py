@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from metricforge.datasets import ImageFileDataset
+from metricforge.disk_errors import FULL
 from metricforge.errors import DatasetError
 from metricforge.preparation.benchmarks import Archive, Benchmark
 from metricforge.preparation.fetch import fetch_archive, file_md5
@@ -68,7 +68,7 @@ def prepare(
                     _read(benchmark, root, unofficial, archives)
                 root.rename(target)
             except OSError as fault:
-                full = fault.errno == errno.ENOSPC
+                full = fault.errno in FULL
                 raise DatasetError(_full(data_dir) if full else _unwritable(data_dir, fault)) from fault
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from metricforge import build_runner, step_touched_rows
 from metricforge.testing import check_loss
+from tests.cut_training import cut_after
 
 OPTIMIZERS = {
     "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.01),
@@ -195,15 +196,6 @@ def test_a_run_stopped_inside_an_epoch_resumes_bit_for_bit(config, tmp_path, acc
     whole = train(cfg, tmp_path / "whole")
 
     runner = build_runner(cfg, work_dir=tmp_path / "cut", device="cpu")
-    steps, original = iter(range(5)), runner.model.train_step
-
-    def step_until_cut(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    runner.model.train_step = step_until_cut
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    cut_after(runner, 5)
     resumed = train(cfg, tmp_path / "cut", resume=True)
     torch.testing.assert_close(whole, resumed, rtol=0, atol=0)

@@ -11,6 +11,7 @@ from PIL import Image
 from metricforge import build_runner, step_touched_rows
 from metricforge.errors import ConfigError
 from metricforge.testing import check_loss, run_in_processes
+from tests.cut_training import cut_after
 
 CLASSES, DIM, TEMPERATURE = 11, 5, 0.3  # 11 classes share unevenly
 RATIOS = (None, 0.3, 1.0)
@@ -124,19 +125,10 @@ def config(tmp_path):
 
 def train(config, folder, stop_after=None, resume=False):
     runner = build_runner(config, work_dir=folder, device="cpu", resume=resume)
-    steps, original = iter(range(stop_after or 1000)), runner.model.train_step
-
-    def step_until_cut(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    runner.model.train_step = step_until_cut
     if stop_after is None:
         runner.train()
     else:
-        with pytest.raises(KeyboardInterrupt):
-            runner.train()
+        cut_after(runner, stop_after)
     return runner.model.loss.proxies.shape[0]
 
 

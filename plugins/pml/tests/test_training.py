@@ -12,6 +12,7 @@ pytest.importorskip("pytorch_metric_learning")
 import metricforge_pml  # noqa: F401
 
 from metricforge import build_runner
+from tests.cut_training import cut_after
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +115,7 @@ def test_a_run_that_was_stopped_resumes_bit_for_bit(loss, image_folder, tmp_path
     cfg = config(image_folder, loss)
     build_runner(cfg, work_dir=tmp_path / "whole", device="cpu").train()
     runner = build_runner(cfg, work_dir=tmp_path / "cut", device="cpu")
-    steps, original = iter(range(3)), runner.model.train_step
-
-    def step_until_cut(*arguments, **named):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*arguments, **named)
-
-    runner.model.train_step = step_until_cut
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    cut_after(runner, 3)
     assert checkpoint_files(tmp_path / "cut")[0].name == "iter_3.pth"
     build_runner(cfg, work_dir=tmp_path / "cut", device="cpu", resume=True).train()
     weights = [load_checkpoint(checkpoint_files(tmp_path / f)[0])["state_dict"] for f in ("whole", "cut")]
