@@ -220,7 +220,8 @@ def test_nothing_is_cut_off_and_text_has_contrast(live, open_page, png, scheme, 
             const colour = getComputedStyle(element).backgroundColor;
             return /, 0\\)$/.test(colour) && element.parentElement ? ground(element.parentElement) : colour;
         };
-        const shown = ["h1", "#about", ".hint", ".label", ".name", ".score span", ".button.primary", "#status"];
+        const shown = ["h1", "#about", ".hint", ".label", ".name", ".score span", ".button.primary", "#status",
+            "#photograph"];
         return shown.map((where) => {
             const element = document.querySelector(where);
             const [a, b] = [light(getComputedStyle(element).color), light(ground(element))].sort((x, y) => y - x);
@@ -228,3 +229,5 @@ def test_nothing_is_cut_off_and_text_has_contrast(live, open_page, png, scheme, 
         });
     }"""
     assert [(where, ratio) for where, ratio in page.evaluate(contrast) if ratio < 4.5] == []
+    fonts = """[...document.querySelectorAll(".buttons .button")].map((each) => getComputedStyle(each).font)"""
+    assert len(set(page.evaluate(fonts))) == 1
