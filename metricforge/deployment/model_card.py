@@ -44,7 +44,7 @@ def model_card(
         _front_matter(record),
         f"# {as_text(folder)}\n\nMaps images to embeddings of {dim} numbers; similar images come close together. "
         f"Network: {as_code(name)}. Trained with MetricForge. Model {as_code(model_hash)}.",
-        "## Load it\n\nWith MetricForge:\n\n" + _fenced(metricforge_example(folder)),
+        f"## Load it\n\nWith MetricForge{_and_plugins(record)}:\n\n" + _fenced(metricforge_example(folder)),
         _plain_example(description, normalisation, folder),
         _graphs(graphs, folder),
         "## Scores\n\n" + _scores(record.get("evaluation")),
@@ -69,6 +69,12 @@ def _front_matter(record: Mapping[str, Any]) -> str:
     lines += [f"license: {json.dumps(licence)}"] if licence else []
     lines += ["tags:", "- metric-learning", "- image-retrieval", "- image-similarity", "---"]
     return "\n".join(lines)
+
+
+def _and_plugins(record: Mapping[str, Any]) -> str:
+    """The distributions that the model's components come from, beside MetricForge, as its making recorded them."""
+    names = sorted({str(told).split()[0] for told in dict(record.get("plugins") or {}).values() if str(told).strip()})
+    return f" and its plug-ins (`pip install {' '.join(names)}`)" if names else ""
 
 
 def _plain_example(description: ModelDescription, normalisation: Mapping[str, Any], folder: str) -> str:

@@ -61,6 +61,15 @@ def test_the_card_has_the_scores_of_the_run_with_intervals_and_how_they_were_mea
     assert str(trained_run.parent) not in card + (tmp_path / "shoes" / "model.json").read_text()
 
 
+def test_the_card_names_the_plug_ins_that_loading_takes(tmp_path):
+    own = timm_model(dim=8)
+    recorded = {"plugins": {"NormSoftmaxLoss": "metricforge-normsoftmax 0.1.0"}}
+    made_with = EmbeddingModel(own.learner, own.description, own.device, "here", recorded)
+    cards = [(model.save(tmp_path / name) / "README.md").read_text() for name, model in (("a", own), ("b", made_with))]
+    assert "\nWith MetricForge:\n" in cards[0]
+    assert "\nWith MetricForge and its plug-ins (`pip install metricforge-normsoftmax`):\n" in cards[1]
+
+
 def test_scores_of_other_weights_are_not_shown(trained_run, tmp_path):
     shutil.copytree(trained_run, tmp_path / "run")
     text = (tmp_path / "run" / "scores.json").read_text()
