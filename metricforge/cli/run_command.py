@@ -43,6 +43,7 @@ def run_command(command: Callable[[], None]) -> None:
         warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
         command()
+        sys.stdout.flush()  # while what it cannot take is still said in plain words
         processes = sys.modules.get("metricforge.engine.distributed.processes")
         if processes is not None:  # only a command that trains or evaluates imports it, and may have joined others
             processes.leave_processes()
@@ -61,6 +62,10 @@ def run_command(command: Callable[[], None]) -> None:
     except Exception as error:
         watch = _watch()
         if watch is None:
+            if isinstance(error, OSError) and error.errno in FULL and _output_is_full():
+                open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
+                print(f"the output takes no more: {error.strerror}; direct it elsewhere", file=sys.stderr, flush=True)
+                sys.exit(1)
             if not (isinstance(error, OSError) and error.errno in OF_THE_PLACE and error.filename):
                 raise
             open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
@@ -70,6 +75,16 @@ def run_command(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _output_is_full() -> bool:
+    """Whether standard output does not even take the end of a line; what waits for it is dropped then."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _warning_text(

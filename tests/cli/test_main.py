@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from torch._utils import ExceptionWrapper
@@ -183,3 +185,13 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_loaded(con
     assert "0: must be a whole number >= 1" in capsys.readouterr().err
     assert run("plot", "convergence", tmp_path, "--out", tmp_path / "a.png") == 1
     assert "holds no history.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+@pytest.mark.parametrize("command", [["plugins"], ["classes", "absent"], ["configs", "list"]])
+def test_an_output_that_takes_no_more_is_an_error_in_one_line(command):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "metricforge", *command], stdout=full, stderr=-1, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
