@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from metricforge.engine.readout.beginning import BEGINNINGS
+from metricforge.engine.records.weight_choice import second_score
 
 Layer = Literal["head", "pooled", "whitened", "adapted", "both"]
 SAYS: dict[str, str] = {
@@ -18,7 +19,6 @@ SAYS: dict[str, str] = {
     "adapted": "linear layer on the feature",
     "both": "head and feature",
 }
-SECOND = "map@r"  # decides between equals, where there is such a score
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,4 @@ def best_of(candidates: Sequence[Candidate], score: str) -> Candidate:
 
     They come with the simpler ones first.
     """
-    return max(candidates, key=lambda each: (each.scores[score], each.scores.get(SECOND, 0.0)))
+    return max(candidates, key=lambda each: (each.scores[score], second_score(score, each.scores) or 0.0))

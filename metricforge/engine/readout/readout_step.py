@@ -18,7 +18,7 @@ from metricforge.engine.hooks.console_hook import headline
 from metricforge.engine.loops.calibrate_context import calibrate_context
 from metricforge.engine.loops.pooled_features import pooled_features
 from metricforge.engine.readout.beginning import VECTORS, Beginning
-from metricforge.engine.readout.candidate import SAYS, SECOND, BackboneWeights, Candidate, best_of
+from metricforge.engine.readout.candidate import SAYS, BackboneWeights, Candidate, best_of
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN, chosen_checkpoint
 from metricforge.engine.readout.read_layer import read_layer
 from metricforge.engine.readout.readout_options import ReadoutOptions
@@ -26,6 +26,7 @@ from metricforge.engine.readout.readout_table import readout_table
 from metricforge.engine.readout.trained_weights import TrainedWeights
 from metricforge.engine.readout.whitening import BYTE
 from metricforge.engine.records.checkpoints import save_checkpoint
+from metricforge.engine.records.weight_choice import SECOND
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext, evaluate
 from metricforge.heads import EmbeddingHead

@@ -6,19 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+SECOND = "map@r"  # decides between equals: Recall@1 of few classes is soon the same in every epoch
+
+
+def second_score(score: str, scores: Mapping[str, float]) -> float | None:
+    """The MAP@R that decides between equals in ``score``, measured as that is or as it is at all; None without one.
+
+    Examples:
+        >>> second_score("reranked/recall@1", {"reranked/recall@1": 1.0, "euclidean/map@r": 0.9})
+        0.9
+    """
+    prefix, _, _ = score.rpartition("/")
+    names = [f"{prefix}/{SECOND}", SECOND, *sorted(name for name in scores if name.endswith(f"/{SECOND}"))]
+    return next((scores[name] for name in names if name in scores), None)
+
 
 @dataclass
 class WeightChoice:
     """The choice of one run's weights: of its last epoch, or of the epoch with the best validation score.
 
     Args:
-        score: the score whose best epoch is taken, the earlier one of equals; None: the last epoch.
+        score: the score whose best epoch is taken, of equals the one with the higher MAP@R, then the earlier one; None:
+            the last epoch.
         by: the classes that validations score; None: there are no validations.
         classes: how many classes these are.
         images: how many images.
         reason: why it is the last epoch although the config sets classes aside; empty if it does not.
         among: validations so far.
         best: the best score so far.
+        second: the MAP@R with it; None if it was not measured.
         iteration: after how many updates it was found.
         test_looks: how often the test classes were scored by weights of this run.
     """
@@ -30,6 +46,7 @@ class WeightChoice:
     reason: str = ""
     among: int = 0
     best: float | None = None
+    second: float | None = None
     iteration: int | None = None
     test_looks: int = 0
 
@@ -47,18 +64,21 @@ class WeightChoice:
             raise ValueError(
                 f"checkpoint.save_best: no evaluator gives the score {self.score!r}; take one of {sorted(scores)}"
             )
-        if self.best is not None and scores[self.score] <= self.best:
-            return False
-        self.best, self.iteration = scores[self.score], iteration
+        value, second = scores[self.score], second_score(self.score, scores)
+        if self.best is not None and value <= self.best:
+            is_higher = second is not None and self.second is not None and second > self.second
+            if value < self.best or not is_higher:
+                return False
+        self.best, self.second, self.iteration = value, second, iteration
         return True
 
     def forget(self) -> None:
         """Start the choice over."""
-        self.among, self.best, self.iteration = 0, None, None
+        self.among, self.best, self.second, self.iteration = 0, None, None, None
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        return {name: getattr(self, name) for name in ("among", "best", "iteration", "test_looks")}
+        return {name: getattr(self, name) for name in ("among", "best", "second", "iteration", "test_looks")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict``."""
