@@ -14,7 +14,7 @@ DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/n
 help:
 	@echo "make demo       set up, train on the embedded data set, evaluate, index what training never saw"
 	@echo "make test       set up, run the test suite, the same every time (under 10 minutes on 2 cores)"
-	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments"
+	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments; SLOW=tests/server selects"
 	@echo "make fuzz       try the properties of the suite on inputs drawn at random, and 100,000 damaged files of weights"
 	@echo "make coverage   which lines the test suite reaches; htmlcov/index.html shows them"
 	@echo "make check      style, types and the architecture's rules"
@@ -42,7 +42,7 @@ test: setup
 	$(PYTEST) -m "not slow"
 
 test-slow: setup
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(SLOW)
 
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ".[fuzz]"

@@ -19,6 +19,14 @@ from metricforge.errors import ConfigError, TrainingStopped
 from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
+@pytest.fixture(autouse=True)
+def _hears_hangups():
+    """Also where nohup has started these tests: what ignores SIGHUP then goes on, as it should."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(checkpoint_files(folder)[0])["state_dict"]
 
