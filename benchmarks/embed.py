@@ -5,9 +5,10 @@
 All read the same JPEGs of 500 x 375 pixels, which it makes, resize and crop them to ``--size`` pixels and compute the
 same network (random weights, which changes no time) in this process, on one thread. The loop by hand is what timm and
 torchvision document: ``ImageFolder``, ``Resize``, ``CenterCrop``, ``ToTensor`` and ``Normalize`` in a ``DataLoader``,
-the network, a linear layer, L2 normalisation. ``--channels-last`` and ``--compile`` stand beside it, compiled before
-they are timed. Passes of all alternate; the ratio is that of the medians, in seconds of
-processor time, which other work on the machine disturbs least. Before they are timed, the embeddings are compared.
+the network, a linear layer, L2 normalisation. The options of ``metricforge embed`` in float32 stand beside it:
+``--channels-last``, and with ``--compile`` that too, which compiles for minutes before anything is timed. Passes of all
+alternate; the ratio is that of the medians, in seconds of processor time, which other work on the machine disturbs
+least. Before they are timed, the embeddings are compared.
 
 ONNX Runtime and OpenVINO compute the exported graph on images that MetricForge reads. Exits with 1 where the ratio in
 float32 is below 1.0, or that of ``--precision bf16 --channels-last`` below 1.5 on a processor that has bfloat16.
@@ -42,7 +43,7 @@ from metricforge.deployment.image_collection import open_collection
 from metricforge.functional.fast_bfloat16 import has_fast_bfloat16
 
 FLOAT32, BFLOAT16 = 1.0, 1.5  # ratios
-OPTIONS = (dict(channels_last=True), dict(compiled=True), dict(channels_last=True, compiled=True))  # in float32
+OPTIONS = (dict(channels_last=True), dict(compiled=True), dict(channels_last=True, compiled=True))
 BY_HAND = "timm + DataLoader by hand"
 
 
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--compile", action="store_true", help="time compiled networks as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
@@ -150,7 +152,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> int:
         print(
             f"not measured: --precision bf16 (at least {BFLOAT16:g}), as this processor has no avx512_bf16 or amx_bf16"
         )
-    for options in OPTIONS:
+    for options in OPTIONS if arguments.compile else OPTIONS[:1]:
         other = model.accelerated(**options)
         ways[f"embed, {' and '.join(options).replace('_', ' ')}"] = partial(
             other.embed, files, batch_size=batch, progress=False
