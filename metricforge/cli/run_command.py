@@ -54,8 +54,7 @@ def run_command(command: Callable[[], None]) -> None:
         elif not is_main and watch is not None:
             watch.blame(f"failed: {error}")
             watch.await_end()
-        open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
-        print(_said(error), file=sys.stderr, flush=True)
+        _print_error(_said(error))
         if watch is not None:
             watch.blame(f"failed: {error}", said=True)
         sys.exit(1)
@@ -63,18 +62,21 @@ def run_command(command: Callable[[], None]) -> None:
         watch = _watch()
         if watch is None:
             if isinstance(error, OSError) and error.errno in FULL and _output_is_full():
-                open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
-                print(f"the output takes no more: {error.strerror}; direct it elsewhere", file=sys.stderr, flush=True)
+                _print_error(f"the output takes no more: {error.strerror}; direct it elsewhere")
                 sys.exit(1)
             if not (isinstance(error, OSError) and error.errno in OF_THE_PLACE and error.filename):
                 raise
-            open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
-            print(f"{error.filename}: {error.strerror}; name another place", file=sys.stderr, flush=True)
+            _print_error(f"{error.filename}: {error.strerror}; name another place")
             sys.exit(1)
         _end_all(watch, error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _print_error(text: str) -> None:
+    open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
+    print(text, file=sys.stderr, flush=True)
 
 
 def _output_is_full() -> bool:
