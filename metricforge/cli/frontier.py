@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from metricforge.index.array_similarity import ArraySimilarity
     from metricforge.interfaces import Similarity
 
-# PyTorch is imported by what embeds images, and by what draws the picture.
+# PyTorch is imported by what embeds images alone.
 console = open_console()
 EMBEDDINGS = "embeddings"  # below --out: what ``metricforge embed`` would write
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -24,6 +24,13 @@ TABLES = (".csv", ".tsv", ".txt", ".parquet")
 EXPECTED = (
     "expected: a folder of images, a table with a column path (.csv, .tsv, .txt, .parquet; also an index that "
     "`metricforge data index SHARDS` wrote), or - for one path a line on the standard input"
+)
+
+_LISTS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Field], pa.DataType]], ...] = (
+    (pa.types.is_list, pa.list_),
+    (pa.types.is_large_list, pa.large_list),
+    (pa.types.is_list_view, pa.list_view),
+    (pa.types.is_large_list_view, pa.large_list_view),
 )
 
 
@@ -203,7 +210,30 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.timestamp("us", kind.tz)
     times = {pa.time64("ns"): pa.time64("us"), pa.duration("ns"): pa.duration("us")}
     texts = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    return {**times, **texts}.get(kind, kind)
+    if kind in times or kind in texts:
+        return {**times, **texts}[kind]
+    return _plain_within(kind)
+
+
+def _plain_within(kind: pa.DataType) -> pa.DataType:
+    """``kind`` with what it is made of as ``_plain`` has it."""
+    if pa.types.is_struct(kind):
+        return pa.struct([_plain_field(field) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_plain_field(kind.key_field), _plain_field(kind.item_field), kind.keys_sorted)
+    if pa.types.is_dictionary(kind):
+        plain = _plain(kind.value_type)
+        return kind if plain == kind.value_type else plain
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_plain_field(kind.value_field), kind.list_size)
+    for is_kind, make in _LISTS:
+        if is_kind(kind):
+            return make(_plain_field(kind.value_field))
+    return kind
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_plain(field.type))
 
 
 def _labels(column: pa.ChunkedArray) -> pa.ChunkedArray:

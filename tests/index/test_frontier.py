@@ -188,6 +188,7 @@ def test_embeddings_are_measured_without_importing_pytorch(pixel_model, photo_fo
     embed_collection(pixel_model, open_collection(photo_folder), tmp_path / "vectors")
     program = "import sys; from metricforge.__main__ import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     words = ["frontier", str(bundle), str(tmp_path / "vectors"), "--kinds", "flat", "--spaces", "all,pca:4"]
+    words += ["--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import pyarrow as pa
 from metricforge.arrays import Floats32
 from metricforge.errors import EmbeddingsError
 from metricforge.index.databases.index_rows import VECTOR, IndexRows
+from metricforge.index.hit import plain_value
 
 OPERATORS = {"cosine": ("<=>", "vector_cosine_ops"), "l2": ("<->", "vector_l2_ops"), "ip": ("<#>", "vector_ip_ops")}
 MOST_DIMENSIONS = 16_000  # of pgvector's type
 MOST_INDEXED = 2_000  # of its index
 LONGEST_NAME = 63  # bytes, of PostgreSQL
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 _TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
     (pa.types.is_boolean, "boolean"),
     (pa.types.is_uint64, "numeric"),
@@ -26,8 +28,11 @@ _TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
     (pa.types.is_integer, "bigint"),
     (pa.types.is_floating, "double precision"),
     (pa.types.is_date, "date"),
+    (pa.types.is_time, "time"),
     (lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None, "timestamptz"),
     (pa.types.is_timestamp, "timestamp"),
+    (lambda kind: any(is_bytes(kind) for is_bytes in _BYTES), "bytea"),
+    (pa.types.is_nested, "jsonb"),
 )
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -35,7 +40,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 def write(rows: IndexRows, file: Path, name: str, on_images: Callable[[int], object]) -> str:
     """Write SQL that makes the table ``name`` of ``rows``, with an HNSW index, into ``file``; returns how to search it.
 
-    Columns of numbers, truth values, dates and times keep their type, others become text.
+    Columns of numbers, truth values, dates, times and bytes keep their type, lists and structs are JSON, others text.
 
     Raises:
         EmbeddingsError: for more dimensions than pgvector has, a column whose name PostgreSQL would cut, or text with a
@@ -92,15 +97,29 @@ def _cell(value: Any, image: int, column: str) -> str:
         return "t" if value else "f"
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-    if isinstance(value, (datetime, date)):
+    if isinstance(value, (datetime, date, time)):
         return value.isoformat()
-    text = str(value)
-    if "\0" in text:
+    if isinstance(value, bytes):
+        return f"\\\\x{value.hex()}"
+    plain = plain_value(value) if isinstance(value, (list, dict)) else str(value)
+    if _has_zero_byte(plain):
         raise EmbeddingsError(f"PostgreSQL cannot hold the zero byte in column {column!r} of image {image}; remove it")
+    text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
     return text.translate(_ESCAPES)
 
 
+def _has_zero_byte(value: Any) -> bool:
+    """Whether a text in ``value``, of JSON's types, has one."""
+    if isinstance(value, dict):
+        return any(_has_zero_byte(key) or _has_zero_byte(each) for key, each in value.items())
+    if isinstance(value, list):
+        return any(map(_has_zero_byte, value))
+    return isinstance(value, str) and "\0" in value
+
+
 def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _sql_type(kind.value_type)
     return next((name for fits, name in _TYPES if fits(kind)), "text")
 
 

@@ -5,7 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,74 @@ def test_lancedb_finds_the_same_neighbours_and_keeps_columns_and_model(priced, t
     np.testing.assert_array_equal(rows[7]["vector"], index.vector(7))
 
 
+ODD = {
+    "tags": ["a", 'b\t"\\'],
+    "box": {"x": 1, "seen": [datetime(2026, 1, 2, 3, 4, 5)]},
+    "raw": b"\x00\xff",
+    "opens": time(9, 30),
+    "kind": "shoe",
+    "nothing": None,
+}
+
+
+@pytest.fixture(scope="session")
+def odd(pixel_model, photo_folder, tmp_path_factory) -> SearchIndex:
+    """An index of four images whose columns are of lists, structs, bytes and dictionaries, the second row empty."""
+    folder = tmp_path_factory.mktemp("odd")
+    paths = sorted(map(str, photo_folder.rglob("*.png")))[:4]
+    columns = {name: pa.array([value, None, value, value]) for name, value in ODD.items()}
+    columns["kind"] = columns["kind"].dictionary_encode()
+    in_nanoseconds = pa.struct([("x", pa.int64()), ("seen", pa.list_(pa.timestamp("ns")))])
+    columns["box"] = columns["box"].cast(in_nanoseconds)
+    parquet.write_table(pa.table({"path": paths, **columns}), folder / "table.parquet")
+    return build_index(pixel_model, open_collection(folder / "table.parquet"), folder / "index")
+
+
+def test_qdrant_keeps_lists_and_structs(odd, tmp_path):
+    client_of = pytest.importorskip("qdrant_client", reason="needs the extra qdrant").QdrantClient
+    export_index(odd, "qdrant", tmp_path / "out")
+    client = client_of(path=str(tmp_path / "out"))
+    try:
+        (point,) = client.retrieve("images", [0])
+        assert (point.payload["tags"], point.payload["kind"]) == (ODD["tags"], "shoe")
+        assert point.payload["box"] == {"x": 1, "seen": ["2026-01-02 03:04:05"]}
+    finally:
+        client.close()
+
+
+def test_lancedb_keeps_the_types_of_lists_and_structs(odd, tmp_path):
+    lancedb = pytest.importorskip("lancedb", reason="needs the extra lancedb")
+    export_index(odd, "lancedb", tmp_path / "out")
+    rows = lancedb.connect(str(tmp_path / "out")).open_table("images").to_arrow().sort_by("id").to_pylist()
+    assert {name: rows[0][name] for name in ODD} == ODD
+    assert all(rows[1][name] is None for name in ODD)
+
+
+@pytest.mark.parametrize("kind", [pa.list_view(pa.int64()), pa.struct([("x", pa.decimal32(5, 2))])])
+def test_a_type_that_lancedb_has_not_is_told_with_its_column(kind, pixel_model, photo_folder, tmp_path):
+    pytest.importorskip("lancedb", reason="needs the extra lancedb")
+    paths = sorted(map(str, photo_folder.rglob("*.png")))[:2]
+    parquet.write_table(pa.table({"path": paths, "sizes": pa.nulls(2, kind)}), tmp_path / "table.parquet")
+    index = build_index(pixel_model, open_collection(tmp_path / "table.parquet"), tmp_path / "index")
+    with pytest.raises(EmbeddingsError, match=r"LanceDB cannot hold column sizes, which is .*; convert it"):
+        export_index(index, "lancedb", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_postgres_gets_lists_and_structs_as_json_and_bytes_as_they_are(odd, tmp_path, postgres):
+    export_index(odd, "pgvector", tmp_path / "odd.sql", name="odd")
+    sql = (tmp_path / "odd.sql").read_text()
+    postgres(sql if postgres.has_pgvector else sql.replace("CREATE EXTENSION IF NOT EXISTS vector;\n", ""))
+    assert json.loads(postgres("SELECT tags FROM odd WHERE id = 0")) == ODD["tags"]
+    assert postgres("SELECT box->'seen'->>0 FROM odd WHERE box->>'x' = '1' LIMIT 1") == "2026-01-02 03:04:05"
+    assert postgres("SELECT encode(raw, 'hex') FROM odd WHERE opens = '09:30' AND kind = 'shoe' LIMIT 1") == "00ff"
+    assert (
+        postgres(f"SELECT count(*) FROM odd WHERE coalesce({', '.join(f'{name}::text' for name in ODD)}) IS NULL")
+        == "1"
+    )
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     """Runs SQL in a PostgreSQL of its own, with a stand-in for pgvector where that is not installed."""
@@ -201,9 +269,10 @@ def test_what_no_database_compares_is_told(photo_folder, tmp_path):
         export_index(index, "pgvector", tmp_path / "out.sql")
 
 
-def test_a_zero_byte_is_told_and_leaves_nothing(pixel_model, photo_folder, tmp_path):
+@pytest.mark.parametrize("note", [["fine", "a\0b"], [["fine"], ["fine", "a\0b"]], [{"x": "fine"}, {"x": "a\0b"}]])
+def test_a_zero_byte_is_told_and_leaves_nothing(note, pixel_model, photo_folder, tmp_path):
     paths = sorted(map(str, photo_folder.rglob("*.png")))[:2]
-    parquet.write_table(pa.table({"path": paths, "note": ["fine", "a\0b"]}), tmp_path / "table.parquet")
+    parquet.write_table(pa.table({"path": paths, "note": note}), tmp_path / "table.parquet")
     index = build_index(pixel_model, open_collection(tmp_path / "table.parquet"), tmp_path / "index")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(EmbeddingsError, match="cannot hold the zero byte in column 'note' of image 1"):
