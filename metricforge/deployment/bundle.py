@@ -94,12 +94,14 @@ def _write_files(model: BundledModel, folder: Path, graphs: Callable[[Path], Gra
     described["weights"] = described_file(weights)
     described["graphs"] = {name: {**graph, **described_file(folder / name)} for name, graph in written.items()}
     (folder / DESCRIPTION).write_bytes(seal(described))
+    backbone: Any = model.learner.backbone
     card = model_card(
         model.description,
         model.record,
         model.hash,
         folder=folder.name,
         dim=described["dim"],
+        vectors=None if backbone.takes_images else int(backbone.feature_dim),
         normalisation=described["normalisation"],
         graphs=described["graphs"],
         calibration=model.calibration,

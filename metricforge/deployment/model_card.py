@@ -7,11 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from metricforge.calibration import Calibration
-from metricforge.deployment.loading_examples import metricforge_example, onnx_example, timm_example
+from metricforge.deployment.loading_examples import (
+    head_example,
+    metricforge_example,
+    onnx_example,
+    timm_example,
+    vectors_example,
+)
 from metricforge.deployment.markdown import as_code, as_text
 from metricforge.deployment.model_description import ModelDescription
+from metricforge.engine.readout.beginning import VECTORS
+from metricforge.engine.readout.candidate import SAYS
 
 UNKNOWN = "not stated"
+LAYERS_OF_VECTORS = {
+    SAYS["pooled"]: "vectors as they are",
+    SAYS["whitened"]: "whitened vectors",
+    SAYS["adapted"]: "linear layer on the vectors",
+}
 
 
 def model_card(
@@ -23,6 +36,7 @@ def model_card(
     dim: int,
     normalisation: Mapping[str, Any],
     graphs: Mapping[str, Any],
+    vectors: int | None = None,
     calibration: Calibration | None = None,
 ) -> str:
     """The card of a bundle.
@@ -36,26 +50,39 @@ def model_card(
         dim: D, the numbers of an embedding.
         normalisation: ``mean`` and ``std`` of values in 0..1, by which pixels are normalised.
         graphs: what was exported beside the weights, by file, with how it was compared.
+        vectors: F, the numbers of a vector that the model takes; None: it takes images.
         calibration: the threshold below which a query counts as unknown; None: not measured.
     """
-    backbone = description.architecture["backbone"]
-    name = backbone.get("name", backbone["type"])
     sections = [
-        _front_matter(record),
-        f"# {as_text(folder)}\n\nMaps images to embeddings of {dim} numbers; similar images come close together. "
-        f"Network: {as_code(name)}. Trained with MetricForge. Model {as_code(model_hash)}.",
-        f"## Load it\n\nWith MetricForge{_and_plugins(record)}:\n\n" + _fenced(metricforge_example(folder)),
-        _plain_example(description, normalisation, folder),
+        _front_matter(record, vectors),
+        f"# {as_text(folder)}\n\n{_purpose(description, dim, vectors)} Trained with MetricForge. "
+        f"Model {as_code(model_hash)}.",
+        f"## Load it\n\nWith MetricForge{_and_plugins(record, description)}:\n\n"
+        + _fenced(metricforge_example(folder) if vectors is None else vectors_example(folder)),
+        _plain_example(description, normalisation, folder, vectors),
         _graphs(graphs, folder),
-        "## Scores\n\n" + _scores(record.get("evaluation")),
+        "## Scores\n\n" + _scores(record.get("evaluation"), vectors),
         "## How its weights were chosen\n\n" + _choice(record),
         "" if calibration is None else f"## Same or unknown\n\n{_unknown(calibration)}",
-        "## What it was trained on\n\n" + "\n".join(_training(record, description)),
-        "## How an image is prepared\n\n" + _preprocessing(description, normalisation),
-        "## Limits\n\n" + "\n".join(_limits(record, description)),
-        "## Licence\n\n" + "\n".join(_licence(record)),
+        "## What it was trained on\n\n" + "\n".join(_training(record, description, vectors)),
+        "" if vectors is not None else "## How an image is prepared\n\n" + _preprocessing(description, normalisation),
+        "## Limits\n\n" + "\n".join(_limits(record, description, vectors, calibrated=calibration is not None)),
+        "## Licence\n\n" + "\n".join(_licence(record, vectors)),
     ]
     return "\n\n".join(section.rstrip("\n") for section in sections if section) + "\n"
+
+
+def _purpose(description: ModelDescription, dim: int, vectors: int | None) -> str:
+    if vectors is not None:
+        return (
+            f"Maps vectors of {vectors} numbers, which another network made, to embeddings of {dim} numbers; similar "
+            "things come close together. A vector is taken as it is."
+        )
+    backbone = description.architecture["backbone"]
+    return (
+        f"Maps images to embeddings of {dim} numbers; similar images come close together. Network: "
+        f"{as_code(backbone.get('name', backbone['type']))}."
+    )
 
 
 def _unknown(calibration: Calibration) -> str:
@@ -63,21 +90,41 @@ def _unknown(calibration: Calibration) -> str:
     return f"{told[0].upper()}{told[1:]}. Among more images calibrate again: `metricforge index calibrate`."
 
 
-def _front_matter(record: Mapping[str, Any]) -> str:
+def _front_matter(record: Mapping[str, Any], vectors: int | None) -> str:
     licence = record.get("licence")
-    lines = ["---", "library_name: metricforge", "pipeline_tag: image-feature-extraction"]
+    task = "image-feature-extraction" if vectors is None else "feature-extraction"
+    lines = ["---", "library_name: metricforge", f"pipeline_tag: {task}"]
     lines += [f"license: {json.dumps(licence)}"] if licence else []
-    lines += ["tags:", "- metric-learning", "- image-retrieval", "- image-similarity", "---"]
-    return "\n".join(lines)
+    lines += ["tags:", "- metric-learning", *(["- image-retrieval", "- image-similarity"] if vectors is None else [])]
+    return "\n".join([*lines, "---"])
 
 
-def _and_plugins(record: Mapping[str, Any]) -> str:
+def _and_plugins(record: Mapping[str, Any], description: ModelDescription) -> str:
     """The distributions that the model's components come from, beside MetricForge, as its making recorded them."""
-    names = sorted({str(told).split()[0] for told in dict(record.get("plugins") or {}).values() if str(told).strip()})
+    needed = set(_types([description.architecture, description.preprocessing]))
+    plugins = {key: str(told) for key, told in dict(record.get("plugins") or {}).items() if key in needed}
+    names = sorted({told.split()[0] for told in plugins.values() if told.strip()})
     return f" and its plug-ins (`pip install {' '.join(names)}`)" if names else ""
 
 
-def _plain_example(description: ModelDescription, normalisation: Mapping[str, Any], folder: str) -> str:
+def _types(config: Any) -> Iterator[str]:
+    """The types that ``config`` names, at any depth."""
+    if isinstance(config, Mapping):
+        if isinstance(config.get("type"), str):
+            yield config["type"]
+        config = config.values()
+    elif not isinstance(config, (list, tuple)):
+        return
+    for each in config:
+        yield from _types(each)
+
+
+def _plain_example(
+    description: ModelDescription, normalisation: Mapping[str, Any], folder: str, vectors: int | None
+) -> str:
+    if vectors is not None:
+        code = head_example(description, folder)
+        return "" if code is None else "With torch and safetensors alone:\n\n" + _fenced(code)
     code = timm_example(description, normalisation, folder)
     if code is None:
         return (
@@ -110,7 +157,7 @@ def _graphs(graphs: Mapping[str, Any], folder: str) -> str:
     return "The same model as graphs, which need none of that:\n\n" + "\n".join(lines) + shown
 
 
-def _scores(evaluation: Any) -> str:
+def _scores(evaluation: Any, vectors: int | None) -> str:
     if not evaluation:
         return "Not known: no evaluation of these weights lay beside the checkpoint."
     level = round(100 * evaluation["level"])
@@ -118,15 +165,15 @@ def _scores(evaluation: Any) -> str:
     for name, value in evaluation["scores"].items():
         ends = evaluation["intervals"].get(name)
         rows.append(f"| {as_text(name)} | {value:.4f} | {f'{ends[0]:.4f} to {ends[1]:.4f}' if ends else ''} |")
-    return "\n".join(rows) + "\n\n" + _protocol(evaluation["protocol"], level)
+    return "\n".join(rows) + "\n\n" + _protocol(evaluation["protocol"], level, vectors)
 
 
-def _protocol(protocol: Mapping[str, Any], level: int) -> str:
+def _protocol(protocol: Mapping[str, Any], level: int, vectors: int | None) -> str:
     data = protocol.get("dataset") or {}
     facts = [
         f"Measured on {as_text(data.get('name', 'images that are not named'))}"
         + (f", fingerprint {as_code(data['fingerprint'])}." if data.get("fingerprint") else "."),
-        f"{protocol.get('queries', '?')} queries search {protocol.get('gallery', '?')} images of "
+        f"{protocol.get('queries', '?')} queries search {protocol.get('gallery', '?')} {_things(vectors)} of "
         f"{protocol.get('classes', '?')} classes; self-exclusion {as_text(protocol.get('self_exclusion', UNKNOWN))}; "
         f"{protocol.get('queries_without_match', '?')} queries without a match count for no score.",
         f"Similarity: {as_code((protocol.get('similarity') or {}).get('type', UNKNOWN))}. Intervals draw classes with "
@@ -143,12 +190,16 @@ def _choice(record: Mapping[str, Any]) -> str:
     by = str(choice.get("by", UNKNOWN))
     told = as_text(str(choice.get("weights", "weights"))).capitalize()
     if choice.get("layer"):  # of a readout
-        told = f"The {as_text(choice['layer'])} at {as_text(choice['weights'])} weights"
+        layer, weights = str(choice["layer"]), str(choice["weights"])
+        told = f"The {as_text(layer)} at {as_text(weights)} weights"
+        if weights == VECTORS.weights and layer in LAYERS_OF_VECTORS:
+            told = f"The {LAYERS_OF_VECTORS[layer]}"
     elif choice.get("trained_epochs"):
         told += f" of {choice['trained_epochs']}"
     if choice.get("score"):
         told += f", by {as_text(choice['score'])} on {as_text(by)}, among {choice.get('among', '?')}"
-    told += f"; the weights are those of epoch {as_text(record.get('epoch', '?'))}."
+    epoch = record.get("epoch", "?")
+    told += "; from before the first epoch." if epoch == 0 else f"; the weights are those of epoch {as_text(epoch)}."
     looks = choice.get("test_looks")
     if looks:
         told += f" The test classes were looked at {'once' if looks == 1 else f'{as_text(looks)} times'}."
@@ -157,19 +208,26 @@ def _choice(record: Mapping[str, Any]) -> str:
     return told
 
 
-def _training(record: Mapping[str, Any], description: ModelDescription) -> Iterator[str]:
+def _things(vectors: int | None) -> str:
+    return "images" if vectors is None else "vectors"
+
+
+def _training(record: Mapping[str, Any], description: ModelDescription, vectors: int | None) -> Iterator[str]:
     training = record.get("training") or {}
-    yield f"- Images: {as_text(training.get('dataset') or UNKNOWN)}" + (
+    yield f"- {_things(vectors).capitalize()}: {as_text(training.get('dataset') or UNKNOWN)}" + (
         f", fingerprint {as_code(training['fingerprint'])}" if training.get("fingerprint") else ""
     )
     yield f"- Classes: {training.get('classes') or description.num_classes or UNKNOWN}"
     yield f"- Loss: {as_code(training['loss']) if training.get('loss') else UNKNOWN}"
     if training.get("miner"):
         yield f"- Miner: {as_code(training['miner'])}"
-    pretraining = record.get("pretraining")
-    source = (pretraining or {}).get("source")
-    begun = "random weights, no pretraining" if pretraining is not None and not source else source or UNKNOWN
-    yield f"- The backbone began with: {as_text(begun)}"
+    if vectors is None:
+        pretraining = record.get("pretraining")
+        source = (pretraining or {}).get("source")
+        begun = "random weights, no pretraining" if pretraining is not None and not source else source or UNKNOWN
+        yield f"- The backbone began with: {as_text(begun)}"
+    else:
+        yield "- The network that made the vectors: not known to MetricForge; look where they came from"
     versions = record.get("versions") or {}
     if versions:
         yield "- With: " + ", ".join(f"{as_text(name)} {as_text(version)}" for name, version in versions.items())
@@ -186,28 +244,36 @@ def _preprocessing(description: ModelDescription, normalisation: Mapping[str, An
     return "\n".join(lines)
 
 
-def _limits(record: Mapping[str, Any], description: ModelDescription) -> Iterator[str]:
+def _limits(
+    record: Mapping[str, Any], description: ModelDescription, vectors: int | None, *, calibrated: bool
+) -> Iterator[str]:
+    if vectors is None:
+        own = "Measure it on your own images: `metricforge embed`, then `metricforge evaluate`."
+    else:
+        own = "Vectors of another network, or of another version of it, mean nothing to it."
     yield (
-        "- Similarity means what the training classes made it mean; images of another kind may be ranked in an "
-        "order that means nothing. Measure it on your own images: `metricforge embed`, then `metricforge evaluate`."
+        f"- Similarity means what the training classes made it mean; {_things(vectors)} of another kind may be ranked "
+        f"in an order that means nothing. {own}"
     )
-    yield (
-        "- An embedding tells how alike images are, and not whether they show the same thing: for that a threshold "
-        "has to be found on labelled images."
-    )
+    if not calibrated:
+        yield (
+            f"- An embedding tells how alike {'images' if vectors is None else 'things'} are, and not whether they are "
+            "the same: for that a threshold has to be found on labelled ones."
+        )
     if not record.get("evaluation"):
         yield "- Its scores are not known."
     if not description.class_names and "loss" in description.architecture:
         yield "- The names of its training classes are not known; `classify` gives their numbers."
-    yield "- Whatever bias its training images and its pretraining have, it has."
+    begun = "its pretraining have" if vectors is None else "the network that made them have"
+    yield f"- Whatever bias its training {_things(vectors)} and {begun}, it has."
 
 
-def _licence(record: Mapping[str, Any]) -> Iterator[str]:
+def _licence(record: Mapping[str, Any], vectors: int | None) -> Iterator[str]:
     pretraining = record.get("pretraining") or {}
     yield f"- These weights: {as_text(record.get('licence') or UNKNOWN)}"
     if pretraining.get("source"):
         yield f"- The weights the backbone began with: {as_text(pretraining.get('licence') or UNKNOWN)}"
-    yield "- The training images: not known to MetricForge; look where they came from"
+    yield f"- The training {_things(vectors)}: not known to MetricForge; look where they came from"
     yield "- MetricForge, which loads them: Apache-2.0"
 
 

@@ -106,7 +106,8 @@ class MetricLearner(nn.Module):
         ``freeze``, names of parts that stay as they are, and ``freeze_stages``, how many of the backbone's. A loss
         that needs ``num_classes`` needs a training set; a list of losses is their weighted sum (``WeightedLosses``).
         With ``for_checkpoint`` the backbone's pretrained weights are left out: a checkpoint's will take their place,
-        but for a backbone with an adapter, whose checkpoints hold the adapter alone.
+        but for a backbone with an adapter, whose checkpoints hold the adapter alone; and nothing is frozen, for such a
+        model is not trained, and what a readout chose may lack the parts that were.
         """
         backbone_cfg = _without_weights(cfg["backbone"]) if for_checkpoint else cfg["backbone"]
         backbone = BACKBONES.build(backbone_cfg, path=f"{path}.backbone")
@@ -126,8 +127,9 @@ class MetricLearner(nn.Module):
         parts.setdefault("similarity", SIMILARITIES.build(dict(type="EuclideanSimilarity")))
         check_tokens(backbone, head, path)
         model = cls(backbone, head, **parts)
-        patterns = [cfg["freeze"]] if isinstance(cfg.get("freeze"), str) else list(cfg.get("freeze") or [])
-        model._resting = freeze(model, backbone, patterns, cfg.get("freeze_stages") or 0, path)
+        if not for_checkpoint:
+            patterns = [cfg["freeze"]] if isinstance(cfg.get("freeze"), str) else list(cfg.get("freeze") or [])
+            model._resting = freeze(model, backbone, patterns, cfg.get("freeze_stages") or 0, path)
         return model
 
     def train(self, mode: bool = True) -> MetricLearner:

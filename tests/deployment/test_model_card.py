@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,14 +34,15 @@ def photos(tmp_path, monkeypatch):
     return tmp_path
 
 
-def timm_model(**head) -> EmbeddingModel:
+def timm_model(backbone=None, size=40, **head) -> EmbeddingModel:
     torch.manual_seed(0)
+    resnet = dict(type="TimmBackbone", name="resnet10t", frozen_batch_norm=head.pop("frozen", False))
     parts = dict(
-        backbone=dict(type="TimmBackbone", name="resnet10t", frozen_batch_norm=head.pop("frozen", False)),
+        backbone=backbone or resnet,
         head=dict(type="EmbeddingHead", **head),
         similarity=dict(type="CosineSimilarity"),
     )
-    steps = (dict(type="Resize", size=48, interpolation="bicubic"), dict(type="CenterCrop", size=(40, 40)))
+    steps = (dict(type="Resize", size=48, interpolation="bicubic"), dict(type="CenterCrop", size=(size, size)))
     learner = MetricLearner.from_config(parts, None)
     return EmbeddingModel(learner, ModelDescription(parts, steps), torch.device("cpu"), "here")
 
@@ -64,8 +66,14 @@ def test_the_card_has_the_scores_of_the_run_with_intervals_and_how_they_were_mea
 def test_the_card_names_the_plug_ins_that_loading_takes(tmp_path):
     own = timm_model(dim=8)
     recorded = {"plugins": {"NormSoftmaxLoss": "metricforge-normsoftmax 0.1.0"}}
-    made_with = EmbeddingModel(own.learner, own.description, own.device, "here", recorded)
-    cards = [(model.save(tmp_path / name) / "README.md").read_text() for name, model in (("a", own), ("b", made_with))]
+    with_loss = replace(
+        own.description, architecture={**own.description.architecture, "loss": [dict(type="NormSoftmaxLoss")]}
+    )
+    models = [
+        EmbeddingModel(own.learner, description, own.device, "here", recorded)
+        for description in (own.description, with_loss)  # that a readout may have left out
+    ]
+    cards = [(model.save(tmp_path / str(number)) / "README.md").read_text() for number, model in enumerate(models)]
     assert "\nWith MetricForge:\n" in cards[0]
     assert "\nWith MetricForge and its plug-ins (`pip install metricforge-normsoftmax`):\n" in cards[1]
 
@@ -111,6 +119,61 @@ def test_the_lines_of_timm_give_the_same_embedding(photos, head):
     names = {}
     exec(code, names)
     assert np.abs(names["embedding"].numpy() - model.embed("photo.jpg")).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(global_pool="cls", img_size=48),
+        dict(global_pool="avg", img_size=48, drop_path_rate=0.1, tokens=False),
+    ],
+    ids=str,
+)
+def test_the_lines_of_timm_name_the_options_of_a_transformer_as_timm_does(photos, options):
+    model = timm_model(dim=8, backbone=dict(type="TimmBackbone", name="test_vit", **options), size=48)
+    model.save("shoes")
+    _, code = code_blocks((photos / "shoes" / "README.md").read_text())
+    names = {}
+    exec(code, names)
+    assert np.abs(names["embedding"].numpy() - model.embed("photo.jpg")).max() < 1e-5
+
+
+@pytest.mark.parametrize("pooling", ["gem", "attention"])
+def test_a_pooling_that_timm_lacks_has_no_lines_of_timm(photos, pooling):
+    backbone = dict(type="TimmBackbone", name="test_resnet", global_pool=pooling)
+    timm_model(dim=8, backbone=backbone).save("shoes")
+    card = (photos / "shoes" / "README.md").read_text()
+    assert len(code_blocks(card)) == 1
+    assert "It has parts that timm does not" in card
+
+
+@pytest.mark.parametrize("head", [dict(l2_normalize=False), dict(dim=3, layer_norm=True, bias=True)], ids=str)
+def test_a_card_of_vectors_speaks_of_vectors_and_its_lines_run(tmp_path, monkeypatch, head):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    parts = dict(
+        backbone=dict(type="IdentityBackbone", feature_dim=5),
+        head=dict(type="EmbeddingHead", **head),
+        similarity=dict(type="CosineSimilarity"),
+    )
+    record = {"choice": {"weights": "vectors", "layer": "pooled feature", "by": "validation classes"}, "epoch": 0}
+    device = torch.device("cpu")
+    model = EmbeddingModel(MetricLearner.from_config(parts, None), ModelDescription(parts, ()), device, "here", record)
+    model.save("shoes")
+    rows = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    np.savez("vectors.npz", embeddings=rows)
+    card = (tmp_path / "shoes" / "README.md").read_text()
+    ours, plain = code_blocks(card)
+    names = {}
+    exec(ours, names)
+    np.testing.assert_array_equal(names["embeddings"], model.embed(rows))
+    exec(plain, names)
+    np.testing.assert_allclose(names["embedding"], model.embed(rows), atol=1e-6)
+    assert "metricforge" not in plain
+    assert "Maps vectors of 5 numbers" in card
+    assert "The vectors as they are; from before the first epoch." in card
+    told = re.sub(r"```python.*?```", "", card, flags=re.DOTALL).replace("license", "")
+    assert re.search(r"image|photo|backbone|pretraining|metricforge export", told, flags=re.IGNORECASE) is None
 
 
 def test_the_lines_of_onnx_runtime_give_the_same_embedding(photos, image_folder):

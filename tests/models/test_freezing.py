@@ -88,3 +88,10 @@ def test_frozen_batch_norm_stays_in_evaluation_mode(frozen):
 def test_what_cannot_be_frozen_is_named(frozen, message):
     with pytest.raises(ConfigError, match=message):
         build(**frozen)
+
+
+@pytest.mark.parametrize("frozen", [dict(freeze="backbone"), dict(freeze=["head.linear"]), dict(freeze_stages=2)])
+def test_a_model_for_a_checkpoint_is_built_whatever_was_frozen(frozen):
+    chosen = dict(backbone=dict(type="TimmBackbone", name="test_resnet"), head=dict(type="EmbeddingHead"))
+    model = MetricLearner.from_config(chosen | frozen, num_classes=None, for_checkpoint=True)
+    assert trained(model) == {name for name, _ in model.named_parameters()}

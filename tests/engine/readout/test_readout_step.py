@@ -223,6 +223,17 @@ def test_a_backbone_that_stayed_frozen_has_no_mixtures(config, tmp_path):
     assert not any("/" in weights for weights, _ in found)
 
 
+@pytest.mark.parametrize("freeze", [["backbone"], ["backbone", "head.linear"]], ids=str)
+def test_a_feature_that_was_chosen_of_a_frozen_backbone_is_loaded_and_tested(config, tmp_path, freeze):
+    config["model"] |= dict(freeze=freeze)
+    config["readout"] = dict(layers=["pooled"])
+    runner, _ = train(config, tmp_path / "run")
+    assert protocol(tmp_path / "run")["choice"]["layer"] == "pooled feature"
+    assert load_model(tmp_path / "run", device="cpu").dim == runner.model.backbone.feature_dim
+    tested = build_runner(config, checkpoint=tmp_path / "run" / "chosen.pth", work_dir=tmp_path / "test", device="cpu")
+    assert tested.test() == runner.last_scores
+
+
 def test_a_learned_similarity_reads_heads_alone(config, tmp_path):
     config["model"] |= dict(
         similarity=dict(type="PDDM"),
