@@ -12,7 +12,7 @@ from rich.console import Console
 
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
-from metricforge.cli.parsers.embed import PRECISIONS
+from metricforge.cli.parsers.embed import PRECISIONS, workers_of
 from metricforge.cli.unreadable_images import unreadable_lines
 from metricforge.deployment import load_model
 from metricforge.deployment.embed_collection import EmbeddedCollection, embed_collection, first_images, unreadable_path
@@ -47,7 +47,7 @@ def embed(arguments: argparse.Namespace) -> None:
         if arguments.engine == "ray":
             found = embed_on_ray(computing, collection, arguments.out, **alike)
         else:
-            workers = arguments.workers
+            workers = workers_of(arguments)
             found = embed_collection(
                 computing, collection, arguments.out, num_workers=workers, processes=processes, **alike
             )
@@ -64,6 +64,10 @@ def embed(arguments: argparse.Namespace) -> None:
 
 def _check_ray(arguments: argparse.Namespace) -> None:
     """Raise MetricForgeError for what does not go with a Ray cluster."""
+    if arguments.workers is not None:
+        raise MetricForgeError(
+            "--workers reads images for this process, and those of --engine ray read their own; leave one of them out"
+        )
     check_ray_is_installed()
     if "WORLD_SIZE" in os.environ:
         raise MetricForgeError("--engine ray starts processes of its own; run it without torchrun, or leave it out")
@@ -95,7 +99,8 @@ def _accelerated(
 
 
 def _report(console: Console, arguments: argparse.Namespace, found: EmbeddedCollection) -> None:
-    before = f", {found.taken_up:,} of them by an earlier start" if found.taken_up else ""
+    done = f"{found.taken_up:,} of {found.origin.rows:,} images"
+    before = f"; an earlier start had finished {done}" if found.taken_up else ""
     _say(console, f"\n{found.embedded:,} embeddings of {found.origin.dim} dimensions in {arguments.out}{before}")
     for line in unreadable_lines(found.unreadable, "have no embedding", unreadable_path(arguments.out)):
         _say(console, line)

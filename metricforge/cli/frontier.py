@@ -15,6 +15,7 @@ from rich.table import Table
 from metricforge.arrays import Array, Floats32
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
+from metricforge.cli.parsers.embed import workers_of
 from metricforge.cli.stored_source import stored_source
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
@@ -92,7 +93,9 @@ def _embedded(arguments: argparse.Namespace) -> _Embedded:
     place = tempfile.TemporaryDirectory() if arguments.out is None else nullcontext(str(arguments.out / EMBEDDINGS))
     with place as folder:
         with progress_bar(console, "embedding", len(collection)) as advance:
-            found = embed_collection(model, collection, Path(folder), num_workers=arguments.workers, on_images=advance)
+            found = embed_collection(
+                model, collection, Path(folder), num_workers=workers_of(arguments), on_images=advance
+            )
         if found.unreadable:
             count, first = len(found.unreadable), found.unreadable[0][0]
             _say(f"         {count:,} images cannot be read and are left out, such as {first}")

@@ -11,6 +11,7 @@ from typing import Any
 from metricforge.calibration import Calibration
 from metricforge.cli.console import open_console
 from metricforge.cli.next_command import next_command
+from metricforge.cli.parsers.embed import workers_of
 from metricforge.cli.stored_source import stored_source
 from metricforge.cli.unreadable_images import unreadable_lines
 from metricforge.deployment.image_collection import open_collection
@@ -55,7 +56,7 @@ def build(arguments: argparse.Namespace) -> None:
                 model,
                 collection,
                 arguments.out,
-                num_workers=arguments.workers,
+                num_workers=workers_of(arguments),
                 on_images=embedded,
                 on_indexed=indexed,
                 on_unreadable=unreadable.extend,
@@ -95,6 +96,11 @@ def remove(arguments: argparse.Namespace) -> None:
 def calibrate(arguments: argparse.Namespace) -> None:
     """Calibrate the index, and say what its threshold does."""
     index = SearchIndex(arguments.index, device=arguments.device)
+    if arguments.source is None and arguments.device is not None and index.model.learner.similarity.search is not None:
+        raise EmbeddingsError(
+            f"--device embeds images, and without SOURCE the embeddings in {arguments.index} are compared; leave "
+            "--device out, or name a SOURCE"
+        )
     found = index.calibrate(arguments.source, arguments.rate)
     _say(
         f"threshold {found.threshold:.4f}, on {found.queries:,} queries of {found.classes:,} classes\n"

@@ -13,9 +13,14 @@ def stored_source(arguments: argparse.Namespace) -> StoredEmbeddings:
     """Return the embeddings in ``arguments.source``.
 
     Raises:
-        EmbeddingsError: for --glob or --device, which are of images, or if the folder is incomplete.
+        EmbeddingsError: for --glob, --device or --workers, which are of images, or if the folder is incomplete.
     """
-    for option, value, does in (("--glob", arguments.glob, "selects"), ("--device", arguments.device, "embeds")):
+    options = (
+        ("--glob", arguments.glob, "selects"),
+        ("--device", arguments.device, "embeds"),
+        ("--workers", arguments.workers, "reads"),
+    )
+    for option, value, does in options:
         if value is not None:
             raise EmbeddingsError(
                 f"{option} {does} images, and {arguments.source} holds embeddings; leave {option} out"

@@ -71,7 +71,8 @@ def embed_collection(
         batch_size: images at once; None: as many as in evaluation, which gives the same embeddings bit for bit.
         num_workers: processes that read images; 0 reads them in this process, between batches.
         part_rows: images per part.
-        strict: whether an unreadable image is an error; otherwise it is left out and listed.
+        strict: whether an unreadable image is an error, also one that an earlier start left out, which is tried again;
+            otherwise it is left out and listed.
         on_images: called with the number of images just finished, first with those of earlier starts.
         processes: which processes share the work; None: this one alone.
 
@@ -82,7 +83,7 @@ def embed_collection(
     processes = Processes() if processes is None else processes
     folder.mkdir(parents=True, exist_ok=True)  # a fault of its path is told before anything slow
     origin = origin_of(model, collection, precision, part_rows)
-    done = finished_parts(folder, origin)
+    done = finished_parts(folder, origin, whole=strict)
     taken_up = sum(len(origin.rows_of(number)) for number in done)
     on_images(taken_up)
     # chosen by number, so that no part is left out if processes see different parts as done
@@ -139,6 +140,8 @@ def summarised(folder: Path, origin: Origin, taken_up: int, *, writes: bool = Tr
         )
         with atomic_write(unreadable_path(folder)) as file:
             csv.write_csv(table, file)
+    elif writes:
+        unreadable_path(folder).unlink(missing_ok=True)  # of an earlier start
     return summary
 
 

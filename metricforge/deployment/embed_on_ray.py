@@ -44,7 +44,8 @@ def embed_on_ray(
         precision: what ``model`` computes in, for the record.
         batch_size: images at once; None: as many as in evaluation.
         part_rows: images per part.
-        strict: whether an unreadable image is an error; otherwise it is left out and listed.
+        strict: whether an unreadable image is an error, also one that an earlier start left out, which is tried again;
+            otherwise it is left out and listed.
         on_images: called with the number of images just finished, first with those of earlier starts.
 
     Raises:
@@ -54,7 +55,7 @@ def embed_on_ray(
     """
     check_ray_is_installed()
     origin = origin_of(model, collection, precision, part_rows)
-    done = finished_parts(folder, origin)
+    done = finished_parts(folder, origin, whole=strict)
     taken_up = sum(len(origin.rows_of(number)) for number in done)
     on_images(taken_up)
     waiting = [number for number in range(origin.parts) if number not in done]

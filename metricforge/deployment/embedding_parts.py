@@ -101,15 +101,15 @@ def read_origin(path: Path) -> tuple[Origin, list[tuple[str, str]]]:
         ) from fault
 
 
-def finished_parts(folder: Path, origin: Origin) -> set[int]:
-    """Return the numbers of the finished parts in ``folder``.
+def finished_parts(folder: Path, origin: Origin, *, whole: bool = False) -> set[int]:
+    """Return the numbers of the finished parts in ``folder``; of ``whole`` ones, which had no unreadable image, alone.
 
     Raises:
         EmbeddingsError: if one of them has another origin: another model, other images or another size of parts.
     """
     done = set()
     for path in sorted(folder.glob(PATTERN)):
-        found, _ = read_origin(path)
+        found, unreadable = read_origin(path)
         differences = [
             f"{name} {getattr(found, name)!r} instead of {value!r}"
             for name, value in asdict(origin).items()
@@ -120,7 +120,8 @@ def finished_parts(folder: Path, origin: Origin) -> set[int]:
                 f"{folder} holds embeddings of another origin: {path.name} has {', '.join(differences)}; "
                 "name another --out, or remove the folder"
             )
-        done.add(int(path.stem.removeprefix("part-")))
+        if not (whole and unreadable):
+            done.add(int(path.stem.removeprefix("part-")))
     return done
 
 

@@ -45,6 +45,31 @@ def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return capsys.readouterr().err
 
 
+def test_strict_stops_at_an_image_that_an_earlier_start_left_out_and_tries_it_again(bundle, photo, tmp_path, capsys):
+    broken = photo.with_name("broken.png")
+    broken.write_bytes(b"no picture")
+    words = ["embed", bundle, str(photo.parent), "--out", str(tmp_path / "out"), "--workers", "0"]
+    main(words)
+    assert "1 images could not be read" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="1"):
+        main([*words, "--strict"])
+    assert "broken.png cannot be read as an image" in capsys.readouterr().err
+    main(words)
+    told = capsys.readouterr().out
+    assert "1 embeddings of 27 dimensions" in told
+    assert "an earlier start had finished 2 of 2 images" in told
+    broken.write_bytes(photo.read_bytes())
+    main([*words, "--strict"])
+    assert "2 embeddings of 27 dimensions" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "unreadable.csv").exists()
+
+
+def test_workers_of_this_process_are_none_of_a_cluster(bundle, photo, tmp_path, capsys):
+    told = fails(capsys, bundle, photo.parent, "--out", tmp_path / "out", "--engine", "ray")
+    assert "--workers reads images for this process, and those of --engine ray read their own" in told
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -140,14 +140,15 @@ def test_embeddings_of_another_model_or_without_a_part_are_refused(pixel_model, 
         StoredEmbeddings(embedded)
 
 
-def test_the_command_takes_a_folder_of_embeddings_and_refuses_a_glob_for_it(
+def test_the_command_takes_a_folder_of_embeddings_and_refuses_what_is_of_images(
     pixel_model, embedded, photos, tmp_path, capsys
 ):
     pixel_model.save(tmp_path / "bundle")
     command = ["index", str(tmp_path / "bundle"), str(embedded), "--out", str(tmp_path / "index")]
-    with pytest.raises(SystemExit):
-        main([*command, "--glob", "*.png"])
-    assert "holds embeddings; leave --glob out" in capsys.readouterr().err
+    for option, value in (("--glob", "*.png"), ("--workers", "2"), ("--device", "cpu")):
+        with pytest.raises(SystemExit):
+            main([*command, option, value])
+        assert f"holds embeddings; leave {option} out" in capsys.readouterr().err
     main([*command, "--segment-rows", "50"])
     told = capsys.readouterr().out
     assert f"80 with embeddings in {embedded}, computed in float32" in told

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metricforge.__main__ import main
 from metricforge.calibration import Calibration
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import open_collection
@@ -33,6 +34,16 @@ def test_an_index_is_calibrated_on_its_own_images_each_without_itself(of_many_cl
     (hits,) = index.search(vectors[:1].astype(np.float32), k=2)
     assert hits[0].is_match
     assert [hit.probability for hit in hits] == [found.probability(hit.score) for hit in hits]
+
+
+def test_a_device_that_would_embed_nothing_is_refused(of_many_classes, photo_folder, capsys):
+    command = ["index", "calibrate", str(of_many_classes.path), "--rate", "0.1", "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "--device embeds images, and without SOURCE the embeddings in" in capsys.readouterr().err
+    assert SearchIndex(of_many_classes.path).calibration is None
+    main([*command[:3], str(of_many_classes.path.parent / "photos.csv"), *command[3:]])
+    assert SearchIndex(of_many_classes.path).calibration is not None
 
 
 def test_images_without_labels_are_refused(pixel_model, photo_folder, tmp_path):

@@ -145,7 +145,7 @@ def test_the_command_prints_writes_and_draws_it(pixel_model, photo_folder, tmp_p
 def test_embeddings_give_the_figures_of_their_images(pixel_model, photo_folder, tmp_path, capsys):
     bundle = pixel_model.save(tmp_path / "bundle")
     embed_collection(pixel_model, open_collection(photo_folder), tmp_path / "vectors")
-    options = ["--workers", "0", "--kinds", "flat,int8", "--out"]
+    options = ["--kinds", "flat,int8", "--out"]
     figures = []
     for source, out in ((photo_folder, tmp_path / "a"), (tmp_path / "vectors", tmp_path / "b")):
         main(["frontier", str(bundle), str(source), *options, str(out)])
@@ -161,6 +161,7 @@ def test_embeddings_give_the_figures_of_their_images(pixel_model, photo_folder, 
     [
         (["--glob", "*.jpg"], "--glob selects images, and .* holds embeddings; leave --glob out"),
         (["--device", "cpu"], "--device embeds images, and .* holds embeddings"),
+        (["--workers", "2"], "--workers reads images, and .* holds embeddings; leave --workers out"),
         (["--spaces", "pca:900"], "keeps 900 dimensions of"),
     ],
 )

@@ -6,6 +6,7 @@ import argparse
 
 from metricforge.cli.parsers.values import at_least_0, at_least_1, named_path
 
+WORKERS = 2  # processes that read images, unless the command line says otherwise
 # what metricforge.deployment.embedding_model.PRECISIONS says; that module is slow to import
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
@@ -28,10 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument("--batch-size", type=at_least_1, metavar="N", help="images at once (default: as in evaluation)")
+    add_workers(parser)
     parser.add_argument(
-        "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
+        "--strict",
+        action="store_true",
+        help="stop at an image that cannot be read, also at one that an earlier start left out",
     )
-    parser.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
     parser.add_argument(
         "--precision", choices=list(PRECISIONS), default="fp32", help="compute in it (default: %(default)s)"
     )
@@ -45,6 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how many processes read images, for ``workers_of``."""
+    parser.add_argument(
+        "--workers", type=at_least_0, metavar="N", help=f"processes that read images (default: {WORKERS})"
+    )
+
+
+def workers_of(arguments: argparse.Namespace) -> int:
+    """How many processes read images."""
+    return WORKERS if arguments.workers is None else int(arguments.workers)
 
 
 def add_model_and_source(parser: argparse.ArgumentParser, other_source: str | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from metricforge.cli.parsers.values import named_path
+from metricforge.cli.parsers.values import named_path, not_empty
 
 # what metricforge.deployment.graphs.export_model.FORMATS says; that module is slow to import
 FORMATS = ("safetensors", "onnx", "torchscript", "torch-export")
@@ -32,5 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder or a table of images to compare the graph on (default: the test images of the model's run)",
     )
     parser.add_argument(
-        "--license", dest="licence", metavar="ID", help="of these weights, for the model card, such as apache-2.0"
+        "--license",
+        dest="licence",
+        type=not_empty,
+        metavar="ID",
+        help="of these weights, for the model card, such as apache-2.0",
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from metricforge.cli.parsers.embed import add_model_and_source
+from metricforge.cli.parsers.embed import add_model_and_source, add_workers
 from metricforge.cli.parsers.index import KINDS
-from metricforge.cli.parsers.values import at_least_0, at_least_1, named_path, score_names, share
+from metricforge.cli.parsers.values import at_least_1, named_path, score_names, share
 
 # what metricforge.index.frontier.SCORES says; that module is slow to import
 SCORES = ("recall@1", "map@r")
@@ -48,7 +48,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="search with so many of the images at most, drawn at random (default: %(default)s)",
     )
-    parser.add_argument(
-        "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
-    )
+    add_workers(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")

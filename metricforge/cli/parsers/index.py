@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from metricforge.cli.parsers.embed import add_model_and_source
+from metricforge.cli.parsers.embed import add_model_and_source, add_workers
 from metricforge.cli.parsers.values import at_least_0, at_least_1, fraction, memory_size, named_path, share
 
 # what metricforge.index.kinds.KINDS says; that module is slow to import
@@ -70,9 +70,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="images that one segment, with its own files and search structure, has at most (default: 10 million)",
     )
-    parser.add_argument(
-        "--workers", type=at_least_0, default=2, metavar="N", help="processes that read images (default: %(default)s)"
-    )
+    add_workers(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.set_defaults(run="metricforge.cli.index:build")
 

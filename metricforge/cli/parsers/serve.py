@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from metricforge.cli.parsers.values import at_least_1, memory_size, named_path, port_number
+from metricforge.cli.parsers.values import at_least_1, memory_size, named_path, port_number, proxy_address
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument(
-        "--proxy", metavar="ADDRESS", help="a proxy in front, whose X-Forwarded-For says who the client is"
+        "--proxy",
+        type=proxy_address,
+        metavar="ADDRESS",
+        help="of a proxy in front, or its network, whose X-Forwarded-For says who the client is",
     )
     limits = parser.add_argument_group("limits, beyond which a request is refused with a reason")
     limits.add_argument(

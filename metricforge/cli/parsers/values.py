@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import math
 import os
 from pathlib import Path
@@ -70,9 +71,27 @@ def memory_size(text: str) -> float:
         size = float(number.removesuffix(unit)) * units[unit]
     except ValueError:
         size = 0.0
-    if not 0 < size < float("inf"):
+    if not 1 <= size < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: must be a number of bytes, such as 2GB or 500MB")
     return size
+
+
+def not_empty(text: str) -> str:
+    """Text, and not that of an unset variable."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; leave it out")
+    return text
+
+
+def proxy_address(text: str) -> str:
+    """An IP address or a network of them; a name would be compared with addresses and never be the same."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be an IP address or a network, such as 127.0.0.1 or 10.0.0.0/8"
+        ) from fault
+    return str(network) if "/" in text else text
 
 
 def port_number(text: str) -> int:
