@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from timm.layers import AttentionPoolLatent, SelectAdaptivePool2d
 from torch import Tensor, nn
@@ -28,7 +30,9 @@ class GeneralizedMeanPool(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``tokens`` (B, T, F) to features (B, F)."""
-        with torch.autocast(tokens.device.type, enabled=False):
+        # a bundle's shapes are compared on the device "meta", which has no autocast
+        in_float32 = nullcontext() if tokens.is_meta else torch.autocast(tokens.device.type, enabled=False)
+        with in_float32:
             powers = tokens.float().clamp_min(self.smallest).pow(self.p)  # (B, T, F)
             return powers.mean(dim=1).pow(1 / self.p).to(tokens.dtype)  # (B, F)
 

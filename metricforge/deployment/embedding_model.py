@@ -27,6 +27,7 @@ from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_m
 from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.engine.chosen_device import chosen_device
+from metricforge.engine.readout.candidate import SAYS
 from metricforge.errors import MetricForgeError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
@@ -54,7 +55,7 @@ class EmbeddingModel:
     of length 1).
 
     Args:
-        learner: backbone, head and similarity with their weights, and a loss where it owns proxies.
+        learner: backbone, head and similarity with their weights, and the loss if it can classify.
         description: its architecture and preprocessing.
         device: where it runs.
         source: where it was loaded from, for messages.
@@ -275,12 +276,14 @@ class EmbeddingModel:
 
     def _class_logits(self, embeddings: Tensor) -> Tensor:
         if not self.classifies:
-            losses = self.description.architecture.get("loss") or [dict(type="a loss without proxies")]
-            losses = [losses] if isinstance(losses, dict) else losses
-            trained = " and ".join(loss["type"] for loss in losses)
+            trained = (self.record.get("training") or {}).get("loss") or "a loss that is not known"
+            layer = (self.record.get("choice") or {}).get("layer", SAYS["head"])  # that a readout chose
+            reason = f"it was trained with {trained}, which does not score the training classes"
+            if layer != SAYS["head"]:
+                reason = f"its readout chose the {layer}, not the head that was trained with {trained}"
             raise MetricForgeError(
-                f"{self.source} cannot classify: it was trained with {trained}, which does not score the training "
-                "classes; search an index of labelled images instead, or train with NormSoftmaxLoss"
+                f"{self.source} cannot classify: {reason}; search an index of labelled images instead, or train with "
+                "NormSoftmaxLoss" + ("" if layer == SAYS["head"] else " and readout=None")
             )
         logits: Tensor = self.learner.loss.predict(embeddings)  # type: ignore[operator, union-attr]
         return logits

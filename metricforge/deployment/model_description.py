@@ -12,7 +12,7 @@ class ModelDescription:
     """What it takes to rebuild a model, apart from its weights, and to prepare an image for it.
 
     Args:
-        architecture: component configs ``backbone``, ``head``, ``similarity`` and, if it has weights, ``loss``.
+        architecture: component configs ``backbone``, ``head``, ``similarity`` and, if it can classify, ``loss``.
         preprocessing: transform configs, applied in this order to a uint8 image (3, H, W).
         decode: how JPEGs are decoded, "full" or "fast" (at a fraction of their size), as in evaluation.
         batch_size: images that evaluation embeds at once; another size changes the last bits at most.

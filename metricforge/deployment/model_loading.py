@@ -93,8 +93,8 @@ def _from_checkpoint(path: Path, device: torch.device) -> EmbeddingModel:
         ) from fault
     if isinstance(learner.backbone, TimmBackbone):
         learner.backbone.merge_adapter()  # what embeds, is exported and shared is one network
-    if not any(True for _ in (learner.loss.parameters() if learner.loss is not None else ())):
-        learner.loss = None  # a loss without weights has nothing to say about an image
+    if not hasattr(learner.loss, "predict"):
+        learner.loss = None  # a loss that cannot classify has nothing to say about an image
     learner.miner = None
     description = ModelDescription(
         architecture=_architecture(config["model"], learner),

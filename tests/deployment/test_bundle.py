@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from metricforge.bundle_files import seal
-from metricforge.deployment import load_model
+from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.deployment.bundle import BundledModel, write_bundle
+from metricforge.deployment.model_description import ModelDescription
 from metricforge.errors import CheckpointError, MetricForgeError
+from metricforge.models import MetricLearner
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,30 @@ def test_a_bundle_gives_the_very_same_embeddings(trained_run, saved, image_folde
 def test_a_bundle_of_a_bundle_is_the_same(saved, tmp_path):
     again = load_model(saved, device="cpu").save(tmp_path / "again")
     assert (again / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        dict(name="test_resnet", global_pool="gem"),
+        dict(name="test_resnet", global_pool="attention", in_chans=1),
+        dict(name="test_vit", global_pool="gem", img_size=32),
+        dict(name="test_vit", global_pool="cls", img_size=32),
+    ],
+    ids=str,
+)
+def test_a_bundle_gives_the_very_same_embeddings_whatever_the_pooling(backbone, tmp_path):
+    parts = dict(
+        backbone=dict(type="TimmBackbone", **backbone),
+        head=dict(type="EmbeddingHead", dim=8),
+        similarity=dict(type="CosineSimilarity"),
+    )
+    model = EmbeddingModel(
+        MetricLearner.from_config(parts, None), ModelDescription(parts, ()), torch.device("cpu"), "here"
+    )
+    photos = list(np.random.default_rng(0).integers(0, 256, size=(3, 32, 32, 3), dtype=np.uint8))
+    again = load_model(model.save(tmp_path / "bundle"), device="cpu")
+    assert np.array_equal(model.embed(photos), again.embed(photos))
 
 
 def test_whoever_may_read_the_folder_may_read_its_files(saved):

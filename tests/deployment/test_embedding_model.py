@@ -14,6 +14,7 @@ from metricforge import build_runner
 from metricforge.deployment import EmbeddingModel, load_model
 from metricforge.engine.distributed.processes import Processes
 from metricforge.engine.loops.embed_dataset import embed_dataset
+from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import MetricForgeError, UnreadableImageError
 
 
@@ -109,6 +110,19 @@ def test_a_model_without_a_classifier_says_so(model, photos):
     assert not model.classifies
     with pytest.raises(MetricForgeError, match="cannot classify: it was trained with ProxyNCALoss"):
         model.classify(photos)
+
+
+def test_a_loss_that_cannot_classify_is_no_part_of_the_model(model, trained_run):
+    assert any(name.startswith("loss.") for name in load_checkpoint(trained_run / "best.pth")["state_dict"])
+    assert "loss" not in model.description.architecture
+    assert not any(name.startswith("loss.") for name in model.learner.state_dict())
+
+
+def test_a_model_of_another_layer_than_its_classifier_s_says_so(model, photos):
+    record = {"training": {"loss": "NormSoftmaxLoss"}, "choice": {"layer": "pooled feature"}}
+    chosen = EmbeddingModel(model.learner, model.description, model.device, "here", record)
+    with pytest.raises(MetricForgeError, match="its readout chose the pooled feature, not the head that was trained"):
+        chosen.classify(photos)
 
 
 def test_classify_names_the_class_of_the_nearest_proxy(trained_run, photos):
