@@ -191,11 +191,16 @@ def _refuse_packed(content: BinaryIO, shard: str) -> None:
 
 
 def _refuse_open_end(content: BinaryIO, end: int, shard: str) -> None:
-    # tarfile takes a file that is truncated between two members for a complete one
+    # tarfile takes a file that is truncated between two members, or has a damaged header there, for a complete one
     content.seek(end)
-    if not content.read(HEADER):
+    block = content.read(HEADER)
+    if len(block) < HEADER:
         raise DatasetError(
             f"{shard} is truncated: it lacks tar's end mark; copy it again, or close its writer and pack it again"
+        )
+    if any(block):
+        raise DatasetError(
+            f"{shard} is damaged: at byte {end:,} there is neither a file nor tar's end mark; fetch or pack it again"
         )
 
 

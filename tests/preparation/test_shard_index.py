@@ -13,6 +13,7 @@ from pyarrow import parquet
 from metricforge.cli.main import main
 from metricforge.datasets import ImageFolderDataset, ShardDataset
 from metricforge.datasets.shards.shard_part import ShardPart
+from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import DatasetError
 from metricforge.preparation import expand_shards, index_shards
 
@@ -106,6 +107,30 @@ def test_a_shard_cut_off_between_two_files_is_seen(shards, tmp_path):
     shards[0].write_bytes(shards[0].read_bytes()[:end])
     with pytest.raises(DatasetError, match=r"train-0\.tar is truncated: it lacks tar's end mark"):
         index_shards([str(shards[0])], tmp_path / "i.parquet")
+
+
+def test_a_shard_is_indexed_whole_wherever_it_is_cut_or_a_header_is_damaged_or_not_at_all(shards, tmp_path):
+    whole = shards[0].read_bytes()
+    with tarfile.open(shards[0]) as tar:
+        headers = [member.offset for member in tar.getmembers()]
+        end = tar.offset
+    expected = index_shards([str(shards[0])], tmp_path / "i.parquet").images
+    for cut in (*(header + more for header in headers for more in (0, 1, 100, 511)), end, end + 100):
+        shards[0].write_bytes(whole[:cut])
+        with pytest.raises(DatasetError, match=r"train-0\.tar is (truncated|no tar file, or cut off)"):
+            index_shards([str(shards[0])], tmp_path / "i.parquet")
+    for header in headers[1:]:
+        shards[0].write_bytes(whole[: header + 50] + b"\xff" * 10 + whole[header + 60 :])
+        with pytest.raises(DatasetError, match=rf"train-0\.tar is damaged: at byte {header:,} there is neither a file"):
+            index_shards([str(shards[0])], tmp_path / "i.parquet")
+    shards[0].write_bytes(whole[: end + 512])  # one block of the end mark is enough
+    assert index_shards([str(shards[0])], tmp_path / "i.parquet").images == expected
+
+
+def test_a_name_with_a_line_break_is_found_again(pack, tmp_path):
+    shard = pack(tmp_path / "s.tar", [("a\nb.jpg", b"1"), ("a\nb.cls", b"0")])
+    index_shards([str(shard)], tmp_path / "i.parquet")
+    assert open_collection(tmp_path / "i.parquet").image(0) == b"1"
 
 
 def test_folders_may_be_the_classes_and_what_is_not_whole_left_out(pack, image_folder, tmp_path, capsys):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 HEADER = 512  # bytes that tar writes before a file's content: its name, size, kind and their checksum
 _NAME_IN_HEADER = 99  # bytes of it that every format has room for
-_WRITTEN = re.compile(r"(?P<shard>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)/(?P<name>.+)")
+_WRITTEN = re.compile(r"(?P<shard>.+\.tar)@(?P<offset>\d+)\+(?P<size>\d+)/(?P<name>.+)", re.DOTALL)
 
 
 class ShardPart(NamedTuple):
