@@ -101,6 +101,7 @@ def _write_files(model: BundledModel, folder: Path, graphs: Callable[[Path], Gra
         model.hash,
         folder=folder.name,
         dim=described["dim"],
+        learned_similarity=any(name.startswith("similarity.") for name in state),
         vectors=None if backbone.takes_images else int(backbone.feature_dim),
         normalisation=described["normalisation"],
         graphs=described["graphs"],

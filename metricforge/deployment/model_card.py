@@ -36,6 +36,7 @@ def model_card(
     dim: int,
     normalisation: Mapping[str, Any],
     graphs: Mapping[str, Any],
+    learned_similarity: bool = False,
     vectors: int | None = None,
     calibration: Calibration | None = None,
 ) -> str:
@@ -50,6 +51,7 @@ def model_card(
         dim: D, the numbers of an embedding.
         normalisation: ``mean`` and ``std`` of values in 0..1, by which pixels are normalised.
         graphs: what was exported beside the weights, by file, with how it was compared.
+        learned_similarity: whether the similarity has weights, so that embeddings alone do not say what is alike.
         vectors: F, the numbers of a vector that the model takes; None: it takes images.
         calibration: the threshold below which a query counts as unknown; None: not measured.
     """
@@ -59,7 +61,7 @@ def model_card(
         f"Model {as_code(model_hash)}.",
         f"## Load it\n\nWith MetricForge{_and_plugins(record, description)}:\n\n"
         + _fenced(metricforge_example(folder) if vectors is None else vectors_example(folder)),
-        _plain_example(description, normalisation, folder, vectors),
+        _plain_example(description, normalisation, folder, vectors, learned_similarity),
         _graphs(graphs, folder),
         "## Scores\n\n" + _scores(record.get("evaluation"), vectors),
         "## How its weights were chosen\n\n" + _choice(record),
@@ -120,17 +122,19 @@ def _types(config: Any) -> Iterator[str]:
 
 
 def _plain_example(
-    description: ModelDescription, normalisation: Mapping[str, Any], folder: str, vectors: int | None
+    description: ModelDescription, normalisation: Mapping[str, Any], folder: str, vectors: int | None, learned: bool
 ) -> str:
+    similarity = as_code(description.architecture["similarity"]["type"])
+    lacking = f" (the embedding, but not {similarity}, a similarity that was learned)" if learned else ""
     if vectors is not None:
         code = head_example(description, folder)
-        return "" if code is None else "With torch and safetensors alone:\n\n" + _fenced(code)
+        return "" if code is None else f"With torch and safetensors alone{lacking}:\n\n" + _fenced(code)
     code = timm_example(description, normalisation, folder)
     if code is None:
         return (
             "It has parts that timm does not, so it takes MetricForge, or a graph: `metricforge export --format onnx`."
         )
-    return "With timm, torchvision and safetensors alone:\n\n" + _fenced(code)
+    return f"With timm, torchvision and safetensors alone{lacking}:\n\n" + _fenced(code)
 
 
 def _graphs(graphs: Mapping[str, Any], folder: str) -> str:

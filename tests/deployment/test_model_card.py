@@ -34,13 +34,13 @@ def photos(tmp_path, monkeypatch):
     return tmp_path
 
 
-def timm_model(backbone=None, size=40, **head) -> EmbeddingModel:
+def timm_model(backbone=None, size=40, similarity="CosineSimilarity", **head) -> EmbeddingModel:
     torch.manual_seed(0)
     resnet = dict(type="TimmBackbone", name="resnet10t", frozen_batch_norm=head.pop("frozen", False))
     parts = dict(
         backbone=backbone or resnet,
         head=dict(type="EmbeddingHead", **head),
-        similarity=dict(type="CosineSimilarity"),
+        similarity=dict(type=similarity),
     )
     steps = (dict(type="Resize", size=48, interpolation="bicubic"), dict(type="CenterCrop", size=(size, size)))
     learner = MetricLearner.from_config(parts, None)
@@ -136,6 +136,14 @@ def test_the_lines_of_timm_name_the_options_of_a_transformer_as_timm_does(photos
     names = {}
     exec(code, names)
     assert np.abs(names["embedding"].numpy() - model.embed("photo.jpg")).max() < 1e-5
+
+
+def test_the_lines_of_timm_say_that_they_lack_a_learned_similarity(photos):
+    pytest.importorskip("metricforge_pddm")
+    for similarity, told in (("PDDM", " (the embedding, but not `PDDM`, a similarity that was learned)"), (None, "")):
+        timm_model(dim=8, similarity=similarity or "CosineSimilarity").save(similarity or "plain")
+        card = (photos / (similarity or "plain") / "README.md").read_text()
+        assert f"With timm, torchvision and safetensors alone{told}:\n" in card
 
 
 @pytest.mark.parametrize("pooling", ["gem", "attention"])
