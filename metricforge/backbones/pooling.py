@@ -9,6 +9,7 @@ from timm.layers import AttentionPoolLatent, SelectAdaptivePool2d
 from torch import Tensor, nn
 
 POOLINGS = ("gem", "attention")
+OF_TRANSFORMER = "attn_pool"  # timm's name of the layer that pools a ViT's tokens
 HEAD_CHANNELS = 64  # of an attention head, as in a ViT
 
 
@@ -68,18 +69,30 @@ def install_pooling(model: nn.Module, name: str, pooling: str) -> None:
     tokens: nn.Module = GeneralizedMeanPool()
     if pooling == "attention":
         tokens = AttentionPoolLatent(channels, num_heads=max(1, channels // HEAD_CHANNELS))
-    if hasattr(model, "attn_pool"):  # of a ViT: it takes the place of the class token
+    where = pooling_layer(model, name, pooling)
+    parent, _, last = where.rpartition(".")
+    if last == OF_TRANSFORMER:
         model.attn_pool = tokens
-        return
-    maps = [(where, module) for where, module in model.named_modules() if isinstance(module, SelectAdaptivePool2d)]
+    else:  # the pooling's "tokens"
+        above, _, own = parent.rpartition(".")
+        setattr(model.get_submodule(above), own, MapPool(tokens, model.get_submodule(parent)))  # type: ignore[arg-type]
+
+
+def pooling_layer(model: nn.Module, name: str, pooling: str) -> str:
+    """The layer of timm's ``model``, called ``name``, that has the weights of an installed "gem" or "attention".
+
+    Raises:
+        ValueError: if it pools in a way that cannot be replaced.
+    """
+    if hasattr(model, OF_TRANSFORMER):  # it takes the place of the class token
+        return OF_TRANSFORMER
+    maps = [where for where, module in model.named_modules() if isinstance(module, SelectAdaptivePool2d)]
     if len(maps) != 1:
         raise ValueError(
             f'global_pool: {name} has no one pooling of its features that "{pooling}" could replace; take one of '
             'timm\'s, such as "avg", or leave it out'
         )
-    where, replaced = maps[0]
-    parent, _, last = where.rpartition(".")
-    setattr(model.get_submodule(parent), last, MapPool(tokens, replaced))
+    return f"{maps[0]}.tokens"
 
 
 def as_tokens(features: Tensor, *, channels_last: bool) -> Tensor:

@@ -18,9 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from metricforge.backbones.adapters.adapter import build_adapter, forget_adapter, keep_adapter_alone, merge
 from metricforge.backbones.frozen_batch_norm import freeze_batch_norm
-from metricforge.backbones.pooling import POOLINGS, as_tokens, install_pooling
+from metricforge.backbones.pooling import POOLINGS, as_tokens, install_pooling, pooling_layer
 from metricforge.backbones.timm_arguments import class_arguments, timm_arguments, unknown_argument
-from metricforge.backbones.weights_file import load_weights_file
+from metricforge.backbones.weights_file import load_layer_of_bundle, load_weights_file
 from metricforge.errors import CheckpointError
 from metricforge.interfaces import Backbone
 from metricforge.registry import BACKBONES
@@ -107,9 +107,11 @@ class TimmBackbone(Backbone):
         faults = [unknown_argument(name, key, known) for key in chosen if key not in known]
         if faults:
             raise ValueError("; ".join(faults))
+        pooling = pooling_layer(model, name, own_pooling) if own_pooling else ""
         if weights is not None:
             classifier = model.pretrained_cfg.get("classifier") or ()
             ignored = [classifier] if isinstance(classifier, str) else list(classifier)
+            ignored += [pooling] if pooling else []
             load_weights_file(model, weights, ignored, adapt=_adaption(model, chosen))
         self.name = name
         # Some networks have layers between pooling and classifier, so that num_features is not what comes out.
@@ -139,6 +141,8 @@ class TimmBackbone(Backbone):
             keep_adapter_alone(self, "model")
         if own_pooling is not None:
             install_pooling(self.model, name, own_pooling)
+            if weights is not None:
+                load_layer_of_bundle(self.model, weights, pooling)
         if grad_checkpointing:
             self._checkpoint_gradients()
         if tokens:

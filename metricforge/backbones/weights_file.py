@@ -65,6 +65,25 @@ def load_weights_file(
     model.load_state_dict(state, strict=False)
 
 
+def load_layer_of_bundle(model: nn.Module, file: str | Path, layer: str) -> None:
+    """Load the weights of ``layer`` of ``model`` from ``file`` if that is a bundle whose network has them.
+
+    Raises:
+        CheckpointError: if they are of another shape, or it was changed since the export.
+    """
+    path = Path(file).expanduser().absolute()
+    if not is_bundle(path):
+        return
+    state = _backbone_s(_read(verified_file(path, read_description(path).get("weights"))))
+    own = {name.removeprefix(f"{layer}."): value for name, value in state.items() if name.startswith(f"{layer}.")}
+    if not own:
+        return
+    try:
+        model.get_submodule(layer).load_state_dict(own)
+    except RuntimeError as fault:
+        raise CheckpointError(f"weights: {path} has another {layer} ({str(fault).splitlines()[0]})") from fault
+
+
 def _backbone_s(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of the network in a bundle's backbone, by their names in that network."""
     own = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}

@@ -111,13 +111,22 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
             raise DatasetError("--glob selects images of a folder, and - is a list of paths; leave --glob out")
         return _of_paths("the standard input", str(Path.cwd()), _paths_in(lines))
     if path.is_dir():
-        return _of_folder(path.absolute(), glob)
+        return _of_folder(_absolute(path), glob)
     if path.is_file() and path.suffix.lower() in TABLES:
         if glob is not None:
             raise DatasetError(f"--glob {glob} selects images of a folder, and {source} is a table; leave --glob out")
-        return _of_table(path.absolute())
+        return _of_table(_absolute(path))
     state = "is neither a folder nor a table" if path.exists() else "does not exist"
     raise DatasetError(f"{source} {state}; {EXPECTED}")
+
+
+def _absolute(path: Path) -> Path:
+    """``path`` from the root and without "..", so that an image has one path wherever it is named from."""
+    parts = path.absolute().parts
+    if ".." not in parts:
+        return path.absolute()
+    end = len(parts) - parts[::-1].index("..")  # what follows may be a link, which keeps its name
+    return Path(*parts[:end]).resolve().joinpath(*parts[end:])
 
 
 def _paths_in(lines: Iterable[str]) -> list[str]:

@@ -15,6 +15,9 @@ NETWORKS = [
     dict(type="TimmBackbone", name="resnet10t"),
     dict(type="TimmBackbone", name="test_vit"),
     dict(type="TorchvisionBackbone", name="mobilenet_v3_small"),
+    dict(type="TimmBackbone", name="test_resnet", global_pool="gem"),
+    dict(type="TimmBackbone", name="test_convnext", global_pool="attention"),
+    dict(type="TimmBackbone", name="test_vit", global_pool="attention"),
 ]
 
 
@@ -25,12 +28,23 @@ def bundle_of(backbone, folder):
     return learner.backbone, EmbeddingModel(learner, ModelDescription(parts, ()), torch.device("cpu"), "").save(folder)
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network["name"])
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: f"{network['name']}-{network.get('global_pool')}")
 def test_a_backbone_begins_with_a_bundle_s_weights(network, tmp_path):
     trained, bundle = bundle_of(network, tmp_path / "bundle")
+    torch.manual_seed(2)
     begun = BACKBONES.build(dict(network, weights=str(bundle)), path="backbone")
     images = torch.rand(2, 3, 160, 160)
     assert torch.equal(begun.eval()(images), trained.eval()(images))
+
+
+def test_a_pooling_is_new_where_the_bundle_has_none_and_compared_where_it_has_another(tmp_path):
+    network = dict(type="TimmBackbone", name="test_vit")
+    _, bundle = bundle_of(network, tmp_path / "plain")
+    pooled = dict(network, weights=str(bundle), global_pool="gem")
+    assert BACKBONES.build(pooled, path="backbone").model.attn_pool.p == 3
+    _, bundle = bundle_of(dict(network, global_pool="attention"), tmp_path / "attention")
+    with pytest.raises(CheckpointError, match=r"has another attn_pool \(Error\(s\) in loading state_dict"):
+        BACKBONES.build(dict(pooled, weights=str(bundle)), path="backbone")
 
 
 def test_a_bundle_of_another_network_is_refused(tmp_path):

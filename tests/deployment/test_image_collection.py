@@ -134,3 +134,14 @@ def test_what_is_no_source_is_told(tmp_path, source):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="expected: a folder of images, a table"):
         open_collection(tmp_path / source)
+
+
+def test_an_image_is_stored_under_one_path_from_whatever_folder_it_is_named(tmp_path, monkeypatch):
+    _touch(tmp_path, "photos/cat/1.jpg")
+    (tmp_path / "table.csv").write_text("path\nphotos/cat/1.jpg\n")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "deep")
+    assert open_collection("../../photos").location(0) == str(tmp_path / "photos/cat/1.jpg")
+    assert open_collection("../../table.csv").location(0) == str(tmp_path / "photos/cat/1.jpg")
+    assert open_collection("../../link").location(0) == str(tmp_path / "link/cat/1.jpg")
