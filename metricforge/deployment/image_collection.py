@@ -18,6 +18,7 @@ from metricforge.datasets.string_column import StringColumn
 from metricforge.datasets.tables.image_table import is_empty
 from metricforge.datasets.tables.left_out import LeftOut
 from metricforge.datasets.tables.text_table import open_text_table
+from metricforge.deployment.absolute_path import absolute_path
 from metricforge.errors import DatasetError
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
@@ -82,8 +83,9 @@ class ImageCollection:
             return path
         if is_remote(self.root):
             return f"{self.root.rstrip('/')}/{path}"
-        # ./photo.jpg, as find prints it, is photo.jpg; a part of a shard stands behind the shard's path
-        return str(Path(self.root, path)) if part is None else os.path.join(self.root, path)  # noqa: PTH118
+        if part is not None:  # behind the shard's path
+            return os.path.join(self.root, path)  # noqa: PTH118
+        return str(absolute_path(Path(self.root, path)))  # ./photo.jpg, as find prints it, is photo.jpg
 
     def image(self, index: int) -> str | bytes:
         """Image ``index`` as ``EmbeddingModel.embed`` takes it."""
@@ -111,22 +113,13 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
             raise DatasetError("--glob selects images of a folder, and - is a list of paths; leave --glob out")
         return _of_paths("the standard input", str(Path.cwd()), _paths_in(lines))
     if path.is_dir():
-        return _of_folder(_absolute(path), glob)
+        return _of_folder(absolute_path(path), glob)
     if path.is_file() and path.suffix.lower() in TABLES:
         if glob is not None:
             raise DatasetError(f"--glob {glob} selects images of a folder, and {source} is a table; leave --glob out")
-        return _of_table(_absolute(path))
+        return _of_table(absolute_path(path))
     state = "is neither a folder nor a table" if path.exists() else "does not exist"
     raise DatasetError(f"{source} {state}; {EXPECTED}")
-
-
-def _absolute(path: Path) -> Path:
-    """``path`` from the root and without "..", so that an image has one path wherever it is named from."""
-    parts = path.absolute().parts
-    if ".." not in parts:
-        return path.absolute()
-    end = len(parts) - parts[::-1].index("..")  # what follows may be a link, which keeps its name
-    return Path(*parts[:end]).resolve().joinpath(*parts[end:])
 
 
 def _paths_in(lines: Iterable[str]) -> list[str]:

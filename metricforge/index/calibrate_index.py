@@ -14,6 +14,7 @@ from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.calibration import NEIGHBOURS, QUERIES, calibrate
 from metricforge.index.snapshot import Snapshot
+from metricforge.index.writing import places_of
 
 DEPTH = 200  # neighbours among which the nearest of the own and of another class are looked for first
 
@@ -22,6 +23,8 @@ def calibrate_index(
     snapshot: Snapshot, model: EmbeddingModel, collection: ImageCollection | None, rate: float
 ) -> Calibration:
     """Calibrate the index on ``collection``, or on its own images, and write what was found into its manifest.
+
+    An image of ``collection`` that the index holds, by its path, is searched for without itself.
 
     Raises:
         EmbeddingsError: for images without labels, or of too few classes.
@@ -34,7 +37,9 @@ def calibrate_index(
             raise EmbeddingsError(f"{collection.source}: its images have no labels; a calibration needs them")
         vectors = model.embed(collection.image(number) for number in range(len(collection)))
         classes = np.array(collection.labels.to_pylist(), dtype=object)
-        own = np.full((len(classes), 2), -1)
+        paths = [collection.location(number) for number in range(len(collection))]
+        known = places_of(snapshot, paths)
+        own = np.array([known[path][0][:2] if path in known else (-1, -1) for path in paths])
     found = snapshot.search(vectors, model.learner.similarity, min(DEPTH, len(snapshot)), snapshot.allowed(None))
     impostors, genuine = np.full(len(classes), -np.inf), np.full(len(classes), -np.inf)  # (Q,)
     neighbours: list[Floats32] = []

@@ -309,7 +309,7 @@ class SearchIndex:
 
         Args:
             source: labelled images of classes that the model was not trained on, as ``add`` takes them; each is
-                searched in the index, apart from images of its own class. None takes the index's own images.
+                searched in the index, without itself if it is there. None takes the index's own images.
             rate: the share of queries of unknown classes that may be accepted by mistake, above 0 and below 1.
 
         Raises:

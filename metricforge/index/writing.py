@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from metricforge.arrays import Floats32, Indices
 from metricforge.atomic_write import atomic_write
+from metricforge.deployment.absolute_path import absolute_path
 from metricforge.errors import EmbeddingsError
 from metricforge.index.kinds import SMALL
 from metricforge.index.manifest import Manifest
@@ -39,7 +40,7 @@ def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageColle
     """
     paths = [collection.location(number) for number in range(len(collection))]
     _refuse_repeats(paths)
-    known = _places(snapshot, paths)
+    known = places_of(snapshot, paths)
     next_id = snapshot.manifest.next_id
     ids = []
     for path in paths:
@@ -77,8 +78,8 @@ def remove_images(snapshot: Snapshot, ids: Sequence[int], paths: Sequence[str], 
         else:
             name = snapshot.segments[place[0]].name
             gone[name] = np.append(gone[name], place[1])
-    wanted = [str(Path(path).absolute()) if "://" not in path else path for path in paths]
-    known = _places(snapshot, wanted)
+    wanted = [str(absolute_path(Path(path))) if "://" not in path else path for path in paths]
+    known = places_of(snapshot, wanted)
     for path in wanted:
         if path not in known:
             absent.append(path)
@@ -147,7 +148,7 @@ def _gone(snapshot: Snapshot) -> dict[str, Indices]:
     }
 
 
-def _places(snapshot: Snapshot, paths: Sequence[str]) -> dict[str, list[tuple[int, int, int]]]:
+def places_of(snapshot: Snapshot, paths: Sequence[str]) -> dict[str, list[tuple[int, int, int]]]:
     """Find segment, row and id of every image with one of ``paths``; an index may be built of a path twice."""
     wanted = pa.array(list(dict.fromkeys(paths)), pa.large_string())
     found: dict[str, list[tuple[int, int, int]]] = {}

@@ -144,4 +144,5 @@ def test_an_image_is_stored_under_one_path_from_whatever_folder_it_is_named(tmp_
     monkeypatch.chdir(tmp_path / "here" / "deep")
     assert open_collection("../../photos").location(0) == str(tmp_path / "photos/cat/1.jpg")
     assert open_collection("../../table.csv").location(0) == str(tmp_path / "photos/cat/1.jpg")
+    assert open_collection("-", lines=["../../photos/cat/1.jpg"]).location(0) == str(tmp_path / "photos/cat/1.jpg")
     assert open_collection("../../link").location(0) == str(tmp_path / "link/cat/1.jpg")

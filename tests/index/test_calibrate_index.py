@@ -46,6 +46,13 @@ def test_a_device_that_would_embed_nothing_is_refused(of_many_classes, photo_fol
     assert SearchIndex(of_many_classes.path).calibration is not None
 
 
+def test_images_of_another_source_that_the_index_holds_do_not_find_themselves(of_many_classes):
+    own = of_many_classes.calibrate(rate=0.1)
+    assert own.accepted < 1
+    named = of_many_classes.calibrate(of_many_classes.path.parent / "photos.csv", rate=0.1)
+    assert named.to_json() == own.to_json()
+
+
 def test_images_without_labels_are_refused(pixel_model, photo_folder, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()

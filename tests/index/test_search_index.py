@@ -134,6 +134,19 @@ def test_images_are_added_replaced_and_removed(index, photos, tmp_path):
     assert index.add([new]) == [81]  # an id is given once
 
 
+def test_an_image_is_one_however_it_is_named(pixel_model, photos, tmp_path, monkeypatch):
+    folder = photos[0].parent.parent
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    relative = os.path.relpath(folder)
+    assert relative.startswith("..")
+    index = build_index(pixel_model, open_collection(relative), tmp_path / "index")
+    assert index.snapshot().table()["path"].to_pylist() == list(map(str, photos))
+    assert index.add([os.path.relpath(photos[3])]) == [3]
+    assert len(index) == 80
+    assert index.remove(paths=[os.path.relpath(photos[0])]) == 1
+
+
 def test_the_command_shows_labels_to_their_ends(pixel_model, photos, tmp_path, capsys):
     for name in ("a car of the year 2012, " * 4, "another"):
         (tmp_path / "cars" / name).mkdir(parents=True)
