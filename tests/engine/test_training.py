@@ -361,17 +361,7 @@ def test_the_history_of_a_resumed_run_is_that_of_an_uninterrupted_one(tiny_confi
     assert [(line["epoch"], line["of"]) for line in whole if "scores" in line] == [(3, "test classes")]
 
     runner = build_runner(tiny_config, work_dir=tmp_path / "cut", device="cpu")
-    steps = iter(range(15))
-    original = runner.model.train_step
-
-    def killed(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    runner.model.train_step = killed
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    cut_after(runner, 15)
     with (tmp_path / "cut" / "history.jsonl").open("a") as file:
         file.write('{"iteration": 16, "los')  # what a crash in the middle of writing leaves
     train(tiny_config, tmp_path / "cut", resume=True)

@@ -11,6 +11,7 @@ from metricforge import build_runner, load_model
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.run_records.history import read_history
+from tests.cut_training import cut_after
 
 
 @pytest.fixture
@@ -98,16 +99,7 @@ def test_a_resumed_run_chooses_what_an_uninterrupted_one_does(config, tmp_path, 
     config["checkpoint"] = dict(interval_iterations=5)
     train(config, tmp_path / "whole")
     runner = build_runner(config, work_dir=tmp_path / "cut", device="cpu")
-    steps, original = iter(range(updates)), runner.model.train_step
-
-    def killed(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    runner.model.train_step = killed
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    cut_after(runner, updates)
     resumed = train(config, tmp_path / "cut", resume=True)
     assert protocol(tmp_path / "cut")["choice"] == protocol(tmp_path / "whole")["choice"]
     scores = [json.loads((tmp_path / name / "scores.json").read_text())["scores"] for name in ("whole", "cut")]

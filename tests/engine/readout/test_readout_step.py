@@ -16,6 +16,7 @@ from metricforge import build_runner, load_model
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError
 from metricforge.testing import run_in_processes
+from tests.cut_training import cut_after
 
 
 def train(config, folder, **arguments):
@@ -169,16 +170,7 @@ def test_it_leaves_training_and_the_best_epoch_as_they_are(config, whole_run, tm
 def test_a_killed_and_resumed_run_chooses_the_same(config, whole_run, tmp_path):
     config["checkpoint"] = dict(interval_iterations=4)
     runner = build_runner(config, work_dir=tmp_path / "cut", device="cpu", console=Console(quiet=True))
-    steps, original = iter(range(14)), runner.model.train_step
-
-    def killed(*args, **kwargs):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    runner.model.train_step = killed
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    cut_after(runner, 14)
     train(config, tmp_path / "cut", resume=True)
     assert (tmp_path / "cut" / "iter_16.pth").exists(), "other files than those of the whole run, whose mean is its own"
     whole, cut = (
