@@ -20,23 +20,19 @@ from metricforge.assembly.run_datasets import (
     build_run_datasets,
     evaluation_loader,
     set_reading,
-    take_backbone_transform,
     take_vector_size,
     training_loader,
     validation_loader,
 )
 from metricforge.assembly.run_evaluators import build_evaluators, check_evaluators
 from metricforge.assembly.run_hooks import build_hooks, refuse_absent_scores
-from metricforge.assembly.run_readout import build_readout
+from metricforge.assembly.run_model import build_run_model
 from metricforge.datasets import ImageDataset
 from metricforge.engine.chosen_device import chosen_device
 from metricforge.engine.distributed.agreement import check_same, check_same_images
 from metricforge.engine.distributed.processes import Processes, join_processes
 from metricforge.engine.distributed.start_facts import start_facts
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
-from metricforge.engine.loading.input_size import check_input_size
-from metricforge.engine.loading.seeding import derive_seed, seed_all
-from metricforge.engine.loading.trial_image import try_first_image
 from metricforge.engine.loops.chunk_check import check_chunk
 from metricforge.engine.loops.step_switches import check_step_switches
 from metricforge.engine.memory_reuse import keep_freed_memory
@@ -48,7 +44,7 @@ from metricforge.engine.records.resume_point import find_resume_point, run_setti
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
 from metricforge.engine.records.weight_choice import WeightChoice
 from metricforge.errors import ConfigError
-from metricforge.models import MetricLearner, check_similarity_is_trained
+from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import CLUSTERINGS, SAMPLERS, plugin_types
 from metricforge.run_records.checkpoint_files import checkpoint_files
@@ -178,18 +174,7 @@ def _build(
     # before weights are read, and long before the first evaluation
     check_evaluators(cfg, data.test, ("evaluators", "final_evaluators"))
 
-    seed_all(derive_seed(run_seed))  # the initial weights follow from the seed as well
-    model = MetricLearner.from_config(cfg.model, num_classes, for_checkpoint=weights is not None)
-    readout = None
-    if data.train is not None:
-        check_similarity_is_trained(model, num_classes)
-        readout = build_readout(cfg, data, model, device)
-    take_backbone_transform(cfg.test_dataloader.dataset, data.test, model)
-    if data.train is not None:
-        check_input_size(model.backbone, data.train, "train_dataloader")
-    check_input_size(model.backbone, data.test, "test_dataloader")
-    if data.train is not None:
-        try_first_image(model, data.train)
+    model, readout = build_run_model(cfg, data, num_classes, device)
     set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")
     evaluators = build_evaluators(cfg, "evaluators", model)
     final_evaluators = build_evaluators(cfg, "final_evaluators", model)

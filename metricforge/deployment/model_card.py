@@ -195,7 +195,7 @@ def _choice(record: Mapping[str, Any]) -> str:
     told = as_text(str(choice.get("weights", "weights"))).capitalize()
     if choice.get("layer"):  # of a readout
         layer, weights = str(choice["layer"]), str(choice["weights"])
-        told = f"The {as_text(layer)} at {as_text(weights)} weights"
+        told = f"The {as_text(layer)} (weights: {as_text(weights)})"
         if weights == VECTORS.weights and layer in LAYERS_OF_VECTORS:
             told = f"The {LAYERS_OF_VECTORS[layer]}"
     elif choice.get("trained_epochs"):

@@ -21,6 +21,7 @@ from metricforge.deployment.model_description import ModelDescription
 from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
 from metricforge.engine.chosen_device import chosen_device
+from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.records.checkpoints import BEST, load_checkpoint
 from metricforge.errors import CheckpointError
@@ -34,7 +35,8 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
     """Load the embedding model of a run, a checkpoint or a bundle, in evaluation mode.
 
     Needs neither the config file nor the data set, and executes nothing in the files. Components of a plug-in need the
-    plug-in installed.
+    plug-in installed. For a model on the CPU the process keeps the memory that it frees (glibc): a batch then takes the
+    pages of the one before, which embeds up to twice as fast.
 
     Args:
         model: a run's folder (what its readout chose, else its best weights, else the newest), a checkpoint file, or a
@@ -55,6 +57,8 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
     """
     path = Path(model)
     where = chosen_device(device)
+    if where.type == "cpu":
+        keep_freed_memory()
     load_plugins()
     if is_bundle(path):
         bundled = read_bundle(path)

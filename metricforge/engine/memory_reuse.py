@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, so that a training step on a CPU does not fault its pages in again."""
+"""Freed memory stays with the process, so that a batch on a CPU does not fault its pages in again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ GROW_BY = 2**28  # bytes asked of the system at a time
 def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep what was freed for the next allocation, and say whether there is a glibc to tell.
 
-    By default it maps each large tensor anew and unmaps it when it is freed. A step of a convolutional network
-    allocates the same gigabytes every time, and their page faults take up to half of its time on a CPU. The process
-    stays as large as it was at its largest. Results do not change.
+    By default it maps each large tensor anew and unmaps it when it is freed. A convolutional network allocates the
+    same gigabytes for every batch, and their page faults take up to half of the time on a CPU. The process stays as
+    large as it was at its largest. Results do not change.
     """
     if not sys.platform.startswith("linux"):
         return False
