@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.records.culprit import Culprit, checkpoint_before, read_culprit
 from metricforge.engine.records.shard_files import copy_checkpoint
 from metricforge.errors import ConfigError, NonFiniteLossError
+from metricforge.models.own_rows import own_rows
 from metricforge.runner import build_runner
 
 SHOWN = 8
@@ -73,21 +75,26 @@ def _repeat(runner: MetricRunner, culprit: Culprit) -> list[str]:
             earlier = error.iteration < culprit.iteration or not culprit.scalars
             verdict = "the same, bit for bit" if same else "found" if earlier else "another one"
             lines = [f"repeated: {verdict}: {error.args[0]}"]
-            lines += [f"not finite first in the forward pass: {noted[0]}"] if noted else []
-            return lines + ([f"gradients that are not finite: {', '.join(broken[:SHOWN])}"] if broken else [])
+            # of several processes each has seen its images, and the gradients of its rows
+            first = min((its for its in runner.processes.gather_values(noted[:1]) if its), default=[])
+            lines += [f"not finite first in the forward pass: {first[0][1]}"] if first else []
+            named = list(dict.fromkeys(name for its in runner.processes.gather_values(broken) for name in its))
+            return lines + ([f"gradients that are not finite: {', '.join(named[:SHOWN])}"] if named else [])
     return ["not repeated: everything stayed finite; was it trained by another version, machine or number of threads?"]
 
 
 @contextmanager
-def _noting(model: nn.Module) -> Iterator[tuple[list[str], list[str]]]:
-    """Collect modules whose output is not finite, in the order in which they compute, and such gradients."""
-    noted: list[str] = []
+def _noting(model: nn.Module) -> Iterator[tuple[list[tuple[int, str]], list[str]]]:
+    """Collect modules whose output is not finite, each with its place in the order of computing, and such gradients."""
+    noted: list[tuple[int, str]] = []
     broken: list[str] = []
+    places = count()
 
     def note(name: str) -> Any:
         def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            place = next(places)
             if isinstance(output, Tensor) and output.is_floating_point() and not _finite(output):
-                noted.append(f"{name} ({type(module).__name__})")
+                noted.append((place, f"{name} ({type(module).__name__})"))
 
         return look
 
@@ -109,7 +116,7 @@ def _noting(model: nn.Module) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def _finite(tensor: Tensor) -> bool:
-    values = tensor.coalesce().values() if tensor.is_sparse else tensor
+    values = tensor.coalesce().values() if tensor.is_sparse else own_rows(tensor)
     return bool(values.isfinite().all())
 
 

@@ -146,7 +146,6 @@ class MetricRunner(Runner):
         self.evaluators = evaluators
         self.final_evaluators = final_evaluators
         self.clustering = clustering
-        self.losses = LossLedger()
         saving = next((hook for hook in hooks if isinstance(hook, CheckpointHook)), CheckpointHook())
         self.writer = CheckpointWriter(
             background=saving.background,
@@ -186,6 +185,9 @@ class MetricRunner(Runner):
             experiment_name=f"{self.run_dir.name}_{time.time_ns()}",
             cfg=cfg,
         )
+        # of sharded parameters each process knows its own rows; anything else is the same on all
+        self._gather_rows = (self.processes if find_row_shards(self.model) else Processes()).gather_values
+        self.losses = LossLedger(self._gather_rows)
 
     def train(self) -> torch.nn.Module:
         """Train to the end; no other training gets the run's folder meanwhile. ``trains_now`` is then True.
@@ -446,7 +448,7 @@ class MetricRunner(Runner):
         if watch is not None:
             watch.update(iteration, None)  # a disk may take its time
         self.train_loop.settle()
-        refuse_non_finite_state(self.model, (iteration - 1) // len(self.train_dataloader), iteration)
+        refuse_non_finite_state(self.model, (iteration - 1) // len(self.train_dataloader), iteration, self._gather_rows)
         checkpoint = checkpoint_content(self, iteration, best=best)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         if self.writer.in_shards:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.distributed.tensor import DTensor
 
 from metricforge import BACKBONES, build_runner
+from metricforge.cli.parser import build_parser
+from metricforge.cli.replay import replay
 from metricforge.engine.records.checkpoints import load_checkpoint
-from metricforge.errors import ConfigError
+from metricforge.engine.records.culprit import read_culprit
+from metricforge.errors import ConfigError, NonFiniteLossError
 from metricforge.interfaces import Backbone
+from metricforge.models.own_rows import own_rows
 from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.testing import run_in_processes
 from tests.cut_training import cut_after
@@ -131,3 +138,65 @@ def test_what_it_cannot_do_is_a_fault_of_the_config(config, tmp_path, change, me
         config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(ConfigError, match=message):
         build_runner(config, work_dir=tmp_path, device="cpu")
+
+
+def train_with_a_fault_of_process_1(config, folder, what):
+    runner = build_runner(config, work_dir=folder, device="cpu")
+    original = runner.model.train_step
+
+    def step(*args, **kwargs):
+        outputs = original(*args, **kwargs)
+        if runner.iter == 4 and runner.processes.rank == 1:
+            if what == "gradient":
+                runner.model.largest_gradient = torch.tensor(torch.inf)
+            else:
+                own_rows(runner.model.backbone.blocks[1][0].weight.detach())[0, 0] = torch.nan
+        return outputs
+
+    runner.model.train_step = step
+    with pytest.raises(NonFiniteLossError) as caught:
+        runner.train()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("gradient", "the largest gradient became inf at epoch 2, iteration 5 (loss 0."),
+        ("weight", "backbone.blocks.1.0.weight is not finite after epoch 2, iteration 5, although the losses are."),
+    ],
+)
+def test_what_is_not_finite_in_the_rows_of_one_process_ends_all_and_saves_the_batch(config, tmp_path, what, says):
+    config["checkpoint"] |= dict(interval_iterations=5)
+    found = run_in_processes(train_with_a_fault_of_process_1, 2, config, tmp_path, what)
+    assert [said.startswith(says) for said in found] == [True, True], found
+    assert len(read_culprit(tmp_path / "not_finite_5.pt").ids) == 6
+    assert str(tmp_path / "not_finite_5.pt") in found[0]
+
+
+def train_until_it_fails(config, folder):
+    with pytest.raises(NonFiniteLossError):
+        build_runner(config, work_dir=folder, device="cpu").train()
+
+
+def replayed(script, culprit):
+    console = Console(file=io.StringIO())
+    replay(build_parser().parse_args(["train", str(script), "--device", "cpu", "--replay", str(culprit)]), console)
+    return console.file.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True])
+def test_the_batch_that_ended_a_run_of_two_is_repeated_by_two_bit_for_bit_and_by_one(config, tmp_path, sharded):
+    config["optim_wrapper"]["optimizer"] = dict(type="SGD", lr=1e18)
+    config["train_cfg"]["max_epochs"] = 40
+    config["model"]["head"] |= dict(l2_normalize=False)
+    config["checkpoint"] |= dict(interval_iterations=1, sharded=sharded)
+    run_in_processes(train_until_it_fails, 2, config, tmp_path)
+    culprit = next(tmp_path.glob("not_finite_*.pt"))
+    script = next(tmp_path.glob("*.py"))
+    assert checkpoint_files(tmp_path), "the replay begins from a checkpoint"
+    for said in run_in_processes(replayed, 2, script, culprit):
+        assert "repeated: the same, bit for bit: " in said, said
+        assert "not finite first in the forward pass: " in said
+    assert "repeated: " in run_in_processes(replayed, 1, script, culprit)[0]

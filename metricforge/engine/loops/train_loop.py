@@ -229,6 +229,6 @@ class ResumableTrainLoop(BaseLoop):
         self.last_ids = batch["id"]  # (B,)
         if self.checks_every_update:
             self.runner.losses.check()
-            refuse_non_finite_state(self.runner.model, self._epoch, self._iter + 1)
+            refuse_non_finite_state(self.runner.model, self._epoch, self._iter + 1, self.processes.gather_values)
         self.runner.call_hook("after_train_iter", batch_idx=number, data_batch=batch, outputs=outputs)
         self._iter += 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from metricforge.engine.records.nan_guard import refuse_non_finite
 
 GRADIENT = "the largest gradient"
+Gradients = list[float | None]  # the largest of each update; None: there was none
 
 
 class LossLedger:
@@ -17,9 +19,14 @@ class LossLedger:
 
     mmengine's way, one ``.item()`` per scalar and iteration, makes a GPU wait in every step, and does not stop a run
     whose loss is NaN. The sample ids are kept with the losses, so that the batch at fault can be named later.
+
+    Args:
+        gather: gives the value of each process that has the gradients of other rows than this one on all of them; all
+            read at once, and the largest gradient is that of all rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gather: Callable[[Gradients], list[Gradients]] = lambda own: [own]) -> None:
+        self._gather = gather
         self._rows: list[tuple[int, int, Tensor, dict[str, Tensor]]] = []
         self._read: dict[str, list[float]] = {}
 
@@ -43,8 +50,12 @@ class LossLedger:
             return
         flat = torch.stack([value.float() for *_, losses in rows for value in losses.values()]).tolist()
         values = iter(flat)
-        for epoch, iteration, ids, losses in rows:
-            read = {name: next(values) for name in losses}
+        scalars = [{name: next(values) for name in losses} for *_, losses in rows]
+        of_all = self._gather([read.get(GRADIENT) for read in scalars])
+        for (epoch, iteration, ids, _), read, *gradients in zip(rows, scalars, *of_all, strict=True):
+            known = [gradient for gradient in gradients if gradient is not None]
+            if known:
+                read[GRADIENT] = math.nan if any(map(math.isnan, known)) else max(known)
             refuse_non_finite(epoch, iteration, ids, read)
             read.pop(GRADIENT, None)
             for name, value in read.items():

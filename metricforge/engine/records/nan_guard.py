@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -45,20 +45,29 @@ def refuse_non_finite(epoch: int, iteration: int, ids: Tensor, scalars: Mapping[
     )
 
 
-def refuse_non_finite_state(model: nn.Module, epoch: int, iteration: int) -> None:
+def refuse_non_finite_state(
+    model: nn.Module, epoch: int, iteration: int, gather: Callable[[list[bool]], list[list[bool]]]
+) -> None:
     """Raise an error if a weight or a buffer of ``model`` is NaN or infinite after ``iteration`` updates.
 
     Infinite running statistics of BatchNorm leave the loss as it is, and end every evaluation.
 
+    Args:
+        model: what is trained.
+        epoch: from 0 on.
+        iteration: how many updates were done.
+        gather: gives the value of each process that holds other rows than this one on all of them; all call it.
+
     Raises:
-        NonFiniteLossError: names the tensors.
+        NonFiniteLossError: on all of them, if one has such a row; names the tensors.
     """
     names = [name for name, tensor in model.state_dict().items() if tensor.is_floating_point()]
     tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
     if not tensors:
         return
     flags = torch.stack([own_rows(tensor).isfinite().all() for tensor in tensors]).tolist()
-    broken = [name for name, finite in zip(names, flags, strict=True) if not finite]
+    of_all = zip(*gather(flags), strict=True)
+    broken = [name for name, finite in zip(names, of_all, strict=True) if not all(finite)]
     if not broken:
         return
     shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
