@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metricforge.cli.next_command import next_command
+from metricforge.cli.stopped import status_after
 from metricforge.overrides import format_override
 
 PATIENCE_SECONDS = 1.5
-STATUS = 130  # what shells expect of a process that Ctrl-C ended
 
 
 @contextmanager
@@ -51,14 +51,15 @@ def ends_soon(say: Callable[[], None]) -> Iterator[None]:
                 sys.stderr.flush()
                 for worker in multiprocessing.active_children():
                     worker.kill()  # they read images only
-                os._exit(STATUS)
+                os._exit(128 + signal.SIGINT)
 
     threading.Thread(target=watch, daemon=True, name="ctrl-c").start()
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         say_once()
-        sys.exit(STATUS)  # and if that takes long, because of workers for instance, the thread ends it
+        # and if that takes long, because of workers for instance, the thread ends it
+        sys.exit(status_after(end))
     finally:
         signal.set_wakeup_fd(before)
         writes.close()

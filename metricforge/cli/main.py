@@ -18,8 +18,12 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> None:
         command: the only command, for a script of its own; by default the first argument says which.
     """
     words = sys.argv[1:] if argv is None else argv
-    if command is None:
-        arguments = build_parser().parse_args(with_verb(words))
-    else:
-        arguments = build_command_parser(command).parse_args(words)
-    run_command(lambda: resolve_name(arguments.run)(arguments))
+
+    def parse_and_run() -> None:
+        if command is None:
+            arguments = build_parser().parse_args(with_verb(words))
+        else:
+            arguments = build_command_parser(command).parse_args(words)
+        resolve_name(arguments.run)(arguments)
+
+    run_command(parse_and_run)

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from metricforge.cli.console import open_console
+from metricforge.cli.stopped import said_of, status_after
 from metricforge.config_files import core_configs
-from metricforge.errors import CheckpointError, ConfigError, DatasetError, MetricForgeError
+from metricforge.errors import CheckpointError, ConfigError, DatasetError, MetricForgeError, TrainingStopped
 from metricforge.reproduction import (
     PaperTable,
     RowRun,
@@ -95,12 +96,15 @@ def _run(console: Console, arguments: argparse.Namespace, pending: list[RowRun])
             runner.train()
             if not run.finished:
                 failed[run] = "ended early or without a test; train_cfg.val_interval must not be 0"
+        except TrainingStopped as stop:
+            print(f"{stop}; the same command goes on with what is not finished", file=sys.stderr)
+            sys.exit(stop.exit_code)
         except MetricForgeError as error:
             console.print(f"failed: {error}", style="red", highlight=False, soft_wrap=True)
             failed[run] = str(error)
-        except KeyboardInterrupt:
-            print("\ninterrupted; the same command goes on with what is not finished", file=sys.stderr)
-            sys.exit(130)
+        except KeyboardInterrupt as end:
+            print(f"\n{said_of(end)}; the same command goes on with what is not finished", file=sys.stderr)
+            sys.exit(status_after(end))
     return failed
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.text import Text
 
 from metricforge.cli.console import open_console
+from metricforge.cli.stopped import said_of, status_after, stopped_by_signals
 from metricforge.disk_errors import CLOSED, FULL, GONE, MISNAMED
 from metricforge.errors import (
     ConfigError,
@@ -42,7 +43,8 @@ def run_command(command: Callable[[], None]) -> None:
     if not is_main:
         warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
-        command()
+        with stopped_by_signals():
+            command()
         sys.stdout.flush()  # while what it cannot take is still said in plain words
         processes = sys.modules.get("metricforge.engine.distributed.processes")
         if processes is not None:  # only a command that trains or evaluates imports it, and may have joined others
@@ -69,9 +71,9 @@ def run_command(command: Callable[[], None]) -> None:
             _print_error(f"{error.filename}: {error.strerror}; name another place")
             sys.exit(1)
         _end_all(watch, error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as end:
+        print(said_of(end), file=sys.stderr)
+        sys.exit(status_after(end))
 
 
 def _print_error(text: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from metricforge.backbones import BNInception
 from metricforge.cli.main import main
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
+from metricforge.errors import TrainingStopped
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def test_a_finished_row_is_not_run_again(run, tmp_path, monkeypatch):
     assert scores_files(tmp_path) == before
 
 
-def test_an_interrupted_row_goes_on_where_it_was_and_ends_the_same(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("end", "its_status"), [(KeyboardInterrupt(), 130), (TrainingStopped("SIGTERM"), 75)])
+def test_an_interrupted_row_goes_on_where_it_was_and_ends_the_same(run, tmp_path, monkeypatch, end, its_status):
     run("demo")
     whole = {name: json.loads(content)["scores"] for name, content in scores_files(tmp_path).items()}
     (tmp_path / "runs").rename(tmp_path / "uninterrupted")
@@ -86,11 +88,11 @@ def test_an_interrupted_row_goes_on_where_it_was_and_ends_the_same(run, tmp_path
         validate(self)
         seen.append(self.epoch)
         if seen == [1, 2]:
-            raise KeyboardInterrupt
+            raise end
 
     monkeypatch.setattr(ResumableTrainLoop, "_validate", interrupt_after_the_second_epoch)
     status, out = run("demo")
-    assert status == 130
+    assert status == its_status
     assert "the same command goes on" in out
     status, out = run("demo", "--dry-run")
     assert "margin 0.1  [started: iter_12]" in out
