@@ -20,3 +20,12 @@ def test_kills_within_writes_cost_nothing():
     assert within is not None, done.stdout
     assert int(within[1]) >= 4, "most are meant to fall into a write"
     assert "2 runs ended bit-equal with an uninterrupted one" in done.stdout
+
+
+@pytest.mark.slow
+def test_kills_of_two_processes_within_writes_of_shards_cost_nothing():
+    command = [sys.executable, str(SCRIPT), "--kills", "2", "--sharded"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.match(r"2 kills \(.*within the", done.stdout), done.stdout
+    assert "1 runs ended bit-equal with an uninterrupted one" in done.stdout
