@@ -20,8 +20,9 @@ from metricforge.cli.stored_source import stored_source
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.stored_embeddings import StoredEmbeddings, holds_embeddings
 from metricforge.errors import EmbeddingsError
-from metricforge.index.frontier import ALL, Frontier, count_matches, measure_frontier, plan_frontier
-from metricforge.index.frontier_file import write_frontier
+from metricforge.index.frontier import Frontier, count_matches, measure_frontier, plan_frontier
+from metricforge.index.frontier.choice import ALL
+from metricforge.index.frontier.files import write_frontier
 from metricforge.index.indexed_model import open_indexed_model
 from metricforge.progress_bars import progress_bar
 
@@ -63,7 +64,7 @@ def frontier(arguments: argparse.Namespace) -> None:
         )
     _report(measured)
     if arguments.out is not None:
-        from metricforge.index.frontier_chart import draw_frontier
+        from metricforge.index.frontier.chart import draw_frontier
 
         files = write_frontier(arguments.out, measured, model_hash, source)
         picture = arguments.out / "frontier.png"

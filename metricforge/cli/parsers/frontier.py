@@ -8,7 +8,7 @@ from metricforge.cli.parsers.embed import add_model_and_source, add_workers
 from metricforge.cli.parsers.index import KINDS
 from metricforge.cli.parsers.values import at_least_1, named_path, score_names, share
 
-# what metricforge.index.frontier.SCORES says; that module is slow to import
+# what metricforge.index.frontier.measuring.SCORES says; that module is slow to import
 SCORES = ("recall@1", "map@r")
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from metricforge.atomic_write import write_atomically
-from metricforge.index.frontier import Frontier
+from metricforge.index.frontier.choice import Frontier
 
 
 def write_frontier(folder: Path, frontier: Frontier, model: str, source: str) -> tuple[Path, Path]:

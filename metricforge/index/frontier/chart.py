@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from metricforge.arrays import Floats
-from metricforge.index.frontier import ALL, Choice, Frontier
+from metricforge.index.frontier.choice import ALL, Choice, Frontier
 from metricforge.index.kinds import KINDS
 from metricforge.report.chart_style import FAINT, GRID, INK, SERIES, open_chart
 from metricforge.report.save_figure import save_figure

@@ -18,7 +18,8 @@ from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.embed_collection import embed_collection
 from metricforge.deployment.image_collection import open_collection
 from metricforge.errors import EmbeddingsError
-from metricforge.index.frontier import Choice, measure_frontier, score_of
+from metricforge.index.frontier.choice import Choice
+from metricforge.index.frontier.measuring import measure_frontier, score_of
 from metricforge.interfaces import Similarity
 from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
 
@@ -205,6 +206,6 @@ def test_the_command_refuses_images_without_labels_before_it_embeds(pixel_model,
 
 def test_the_parser_knows_the_scores():
     from metricforge.cli.parsers.frontier import SCORES as PARSED
-    from metricforge.index.frontier import SCORES
+    from metricforge.index.frontier.measuring import SCORES
 
     assert PARSED == SCORES

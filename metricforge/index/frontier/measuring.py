@@ -1,10 +1,9 @@
-"""What fewer dimensions, fewer bits and approximate search cost: accuracy, bytes and milliseconds of each choice."""
+"""Measures every choice of a frontier on embeddings: accuracy, bytes and milliseconds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,19 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from metricforge.arrays import Array, Flags, Floats, Floats32, Indices
 from metricforge.errors import EmbeddingsError
-from metricforge.index.array_similarity import name_of
-from metricforge.index.kinds import (
-    CODED,
-    KINDS,
-    LEAST_TRAINING_ROWS,
-    SPARE,
-    WITH_LISTS,
-    build_structure,
-    efforts,
-    resident_bytes,
-    search_structure,
-    space_of,
-)
+from metricforge.index.frontier.choice import ALL, Choice, Frontier, with_pareto
+from metricforge.index.frontier.plan import plan_frontier
+from metricforge.index.kinds import SPARE, build_structure, efforts, resident_bytes, search_structure, space_of
 from metricforge.index.segment import nearest_rows, prepared
 from metricforge.spaces import Space
 
@@ -33,179 +22,11 @@ if TYPE_CHECKING:
     from metricforge.index.array_similarity import ArraySimilarity
     from metricforge.interfaces import Similarity
 
-ALL = "all"  # the embeddings as they are
 SCORES = ("recall@1", "map@r")
 TIMED = 200  # queries, one after the other
 COMPARED = 200  # queries on which an approximate kind's effort is chosen
 QUERIES_AT_ONCE = 1024
 RECALL = 0.95
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A way to keep and search embeddings, and what it costs.
-
-    Args:
-        space: "all" dimensions, or what they become first: "first:N", "pca:N".
-        kind: of index, see ``metricforge.index.kinds``.
-        refined: whether the stored float32 vectors put the ``SPARE`` best candidates in order.
-        effort: candidates kept (HNSW) or lists visited (IVF); 0 where there is no choice.
-        score: accuracy, in 0..1.
-        bytes_a_vector: what searching keeps of a vector; with ``refined`` the stored vector too, which may lie on disk.
-        milliseconds_a_query: the median of single queries on one thread.
-        pareto: whether no other choice is at least as good in all three and better in one.
-    """
-
-    space: str
-    kind: str
-    refined: bool
-    effort: int
-    score: float
-    bytes_a_vector: float
-    milliseconds_a_query: float
-    pareto: bool = False
-
-    @property
-    def name(self) -> str:
-        """Such as "pca:64 int8"."""
-        return f"{self.space} {self.kind}" + (" refined" if self.refined else "")
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """Every choice that was measured, smallest first.
-
-    Args:
-        choices: those.
-        score: the name of their score.
-        images: N, how many were searched.
-        dim: D.
-        queries: how many were searched with.
-        without_match: images that are no query, because no other one is of their class.
-        left_out: choices that these images do not allow, and why.
-    """
-
-    choices: tuple[Choice, ...]
-    score: str
-    images: int
-    dim: int
-    queries: int
-    without_match: int
-    left_out: tuple[str, ...]
-
-
-def default_spaces(dim: int, images: int) -> list[str]:
-    """All dimensions, and a half and a quarter of them: the first ones, and the principal components."""
-    parts = [part for part in dict.fromkeys((dim // 2, dim // 4)) if 2 <= part < dim]
-    return [ALL, *(f"pca:{part}" for part in parts if part <= images), *(f"first:{part}" for part in parts)]
-
-
-@dataclass(frozen=True)
-class FrontierPlan:
-    """What is measured.
-
-    Args:
-        spaces: the forms that embeddings are brought into.
-        kinds: of index.
-        refines: whether stored vectors may put candidates in order.
-        left_out: choices that the images do not allow, and why.
-    """
-
-    spaces: tuple[str, ...]
-    kinds: tuple[str, ...]
-    refines: bool
-    left_out: tuple[str, ...]
-
-    def ways(self, space: str) -> Iterator[tuple[str, bool]]:
-        """Each kind, and those that compress also refined, which is how ``metricforge index`` has them."""
-        for kind in self.kinds:
-            yield kind, False
-            if space == ALL and kind in CODED and self.refines:
-                yield kind, True
-
-    @property
-    def choices(self) -> int:
-        """How many choices there are."""
-        return sum(1 for space in self.spaces for _ in self.ways(space))
-
-
-def plan_frontier(
-    dim: int,
-    images: int,
-    similarity: Similarity | ArraySimilarity,
-    spaces: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
-    recall: float | None = None,
-) -> FrontierPlan:
-    """Plan what is measured of embeddings of ``dim`` dimensions; see ``measure_frontier``, which does so itself.
-
-    Raises:
-        EmbeddingsError: for a similarity that is learned, or a kind, space or recall that cannot take effect.
-    """
-    if similarity.search is None:
-        raise EmbeddingsError(
-            f"a frontier is of similarities without weights, and {name_of(similarity)} was trained on all "
-            "dimensions; metricforge index measures how well a shortlist serves it"
-        )
-    chosen_spaces = default_spaces(dim, images) if spaces is None else list(dict.fromkeys(spaces))
-    if not chosen_spaces:
-        raise EmbeddingsError(f"--spaces names none; name some, such as {','.join(default_spaces(dim, images))}")
-    for name in chosen_spaces:
-        _check_space(name, dim, images)
-    chosen_kinds, left_out = _kinds(kinds, images, similarity)
-    if recall is not None and not any(len(efforts(kind)) > 1 for kind in chosen_kinds):
-        raise EmbeddingsError(
-            f"--recall {recall} is for hnsw, ivfint8 and ivfpq, and the kinds are {', '.join(chosen_kinds)}; leave "
-            "--recall out"
-        )
-    return FrontierPlan(tuple(chosen_spaces), tuple(chosen_kinds), similarity.search != "hamming", tuple(left_out))
-
-
-def _kinds(
-    asked: Sequence[str] | None, images: int, similarity: Similarity | ArraySimilarity
-) -> tuple[list[str], list[str]]:
-    """The kinds to measure, and why others are left out."""
-    if asked is not None and (not asked or set(asked) - set(KINDS)):
-        wrong = next((repr(kind) for kind in asked if kind not in KINDS), "none")
-        raise EmbeddingsError(f"--kinds must name some of {', '.join(KINDS)}, got {wrong}")
-    if similarity.search == "hamming":
-        others = [kind for kind in asked or () if kind != "binary"]
-        if others:
-            raise EmbeddingsError(
-                f"--kinds {others[0]}: {name_of(similarity)} compares signs, which only binary searches; leave "
-                "--kinds out"
-            )
-        return ["binary"], ["kinds other than binary: the model compares signs"]
-    kinds = list(dict.fromkeys(asked or KINDS))
-    if images >= LEAST_TRAINING_ROWS:
-        return kinds, []
-    left_out = [
-        f"{kind}: it learns its codes from at least {LEAST_TRAINING_ROWS:,} images, and there are {images:,}"
-        for kind in kinds
-        if kind in WITH_LISTS
-    ]
-    if asked and left_out:
-        raise EmbeddingsError(f"--kinds {left_out[0]}; leave it out")
-    return [kind for kind in kinds if kind not in WITH_LISTS], left_out
-
-
-def _check_space(name: str, dim: int, images: int) -> None:
-    if name == ALL:
-        return
-    try:
-        steps = Space(name).steps
-    except ValueError as fault:
-        raise EmbeddingsError(f'--spaces: {fault}; "all" keeps the embeddings as they are') from fault
-    for step in steps:
-        if step.dimensions is None:
-            raise EmbeddingsError(f'--spaces: "{name}": a byte a dimension is the kind int8 here; leave int8 out')
-        if step.dimensions > dim:
-            raise EmbeddingsError(f'--spaces: "{name}" keeps {step.dimensions} dimensions of {dim}; take fewer')
-        if step.kind == "pca" and step.dimensions > images:
-            raise EmbeddingsError(
-                f'--spaces: "{name}": PCA on {images:,} images has at most {images:,} dimensions; take fewer'
-            )
-        dim = step.dimensions
 
 
 def count_matches(labels: Array) -> tuple[Indices, Indices]:
@@ -277,7 +98,7 @@ def measure_frontier(
                 choices.append(measured.measure(kind, refined))
                 on_choice(1)
     return Frontier(
-        choices=_with_pareto(sorted(choices, key=lambda each: (each.bytes_a_vector, -each.score, each.name))),
+        choices=with_pareto(sorted(choices, key=lambda each: (each.bytes_a_vector, -each.score, each.name))),
         score=score,
         images=images,
         dim=dim,
@@ -399,11 +220,3 @@ def score_of(name: str, queries: Indices, found: Indices, labels: Indices, match
     precision = np.cumsum(hits, axis=1) / ranks
     found_precision: Floats = (precision * hits * (ranks <= r)).sum(axis=1) / r[:, 0]
     return found_precision
-
-
-def _with_pareto(choices: Sequence[Choice]) -> tuple[Choice, ...]:
-    costs = np.array([(-each.score, each.bytes_a_vector, each.milliseconds_a_query) for each in choices])  # (n, 3)
-    return tuple(
-        replace(each, pareto=not bool(((costs <= own).all(axis=1) & (costs < own).any(axis=1)).any()))
-        for each, own in zip(choices, costs, strict=True)
-    )
