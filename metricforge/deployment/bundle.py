@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +43,7 @@ class BundledModel(NamedTuple):
         record: what is known of the model's making.
         hash: of the model that was bundled.
         calibration: the threshold below which a query counts as unknown; None: not measured.
+        graphs: of a bundle that was read, what its description says of each, by file.
     """
 
     learner: MetricLearner
@@ -48,6 +51,7 @@ class BundledModel(NamedTuple):
     record: Mapping[str, Any]
     hash: str
     calibration: Calibration | None = None
+    graphs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 Graphs = Mapping[str, Mapping[str, Any]]
@@ -131,7 +135,20 @@ def read_bundle(bundle: Path) -> BundledModel:
     file = verified_file(bundle, weights)
     for graph in graphs.values():
         verified_file(bundle, graph)
-    return BundledModel(_built(description, file), description, record, model_hash, calibration)
+    return BundledModel(_built(description, file), description, record, model_hash, calibration, graphs)
+
+
+def copy_graphs(bundle: Path, graphs: Graphs, folder: Path) -> Graphs:
+    """Copy the ``graphs`` of ``bundle`` into ``folder``, and return what is said of each there.
+
+    Raises:
+        CheckpointError: for a file that is missing, or was changed since the export.
+    """
+    copied = {}
+    for name, graph in graphs.items():
+        shutil.copyfile(verified_file(bundle, graph), folder / name)
+        copied[name] = {key: value for key, value in graph.items() if key not in ("file", "bytes", "sha256")}
+    return copied
 
 
 def _built(description: ModelDescription, file: Path) -> MetricLearner:

@@ -19,10 +19,11 @@ from rich.console import Console
 from torch import Tensor
 
 from metricforge.arrays import Floats32
+from metricforge.bundle_files import read_description
 from metricforge.calibration import Calibration
 from metricforge.datasets.decoding.limits import resizing_excess, shorter_side
 from metricforge.deployment.accelerated_backbone import AcceleratedBackbone
-from metricforge.deployment.bundle import BundledModel, read_bundle, write_bundle
+from metricforge.deployment.bundle import BundledModel, Graphs, copy_graphs, read_bundle, write_bundle
 from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_many
 from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
@@ -62,6 +63,8 @@ class EmbeddingModel:
         record: how it was made (scores, protocol, data set), for a model card; may be empty, or a function that is
             called when the record is first needed.
         calibration: the threshold below which a query counts as unknown, as training measured it; None: not measured.
+        bundle: the folder of the bundle that it was loaded from; None: a checkpoint.
+        graphs: those of the bundle, by file, which ``save`` and ``push_to_hub`` keep.
 
     ``transform`` is the preprocessing, built.
 
@@ -80,12 +83,16 @@ class EmbeddingModel:
         source: str,
         record: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         calibration: Calibration | None = None,
+        bundle: Path | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         self.learner = learner.to(device).eval().requires_grad_(False)
         self.description = description
         self.device = device
         self.source = source
         self.calibration = calibration
+        self.bundle = bundle
+        self.graphs = graphs or {}
         self._record = record or {}
         self.transform: list[Callable[[Any], Any]] = [
             TRANSFORMS.build(dict(step), path=f"preprocessing[{number}]")
@@ -321,10 +328,30 @@ class EmbeddingModel:
     def save(self, bundle: str | Path) -> Path:
         """Write a bundle, a folder that ``metricforge.load_model`` reads without executing any of it.
 
+        The graphs of a bundle that the model was loaded from come along.
+
         Raises:
+            CheckpointError: if such a graph is missing, or was changed since the export.
             MetricForgeError: if ``bundle`` exists and is not an empty folder, or a value does not fit into JSON.
         """
-        return write_bundle(self.bundled(), Path(bundle))
+        return write_bundle(self.bundled(), Path(bundle), self._copy_graphs)
+
+    def _copy_graphs(self, folder: Path) -> Graphs:
+        if self.bundle is None or not self.graphs:
+            return {}
+        if read_description(self.bundle)["metricforge_model"] != self.hash:  # of the weights before they were changed
+            return {}
+        return copy_graphs(self.bundle, self.graphs, folder)
+
+    @classmethod
+    def from_bundle(cls, folder: Path, device: torch.device, source: str) -> EmbeddingModel:
+        """Load the bundle in ``folder``, which messages call ``source``; executes none of it.
+
+        Raises:
+            CheckpointError: if it is damaged or was changed since the export.
+        """
+        read = read_bundle(folder)
+        return cls(read.learner, read.description, device, source, read.record, read.calibration, folder, read.graphs)
 
     @classmethod
     def from_pretrained(
@@ -350,8 +377,7 @@ class EmbeddingModel:
         where = chosen_device(device)
         folder = bundle_from_hub(name, revision=revision, token=token)
         load_plugins()
-        bundled = read_bundle(folder)
-        return cls(bundled.learner, bundled.description, where, str(name), bundled.record, bundled.calibration)
+        return cls.from_bundle(folder, where, str(name))
 
     def push_to_hub(
         self, repository: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None

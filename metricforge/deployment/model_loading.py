@@ -15,7 +15,6 @@ from metricforge.backbones import TimmBackbone
 from metricforge.bundle_files import is_bundle
 from metricforge.calibration import Calibration
 from metricforge.component_arguments import accepted_arguments
-from metricforge.deployment.bundle import read_bundle
 from metricforge.deployment.embedding_model import EmbeddingModel
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.deployment.stored_config import read_stored_config
@@ -61,9 +60,7 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
         keep_freed_memory()
     load_plugins()
     if is_bundle(path):
-        bundled = read_bundle(path)
-        record, calibration = dict(bundled.record), bundled.calibration
-        return EmbeddingModel(bundled.learner, bundled.description, where, str(path), record, calibration)
+        return EmbeddingModel.from_bundle(path, where, str(path))
     return _from_checkpoint(_weights_of_run(path) if path.is_dir() else path, where)
 
 

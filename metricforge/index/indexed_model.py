@@ -45,10 +45,8 @@ class IndexedModel:
 
     @classmethod
     def of(cls, model: EmbeddingModel) -> IndexedModel:
-        """Describe ``model``; a bundle that it was loaded from is copied with its graphs, for searches by them."""
+        """Describe ``model``; the graphs of a bundle that it was loaded from are kept, for searches by them."""
         backbone = model.description.architecture["backbone"]
-        bundle = Path(model.source)
-        copied = is_bundle(bundle) and read_description(bundle)["metricforge_model"] == model.hash
         return cls(
             name=backbone.get("name", backbone["type"]),
             dim=model.dim,
@@ -56,7 +54,7 @@ class IndexedModel:
             source=model.source,
             similarity=model.learner.similarity,
             calibration=model.calibration,
-            save=(lambda folder: copy_bundle(bundle, folder)) if copied else model.save,
+            save=model.save,
         )
 
     @classmethod

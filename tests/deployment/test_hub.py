@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from metricforge import EmbeddingModel, load_model
+from metricforge.deployment.graphs.export_model import export_model
 from metricforge.errors import CheckpointError, MetricForgeError
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs metricforge[hub]")
@@ -68,6 +69,25 @@ def test_what_is_pushed_is_a_bundle_in_the_hub_s_layout(trained_run, tmp_path, c
     assert card.data.library_name == "metricforge"
     assert "\n# shoes\n" in card.text
     assert EmbeddingModel.from_pretrained("someone/shoes", device="cpu").hash == model.hash
+
+
+def test_the_graphs_of_a_bundle_are_kept_by_whoever_saves_pushes_or_loads_it(trained_run, tmp_path, cache, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="needs metricforge[onnx]")
+    made = export_model(load_model(trained_run, device="cpu"), tmp_path / "shoes", format="onnx").bundle
+    put(made, "someone/shoes", cache)
+    for number, name in enumerate((made, "someone/shoes")):
+        again = EmbeddingModel.from_pretrained(name, device="cpu").save(tmp_path / str(number))
+        assert (again / "model.onnx").read_bytes() == (made / "model.onnx").read_bytes()
+        assert "Compared with the model on" in (again / "README.md").read_text()
+        assert load_model(again, device="cpu").graphs == load_model(made, device="cpu").graphs
+    model = load_model(made, device="cpu")
+    model.learner.head.linear.weight.add_(1.0)
+    assert not load_model(model.save(tmp_path / "other"), device="cpu").graphs, "they are of other weights"
+    model = load_model(made, device="cpu")
+    (made / "model.onnx").write_bytes(b"changed")
+    with pytest.raises(CheckpointError, match="changed or damaged after the export"):
+        model.save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_is_not_there_or_no_bundle_is_told(trained_run, tmp_path, cache):
