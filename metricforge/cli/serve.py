@@ -21,7 +21,7 @@ def serve(arguments: argparse.Namespace) -> None:
             "pip install 'metricforge[serve]' (in a clone: pip install '.[serve]')"
         )
     from metricforge.index import SearchIndex
-    from metricforge.index.search_index import has_pytorch
+    from metricforge.index.stored_models import has_pytorch
     from metricforge.server.access_token import AccessToken
     from metricforge.server.limits import Limits
     from metricforge.server.run_server import run_server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +13,13 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from metricforge.arrays import Array, Floats32
-from metricforge.bundle_files import read_description
 from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.disk_errors import CLOSED, FULL
-from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError, MetricForgeError
-from metricforge.index.array_similarity import ArraySimilarity
+from metricforge.errors import EmbeddingsError, IndexBusyError, IndexFileError
 from metricforge.index.hit import Hit, Hits, SearchResults
-from metricforge.index.indexed_model import similarity_without_weights
 from metricforge.index.manifest import NAME, Manifest
-from metricforge.index.onnx_model import OnnxModel, has_onnx_model
 from metricforge.index.snapshot import Snapshot
+from metricforge.index.stored_models import StoredModels, similarity_of
 
 # What imports torch is imported by the methods that need it: an index of an ONNX bundle is searched without.
 if TYPE_CHECKING:
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from metricforge.deployment import EmbeddingModel
     from metricforge.deployment.image_collection import ImageCollection
     from metricforge.index.migrating import Migration
-    from metricforge.interfaces import Similarity
+    from metricforge.index.onnx_model import OnnxModel
 
 READ_ATTEMPTS = 5  # for a state that changes while it is read
 
@@ -61,87 +57,22 @@ class SearchIndex:
 
     def __init__(self, path: str | Path, model: EmbeddingModel | None = None, *, device: str | None = None) -> None:
         self.path = Path(path)
-        self._device = device
         self._loading = threading.Lock()
-        self._loading_model = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._snapshot: Snapshot = self._read()
-        self._model = model
-        self._onnx_model: OnnxModel | None = None
-        self._onnx_for: str | None = None  # the hash of the model that it was looked for
-        self._compares: tuple[str, ArraySimilarity | None] | None = None  # that of a model's hash, by its description
+        self._models = StoredModels(self.path, model, device)
         if model is not None:
-            self._refuse_other(model.hash, self._snapshot.manifest)
+            self._models.refuse_other(model.hash, self._snapshot.manifest)
 
     @property
     def model(self) -> EmbeddingModel:
         """The model that the vectors come from."""
-        return self._model_of(self.snapshot())
+        return self._models.model(self.manifest)
 
     @property
     def embedder(self) -> EmbeddingModel | OnnxModel:
         """What embeds images for a server: the model, or where PyTorch is not installed its graph."""
-        return self.model if has_pytorch() or self._device else self._query_model(self.snapshot())
-
-    def _query_model(self, snapshot: Snapshot) -> EmbeddingModel | OnnxModel:
-        """Return what embeds queries for ``snapshot``: without PyTorch where that is not loaded yet and need not be."""
-        wanted = snapshot.manifest
-        if self._device is not None:
-            return self._model_of(snapshot)
-        with self._loading_model:
-            if self._model is None and self._onnx_for != wanted.model_hash:
-                bundle = self.path / wanted.model
-                self._onnx_model = OnnxModel(bundle) if has_onnx_model(bundle) else None
-                if self._onnx_model is not None:
-                    self._refuse_other(self._onnx_model.hash, wanted)
-                self._onnx_for = wanted.model_hash
-            found = None if self._model is not None else self._onnx_model
-        return self._model_of(snapshot) if found is None else found
-
-    def _similarity(self, snapshot: Snapshot) -> Similarity | ArraySimilarity:
-        """Return what compares the vectors of ``snapshot``; only one that is learned, or a plug-in's, loads a model."""
-        wanted = snapshot.manifest
-        with self._loading_model:
-            if self._model is not None and self._model.hash == wanted.model_hash:
-                return self._model.learner.similarity
-            if self._compares is None or self._compares[0] != wanted.model_hash:
-                described = read_description(self.path / wanted.model)
-                self._refuse_other(str(described.get("metricforge_model")), wanted)
-                self._compares = wanted.model_hash, similarity_without_weights(described)
-            found = self._compares[1]
-        return _similarity_of(self._query_model(snapshot)) if found is None else found
-
-    def _model_of(self, snapshot: Snapshot) -> EmbeddingModel:
-        """Return the model of ``snapshot``'s own vectors, whatever the index has become since."""
-        self._refuse_without_torch()
-        from metricforge.deployment import load_model
-
-        wanted = snapshot.manifest
-        with self._loading_model:
-            model = self._model
-            if model is None or model.hash != wanted.model_hash:
-                device = self._device if model is None else model.device
-                model = load_model(self.path / wanted.model, device=device)
-                self._refuse_other(model.hash, wanted)
-                self._model = model
-        return model
-
-    def _refuse_without_torch(self) -> None:
-        if not has_pytorch():
-            raise MetricForgeError(
-                f"{self.path}: torch is not installed, and without PyTorch images are embedded only to search, and "
-                "only if onnxruntime is installed and the index's model is a bundle with a graph (metricforge export "
-                "MODEL --format onnx --with-preprocessing); install torch and torchvision"
-            )
-
-    def _refuse_other(self, model_hash: str, manifest: Manifest) -> None:
-        wanted = manifest.model_hash
-        if model_hash != wanted:
-            raise EmbeddingsError(
-                f"{self.path} was built with model {wanted}; this is model {model_hash}, whose embeddings cannot be "
-                "compared with its own; search with the model stored in the index, or embed its images with this one: "
-                f"metricforge index migrate {self.path} MODEL"
-            )
+        return self._models.of_server(self.manifest)
 
     @property
     def manifest(self) -> Manifest:
@@ -214,10 +145,10 @@ class SearchIndex:
     ) -> SearchResults:
         """Search one state by the model of that state, so that no change in between mixes the vectors of two models."""
         if isinstance(images, np.ndarray) and images.dtype.kind == "f":
-            vectors, similarity = _embeddings(images, snapshot.manifest.dim), self._similarity(snapshot)
+            vectors, similarity = _embeddings(images, snapshot.manifest.dim), self._models.similarity(snapshot.manifest)
         else:
-            model = self._query_model(snapshot)
-            vectors, similarity = model.embed(images), _similarity_of(model)
+            model = self._models.of_queries(snapshot.manifest)
+            vectors, similarity = model.embed(images), similarity_of(model)
         found = snapshot.search(vectors, similarity, k, snapshot.allowed(condition), exact=exact)
         return SearchResults(snapshot.hits(each) for each in found)
 
@@ -264,7 +195,7 @@ class SearchIndex:
         from metricforge.index.duplicates import find_duplicates
 
         snapshot = self.snapshot()
-        return find_duplicates(snapshot, self._similarity(snapshot), threshold)
+        return find_duplicates(snapshot, self._models.similarity(snapshot.manifest), threshold)
 
     # ------------------------------------------------------------------ changes
 
@@ -279,12 +210,12 @@ class SearchIndex:
             UnreadableImageError: for an image that cannot be decoded; nothing is added then.
             IndexBusyError: if somebody else changes the index.
         """
-        self._refuse_without_torch()
+        self._models.refuse_without_pytorch()
         from metricforge.index.writing import add_images
 
         collection = _collection(source)
         with self._writing() as snapshot:
-            return add_images(snapshot, self._model_of(snapshot), collection)
+            return add_images(snapshot, self._models.model(snapshot.manifest), collection)
 
     def remove(
         self,
@@ -316,12 +247,12 @@ class SearchIndex:
             EmbeddingsError: for images without labels, or of too few classes.
             IndexBusyError: if somebody else changes the index.
         """
-        self._refuse_without_torch()
+        self._models.refuse_without_pytorch()
         from metricforge.index.calibrate_index import calibrate_index
 
         collection = None if source is None else _collection(source)
         with self._writing() as snapshot:
-            return calibrate_index(snapshot, self._model_of(snapshot), collection, rate)
+            return calibrate_index(snapshot, self._models.model(snapshot.manifest), collection, rate)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -337,7 +268,7 @@ class SearchIndex:
         from metricforge.index.writing import compact
 
         with self._writing() as snapshot:
-            compact(snapshot, self._similarity(snapshot))
+            compact(snapshot, self._models.similarity(snapshot.manifest))
 
     def migrate(
         self,
@@ -364,7 +295,7 @@ class SearchIndex:
             UnreadableImageError: for images that cannot be read; the index stays as it is.
             IndexBusyError: if somebody else changes the index.
         """
-        self._refuse_without_torch()
+        self._models.refuse_without_pytorch()
         from metricforge.deployment import EmbeddingModel, load_model
         from metricforge.index.migrating import migrate_index
 
@@ -417,18 +348,6 @@ def load_index(index: str | Path, model: EmbeddingModel | None = None) -> Search
         True
     """
     return SearchIndex(index, model)
-
-
-def has_pytorch() -> bool:
-    """Whether PyTorch is installed; nothing is imported."""
-    try:
-        return find_spec("torch") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _similarity_of(model: EmbeddingModel | OnnxModel) -> Similarity | ArraySimilarity:
-    return model.similarity if isinstance(model, OnnxModel) else model.learner.similarity
 
 
 def _embeddings(given: Array, dim: int) -> Floats32:
