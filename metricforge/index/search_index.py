@@ -101,6 +101,9 @@ class SearchIndex:
             manifest = Manifest.read(self.path)
             try:
                 snapshot = Snapshot(self.path, manifest, known)
+            except PermissionError as refused:
+                place = refused.filename or self.path
+                raise IndexFileError(f"{place} cannot be read ({refused.strerror}); make it readable") from refused
             except (*DAMAGED_ARRAY, pa.ArrowException) as fault:
                 # a writer may have removed a file that this state names
                 if attempt + 1 < READ_ATTEMPTS and self._stamp_of_now() != stamp:
