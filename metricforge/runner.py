@@ -43,7 +43,7 @@ from metricforge.engine.records.config_changes import settings_of
 from metricforge.engine.records.resume_point import find_resume_point, run_settings
 from metricforge.engine.records.run_folder import check_evaluation_folder, give_back_run_folder, take_run_folder
 from metricforge.engine.records.weight_choice import WeightChoice
-from metricforge.errors import ConfigError
+from metricforge.errors import ConfigError, DatasetError
 from metricforge.models import MetricLearner
 from metricforge.plugins import load_plugins
 from metricforge.registry import CLUSTERINGS, SAMPLERS, plugin_types
@@ -147,6 +147,27 @@ def build_runner(
         if lock is not None and processes.is_main:
             give_back_run_folder(lock)
         raise
+
+
+def check_job(config: str | Path, overrides: Mapping[str, Any] | None, seed: int | None, processes: int) -> None:
+    """Refuse what a training by so many ``processes`` would end with before its first update; no model is built.
+
+    Data that cannot be read from here are left to the machines that train.
+
+    Raises:
+        ConfigError: everything that is wrong with the config, or a batch that the number does not divide.
+    """
+    cfg, source = open_config(config, overrides, seed)
+    load_plugins()
+    refuse_faults(cfg, source, train=True)
+    try:
+        data = build_run_datasets(cfg, train=True)
+    except DatasetError:
+        return
+    assert data.train is not None
+    take_vector_size(cfg, data)
+    refuse_faults(cfg, source, train=True, num_classes=data.train.num_classes)
+    _build_sampler(cfg.train_dataloader, data.train, int(cfg.get("seed", 0)), Processes(0, processes))
 
 
 def _build(

@@ -14,9 +14,11 @@ from metricforge.cli.console import open_console
 from metricforge.engine.chosen_device import chosen_device
 from metricforge.errors import ConfigError, MetricForgeError
 from metricforge.overrides import format_override
+from metricforge.runner import check_job
 
 STOPPED = 75
 WARNING_SECONDS = 120
+CPUS_PER_TASK = 4
 
 
 class Training:
@@ -65,6 +67,8 @@ def submit(arguments: argparse.Namespace) -> None:
     if not arguments.work_dir:
         raise ConfigError(["--work-dir: is needed, so that a job that is queued again finds its run"], "the command")
     _refuse_odd_jobs(arguments)
+    count = arguments.nodes * arguments.tasks_per_node
+    check_job(arguments.config, arguments.cfg_options, arguments.seed, count)
     words = [arguments.config, "--work-dir", str(Path(arguments.work_dir).absolute())]
     for name in ("seed", "device"):
         if getattr(arguments, name) is not None:
@@ -80,18 +84,20 @@ def submit(arguments: argparse.Namespace) -> None:
         "nodes": arguments.nodes,
         "tasks_per_node": arguments.tasks_per_node,
         "timeout_min": arguments.minutes,
-        "cpus_per_task": arguments.cpus_per_task,
+        "cpus_per_task": arguments.cpus_per_task or CPUS_PER_TASK,
         "gpus_per_node": arguments.tasks_per_node if on_gpus else 0,
         "slurm_signal_delay_s": WARNING_SECONDS,
     }
     if arguments.partition:
         parameters["slurm_partition"] = arguments.partition
     executor.update_parameters(**parameters)
-    job = executor.submit(Training(words))
+    try:
+        job = executor.submit(Training(words))
+    except submitit.core.utils.FailedJobError as error:
+        said = next((line for line in reversed(str(error).splitlines()) if line.strip()), "it does not say why")
+        raise MetricForgeError(f"Slurm does not take the job: {said.strip()}") from error
     console = open_console()
-    console.print(
-        f"submitted job {job.job_id}: {arguments.nodes * arguments.tasks_per_node} processes", highlight=False
-    )
+    console.print(f"submitted job {job.job_id}: {count} processes", highlight=False)
     console.print(f"its output is in {job.paths.stdout} and {job.paths.stderr}", highlight=False, soft_wrap=True)
     if arguments.cluster == "local":
         try:
@@ -117,6 +123,14 @@ def _refuse_odd_jobs(arguments: argparse.Namespace) -> None:
             [f"--nodes: {arguments.nodes} machines, and --cluster local is this one; say --tasks-per-node instead"],
             "the command",
         )
+    given = {"--partition": arguments.partition, "--cpus-per-task": arguments.cpus_per_task}
+    for name, value in given.items() if arguments.cluster == "local" else ():
+        if value is not None:
+            raise ConfigError(
+                [f"{name}: {value} is for Slurm, and --cluster local has no effect of it; leave it out"], "the command"
+            )
+    if arguments.cluster == "local":
+        chosen_device(arguments.device)
     if arguments.cluster == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
             ["--cluster slurm: this machine has no srun; submit from one of the cluster, or try --cluster local"],

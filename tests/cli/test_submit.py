@@ -65,6 +65,12 @@ def test_two_processes_of_a_local_job_train_to_the_end(tiny_config, tmp_path, mo
         (["--minutes", "2"], "--minutes: 2 must be more than 2"),
         (["--cluster", "local", "--nodes", "2"], "--nodes: 2 machines, and --cluster local is this one"),
         ([], "--cluster slurm: this machine has no srun"),
+        (["--cluster", "local", "--partition", "gpu"], "--partition: gpu is for Slurm"),
+        (["--cluster", "local", "--cpus-per-task", "8"], "--cpus-per-task: 8 is for Slurm"),
+        (["--cluster", "local", "--device", "cuda:77"], "cuda:77"),
+        (["--cluster", "local", "--tasks-per-node", "999"], "(999)"),
+        (["--cluster", "local", "--cfg-options", "model.loss.typ=1"], "model.loss.typ: NormSoftmaxLoss has no such"),
+        (["--cluster", "local", "--seed", "-1"], "seed: -1 must be an integer from 0"),
     ],
 )
 def test_a_job_that_cannot_be_is_refused_before_it_is_submitted(tmp_path, monkeypatch, capsys, options, says):
@@ -76,12 +82,30 @@ def test_a_job_that_cannot_be_is_refused_before_it_is_submitted(tmp_path, monkey
     assert not (tmp_path / "run").exists()
 
 
+def test_a_job_that_slurm_does_not_take_is_one_line(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("submitit")
+    for name in ("srun", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpus' >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(SystemExit):
+        main(["submit", "normsoftmax_glyphs", "--work-dir", str(tmp_path / "run"), "--partition", "gpus"])
+    said = capsys.readouterr().err
+    assert (
+        said.splitlines()[-1] == "error: Slurm does not take the job: sbatch: error: invalid partition specified: gpus"
+    )
+    assert "Traceback" not in said
+
+
 @pytest.mark.slow
 def test_a_local_job_that_fails_names_its_output(tmp_path, monkeypatch, capsys):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     with pytest.raises(SystemExit):
-        main(["submit", "absent.py", "--cluster", "local", "--device", "cpu", "--work-dir", str(tmp_path / "run")])
+        # whose data are not here, and so may be where it trains
+        main(
+            ["submit", "normsoftmax_cub", "--cluster", "local", "--device", "cpu", "--work-dir", str(tmp_path / "run")]
+        )
     said = capsys.readouterr().err
     assert "failed; what it says is in" in said
     assert "Traceback" not in said

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tasks-per-node", type=at_least_1, default=1, metavar="N", help="processes on each, one a GPU (default: 1)"
     )
     parser.add_argument("--minutes", type=at_least_1, default=1440, metavar="M", help="time limit (default: 1440)")
-    parser.add_argument("--cpus-per-task", type=at_least_1, default=4, metavar="N", help="cores of each (default: 4)")
+    parser.add_argument("--cpus-per-task", type=at_least_1, metavar="N", help="cores of each (default: 4)")
     parser.add_argument("--partition", metavar="NAME", help="Slurm's partition")
     parser.add_argument(
         "--cluster",
