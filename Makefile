@@ -12,7 +12,7 @@ DISTRIBUTIONS := -e ".[dev,docs]" -e plugins/lifted -e plugins/pddm -e plugins/n
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo       set up, train on the embedded data set, evaluate, index what training never saw"
+	@echo "make demo       set up, train on the built-in data set, evaluate, index what training never saw"
 	@echo "make test       set up, run the test suite, the same every time (under 10 minutes on 2 cores)"
 	@echo "make test-slow  the tests that take longer: whole trainings, several processes, fresh environments; SLOW=tests/server selects"
 	@echo "make fuzz       try the properties of the suite on inputs drawn at random, and 100,000 damaged files of weights"

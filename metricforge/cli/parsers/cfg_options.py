@@ -42,5 +42,5 @@ def add_cfg_options(parser: argparse.ArgumentParser, of: str = "the config") -> 
         action=Overrides,
         metavar="KEY=VALUE",
         help=f"override values of {of}: model.loss.temperature=0.1 evaluators[0].ks=[1,10] "
-        """'model.miner=dict(type="HardPairMiner")'; a value is read as Python, and as a plain string if it is none""",
+        """'model.miner=dict(type="HardPairMiner")'; values are read as Python literals, anything else as a string""",
     )

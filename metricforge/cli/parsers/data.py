@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the data sets (default: data)",
     )
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND", title="commands")
-    purpose = "list the benchmarks, and which of them are prepared"
+    purpose = "list the benchmarks and whether they are prepared"
     listing = commands.add_parser("list", parents=[where], help=purpose, description=f"{purpose.capitalize()}.")
     listing.set_defaults(run="metricforge.cli.data:list_benchmarks")
     _add_prepare(commands, where)
@@ -52,7 +52,7 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser], 
     parser.add_argument(
         "--unofficial",
         action="store_true",
-        help="accept --from files with other checksums and numbers of images than the official ones",
+        help="accept --from files whose checksums or numbers of images differ from the official ones",
     )
     parser.set_defaults(run="metricforge.cli.data:prepare_benchmark")
 
@@ -61,22 +61,22 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "index",
         help="index tar shards, for ShardDataset to train on",
-        description="Read tar shards in WebDataset layout (17.jpg beside 17.cls or 17.json) once, and write down the "
-        "class of each image and where it is stored.",
+        description="Read tar shards in WebDataset layout (17.jpg next to 17.cls or 17.json) once, and write an index "
+        "of each image's class and position.",
     )
     parser.add_argument(
-        "shards", nargs="+", metavar="SHARD", help="tar files: paths or URLs that fsspec can read; * is expanded"
+        "shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec can read; * is expanded"
     )
     parser.add_argument("--out", type=named_path, required=True, metavar="FILE", help="the index, ending in .parquet")
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument(
-        "--json-key", metavar="KEY", help="read the class from this key of the .json files; a.b is b within a"
+        "--json-key", metavar="KEY", help="read the class from this key of the .json files; a.b means b inside a"
     )
     labels.add_argument(
-        "--folder-labels", action="store_true", help="take the class from the folder at the start of an image's name"
+        "--folder-labels", action="store_true", help="use the first folder in an image's name as its class"
     )
     parser.add_argument(
-        "--skip-incomplete", action="store_true", help="leave out images without a class and classes without an image"
+        "--skip-incomplete", action="store_true", help="skip images without a class and classes without an image"
     )
     parser.set_defaults(run="metricforge.cli.data:index")
 
@@ -99,9 +99,12 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], wh
         "--train-fraction",
         type=fraction,
         metavar="X",
-        help="fraction of the classes used for training (default: the folder's or table's own splits, otherwise 0.5)",
+        help="fraction of the classes used for training (default: the splits of the folder or table if it has any, "
+        "else 0.5)",
     )
-    parser.add_argument("--train-classes", metavar="FILE", help="the names of the training classes, one a line")
+    parser.add_argument(
+        "--train-classes", metavar="FILE", help="file with the names of the training classes, one per line"
+    )
     parser.add_argument(
         "--tiny",
         type=int,
@@ -113,7 +116,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], wh
     parser.add_argument(
         "--unofficial",
         action="store_true",
-        help="accept a benchmark with other numbers of images than the official ones",
+        help="accept a benchmark whose numbers of images differ from the official ones",
     )
     parser.add_argument(
         "--out",
@@ -121,7 +124,11 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser], wh
         metavar="FOLDER",
         help="where findings.csv and findings.png are written (default: data_check/NAME)",
     )
-    _add_reading(parser.add_argument_group("reading", "as the arguments of ImageFolderDataset and TableDataset"))
+    _add_reading(
+        parser.add_argument_group(
+            "how to read the data", "the same as the arguments of ImageFolderDataset and TableDataset"
+        )
+    )
     parser.set_defaults(run="metricforge.cli.data_check:check")
 
 
@@ -130,17 +137,22 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         "--class-depth", type=int, metavar="N", help="level of the class folders: 1 for class/image, 2 for split/class"
     )
     group.add_argument(
-        "--pattern", metavar="REGEX", help=r"what file names say, such as (?P<label>-?\d+)_c(?P<camera>\d+)"
+        "--pattern",
+        metavar="REGEX",
+        help=r"regular expression that extracts label and camera from file names, such as "
+        r"(?P<label>-?\d+)_c(?P<camera>\d+)",
     )
     group.add_argument(
         "--columns",
         nargs="+",
         action=Overrides,
         metavar="OURS=THEIRS",
-        help="a table's names of the columns: path=Image label=Id; without a header, their numbers: path=0 label=1",
+        help="column names of the table: path=Image label=Id; without a header, column numbers: path=0 label=1",
     )
-    group.add_argument("--delimiter", metavar="MARK", help="what separates columns (default: detected)")
-    group.add_argument("--extension", metavar=".EXT", help="what a table's paths lack at their end")
-    group.add_argument("--path-template", metavar="TEXT", help="how paths are made of columns: {id[0]}/{id}.jpg")
-    group.add_argument("--drop-unlabelled", action="store_true", help="leave out rows without a label")
-    group.add_argument("--ignore-labels", nargs="+", default=[], metavar="LABEL", help="leave out these classes")
+    group.add_argument("--delimiter", metavar="MARK", help="column delimiter (default: detected)")
+    group.add_argument("--extension", metavar=".EXT", help="extension to append to the table's paths")
+    group.add_argument(
+        "--path-template", metavar="TEXT", help="template that builds paths from columns: {id[0]}/{id}.jpg"
+    )
+    group.add_argument("--drop-unlabelled", action="store_true", help="skip rows without a label")
+    group.add_argument("--ignore-labels", nargs="+", default=[], metavar="LABEL", help="skip images with these labels")

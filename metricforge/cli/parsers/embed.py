@@ -19,33 +19,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=named_path,
         metavar="FOLDER",
-        help="write the embeddings there; a second start continues",
+        help="folder for the embeddings; run again to continue after an interruption",
     )
     parser.add_argument(
         "--format",
         choices=["parquet", "npy", "npz"],
         default="parquet",
-        help="parquet: one file for every 4,096 images; npy or npz: these, and all of them in one file as well "
+        help="parquet: one file per 4,096 images; npy or npz: these files, plus one file with all embeddings "
         "(default: %(default)s)",
     )
-    parser.add_argument("--batch-size", type=at_least_1, metavar="N", help="images at once (default: as in evaluation)")
+    parser.add_argument(
+        "--batch-size", type=at_least_1, metavar="N", help="images per batch (default: as in evaluation)"
+    )
     add_workers(parser)
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="stop at an image that cannot be read, also at one that an earlier start left out",
+        help="stop at an image that cannot be read, including one that an earlier run skipped",
     )
     parser.add_argument(
-        "--precision", choices=list(PRECISIONS), default="fp32", help="compute in it (default: %(default)s)"
+        "--precision",
+        choices=list(PRECISIONS),
+        default="fp32",
+        help="floating-point precision of the network (default: %(default)s)",
     )
-    parser.add_argument("--compile", action="store_true", help="compile the backbone, which takes a minute at first")
-    parser.add_argument("--channels-last", action="store_true", help="store the channels of a pixel side by side")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the backbone, which takes about a minute at the start"
+    )
+    parser.add_argument(
+        "--channels-last",
+        action="store_true",
+        help="store images channels-last, which can be faster for convolutional networks",
+    )
     parser.add_argument(
         "--engine",
         choices=["local", "ray"],
         default="local",
-        help="local: this process, or those of torchrun; ray: the cluster of RAY_ADDRESS, or one on this machine "
-        "(default: %(default)s)",
+        help="local: this process, or those started by torchrun; ray: the cluster at RAY_ADDRESS, or a new one on "
+        "this machine (default: %(default)s)",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
@@ -78,8 +89,8 @@ def add_model_and_source(parser: argparse.ArgumentParser, other_source: str | No
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder of images, a table with a column path (.csv, .tsv, .txt, .parquet), an index of tar shards (see "
-        f"metricforge data index),{'' if other_source is None else f' {other_source},'} or - for one path a line on "
+        help="a folder of images, a table with a path column (.csv, .tsv, .txt, .parquet), an index of tar shards (see "
+        f"metricforge data index),{'' if other_source is None else f' {other_source},'} or - for one path per line on "
         "standard input",
     )
-    parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match, such as '*.jpg'")
+    parser.add_argument("--glob", metavar="PATTERN", help="only images of the folder that match, such as '*.jpg'")

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "embeddings",
         metavar="FILE",
         type=named_path,
-        help=".npz or .parquet with embeddings (N, D), labels, and ids if any; or what metricforge embed wrote",
+        help=".npz or .parquet with embeddings (N, D), labels and optional ids; or a folder written by metricforge "
+        "embed",
     )
     parser.add_argument(
         "--gallery", metavar="FILE", type=named_path, help="search these embeddings (default: the other rows of FILE)"
@@ -38,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--space",
         metavar="NAMES",
         default="",
-        help="score in smaller spaces as well: first:N (the first N dimensions), pca:N (fitted on what is searched), "
+        help="also score in smaller spaces: first:N (the first N dimensions), pca:N (PCA fitted on the gallery), "
         'int8, or several steps joined by "+"; separated by commas, such as pca:64,pca:64+int8',
     )
     parser.add_argument(
         "--fit-space",
         metavar="FILE",
         type=named_path,
-        help="fit these spaces on other embeddings, such as training's",
+        help="fit these spaces on other embeddings, such as those of the training set",
     )
     parser.add_argument(
         "--clustering",
@@ -58,14 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--affinity-neighbours",
         type=at_least_1,
         metavar="N",
-        help="run affinity propagation among the N nearest of each image, such as 100; all pairs of more than 3,000 "
-        "images take long",
+        help="run affinity propagation on the N nearest neighbours of each image, such as 100; all pairs are slow for "
+        "more than 3,000 images",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the clustering (default: 0)")
     parser.add_argument(
         "--exclude",
         metavar="RULE",
-        help='"same label and same camera": such images are neither match nor non-match; the files hold cameras (N,)',
+        help='"same label and same camera": treat such images as neither match nor non-match; needs cameras (N,)',
     )
     parser.add_argument(
         "--tree",
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="class tree for zero_shot@K: a .csv with the columns child and parent, or wordnet if it is installed",
     )
     parser.add_argument(
-        "--device", metavar="NAME", default="cpu", help="where neighbours are searched: cpu (default), cuda, ..."
+        "--device", metavar="NAME", default="cpu", help="device for the search: cpu (default), cuda, ..."
     )
     parser.add_argument(
         "--classes", type=at_least_1, metavar="N", help="also print the N worst classes and the N most confused pairs"

@@ -13,13 +13,13 @@ FORMATS = ("safetensors", "onnx", "torchscript", "torch-export")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
     parser.add_argument("model", metavar="MODEL", type=named_path, help="a run's folder, a checkpoint or a bundle")
-    parser.add_argument("--out", required=True, type=named_path, metavar="BUNDLE", help="the bundle, a new folder")
+    parser.add_argument("--out", required=True, type=named_path, metavar="BUNDLE", help="new folder for the bundle")
     parser.add_argument(
         "--format",
         choices=FORMATS,
         default="safetensors",
-        help="what else the bundle holds: nothing, or the model as a graph, compared with the model on real images "
-        "before it is handed out (default: %(default)s)",
+        help="safetensors: weights only; the others add the model as a graph, which is compared with the model on "
+        "real images first (default: %(default)s)",
     )
     parser.add_argument(
         "--with-preprocessing",
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         metavar="SOURCE",
-        help="a folder or a table of images to compare the graph on (default: the test images of the model's run)",
+        help="folder or table of images to compare the graph on (default: the test images of the model's run)",
     )
     parser.add_argument(
         "--license",
         dest="licence",
         type=not_empty,
         metavar="ID",
-        help="of these weights, for the model card, such as apache-2.0",
+        help="licence of the weights, for the model card, such as apache-2.0",
     )

@@ -19,34 +19,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=named_path,
         metavar="FOLDER",
-        help="write frontier.csv, frontier.json and frontier.png there, and keep the embeddings beside them, which the "
-        "next start uses",
+        help="folder for frontier.csv, frontier.json, frontier.png and the embeddings, which the next run reuses",
     )
-    parser.add_argument("--score", choices=SCORES, default="recall@1", help="the accuracy (default: %(default)s)")
+    parser.add_argument(
+        "--score", choices=SCORES, default="recall@1", help="measure of accuracy (default: %(default)s)"
+    )
     parser.add_argument(
         "--spaces",
         type=score_names,
         metavar="SPACES",
-        help="separated by commas: all (dimensions), first:N, pca:N (default: all, and a half and a quarter of them)",
+        help="comma-separated: all (dimensions), first:N, pca:N (default: all, one half and one quarter of them)",
     )
     parser.add_argument(
         "--kinds",
         type=score_names,
         metavar="KINDS",
-        help=f"separated by commas: {', '.join(KINDS)} (default: all that the number of images allows)",
+        help=f"comma-separated: {', '.join(KINDS)} (default: all that the number of images allows)",
     )
     parser.add_argument(
         "--recall",
         type=share,
         metavar="SHARE",
-        help="the share of the ten nearest images that hnsw, ivfint8 and ivfpq are to find (default: 0.95)",
+        help="share of the true ten nearest images that hnsw, ivfint8 and ivfpq must find (default: 0.95)",
     )
     parser.add_argument(
         "--queries",
         type=at_least_1,
         default=10_000,
         metavar="N",
-        help="search with so many of the images at most, drawn at random (default: %(default)s)",
+        help="maximum number of images to search with, drawn at random (default: %(default)s)",
     )
     add_workers(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")

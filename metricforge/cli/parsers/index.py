@@ -26,49 +26,51 @@ def with_verb(argv: Sequence[str]) -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their arguments to ``parser``."""
     parser.usage = "metricforge index MODEL SOURCE --out INDEX [options] | metricforge index COMMAND INDEX [options]"
-    commands = parser.add_subparsers(dest="index_command", required=True, metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(
+        dest="index_command", required=True, metavar="COMMAND", title="commands", prog="metricforge index"
+    )
     _add_build(commands)
-    _add_change(commands, "add", "add images, or replace those that are there under the same path")
+    _add_change(commands, "add", "add images, replacing those with the same path")
     _add_change(commands, "remove", "remove images by id, path or filter")
     _add_change(commands, "calibrate", "choose the similarity below which a query counts as unknown")
-    _add_change(commands, "compact", "make searching quicker after many changes, and free what was removed")
-    _add_change(commands, "migrate", "embed all images again with another model, and switch to it at once")
-    _add_change(commands, "export", "write the vectors and columns for a vector database")
-    _add_change(commands, "status", "say what is in an index, how it is searched and how well")
+    _add_change(commands, "compact", "make searching faster after many changes, and free the space of removed images")
+    _add_change(commands, "migrate", "re-embed all images with another model, then switch to it in one step")
+    _add_change(commands, "export", "export vectors and columns to a vector database")
+    _add_change(commands, "status", "show what an index contains, how it is searched and how accurately")
 
 
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    purpose = "embed images and make them searchable (metricforge index MODEL SOURCE says the same)"
-    parser = commands.add_parser("build", help=purpose, description=f"{purpose.capitalize()}.")
+    purpose = "embed images and build an index of them (build may be left out: metricforge index MODEL SOURCE)"
+    parser = commands.add_parser("build", help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     add_model_and_source(parser, "a folder that metricforge embed wrote with the same MODEL")
     parser.add_argument(
         "--out",
         required=True,
         type=named_path,
         metavar="INDEX",
-        help="the index, a new folder; a second start continues",
+        help="folder of the new index; run again to continue a build that was interrupted",
     )
     parser.add_argument(
         "--kind",
         choices=["auto", *KINDS],
         default="auto",
-        help="flat compares every vector; hnsw is a graph; ivfint8 and ivfpq compare codes in the lists near the "
-        "query, of a byte and a quarter of a byte a dimension; int8 and binary compare every code, of 8 bits and 1 bit "
-        "a dimension; auto chooses by number and --memory (default: %(default)s)",
+        help="flat compares every vector; hnsw is a graph; ivfint8 (8 bits per dimension) and ivfpq (2 bits) compare "
+        "the codes in the lists near the query; int8 (8 bits) and binary (1 bit) compare every code; auto chooses by "
+        "the number of images and --memory (default: %(default)s)",
     )
-    parser.add_argument("--memory", type=memory_size, metavar="SIZE", help="what searching may keep in memory: 2GB")
+    parser.add_argument("--memory", type=memory_size, metavar="SIZE", help="memory that searching may use, such as 2GB")
     parser.add_argument(
         "--recall",
         type=share,
         metavar="SHARE",
-        help="the share of the ten nearest images that a kind other than flat is to find (default: 0.95)",
+        help="share of the true ten nearest images that a kind other than flat must find (default: 0.95)",
     )
     parser.add_argument(
         "--segment-rows",
         type=at_least_1,
         default=10_000_000,
         metavar="N",
-        help="images that one segment, with its own files and search structure, has at most (default: 10 million)",
+        help="maximum number of images per segment; each has its own files and search structure (default: 10 million)",
     )
     add_workers(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
@@ -80,28 +82,40 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
     parser.add_argument("index", metavar="INDEX", type=named_path, help="the index's folder")
     if name == "add":
         parser.add_argument(
-            "source", metavar="SOURCE", help="images, as metricforge embed takes them; or - for one path a line"
+            "source",
+            metavar="SOURCE",
+            help="images, in any form that metricforge embed accepts; or - for one path per line on standard input",
         )
-        parser.add_argument("--glob", metavar="PATTERN", help="only the images of the folder that match")
+        parser.add_argument("--glob", metavar="PATTERN", help="only images of the folder that match, such as '*.jpg'")
     if name in ("add", "calibrate", "migrate"):
         parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     if name == "remove":
-        parser.add_argument("paths", nargs="*", metavar="IMAGE", help="the images' paths")
-        parser.add_argument("--id", dest="ids", type=int, action="append", default=[], help="by id; may be repeated")
-        parser.add_argument("--filter", metavar="CONDITION", help="by a condition, such as \"label = 'shoe'\"")
+        parser.add_argument("paths", nargs="*", metavar="IMAGE", help="paths of images to remove")
+        parser.add_argument(
+            "--id",
+            dest="ids",
+            type=int,
+            action="append",
+            default=[],
+            metavar="ID",
+            help="remove this id; may be repeated",
+        )
+        parser.add_argument(
+            "--filter", metavar="CONDITION", help="remove images matching an SQL condition, such as \"label = 'shoe'\""
+        )
     if name == "calibrate":
         parser.add_argument(
             "source",
             metavar="SOURCE",
             nargs="?",
-            help="labelled images of classes that the model was not trained on (default: the index's own images)",
+            help="labelled images of classes that the model was not trained on (default: the images in the index)",
         )
         parser.add_argument(
             "--rate",
             type=fraction,
             default=0.01,
             metavar="SHARE",
-            help="queries of unknown classes that may be accepted by mistake (default: %(default)s)",
+            help="acceptable share of queries of unknown classes that are falsely accepted (default: %(default)s)",
         )
     if name == "migrate":
         parser.add_argument("model", metavar="NEW_MODEL", help="a run's folder, a checkpoint or a bundle")
@@ -124,22 +138,24 @@ def _add_change(commands: argparse._SubParsersAction[argparse.ArgumentParser], n
             required=True,
             type=named_path,
             metavar="PATH",
-            help="new: the folder of a local Qdrant or of LanceDB, or an SQL file for PostgreSQL with pgvector",
+            help="a new folder for a local Qdrant or LanceDB, or a new SQL file for PostgreSQL with pgvector",
         )
         parser.add_argument(
-            "--name", default="images", metavar="NAME", help="of the collection or table (default: %(default)s)"
+            "--name", default="images", metavar="NAME", help="name of the collection or table (default: %(default)s)"
         )
     if name == "status":
-        parser.add_argument("--json", action="store_true", help="as JSON")
+        parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=f"metricforge.cli.index:{name}")
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every search takes."""
-    parser.add_argument("-k", type=at_least_1, default=10, metavar="K", help="images to find (default: %(default)s)")
+    parser.add_argument(
+        "-k", type=at_least_1, default=10, metavar="K", help="number of images to find (default: %(default)s)"
+    )
     parser.add_argument(
         "--filter",
         metavar="CONDITION",
-        help="only images that fulfil it: an SQL condition over the columns, such as \"label in ('shoe', 'boot') and "
+        help="only images that match an SQL condition on the columns, such as \"label in ('shoe', 'boot') and "
         'price < 50"',
     )

@@ -46,29 +46,31 @@ def chosen_queries(text: str) -> Literal["mixed", "successes", "failures"] | lis
 def add_retrieval_picture(parser: argparse.ArgumentParser) -> None:
     """Add the options of the picture of queries and their nearest images."""
     group = parser.add_argument_group("picture", "some queries with their nearest images, matches and non-matches")
-    group.add_argument("--picture", metavar="FILE", type=picture_file, help="draw it: .png, .pdf or .svg")
+    group.add_argument(
+        "--picture", metavar="FILE", type=picture_file, help="draw the picture to FILE: .png, .pdf or .svg"
+    )
     group.add_argument(
         "--picture-queries",
         metavar="WHICH",
         type=chosen_queries,
-        help="mixed (default: half of them successes), successes or failures, at random by --seed; or the images' "
-        "numbers in the test set, such as 0,17,5",
+        help="mixed (default: half of them successes), successes or failures, drawn at random with --seed; or indices "
+        "of images in the test set, such as 0,17,5",
     )
     group.add_argument(
-        "--picture-rows", metavar="N", type=at_least_1, help=f"number of queries at random (default: {ROWS})"
+        "--picture-rows", metavar="N", type=at_least_1, help=f"number of random queries (default: {ROWS})"
     )
     group.add_argument(
-        "--picture-neighbours", metavar="N", type=at_least_1, help=f"neighbours of each query (default: {NEIGHBOURS})"
+        "--picture-neighbours", metavar="N", type=at_least_1, help=f"neighbours per query (default: {NEIGHBOURS})"
     )
     group.add_argument(
         "--picture-numbers",
         action="store_true",
         default=None,
-        help="the similarity's score and the distance below each neighbour",
+        help="print the similarity score and the distance below each neighbour",
     )
     group.add_argument(
         "--picture-bits",
         action="store_true",
         default=None,
-        help="below each query's row another: its neighbours by the signs of the embeddings",
+        help="add a row below each query: its neighbours by the signs of the embeddings",
     )

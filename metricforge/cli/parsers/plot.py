@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_runs = pictures.add_parser("convergence", help=purpose, description=f"Draw the {purpose}.")
     of_runs.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, such as runs/pddm_glyphs")
     of_runs.add_argument(
-        "--score", nargs="+", metavar="NAME", help="such as recall@1; of several, the first that a run has"
+        "--score",
+        nargs="+",
+        metavar="NAME",
+        help="score to draw, such as recall@1; if several are given, the first that a run has",
     )
     of_runs.set_defaults(run="metricforge.cli.plot:convergence")
 
@@ -37,30 +40,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(of_images)
     add_run_arguments(of_images)
     of_images.add_argument(
-        "--images", type=at_least_1, default=1000, metavar="N", help="at most so many, at random (default: 1000)"
+        "--images",
+        type=at_least_1,
+        default=1000,
+        metavar="N",
+        help="maximum number of images, drawn at random (default: 1000)",
     )
-    of_images.add_argument("--classes", type=at_least_1, metavar="N", help="of so many random classes (default: all)")
+    of_images.add_argument("--classes", type=at_least_1, metavar="N", help="draw only N random classes (default: all)")
     of_images.add_argument(
-        "--perplexity", type=finite, default=30.0, metavar="X", help="neighbours of an image, about (default: 30)"
+        "--perplexity",
+        type=finite,
+        default=30.0,
+        metavar="X",
+        help="t-SNE's perplexity: roughly the number of neighbours per image (default: 30)",
     )
     of_images.set_defaults(run="metricforge.cli.plot:embedding_map")
 
     purpose = "scores of finished runs against a setting, such as the embedding size"
     of_settings = pictures.add_parser("curve", help=purpose, description=f"Draw the {purpose}.")
-    of_settings.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder; of one setting they are averaged")
     of_settings.add_argument(
-        "--against", required=True, metavar="KEY", help="a config's key that holds numbers, such as model.head.dim"
+        "runs", nargs="+", metavar="RUN", help="a run's folder; runs with the same setting are averaged"
+    )
+    of_settings.add_argument(
+        "--against", required=True, metavar="KEY", help="numeric key of the config, such as model.head.dim"
     )
     of_settings.add_argument(
         "--score",
         type=score_names,
         default="recall@1",
         metavar="NAMES",
-        help="separated by commas, such as recall@1,binary/recall@1 (default: %(default)s)",
+        help="comma-separated, such as recall@1,binary/recall@1 (default: %(default)s)",
     )
-    of_settings.add_argument("--by", metavar="KEY", help="a line for each value of this key, such as model.loss.type")
+    of_settings.add_argument("--by", metavar="KEY", help="draw one line per value of this key, such as model.loss.type")
     of_settings.add_argument(
-        "--missing", type=finite, metavar="X", help="the value of runs whose config has no such KEY, such as 1"
+        "--missing", type=finite, metavar="X", help="value for runs whose config lacks the key, such as 1"
     )
     of_settings.set_defaults(run="metricforge.cli.plot:curve")
 

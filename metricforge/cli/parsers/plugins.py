@@ -7,6 +7,4 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
-    parser.add_argument(
-        "--all", action="store_true", help="print every component on a line of its own: plug-in, kind, name"
-    )
+    parser.add_argument("--all", action="store_true", help="list every component, one per line: plug-in, kind, name")

@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="RUN",
         type=named_path,
-        help="a run's folder, such as runs/pddm_glyphs, that of an evaluation, or a scores.json; a second one is set "
-        "beside the first",
+        help="a run's folder, such as runs/pddm_glyphs, an evaluation's folder, or a scores.json; a second one is "
+        "compared with the first",
     )
     parser.add_argument(
         "--out", type=_html, metavar="FILE", help="the report, ending in .html (default: report.html in RUN)"
@@ -30,20 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=at_least_1,
         default=240,
         metavar="N",
-        help="queries that can be looked at (default: %(default)s)",
+        help="number of queries to include (default: %(default)s)",
     )
     parser.add_argument(
         "--map",
         dest="maps",
         choices=["both", "umap", "tsne", "none"],
         default="both",
-        help="how embeddings are laid out on the map, which takes most of the time (default: %(default)s)",
+        help="layout of the map of the embeddings, which takes most of the time (default: %(default)s)",
     )
     parser.add_argument(
         "--training-images",
         type=at_least_0,
         metavar="N",
-        help="about how many images of training classes are on the map beside the test's; 0: none (default: 2000)",
+        help="approximate number of training images to add to the map; 0: none (default: 2000)",
     )
     parser.add_argument(
         "--force", action="store_true", help="also compare scores measured in different ways, with a warning"

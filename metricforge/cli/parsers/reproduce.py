@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="list the tables")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would run, and which data or weights are missing; run nothing"
+        "--dry-run",
+        action="store_true",
+        help="show what would run and which data or weights are missing, without running anything",
     )
     parser.add_argument(
         "--reduced",
@@ -23,10 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the table's reduced form on Glyphs (nothing to download) or on a folder with a sub-folder per class",
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="WORD", help="run only rows with one of these words in the name: cub"
+        "--only", nargs="+", metavar="WORD", help="run only rows whose name contains one of these words, such as cub"
     )
     parser.add_argument(
-        "--work-dir", metavar="FOLDER", default="runs/reproduce", help="folder of all runs (default: %(default)s)"
+        "--work-dir",
+        metavar="FOLDER",
+        default="runs/reproduce",
+        help="parent folder of the runs (default: %(default)s)",
     )
     add_seed(parser, "the configs")
     add_device(parser)

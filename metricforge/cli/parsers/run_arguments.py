@@ -26,7 +26,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str = "the run'
 
 def add_seed(parser: argparse.ArgumentParser, of: str = "the config") -> None:
     """Add the option for the seed."""
-    parser.add_argument("--seed", type=int, metavar="N", help=f"use this seed instead of that of {of}")
+    parser.add_argument("--seed", type=int, metavar="N", help=f"seed, overriding that of {of}")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

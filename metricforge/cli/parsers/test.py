@@ -12,12 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to ``parser``."""
     add_config(parser)
     add_checkpoint(parser)
-    add_run_arguments(parser, "where the results are written (default: the checkpoint's folder)")
+    add_run_arguments(parser, "folder for the results (default: evaluations/CHECKPOINT-N in the checkpoint's folder)")
     parser.add_argument(
         "--save-embeddings",
         metavar="FILE",
         type=embedding_file,
-        help="write what was scored into a .npz or .parquet that metricforge evaluate reads; a gallery of its own into "
-        "another beside it",
+        help="write the embeddings to a .npz or .parquet that metricforge evaluate reads; a separate gallery goes to "
+        "a second file next to it",
     )
     add_retrieval_picture(parser)

@@ -18,19 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         default=False,
         metavar="auto",
-        help="continue from the newest checkpoint in the run's folder; --resume auto: if there is one, otherwise "
-        "begin, so that the same command starts a run and takes it up",
+        help="continue from the newest checkpoint in the run's folder; --resume auto: continue if there is one, "
+        "otherwise start, so that the same command does both",
     )
     parser.add_argument(
         "--allow-changes",
         action="store_true",
-        help="resume with another config than before: the changes take effect and are noted in the run's history",
+        help="resume with a changed config: the changes take effect and are recorded in the run's history",
     )
     parser.add_argument(
         "--replay",
         metavar="FILE",
-        help="train again, in a folder of its own, from the checkpoint before the batch of FILE (not_finite_*.pt of a "
-        "run) up to it, and say what is not finite first",
+        help="repeat the update that failed with NaN or infinity: train, in a separate folder, from the last "
+        "checkpoint up to the batch saved in FILE (not_finite_*.pt of a run), and report what became non-finite first",
     )
 
 

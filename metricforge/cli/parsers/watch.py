@@ -14,13 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=port_number,
         metavar="N",
-        help="also serve a page that follows the run; 0: at a port that is free (default: the terminal alone)",
+        help="also serve a page that follows the run, on this port; 0: any free port (default: terminal only)",
     )
     parser.add_argument(
         "--host",
         metavar="ADDRESS",
-        help="the address to serve the page at (default: 127.0.0.1, which this machine alone reaches; 0.0.0.0: all do)",
+        help="address to serve the page on (default: 127.0.0.1, reachable from this machine only; 0.0.0.0: from "
+        "anywhere)",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="go on watching after the run has ended, for one that will be resumed"
+        "--keep", action="store_true", help="keep watching after the run has ended, in case it is resumed"
     )

@@ -1,1 +1,1 @@
-"""The embedded data set: characters drawn from fonts."""
+"""The built-in data set: characters drawn from fonts."""
