@@ -18,7 +18,7 @@ from rich.console import Console
 from metricforge import build_runner
 from metricforge.config import complete_config, override_config, read_config
 from metricforge.config_check import check_config
-from metricforge.errors import ConfigError, MetricForgeError
+from metricforge.errors import ConfigError, DatasetError, MetricForgeError
 from metricforge.registry import LOSSES, MINERS, SIMILARITIES
 from tests.config_mutations import mutated
 
@@ -114,6 +114,20 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
         ("train_dataloader.dataset.transform", 3, r"dataset\.transform: 3 must be a list"),
         ("seed", 2**31, r"seed: 2147483648 must be an integer from 0 to 2147483647"),
         ("custom_imports", {"imports": ["no_such_module_anywhere"]}, r"no_such_module_anywhere cannot be imported"),
+        ("optim_wrapper.accumulative_counts", 1.5, r"accumulative_counts: 1\.5 must be an integer >= 1"),
+        (
+            "param_scheduler",
+            [{"type": "StepLR", "step_size": 1, "gamma": -1.0}],
+            r"learning rate of -0\.1, which",
+        ),
+        ("param_scheduler", [{"type": "CosineAnnealingLR", "T_max": 0}], r"param_scheduler\[0\]\.T_max: 0 must be > 0"),
+        ("param_scheduler", [{"type": "MultiStepLR", "milestones": [1.5]}], r"milestones: \[1\.5\] must be integers"),
+        ("custom_hooks", [{"type": "EMAHook", "momentum": 2.0}], r"custom_hooks\[0\]\.momentum: 2\.0 must be a number"),
+        (
+            "visualizer",
+            {"type": "Visualizer", "vis_backends": "Tensorboard"},
+            r"vis_backends: 'Tensorboard' must",
+        ),
         ("custom_imports", {"imports": 3}, r"custom_imports\.imports: 3 must be a list"),
     ],
 )
@@ -122,6 +136,17 @@ def test_what_was_a_raw_error_once_is_a_fault_with_its_place(tiny_config, tmp_pa
     override_config(config, {key: {**value, "_delete_": True} if isinstance(value, dict) else value})
     with pytest.raises(ConfigError, match=fault):
         build_runner(config.to_dict(), work_dir=tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{"type": "CenterCrop", "size": "16"}, {"type": "RandomResizedCrop", "size": 16, "scale": (0.5, 0.1)}],
+    ids=lambda step: step["type"],
+)
+def test_a_step_of_torchvision_that_cannot_take_an_image_is_named_with_it(tiny_config, tmp_path, step):
+    tiny_config["train_dataloader"]["dataset"]["transform"] = [step]
+    with pytest.raises(DatasetError, match=rf"transform {step['type']} of .* cannot take .*class_.*png: "):
+        build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit", "raise SystemExit('enough')", "import sys\nsys.exit(0)\n"])

@@ -31,6 +31,9 @@ def optim_wrapper_faults(wrapper: Any) -> list[str]:
     rate = optimizer.get("lr", 1.0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not math.isfinite(rate):
         faults.append(f"{path}.optimizer.lr: {rate!r} must be a number")
+    every = wrapper.get("accumulative_counts", 1)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        faults.append(f"{path}.accumulative_counts: {every!r} must be an integer >= 1")
     faults += _clip_faults(wrapper.get("clip_grad"))
     if wrapper.get("constructor", "ParameterGroups") == "ParameterGroups":
         decays = optimizer.get("weight_decay") is not None
@@ -67,13 +70,18 @@ def _clip_faults(clip: Any) -> list[str]:
 
 
 def _never_reached(scheduler: Mapping[str, Any], path: str) -> list[str]:
-    """Milestones that no training comes to."""
+    """Milestones that no training comes to, and a period that is none."""
+    period = scheduler.get("T_max", 1)
+    if isinstance(period, (int, float)) and not period > 0:
+        return [f"{path}.T_max: {period!r} must be > 0"]
     milestones = scheduler.get("milestones")
     if not isinstance(milestones, (list, tuple)):
         return []
     begin = scheduler.get("begin", 0)
-    before = [each for each in milestones if isinstance(each, (int, float)) and not each >= 0]
+    numbers = [each for each in milestones if isinstance(each, (int, float))]
+    whole = scheduler.get("convert_to_iter_based") or all(each == each // 1 for each in numbers if each >= 0)
     return [
         f"{path}.milestones: {each!r} is never reached; they are counted from begin ({begin!r}) and must be >= 0"
-        for each in before
-    ]
+        for each in numbers
+        if not each >= 0
+    ] + [f"{path}.milestones: {milestones!r} must be integers, or convert_to_iter_based=True"] * (not whole)

@@ -43,6 +43,9 @@ def training_faults(config: Mapping[str, Any]) -> list[str]:
     for number, hook in enumerate(config.get("custom_hooks") or []):
         own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
         faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
+        momentum = own.get("momentum", 0.5) if isinstance(own, Mapping) and own.get("type") == "EMAHook" else 0.5
+        if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
+            faults.append(f"custom_hooks[{number}].momentum: {momentum!r} must be a number between 0 and 1")
     faults += _repeated_hooks(config.get("custom_hooks") or [])
     faults += step_switch_faults(config)
     faults += tracker_faults(config.get("visualizer"))

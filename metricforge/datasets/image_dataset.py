@@ -257,7 +257,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
                 self._refuse_to_enlarge(index, step, image.shape[-1], image.shape[-2])
             try:
                 image = _applied(step, image)
-            except ValueError as fault:  # such as a crop that is larger than the image
+            except Exception as fault:  # such as a crop that is larger than the image, or a size that is none
+                if not isinstance(fault, ValueError) and not type(step).__module__.startswith("torchvision."):
+                    raise  # the code of another's step needs its traceback
                 raise DatasetError(
                     f"transform {type(step).__name__} of {self.name} {self.split} cannot take "
                     f"{self.location(index)}: {fault}"

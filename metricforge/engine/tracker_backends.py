@@ -37,7 +37,10 @@ def tracker_faults(visualizer: Any) -> Iterator[str]:
     if not isinstance(visualizer, Mapping):
         return
     backends = visualizer.get("vis_backends") or []
-    for number, backend in enumerate(backends if isinstance(backends, (list, tuple)) else [backends]):
+    if not isinstance(backends, (list, tuple)):
+        yield f"visualizer.vis_backends: {backends!r} must be a list, such as [dict(type='LocalVisBackend')]"
+        return
+    for number, backend in enumerate(backends):
         path = f"visualizer.vis_backends[{number}]"
         name = backend.get("type") if isinstance(backend, Mapping) else None
         if name is not None and name not in VISBACKENDS.module_dict:

@@ -23,6 +23,9 @@ def never_comes(config: Mapping[str, Any], batches: int) -> Iterator[str]:
     updates = saving.get("interval_iterations") or 0
     if updates > epochs * batches:
         yield f"checkpoint.interval_iterations: {updates} of {epochs * batches} updates: never comes"
+    every = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    if every > epochs * batches:
+        yield f"optim_wrapper.accumulative_counts: {every} of {epochs * batches} updates: one step, at the end"
     schedules = config.get("param_scheduler") or []
     for number, schedule in enumerate(schedules if isinstance(schedules, (list, tuple)) else [schedules]):
         yield from _of_schedule(schedule, f"param_scheduler[{number}]", epochs, batches)

@@ -53,3 +53,6 @@ def try_scheduler(cfg: Mapping[str, Any]) -> None:
     for _ in range(STEPS):
         optimizer.step()
         scheduler.step()
+        rate = optimizer.param_groups[0]["lr"]
+        if not rate >= 0:
+            raise ValueError(f"leads to a learning rate of {rate:g}, which must be >= 0")

@@ -27,6 +27,7 @@ def config(**parts):
         (dict(train_cfg=dict(max_epochs=4, val_interval=5)), "val_interval: 5 of 4 epochs: only the last"),
         (dict(checkpoint=dict(interval=5)), "checkpoint.interval: 5 of 4 epochs: nothing is saved before"),
         (dict(checkpoint=dict(interval_iterations=41)), "checkpoint.interval_iterations: 41 of 40 updates"),
+        (dict(optim_wrapper=dict(accumulative_counts=41)), "optim_wrapper.accumulative_counts: 41 of 40 updates"),
         (dict(custom_hooks=[STOPS]), "custom_hooks[0].patience: 5 of 4 validations"),
         (dict(custom_hooks=[STOPS | dict(patience=3)]), "custom_hooks[0].patience: 3 of 4 validations"),
     ],
