@@ -91,7 +91,11 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
         ("baselines", [3], r"baselines: \[3\] must be a dict"),
         ("evaluators", "RecallAtK", r"evaluators: 'RecallAtK' must be a list"),
         ("evaluators", [3], r"evaluators\[0\]: 3 must be a dict with a type"),
-        ("evaluators", [{"type": "NMI"}, {"type": "NMI"}], r"evaluators\[1\]: gives scores that evaluators\[0\] gives"),
+        (
+            "evaluators",
+            [{"type": "NMI"}, {"type": "NMI"}],
+            r"evaluators\[1\]: gives the same scores as evaluators\[0\]",
+        ),
         ("final_evaluators", [{"type": "RecallAtK", "ks": [2, 8]}], r"final_evaluators\[0\]: .* that evaluators\[0\]"),
         ("custom_hooks", [{"type": "EMAHook"}] * 2, r"custom_hooks\[1\]: is custom_hooks\[0\] again"),
         (

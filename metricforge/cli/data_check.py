@@ -88,8 +88,8 @@ def _collection(arguments: argparse.Namespace) -> Collection:
         _refuse(arguments, "a table", "class_depth")
         return collection_of_table(what, arguments.root, table_options, request)
     raise DatasetError(
-        f"{what} is no folder, no table ({', '.join(('.parquet', *SUFFIXES))}) and no benchmark; those are "
-        f"{', '.join(sorted(BENCHMARKS))}"
+        f"{what} is not a folder, a table ({', '.join(('.parquet', *SUFFIXES))}) or a benchmark "
+        f"({', '.join(sorted(BENCHMARKS))})"
     )
 
 
@@ -97,4 +97,4 @@ def _refuse(arguments: argparse.Namespace, kind: str, *names: str) -> None:
     """Raise DatasetError for an option that ``kind`` has no use for."""
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
     if given:
-        raise DatasetError(f"{', '.join(given)}: {arguments.what} is {kind}, which is read without; leave it out")
+        raise DatasetError(f"{', '.join(given)}: does not apply to {arguments.what}, which is {kind}; leave it out")

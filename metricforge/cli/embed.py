@@ -66,7 +66,7 @@ def _check_ray(arguments: argparse.Namespace) -> None:
     """Raise MetricForgeError for what does not go with a Ray cluster."""
     if arguments.workers is not None:
         raise MetricForgeError(
-            "--workers reads images for this process, and those of --engine ray read their own; leave one of them out"
+            "--workers does not apply to --engine ray, whose processes read their own images; leave one of them out"
         )
     check_ray_is_installed()
     if "WORLD_SIZE" in os.environ:

@@ -95,7 +95,7 @@ def _clustering(name: Literal["k-means", "affinity"], neighbours: int | None) ->
         return AffinityPropagation(neighbours)
     if neighbours is not None:
         raise EmbeddingsError(
-            f"--affinity-neighbours {neighbours}: k-means has no such thing; add --clustering affinity, or leave it out"
+            f"--affinity-neighbours {neighbours}: does not apply to k-means; add --clustering affinity, or leave it out"
         )
     return "k-means"
 

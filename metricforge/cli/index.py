@@ -98,8 +98,8 @@ def calibrate(arguments: argparse.Namespace) -> None:
     index = SearchIndex(arguments.index, device=arguments.device)
     if arguments.source is None and arguments.device is not None and index.model.learner.similarity.search is not None:
         raise EmbeddingsError(
-            f"--device embeds images, and without SOURCE the embeddings in {arguments.index} are compared; leave "
-            "--device out, or name a SOURCE"
+            f"--device is for embedding images, but without SOURCE the embeddings in {arguments.index} are compared; "
+            "leave --device out, or name a SOURCE"
         )
     found = index.calibrate(arguments.source, arguments.rate)
     _say(

@@ -34,7 +34,7 @@ def report(arguments: argparse.Namespace) -> None:
         )
     if arguments.training_images and arguments.maps == "none":
         raise MetricForgeError(
-            f"--training-images {arguments.training_images}: are on the map, and --map none draws none; leave one out"
+            f"--training-images {arguments.training_images}: are for the map, and --map none draws none; leave one out"
         )
     first = arguments.runs[0]
     console = open_console()

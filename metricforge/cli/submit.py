@@ -65,7 +65,7 @@ def submit(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise ConfigError(["submitit is missing: pip install 'metricforge[slurm]'"], "the environment") from error
     if not arguments.work_dir:
-        raise ConfigError(["--work-dir: is needed, so that a job that is queued again finds its run"], "the command")
+        raise ConfigError(["--work-dir: is required, so that a requeued job finds its run"], "the command")
     _refuse_odd_jobs(arguments)
     count = arguments.nodes * arguments.tasks_per_node
     check_job(arguments.config, arguments.cfg_options, arguments.seed, count)
@@ -113,14 +113,17 @@ def _refuse_odd_jobs(arguments: argparse.Namespace) -> None:
     if arguments.minutes * 60 <= WARNING_SECONDS:
         raise ConfigError(
             [
-                f"--minutes: {arguments.minutes} must be more than {WARNING_SECONDS // 60}, for so long before its end "
-                "the run is saved"
+                f"--minutes: {arguments.minutes} must be more than {WARNING_SECONDS // 60}, because the run is saved "
+                "that many minutes before the limit"
             ],
             "the command",
         )
     if arguments.cluster == "local" and arguments.nodes > 1:
         raise ConfigError(
-            [f"--nodes: {arguments.nodes} machines, and --cluster local is this one; say --tasks-per-node instead"],
+            [
+                f"--nodes: {arguments.nodes} machines, but --cluster local has only this one; use --tasks-per-node "
+                "instead"
+            ],
             "the command",
         )
     given = {"--partition": arguments.partition, "--cpus-per-task": arguments.cpus_per_task}
@@ -133,6 +136,6 @@ def _refuse_odd_jobs(arguments: argparse.Namespace) -> None:
         chosen_device(arguments.device)
     if arguments.cluster == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
-            ["--cluster slurm: this machine has no srun; submit from one of the cluster, or try --cluster local"],
+            ["--cluster slurm: this machine has no srun; submit from a machine of the cluster, or try --cluster local"],
             "the command",
         )

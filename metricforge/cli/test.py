@@ -70,7 +70,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
     options = ("picture_queries", "picture_rows", "picture_neighbours", "picture_numbers", "picture_bits")
     given = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name) is not None]
     if given and not arguments.picture:
-        raise MetricForgeError(f"{', '.join(given)}: for a picture, and none is drawn; add --picture FILE")
+        raise MetricForgeError(f"{', '.join(given)}: applies to a picture, and none is drawn; add --picture FILE")
     if arguments.picture_rows is not None and isinstance(arguments.picture_queries, list):
         raise MetricForgeError(
             f"--picture-rows {arguments.picture_rows}: --picture-queries names the queries already; leave one out"

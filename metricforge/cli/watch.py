@@ -25,7 +25,7 @@ STATUS_OF_INTERRUPT = 130
 def watch(arguments: argparse.Namespace) -> None:
     """Follow the run to its end; exit with 1 if that is none of its own."""
     if arguments.host is not None and arguments.port is None:
-        raise MetricForgeError("--host: is of the page, which --port asks for; add --port 8001, or leave --host out")
+        raise MetricForgeError("--host: applies to the page that --port serves; add --port 8001, or leave --host out")
     needed = OF_TERMINAL + (OF_PAGE if arguments.port is not None else ())
     missing = [name for name in needed if find_spec(name) is None]
     if missing:

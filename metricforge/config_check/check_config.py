@@ -28,7 +28,7 @@ def check_config(config: Mapping[str, Any], *, train: bool = True, num_classes: 
     """
     note_recorded_types(config.get("plugins"))
     faults = [
-        f"{key}: there is no such top-level key{nearest(key, list(TOP_LEVEL))}; a name of your own begins with _"
+        f"{key}: there is no such top-level key{nearest(key, list(TOP_LEVEL))}; names of your own begin with _"
         for key in config
         if key not in TOP_LEVEL and not str(key).startswith("_")
     ]

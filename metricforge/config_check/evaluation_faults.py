@@ -47,7 +47,7 @@ def repeated_evaluators(config: Mapping[str, Any]) -> list[str]:
                 if options == its_options and (ks is None or its_ks is None or ks & its_ks)
             ]
             if same:
-                faults.append(f"{path}: gives scores that {same[0]} gives already; leave one of them out")
+                faults.append(f"{path}: gives the same scores as {same[0]}; remove one of them")
             before.append((path, options, ks))
     return faults
 

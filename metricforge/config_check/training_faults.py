@@ -61,7 +61,7 @@ def training_faults(config: Mapping[str, Any]) -> list[str]:
 
 def _repeated_hooks(hooks: Sequence[Any]) -> list[str]:
     return [
-        f"custom_hooks[{number}]: is custom_hooks[{hooks.index(hook)}] again, and would act twice; take one of them out"
+        f"custom_hooks[{number}]: repeats custom_hooks[{hooks.index(hook)}] and would act twice; remove one of them"
         for number, hook in enumerate(hooks)
         if hooks.index(hook) < number
     ]

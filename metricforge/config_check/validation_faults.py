@@ -24,11 +24,11 @@ def unread_validation(config: Mapping[str, Any]) -> list[str]:
     doctor = config.get("doctor") or {}
     best = (config.get("checkpoint") or {}).get("save_best")
     faults = [
-        f"checkpoint.save_best: {best!r} is chosen by on validation classes, and there are none; {way_out}, or "
+        f"checkpoint.save_best: {best!r} is a score of validation classes, and there are none; {way_out}, or "
         "leave it out: the weights of the last epoch score the test"
     ] * bool(best)
     if isinstance(doctor, Mapping) and doctor.get("gap") is not None:
-        faults.append(f"doctor.gap: {doctor['gap']!r} is of validation classes, and there are none; {way_out}")
+        faults.append(f"doctor.gap: {doctor['gap']!r} needs validation classes, and there are none; {way_out}")
     for number, hook in enumerate(config.get("custom_hooks") or []):
         if isinstance(hook, Mapping) and ("monitor" in hook or hook.get("type") == "EarlyStoppingHook"):
             score = hook.get("monitor", "recall@1")

@@ -117,7 +117,7 @@ def finished_parts(folder: Path, origin: Origin, *, whole: bool = False) -> set[
         ]
         if differences:
             raise EmbeddingsError(
-                f"{folder} holds embeddings of another origin: {path.name} has {', '.join(differences)}; "
+                f"{folder} holds embeddings from another source: {path.name} has {', '.join(differences)}; "
                 "name another --out, or remove the folder"
             )
         if not (whole and unreadable):

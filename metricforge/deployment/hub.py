@@ -33,7 +33,7 @@ def bundle_from_hub(name: str | Path, *, revision: str | None = None, token: str
         folder = Path(hub.snapshot_download(str(name), revision=revision, token=token, allow_patterns=FILES))
     except Exception as fault:  # the hub's client, its HTTP client and the network have no common error
         raise CheckpointError(
-            f"{name} is not a folder, and could not be had from the hub ({_reason(fault)})"
+            f"{name} is not a folder, and could not be downloaded from the hub ({_reason(fault)})"
         ) from fault
     if not is_bundle(folder):
         raise CheckpointError(f"{name}: the repository is not a bundle of MetricForge: it has no {DESCRIPTION}")
@@ -57,7 +57,7 @@ def bundle_to_hub(
         )
     except Exception as fault:  # as above
         raise MetricForgeError(
-            f"{repository} could not be written on the hub ({_reason(fault)}); log in with: hf auth login"
+            f"{repository} could not be pushed to the hub ({_reason(fault)}); log in with: hf auth login"
         ) from fault
     return str(address)
 

@@ -138,7 +138,7 @@ def _paths_in(lines: Iterable[str]) -> list[str]:
     except UnicodeError as fault:
         after = f" after {paths[-1]}" if paths else ""
         raise DatasetError(
-            f"the standard input is not UTF-8{after}; rename these files, or name a folder, whose others are taken"
+            f"the standard input is not UTF-8{after}; rename these files, or name a folder, whose other images are used"
         ) from fault
     return paths
 
@@ -174,8 +174,8 @@ def _of_table(file: Path) -> ImageCollection:
     taken = [name for name in ("id", "vector") if name in table.column_names]
     if taken:
         raise DatasetError(
-            f"{file} has a column {taken[0]}, and MetricForge gives each image an id and a vector of its own; rename "
-            f"it, such as to product_{taken[0]}"
+            f"{file} has a column {taken[0]}, a name that MetricForge uses itself; rename it, such as to "
+            f"product_{taken[0]}"
         )
     empty = int(is_empty(table["path"].cast(pa.large_string())).sum())
     if empty:

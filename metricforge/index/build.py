@@ -132,7 +132,7 @@ def _refuse_index(out: Path) -> None:
     others = sorted(found - UNFINISHED if found & BEGUN else found)
     if others:
         raise EmbeddingsError(
-            f"{out} holds other files, such as {others[0]}, and an index has a folder of its own; name a new one"
+            f"{out} contains other files, such as {others[0]}; an index needs a folder of its own: name a new one"
         )
 
 

@@ -34,7 +34,10 @@ def calibrate_index(
         vectors, classes, own = _own_images(snapshot, labels)
     else:
         if collection.labels is None:
-            raise EmbeddingsError(f"{collection.source}: its images have no labels; a calibration needs them")
+            raise EmbeddingsError(
+                f"{collection.source}: the images have no labels, which calibration needs; name a folder with one "
+                "sub-folder per class, or a table with a column label"
+            )
         vectors = model.embed(collection.image(number) for number in range(len(collection)))
         classes = np.array(collection.labels.to_pylist(), dtype=object)
         paths = [collection.location(number) for number in range(len(collection))]
@@ -80,7 +83,9 @@ def _best(scores: Floats32) -> float:
 
 def _labels_of_index(snapshot: Snapshot) -> list[Array]:
     if not all("label" in table.column_names for table in snapshot.tables):
-        raise EmbeddingsError(f"{snapshot.index}: its images have no labels; a calibration needs them")
+        raise EmbeddingsError(
+            f"{snapshot.index}: the images have no labels, which calibration needs; name a SOURCE that has labels"
+        )
     return [np.array(table["label"].to_pylist(), dtype=object) for table in snapshot.tables]
 
 

@@ -40,8 +40,8 @@ def find_duplicates(
     if threshold is None:
         if snapshot.calibration is None:
             raise EmbeddingsError(
-                f"{snapshot.index} is not calibrated, so there is no similarity from which on two images show the same "
-                f"thing; metricforge index calibrate {snapshot.index} chooses one, or give it: --threshold 0.95"
+                f"{snapshot.index} is not calibrated, so it has no threshold for duplicates; run metricforge index "
+                f"calibrate {snapshot.index}, or give one: --threshold 0.95"
             )
         threshold = snapshot.calibration.threshold
     if not math.isfinite(threshold):
@@ -50,8 +50,8 @@ def find_duplicates(
     largest = LARGEST.get(name)
     if largest is not None and threshold > largest + ROUNDING:
         raise EmbeddingsError(
-            f"--threshold {threshold:g}: no two images are so alike, {name} is at most "
-            f"{largest:g}; metricforge search prints what similarities there are"
+            f"--threshold {threshold:g}: no two images can be that similar, {name} is at most {largest:g}; "
+            "metricforge search prints the similarities of images"
         )
     return _Grouping(snapshot, similarity, threshold - ROUNDING).groups()
 

@@ -68,7 +68,7 @@ def migrate_index(
     """
     index, manifest = snapshot.index, snapshot.manifest
     if model.hash == manifest.model_hash:
-        raise EmbeddingsError(f"{index} is of model {model.hash} already; name another model")
+        raise EmbeddingsError(f"{index} already uses model {model.hash}; name another model")
     bundle = f"models/{model.hash}"
     indexed = IndexedModel.of(model)
     indexed.keep(index / bundle)

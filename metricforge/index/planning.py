@@ -41,18 +41,18 @@ def plan_kind(
     if chosen in WITH_LISTS and count < LEAST_TRAINING_ROWS:
         raise EmbeddingsError(
             f"kind {chosen} needs at least {LEAST_TRAINING_ROWS:,} images to learn its codes from, got {count:,}; "
-            "use flat, which is fast for so few"
+            "use flat, which is fast for so few images"
         )
     if chosen in WITH_LISTS and smallest_segment(count, segment_rows) < LEAST_TRAINING_ROWS:
         raise EmbeddingsError(
             f"--segment-rows {segment_rows:,} cuts {count:,} images into segments of "
-            f"{smallest_segment(count, segment_rows):,}, and {chosen} learns the codes of each from at least "
-            f"{LEAST_TRAINING_ROWS:,}; allow more"
+            f"{smallest_segment(count, segment_rows):,}, but {chosen} needs at least {LEAST_TRAINING_ROWS:,} per "
+            "segment to learn its codes; allow more"
         )
     if recall is not None and kind != "auto" and (kind == "flat" or similarity.search == "hamming"):
         raise EmbeddingsError(
-            f"--recall {recall:g} says how thoroughly approximate kinds search, and --kind {kind} compares every image "
-            "as the model does; leave one of them out"
+            f"--recall {recall:g} sets how thoroughly approximate kinds search, but --kind {kind} compares every "
+            "image; leave one of them out"
         )
     return chosen
 
@@ -85,7 +85,7 @@ def _chosen(kind: str, memory: float | None, similarity: Similarity | ArraySimil
     name = name_of(similarity)
     if kind != "auto" and memory is not None:
         raise EmbeddingsError(
-            f"--memory {memory / 1e6:g}MB chooses a kind, and --kind {kind} names one; leave one of them out"
+            f"--memory {memory / 1e6:g}MB chooses a kind, but --kind {kind} names one already; leave one of them out"
         )
     if similarity.search == "hamming":
         if kind not in ("auto", "binary"):

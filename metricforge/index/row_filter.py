@@ -37,7 +37,8 @@ def matching_rows(table: pa.Table, condition: str) -> Flags:
             if list(map(str, answers.types)) != ["BOOLEAN"]:
                 kinds = ", ".join(str(kind).strip('"') for kind in answers.types)
                 raise FilterError(
-                    f"--filter {condition!r}: is {kinds}, and not one value true or false; {_what_to_write(table)}"
+                    f"--filter {condition!r}: is {kinds}, not a condition that is true or false; "
+                    f"{_what_to_write(table)}"
                 )
             (flags,) = answers.fetchnumpy().values()
     except duckdb.Error as fault:

@@ -321,14 +321,14 @@ class SearchIndex:
                 yield self.snapshot()
         except Timeout as fault:
             raise IndexBusyError(
-                f"{self.path}: another process is changing the index; try again later (searching works meanwhile)"
+                f"{self.path}: another process is changing the index; try again later (searching still works)"
             ) from fault
         except OSError as fault:
             if fault.errno not in FULL | CLOSED:
                 raise
             raise IndexFileError(
-                f"{self.path} cannot be changed and is as it was ({fault.strerror}); make room there, or allow writing "
-                "(searching works)"
+                f"{self.path} cannot be changed and is as before ({fault.strerror}); free some space or allow writing "
+                "(searching still works)"
             ) from fault
 
 
@@ -364,8 +364,7 @@ def _embeddings(given: Array, dim: int) -> Floats32:
     finite = np.isfinite(given).all(axis=1)
     if not finite.all():
         raise ValueError(
-            f"embeddings must be finite numbers, and row {int(np.argmin(finite))} of {len(given)} has others; leave "
-            "such rows out"
+            f"embeddings must be finite, but row {int(np.argmin(finite))} of {len(given)} is not; leave such rows out"
         )
     return np.ascontiguousarray(given, dtype=np.float32)
 

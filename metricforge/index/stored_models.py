@@ -95,8 +95,8 @@ class StoredModels:
         """
         if not has_pytorch():
             raise MetricForgeError(
-                f"{self._folder}: torch is not installed, and without PyTorch images are embedded only to search, and "
-                "only if onnxruntime is installed and the index's model is a bundle with a graph (metricforge export "
+                f"{self._folder}: torch is not installed. Without PyTorch, images can only be searched with, and only "
+                "if onnxruntime is installed and the index's model is a bundle with a graph (metricforge export "
                 "MODEL --format onnx --with-preprocessing); install torch and torchvision"
             )
 

@@ -50,7 +50,7 @@ def test_two_processes_of_a_local_job_train_to_the_end(tiny_config, tmp_path, mo
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     with pytest.raises(SystemExit):
         main(["submit", "normsoftmax_glyphs", "--cluster", "local"])
-    assert "--work-dir: is needed" in capsys.readouterr().err
+    assert "--work-dir: is required" in capsys.readouterr().err
     script = tmp_path / "config.py"
     script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
     size = ["--cluster", "local", "--tasks-per-node", "2", "--minutes", "5"]
@@ -63,7 +63,7 @@ def test_two_processes_of_a_local_job_train_to_the_end(tiny_config, tmp_path, mo
     ("options", "says"),
     [
         (["--minutes", "2"], "--minutes: 2 must be more than 2"),
-        (["--cluster", "local", "--nodes", "2"], "--nodes: 2 machines, and --cluster local is this one"),
+        (["--cluster", "local", "--nodes", "2"], "--nodes: 2 machines, but --cluster local has only this one"),
         ([], "--cluster slurm: this machine has no srun"),
         (["--cluster", "local", "--partition", "gpu"], "--partition: gpu is for Slurm"),
         (["--cluster", "local", "--cpus-per-task", "8"], "--cpus-per-task: 8 is for Slurm"),

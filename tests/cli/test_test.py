@@ -72,7 +72,7 @@ def test_pictures_of_chosen_queries_with_numbers_and_bits_and_a_map(trained, tmp
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--picture-bits"], "--picture-bits: for a picture, and none is drawn; add --picture FILE"),
+        (["--picture-bits"], "--picture-bits: applies to a picture, and none is drawn; add --picture FILE"),
         (["--picture", "a.png", "--picture-queries", "3", "--picture-rows", "2"], "names the queries already"),
         (["--picture", "a.png", "--picture-queries", "worst"], "must be mixed, successes, failures, or ids"),
         (["--picture", "a.doc"], "must end in one of"),

@@ -75,7 +75,7 @@ def test_another_model_or_other_images_are_not_mixed_in(model, photos, tmp_path)
     out = tmp_path / "out"
     embed_collection(model, open_collection(photos), out, part_rows=10)
     with pytest.raises(
-        EmbeddingsError, match=r"holds embeddings of another origin: part-000000\.parquet has precision"
+        EmbeddingsError, match=r"holds embeddings from another source: part-000000\.parquet has precision"
     ):
         embed_collection(model, open_collection(photos), out, part_rows=10, precision="bfloat16")
     next(photos.rglob("*.png")).unlink()

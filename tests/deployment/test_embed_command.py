@@ -66,7 +66,7 @@ def test_strict_stops_at_an_image_that_an_earlier_start_left_out_and_tries_it_ag
 
 def test_workers_of_this_process_are_none_of_a_cluster(bundle, photo, tmp_path, capsys):
     told = fails(capsys, bundle, photo.parent, "--out", tmp_path / "out", "--engine", "ray")
-    assert "--workers reads images for this process, and those of --engine ray read their own" in told
+    assert "--workers does not apply to --engine ray, whose processes read their own images" in told
     assert not (tmp_path / "out").exists()
 
 

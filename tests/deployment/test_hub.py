@@ -91,7 +91,9 @@ def test_the_graphs_of_a_bundle_are_kept_by_whoever_saves_pushes_or_loads_it(tra
 
 
 def test_what_is_not_there_or_no_bundle_is_told(trained_run, tmp_path, cache):
-    with pytest.raises(CheckpointError, match="someone/absent is not a folder, and could not be had from the hub"):
+    with pytest.raises(
+        CheckpointError, match="someone/absent is not a folder, and could not be downloaded from the hub"
+    ):
         EmbeddingModel.from_pretrained("someone/absent")
     with pytest.raises(CheckpointError, match=r"is not a bundle: it has no model\.json"):
         EmbeddingModel.from_pretrained(trained_run)
@@ -103,7 +105,7 @@ def test_what_is_not_there_or_no_bundle_is_told(trained_run, tmp_path, cache):
 
 
 def test_a_hub_that_refuses_is_told(trained_run, cache):
-    with pytest.raises(MetricForgeError, match=r"could not be written on the hub \(.*hf auth login"):
+    with pytest.raises(MetricForgeError, match=r"could not be pushed to the hub \(.*hf auth login"):
         load_model(trained_run, device="cpu").push_to_hub("someone/shoes", token="wrong")
 
 

@@ -178,4 +178,4 @@ def test_a_benchmark_is_checked_by_its_name_and_what_is_nothing_is_said(tmp_path
     assert run("sop", "--data-dir", tmp_path) == 1
     assert "Stanford Online Products was looked for in" in capsys.readouterr().err
     assert run(tmp_path / "nothing") == 1
-    assert "is no folder, no table (.parquet, .csv, .tsv, .txt, .lst) and no benchmark" in capsys.readouterr().err
+    assert "is not a folder, a table (.parquet, .csv, .tsv, .txt, .lst) or a benchmark" in capsys.readouterr().err

@@ -80,5 +80,5 @@ def test_a_replay_takes_no_other_folder_and_no_other_file(tiny_config, tmp_path)
         main(arguments)
     with pytest.raises(SystemExit):
         main([*arguments, "--work-dir", str(tmp_path)])
-    with pytest.raises(CheckpointError, match="is damaged, or no file that a training wrote"):
+    with pytest.raises(CheckpointError, match="is damaged, or is not a batch saved by training"):
         read_culprit(tmp_path / "x.pt")

@@ -123,9 +123,9 @@ def test_a_folder_of_other_files_does_not_become_an_index(pixel_model, photo_fol
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("mine")
-    with pytest.raises(EmbeddingsError, match=r"shop holds other files, such as (segments|notes|photos)"):
+    with pytest.raises(EmbeddingsError, match=r"shop contains other files, such as (segments|notes|photos)"):
         build_index(pixel_model, open_collection(photo_folder), tmp_path / "shop")
-    with pytest.raises(EmbeddingsError, match="shop holds other files"):
+    with pytest.raises(EmbeddingsError, match="shop contains other files"):
         index_embeddings(IndexedModel.of(pixel_model), StoredEmbeddings(embedded), tmp_path / "shop")
     assert [file.read_text() for file in files] == ["mine"] * len(files)
 

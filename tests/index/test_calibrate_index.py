@@ -40,7 +40,7 @@ def test_a_device_that_would_embed_nothing_is_refused(of_many_classes, photo_fol
     command = ["index", "calibrate", str(of_many_classes.path), "--rate", "0.1", "--device", "cpu"]
     with pytest.raises(SystemExit):
         main(command)
-    assert "--device embeds images, and without SOURCE the embeddings in" in capsys.readouterr().err
+    assert "--device is for embedding images, but without SOURCE the embeddings in" in capsys.readouterr().err
     assert SearchIndex(of_many_classes.path).calibration is None
     main([*command[:3], str(of_many_classes.path.parent / "photos.csv"), *command[3:]])
     assert SearchIndex(of_many_classes.path).calibration is not None
@@ -59,7 +59,7 @@ def test_images_without_labels_are_refused(pixel_model, photo_folder, tmp_path):
     for photo in list(photo_folder.rglob("*.png"))[:12]:
         (flat / photo.name).write_bytes(photo.read_bytes())
     index = build_index(pixel_model, open_collection(flat), tmp_path / "index")
-    with pytest.raises(EmbeddingsError, match="its images have no labels"):
+    with pytest.raises(EmbeddingsError, match="the images have no labels, which calibration needs"):
         index.calibrate()
 
 

@@ -101,5 +101,5 @@ def test_the_command_refuses_a_threshold_that_is_none(changed, capsys, threshold
 
 
 def test_a_threshold_that_no_similarity_reaches_is_told(index):
-    with pytest.raises(EmbeddingsError, match=r"--threshold 1\.5: no two images are so alike, .* is at most 1"):
+    with pytest.raises(EmbeddingsError, match=r"--threshold 1\.5: no two images can be that similar, .* is at most 1"):
         index.duplicates(1.5)

@@ -92,7 +92,7 @@ def test_a_device_that_embeds_nothing_is_refused(pixel_model, bundle, photo_fold
 def test_embeddings_that_are_not_finite_are_refused(index):
     queries = np.zeros((3, 27), dtype=np.float32)
     queries[1, 4] = np.nan
-    with pytest.raises(ValueError, match="embeddings must be finite numbers, and row 1 of 3 has others"):
+    with pytest.raises(ValueError, match="embeddings must be finite, but row 1 of 3 is not"):
         index.search(queries)
     with pytest.raises(EmbeddingsError, match="no image with the id 80"):
         index.vector(80)

@@ -106,7 +106,7 @@ def test_the_command_searches_without_pytorch_and_says_what_needs_it(onnx_index,
     SearchIndex(onnx_index).model.save(bundle)  # without the graph
     done = command("search", str(bare), photo)
     assert done.returncode == 1
-    assert "torch is not installed, and without PyTorch images are embedded only to search" in done.stderr
+    assert "torch is not installed. Without PyTorch, images can only be searched with" in done.stderr
     assert "--format onnx --with-preprocessing" in done.stderr
 
 

@@ -34,10 +34,10 @@ def test_the_kind_follows_from_number_memory_and_similarity(options, kind):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (dict(kind="hnsw", memory=2e9), "--memory 2000MB chooses a kind, and --kind hnsw names one"),
+        (dict(kind="hnsw", memory=2e9), "--memory 2000MB chooses a kind, but --kind hnsw names one already"),
         (
             dict(kind="flat", recall=0.9),
-            "--recall 0.9 says how thoroughly .* search, and --kind flat compares every image",
+            "--recall 0.9 sets how thoroughly .* search, but --kind flat compares every image",
         ),
         (dict(kind="ivfint8"), "kind ivfint8 needs at least 1,000 images"),
         (dict(kind="ivfpq"), "kind ivfpq needs at least 1,000 images to learn its codes from, got 100"),

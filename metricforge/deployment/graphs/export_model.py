@@ -87,10 +87,11 @@ def export_model(
     if format not in FORMATS:
         raise MetricForgeError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     if with_preprocessing and format != "onnx":
-        raise MetricForgeError(f"--with-preprocessing is for --format onnx, and the format is {format}; leave it out")
+        raise MetricForgeError(f"--with-preprocessing needs --format onnx, and the format is {format}; leave it out")
     if images is not None and format == "safetensors":
         raise MetricForgeError(
-            f"--images {images} compares a graph with the model, and --format safetensors has none; leave it out"
+            f"--images {images} is for comparing a graph with the model, but --format safetensors exports none; leave "
+            "it out"
         )
     bundled = model.bundled()
     if licence:

@@ -193,7 +193,7 @@ def join_processes(device: str | torch.device | None) -> str | torch.device | No
         raise ConfigError(
             [
                 f"WORLD_SIZE={told} is set in the environment, but {reason}; launch several processes with "
-                f"`torchrun --nproc-per-node 2 tools/train.py CONFIG`, or unset WORLD_SIZE to train with one"
+                "`torchrun --nproc-per-node 2 tools/train.py CONFIG`, or unset WORLD_SIZE to train with one"
             ],
             "the environment",
         )
@@ -202,14 +202,14 @@ def join_processes(device: str | torch.device | None) -> str | torch.device | No
     if on_gpus:
         if device is not None and torch.device(device).index is not None:
             raise ConfigError(
-                [f"--device {device}: is one GPU for {told} processes; say --device cuda, and each takes one"],
+                [f"--device {device}: is one GPU for {told} processes; use --device cuda, so that each gets its own"],
                 "the command",
             )
         if local_rank >= torch.cuda.device_count():
             raise ConfigError(
                 [
                     f"--nproc-per-node: process {local_rank} has no GPU, this machine has {torch.cuda.device_count()}; "
-                    f"start at most as many processes, or say --device cpu"
+                    "start at most as many processes, or say --device cpu"
                 ],
                 "the command",
             )

@@ -68,14 +68,14 @@ def read_culprit(path: Path) -> Culprit:
     try:
         with path.open("rb") as file:
             if not is_sealed(file) or not is_as_written(file):
-                raise CheckpointError(f"{path}: is damaged, or no file that a training wrote of a batch")
+                raise CheckpointError(f"{path}: is damaged, or is not a batch saved by training")
             file.seek(0)
             content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         return Culprit(**content)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     except TypeError as error:
-        raise CheckpointError(f"{path}: is no file of a batch; take a not_finite_*.pt of a run's folder") from error
+        raise CheckpointError(f"{path}: is not a saved batch; give a not_finite_*.pt from a run's folder") from error
 
 
 def checkpoint_before(culprit: Culprit, folder: Path) -> Path | None:

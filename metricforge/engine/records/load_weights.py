@@ -27,5 +27,5 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: Path) ->
     ]
     if faults:
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-        raise CheckpointError(f"{path}: is of another model than the config describes: {shown}")
+        raise CheckpointError(f"{path}: holds another model than the config describes: {shown}")
     model.load_state_dict(theirs)

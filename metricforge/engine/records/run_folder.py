@@ -108,8 +108,8 @@ def check_evaluation_folder(folder: Path) -> None:
     if found:
         raise ConfigError(
             [
-                f"--work-dir {folder}: holds the {found[0]} of a run or an evaluation, which stay as they are; name "
-                f"another folder, or leave --work-dir out to get a numbered one below {EVALUATIONS}/ beside the "
+                f"--work-dir {folder}: holds the {found[0]} of a run or an evaluation, which is never overwritten; "
+                f"name another folder, or leave --work-dir out to get a numbered one in {EVALUATIONS}/ next to the "
                 "checkpoint"
             ],
             "the command",

@@ -70,10 +70,11 @@ def export_index(
         raise EmbeddingsError(f"--to must be one of {', '.join(TARGETS)}, got {to!r}")
     if not NAMED.fullmatch(name):
         raise EmbeddingsError(
-            f"--name must have at most 63 letters (a-z), digits and underscores, and begin with no digit; got {name!r}"
+            "--name must have at most 63 letters (a-z), digits and underscores, and not begin with a digit; got "
+            f"{name!r}"
         )
     if out.exists() or out.is_symlink():
-        raise EmbeddingsError(f"{out} already exists, and nothing is written over it; name another --out, or remove it")
+        raise EmbeddingsError(f"{out} already exists and is not overwritten; name another --out, or remove it")
     package = PACKAGES.get(to)
     if package is not None and find_spec(package) is None:
         raise MetricForgeError(f"--to {to} needs the package {package}: pip install 'metricforge[{to}]'")

@@ -44,7 +44,7 @@ class IndexRows:
         snapshot = index.snapshot()
         similarity = index.model.learner.similarity
         if VECTOR in snapshot.table().column_names:
-            raise EmbeddingsError(f'{index.path} has a column "{VECTOR}", which is where the vectors go; rename it')
+            raise EmbeddingsError(f'{index.path} has a column "{VECTOR}", which is the name of the vectors; rename it')
         return cls(snapshot, _distance(snapshot, similarity), type(similarity).__name__)
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ def _distance(snapshot: Snapshot, similarity: Similarity) -> str:
     unchanged = all(segment.searched is segment.vectors for segment in snapshot.segments)
     if similarity.search not in ("ip", "l2") or not unchanged:
         raise EmbeddingsError(
-            f"the index's model compares by {type(similarity).__name__}, and a vector database by cosine, Euclidean "
-            "distance or inner product of the vectors as they are; search it with metricforge search or serve"
+            f"the index's model compares by {type(similarity).__name__}, but vector databases only by cosine, "
+            "Euclidean distance or inner product; search it with metricforge search or serve"
         )
     return similarity.search

@@ -44,6 +44,6 @@ def _check_types(schema: pa.Schema) -> None:
             memory.create_table(f"column_{number}", schema=pa.schema([field]))
         except Exception as fault:  # LanceDB's errors have no common base that is public
             raise EmbeddingsError(
-                f"LanceDB cannot hold column {field.name}, which is {field.type}; convert it in the table that the "
-                "index is built of, such as to a list or to text, or export to another database"
+                f"LanceDB has no type for column {field.name} ({field.type}); convert it in the table that the index "
+                "was built from, such as to a list or to text, or export to another database"
             ) from fault

@@ -48,7 +48,8 @@ def write(rows: IndexRows, file: Path, name: str, on_images: Callable[[int], obj
     """
     if rows.dim > MOST_DIMENSIONS:
         raise EmbeddingsError(
-            f"pgvector holds vectors of at most {MOST_DIMENSIONS:,} dimensions, these have {rows.dim:,}"
+            f"pgvector supports at most {MOST_DIMENSIONS:,} dimensions, these vectors have {rows.dim:,}; export to "
+            "another database"
         )
     long = next((each for each in rows.schema.names if len(each.encode()) > LONGEST_NAME), None)
     if long is not None:

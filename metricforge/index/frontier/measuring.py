@@ -38,13 +38,13 @@ def count_matches(labels: Array) -> tuple[Indices, Indices]:
     unlabelled = sum(label is None for label in labels.tolist())
     if unlabelled:
         raise EmbeddingsError(
-            f"{unlabelled:,} images have no label, and accuracy needs one of each; label or remove them"
+            f"{unlabelled:,} images have no label, which measuring accuracy needs; label or remove them"
         )
     _, numbers, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
     matches = counts[numbers] - 1
     if not matches.any():
         raise EmbeddingsError(
-            "no class has two images, so no query has anything to find; name images of which several show the same"
+            "no class has two images, so no query has a match; name a SOURCE with several images of a class"
         )
     return numbers, matches
 

@@ -67,18 +67,18 @@ def plan_frontier(
     """
     if similarity.search is None:
         raise EmbeddingsError(
-            f"a frontier is of similarities without weights, and {name_of(similarity)} was trained on all "
-            "dimensions; metricforge index measures how well a shortlist serves it"
+            f"metricforge frontier needs a similarity without weights, and {name_of(similarity)} was trained on all "
+            "dimensions; metricforge index measures how well a shortlist works for it"
         )
     chosen_spaces = default_spaces(dim, images) if spaces is None else list(dict.fromkeys(spaces))
     if not chosen_spaces:
-        raise EmbeddingsError(f"--spaces names none; name some, such as {','.join(default_spaces(dim, images))}")
+        raise EmbeddingsError(f"--spaces is empty; name some, such as {','.join(default_spaces(dim, images))}")
     for name in chosen_spaces:
         _check_space(name, dim, images)
     chosen_kinds, left_out = _kinds(kinds, images, similarity)
     if recall is not None and not any(len(efforts(kind)) > 1 for kind in chosen_kinds):
         raise EmbeddingsError(
-            f"--recall {recall} is for hnsw, ivfint8 and ivfpq, and the kinds are {', '.join(chosen_kinds)}; leave "
+            f"--recall {recall} applies to hnsw, ivfint8 and ivfpq, but the kinds are {', '.join(chosen_kinds)}; leave "
             "--recall out"
         )
     return FrontierPlan(tuple(chosen_spaces), tuple(chosen_kinds), similarity.search != "hamming", tuple(left_out))
@@ -121,7 +121,7 @@ def _check_space(name: str, dim: int, images: int) -> None:
         raise EmbeddingsError(f'--spaces: {fault}; "all" keeps the embeddings as they are') from fault
     for step in steps:
         if step.dimensions is None:
-            raise EmbeddingsError(f'--spaces: "{name}": a byte a dimension is the kind int8 here; leave int8 out')
+            raise EmbeddingsError(f'--spaces: "{name}": int8 is one of --kinds here, not a space; leave it out')
         if step.dimensions > dim:
             raise EmbeddingsError(f'--spaces: "{name}" keeps {step.dimensions} dimensions of {dim}; take fewer')
         if step.kind == "pca" and step.dimensions > images:

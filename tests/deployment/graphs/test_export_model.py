@@ -195,12 +195,12 @@ def test_a_missing_extra_is_named_with_its_command(make_model, image_folder, tmp
 
 
 def test_preprocessing_goes_inside_onnx_alone(make_model, tmp_path):
-    with pytest.raises(MetricForgeError, match="--with-preprocessing is for --format onnx"):
+    with pytest.raises(MetricForgeError, match="--with-preprocessing needs --format onnx"):
         export_model(make_model(GLYPHS), tmp_path / "bundle", format="torchscript", with_preprocessing=True)
 
 
 def test_images_to_compare_on_go_with_a_graph_alone(make_model, tmp_path):
-    with pytest.raises(MetricForgeError, match="--images photos compares a graph with the model"):
+    with pytest.raises(MetricForgeError, match="--images photos is for comparing a graph with the model"):
         export_model(make_model(GLYPHS), tmp_path / "bundle", images="photos")
     assert not (tmp_path / "bundle").exists()
 

@@ -216,7 +216,7 @@ def test_how_a_run_ended_stands_in_its_history(tiny_config, tmp_path):
     [
         (dict(spred=0.1), 'doctor.spred: there is no such key; did you mean "spread"?'),
         (dict(active=2), "doctor: active must be a number in 0..1"),
-        (dict(gap=0.2), "doctor.gap: 0.2 is of validation classes, and there are none"),
+        (dict(gap=0.2), "doctor.gap: 0.2 needs validation classes, and there are none"),
         ([], "doctor: \\[\\] must be a dict"),
     ],
 )

@@ -63,7 +63,7 @@ def test_what_a_run_left_is_not_written_over(here, record):
     (here / record).write_text("")
     with pytest.raises(ConfigError, match="holds another run's"):
         take_run_folder("tiny", here, resume=False)
-    with pytest.raises(ConfigError, match="which stay as they are"):
+    with pytest.raises(ConfigError, match="which is never overwritten"):
         check_evaluation_folder(here)
     take_run_folder("tiny", here, resume=True)
 

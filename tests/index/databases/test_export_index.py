@@ -159,7 +159,7 @@ def test_a_type_that_lancedb_has_not_is_told_with_its_column(kind, pixel_model, 
     paths = sorted(map(str, photo_folder.rglob("*.png")))[:2]
     parquet.write_table(pa.table({"path": paths, "sizes": pa.nulls(2, kind)}), tmp_path / "table.parquet")
     index = build_index(pixel_model, open_collection(tmp_path / "table.parquet"), tmp_path / "index")
-    with pytest.raises(EmbeddingsError, match=r"LanceDB cannot hold column sizes, which is .*; convert it"):
+    with pytest.raises(EmbeddingsError, match=r"LanceDB has no type for column sizes \(.*\); convert it"):
         export_index(index, "lancedb", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -251,7 +251,7 @@ def test_the_command_says_how_to_search(built, tmp_path, capsys):
 def test_nothing_is_written_over_and_what_cannot_be_is_told_before_anything_is(built, index, tmp_path):
     opened = SearchIndex(built)
     (tmp_path / "there").mkdir()
-    with pytest.raises(EmbeddingsError, match="there already exists, and nothing is written over it"):
+    with pytest.raises(EmbeddingsError, match="there already exists and is not overwritten"):
         export_index(opened, "pgvector", tmp_path / "there")
     with pytest.raises(EmbeddingsError, match="--name must have at most 63 letters"):
         export_index(opened, "pgvector", tmp_path / "new", name="a b")
@@ -265,7 +265,7 @@ def test_nothing_is_written_over_and_what_cannot_be_is_told_before_anything_is(b
 
 def test_what_no_database_compares_is_told(photo_folder, tmp_path):
     index = build_index(_model(HammingSimilarity()), open_collection(photo_folder), tmp_path / "index")
-    with pytest.raises(EmbeddingsError, match="compares by HammingSimilarity, and a vector database by cosine"):
+    with pytest.raises(EmbeddingsError, match="compares by HammingSimilarity, but vector databases only by cosine"):
         export_index(index, "pgvector", tmp_path / "out.sql")
 
 

@@ -105,11 +105,11 @@ class _Learned(Similarity):
         (dict(spaces=["pca:17"]), '--spaces: "pca:17" keeps 17 dimensions of 16'),
         (dict(spaces=["first:4+pca:8"]), "keeps 8 dimensions of 4"),
         (dict(spaces=["half"]), '"all" keeps the embeddings as they are'),
-        (dict(spaces=["pca:8+int8"]), "a byte a dimension is the kind int8 here"),
-        (dict(spaces=[]), "--spaces names none"),
+        (dict(spaces=["pca:8+int8"]), "int8 is one of --kinds here, not a space"),
+        (dict(spaces=[]), "--spaces is empty"),
         (dict(kinds=["flat", "lsh"]), "--kinds must name some of flat, hnsw, .* got 'lsh'"),
         (dict(kinds=["ivfpq"]), "--kinds ivfpq: it learns its codes from at least 1,000 images, and there are 240"),
-        (dict(kinds=["flat"], recall=0.9), "--recall 0.9 is for hnsw, ivfint8 and ivfpq, and the kinds are flat"),
+        (dict(kinds=["flat"], recall=0.9), "--recall 0.9 applies to hnsw, ivfint8 and ivfpq, but the kinds are flat"),
     ],
 )
 def test_what_cannot_take_effect_is_told(options, told):
