@@ -203,7 +203,10 @@ def _choice(record: Mapping[str, Any]) -> str:
     if choice.get("score"):
         told += f", by {as_text(choice['score'])} on {as_text(by)}, among {choice.get('among', '?')}"
     epoch = record.get("epoch", "?")
-    told += "; from before the first epoch." if epoch == 0 else f"; the weights are those of epoch {as_text(epoch)}."
+    if epoch != 0:
+        told += f"; the weights are those of epoch {as_text(epoch)}."
+    else:
+        told += "." if choice.get("weights") == VECTORS.weights else "; the backbone is as before the first epoch."
     looks = choice.get("test_looks")
     if looks:
         told += f" The test classes were looked at {'once' if looks == 1 else f'{as_text(looks)} times'}."

@@ -63,6 +63,17 @@ def test_the_card_has_the_scores_of_the_run_with_intervals_and_how_they_were_mea
     assert str(trained_run.parent) not in card + (tmp_path / "shoes" / "model.json").read_text()
 
 
+def test_a_layer_on_the_network_before_training_is_told_as_that(tmp_path):
+    own = timm_model(dim=8)
+    choice = {"weights": "pretrained", "layer": "linear layer on the feature", "by": "validation classes", "score": "x"}
+    made = EmbeddingModel(own.learner, own.description, own.device, "here", {"choice": choice, "epoch": 0})
+    told = "by x on validation classes, among ?; the backbone is as before the first epoch."
+    assert (
+        f"The linear layer on the feature at pretrained weights, {told}"
+        in (made.save(tmp_path / "shoes") / "README.md").read_text()
+    )
+
+
 def test_the_card_names_the_plug_ins_that_loading_takes(tmp_path):
     own = timm_model(dim=8)
     recorded = {"plugins": {"NormSoftmaxLoss": "metricforge-normsoftmax 0.1.0"}}
@@ -179,7 +190,7 @@ def test_a_card_of_vectors_speaks_of_vectors_and_its_lines_run(tmp_path, monkeyp
     np.testing.assert_allclose(names["embedding"], model.embed(rows), atol=1e-6)
     assert "metricforge" not in plain
     assert "Maps vectors of 5 numbers" in card
-    assert "The vectors as they are; from before the first epoch." in card
+    assert "The vectors as they are." in card
     told = re.sub(r"```python.*?```", "", card, flags=re.DOTALL).replace("license", "")
     assert re.search(r"image|photo|backbone|pretraining|metricforge export", told, flags=re.IGNORECASE) is None
 
