@@ -69,7 +69,7 @@ def test_a_layer_on_the_network_before_training_is_told_as_that(tmp_path):
     made = EmbeddingModel(own.learner, own.description, own.device, "here", {"choice": choice, "epoch": 0})
     told = "by x on validation classes, among ?; the backbone is as before the first epoch."
     assert (
-        f"The linear layer on the feature at pretrained weights, {told}"
+        f"The linear layer on the feature (weights: pretrained), {told}"
         in (made.save(tmp_path / "shoes") / "README.md").read_text()
     )
 

@@ -169,7 +169,8 @@ class _Graphs:
         example = normalised(torch.stack([self.pixels[0]] * EXAMPLE_BATCH), learner)  # (B, 3, H, W)
         axes: dict[int, Any] = {0: torch.export.Dim("batch")}
         if self.side is None:
-            axes |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+            # of whatever least size the network's strides ask for, which a named axis would have to state
+            axes |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
         if self.format == "onnx":
             write_onnx(module, file, {"pixels": example}, "embeddings", [axes], self._metadata())
             if self.inside:

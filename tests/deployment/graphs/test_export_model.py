@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 
 import numpy as np
@@ -246,10 +245,23 @@ def test_recall_at_1_by_hand():
     assert recall_at_1(scores, np.array([0, 0, 1, 1])) == pytest.approx(1 / 4)
 
 
-def test_images_of_other_sizes_than_the_prepared_ones(make_model, tmp_path):
+@pytest.mark.parametrize(
+    ("backbone", "format_name", "inside", "preprocessing"),
+    [
+        (GLYPHS, "torchscript", False, []),
+        (GLYPHS, "torch-export", False, []),
+        (RESNET, "onnx", False, []),
+        (GLYPHS, "onnx", True, [dict(type="Resize", size=28)]),
+    ],
+)
+def test_images_of_other_sizes_than_the_prepared_ones(
+    make_model, onnx, tmp_path, backbone, format_name, inside, preprocessing
+):
     """Without a crop of one size photos keep theirs; a convolutional network takes them."""
-    for number, size in enumerate([(40, 30), (30, 40), (24, 50)]):
+    for number, size in enumerate([(40, 40), (30, 40), (24, 50)]):
         Image.new("RGB", size, (number * 60, 90, 20)).save(tmp_path / f"{number}.png")
-    done = export_model(make_model(GLYPHS, []), tmp_path / "bundle", format="torchscript", images=str(tmp_path))
-    assert done.graphs["model.pt"]["compared"]["images"] == 3
-    shutil.rmtree(done.bundle)
+    model = make_model(backbone, preprocessing)
+    options = dict(format=format_name, with_preprocessing=inside, images=str(tmp_path))
+    (graph,) = export_model(model, tmp_path / "bundle", **options).graphs.values()
+    assert graph["compared"]["images"] == 3
+    assert graph["compared"]["largest_difference"] < (0.05 if inside else 1e-5)
