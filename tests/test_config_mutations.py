@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import warnings
@@ -126,11 +127,33 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
         ),
         ("param_scheduler", [{"type": "CosineAnnealingLR", "T_max": 0}], r"param_scheduler\[0\]\.T_max: 0 must be > 0"),
         ("param_scheduler", [{"type": "MultiStepLR", "milestones": [1.5]}], r"milestones: \[1\.5\] must be integers"),
-        ("custom_hooks", [{"type": "EMAHook", "momentum": 2.0}], r"custom_hooks\[0\]\.momentum: 2\.0 must be a number"),
+        ("custom_hooks", [{"type": "EMAHook", "momentum": 2.0}], r"custom_hooks\[0\]: momentum must be in range"),
+        ("custom_hooks", [{"type": "EMAHook", "interval": 0}], r"custom_hooks\[0\]: "),
+        ("custom_hooks", [{"type": "EMAHook", "ema_type": "NoSuch"}], r"custom_hooks\[0\]: .*NoSuch"),
+        ("custom_hooks", [{"type": "EMAHook", "begin_iter": -5}], r"custom_hooks\[0\]: `begin_iter` must"),
+        ("custom_hooks", [{"type": "EMAHook", "priority": "SOON"}], r"custom_hooks\[0\]\.priority: 'SOON' must be"),
+        ("custom_hooks", [{"type": "EMAHook", "priority": 1000}], r"custom_hooks\[0\]\.priority: 1000 must be"),
+        ("custom_hooks", [{"type": "CheckpointHook"}], r"custom_hooks\[0\]: mmengine's CheckpointHook"),
+        ("param_scheduler", [{"type": "StepLR", "step_size": 1.5}], r"step_size: 1\.5 must be an integer"),
+        (
+            "param_scheduler",
+            [{"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 4, "by_epoch": False}],
+            "at least the",
+        ),
+        ("test_cfg", {"scores_at_once": 0}, r"test_cfg\.scores_at_once: 0 must be >= 1"),
+        ("visualizer", {"type": "NoSuch"}, r"visualizer\.type: 'NoSuch' must be one of .*Visualizer"),
+        ("visualizer", {"vis_backends": []}, r"visualizer\.type: None must be one of"),
+        ("visualizer", {"type": "Visualizer", "x": 1}, r"visualizer\.x: Visualizer has no such argument"),
+        ("visualizer", {"type": "Visualizer", "vis_backends": [3]}, r"vis_backends\[0\]: 3 must be a dict"),
         (
             "visualizer",
             {"type": "Visualizer", "vis_backends": "Tensorboard"},
             r"vis_backends: 'Tensorboard' must",
+        ),
+        (
+            "visualizer",
+            {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend", "save_dri": "x"}]},
+            r"vis_backends\[0\]\.save_dri: LocalVisBackend has no such argument",
         ),
         ("custom_imports", {"imports": 3}, r"custom_imports\.imports: 3 must be a list"),
     ],
@@ -195,3 +218,11 @@ def test_an_override_leaves_no_mark_of_deletion_in_a_list(tiny_config):
     )
     assert config.to_dict()["evaluators"][1] == dict(type="NMI")
     assert config.to_dict()["param_scheduler"] == [{}]
+
+
+def test_testing_with_the_training_images_is_said(tiny_config, tmp_path):
+    said = io.StringIO()
+    tiny_config["test_dataloader"]["dataset"]["split"] = "train"
+    tiny_config["train_cfg"]["max_epochs"] = 1
+    build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu", console=Console(file=said)).train()
+    assert "the test images are the training images" in said.getvalue()

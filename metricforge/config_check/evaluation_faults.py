@@ -57,6 +57,9 @@ def test_cfg_faults(cfg: Any) -> list[str]:
     injected = {"runner", "dataloader", "evaluators", "final_evaluators", "mode", "clustering"}
     faults = keyword_faults(EvaluationLoop, cfg, "test_cfg", injected)
     if isinstance(cfg, Mapping):
+        at_once = cfg.get("scores_at_once", 1)
+        if isinstance(at_once, int) and at_once < 1:
+            faults.append(f"test_cfg.scores_at_once: {at_once!r} must be >= 1; 2**25 takes some 200 MB")
         dtype, gigabytes = cfg.get("dtype", DTYPES[0]), cfg.get("mapped_above_gb", 0)
         if dtype not in DTYPES:
             faults.append(f"test_cfg.dtype: {dtype!r} must be one of {', '.join(DTYPES)}")

@@ -74,12 +74,20 @@ def _never_reached(scheduler: Mapping[str, Any], path: str) -> list[str]:
     period = scheduler.get("T_max", 1)
     if isinstance(period, (int, float)) and not period > 0:
         return [f"{path}.T_max: {period!r} must be > 0"]
+    exact = scheduler.get("convert_to_iter_based", False)
+    parts = [
+        f"{path}.{name}: {scheduler[name]!r} must be an integer, or convert_to_iter_based=True"
+        for name in ("begin", "step_size")
+        if isinstance(scheduler.get(name), float) and scheduler[name] % 1 and not exact
+    ]
+    if parts:
+        return parts
     milestones = scheduler.get("milestones")
     if not isinstance(milestones, (list, tuple)):
         return []
     begin = scheduler.get("begin", 0)
     numbers = [each for each in milestones if isinstance(each, (int, float))]
-    whole = scheduler.get("convert_to_iter_based") or all(each == each // 1 for each in numbers if each >= 0)
+    whole = exact or all(each == each // 1 for each in numbers if each >= 0)
     return [
         f"{path}.milestones: {each!r} is never reached; they are counted from begin ({begin!r}) and must be >= 0"
         for each in numbers

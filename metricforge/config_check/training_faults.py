@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from mmengine.runner import Priority
 
 from metricforge.config_check.keyword_faults import keyword_faults
 from metricforge.config_check.optimizer_faults import optim_wrapper_faults, scheduler_faults
@@ -15,7 +18,7 @@ from metricforge.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from metricforge.engine.hooks.swa_hook import SWAHook
 from metricforge.engine.loops.step_switches import step_switch_faults
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
-from metricforge.engine.optim.trial_step import failure
+from metricforge.engine.optim.trial_step import failure, try_average
 from metricforge.engine.tracker_backends import picture_faults, tracker_faults
 from metricforge.registry import HOOKS
 
@@ -42,10 +45,13 @@ def training_faults(config: Mapping[str, Any]) -> list[str]:
     faults += scheduler_faults(config.get("param_scheduler"))
     for number, hook in enumerate(config.get("custom_hooks") or []):
         own = {key: value for key, value in hook.items() if key != "priority"} if isinstance(hook, Mapping) else hook
-        faults += HOOKS.faults(own, f"custom_hooks[{number}]", {})
-        momentum = own.get("momentum", 0.5) if isinstance(own, Mapping) and own.get("type") == "EMAHook" else 0.5
-        if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
-            faults.append(f"custom_hooks[{number}].momentum: {momentum!r} must be a number between 0 and 1")
+        path = f"custom_hooks[{number}]"
+        found = HOOKS.faults(own, path, {})
+        if not found and own["type"] == "EMAHook":
+            found = failure(partial(try_average, own), path)
+        if not found and own["type"] == "CheckpointHook":
+            found = [f"{path}: mmengine's CheckpointHook writes what nothing here reads; say checkpoint=dict(...)"]
+        faults += found or _priority_faults(hook, path)
     faults += _repeated_hooks(config.get("custom_hooks") or [])
     faults += step_switch_faults(config)
     faults += tracker_faults(config.get("visualizer"))
@@ -57,6 +63,13 @@ def training_faults(config: Mapping[str, Any]) -> list[str]:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         faults.append(f"seed: {seed!r} must be an integer from 0 to {2**31 - 1}")
     return faults
+
+
+def _priority_faults(hook: Mapping[str, Any], path: str) -> list[str]:
+    priority, names = hook.get("priority", 0), list(Priority.__members__)
+    if priority in names or (isinstance(priority, int) and 0 <= priority <= 100):
+        return []
+    return [f"{path}.priority: {priority!r} must be an integer from 0 to 100, or one of {', '.join(names)}"]
 
 
 def _repeated_hooks(hooks: Sequence[Any]) -> list[str]:

@@ -42,7 +42,7 @@ from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.readout.readout_step import ReadoutStep
 from metricforge.engine.records.checkpoint_writer import CheckpointWriter
-from metricforge.engine.records.config_changes import Changes
+from metricforge.engine.records.config_changes import TEST_IMAGES, TRAIN_IMAGES, Changes
 from metricforge.engine.records.culprit import save_culprit
 from metricforge.engine.records.loss_ledger import LossLedger
 from metricforge.engine.records.nan_guard import refuse_non_finite_state
@@ -205,6 +205,8 @@ class MetricRunner(Runner):
             self.trains_now = True
             for line in never_comes(self.cfg, len(self._train_dataloader)):
                 self.warn(line)
+            if self.settings is not None and self.settings[TRAIN_IMAGES] == self.settings[TEST_IMAGES]:
+                self.warn("the test images are the training images: scores say nothing of classes not seen")
             self.stop_signals.ends_at_once = not self.processes.several  # until weights change
             if self.processes.is_main:
                 (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run

@@ -12,11 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmengine.registry import VISBACKENDS
+from mmengine.registry import VISBACKENDS, VISUALIZERS
 from mmengine.visualization import MLflowVisBackend, WandbVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
 from metricforge.arrays import Bytes
+from metricforge.component_arguments import argument_faults
 from metricforge.spelling import nearest
 
 # the module that a back-end imports, and what installs it
@@ -40,9 +41,18 @@ def tracker_faults(visualizer: Any) -> Iterator[str]:
     if not isinstance(backends, (list, tuple)):
         yield f"visualizer.vis_backends: {backends!r} must be a list, such as [dict(type='LocalVisBackend')]"
         return
+    kind = visualizer.get("type")
+    if not isinstance(kind, str) or kind not in VISUALIZERS.module_dict:
+        yield f"visualizer.type: {kind!r} must be one of {', '.join(sorted(VISUALIZERS.module_dict))}"
+    else:
+        yield from argument_faults(VISUALIZERS.module_dict[kind], visualizer, "visualizer", {})
     for number, backend in enumerate(backends):
         path = f"visualizer.vis_backends[{number}]"
         name = backend.get("type") if isinstance(backend, Mapping) else None
+        if name is None:
+            yield f"{path}: {backend!r} must be a dict with a type"
+        elif isinstance(name, str) and name in VISBACKENDS.module_dict:
+            yield from argument_faults(VISBACKENDS.module_dict[name], backend, path, {"save_dir": None})
         if name is not None and name not in VISBACKENDS.module_dict:
             yield f'{path}.type: "{name}" is not a known back-end{nearest(str(name), sorted(VISBACKENDS.module_dict))}'
         if name in PACKAGES and find_spec(PACKAGES[name][0]) is None:

@@ -37,6 +37,21 @@ def never_comes(config: Mapping[str, Any], batches: int) -> Iterator[str]:
             yield f"custom_hooks[{number}].patience: {patience} of {validations} validations: never ends training"
 
 
+def too_short(config: Mapping[str, Any], batches: int) -> Iterator[str]:
+    """Say of each schedule of a fixed length, whose library raises an error beyond it, that training is longer."""
+    schedules = config.get("param_scheduler") or []
+    for number, schedule in enumerate(schedules if isinstance(schedules, (list, tuple)) else [schedules]):
+        if schedule.get("total_steps") is None:
+            continue
+        in_updates = not schedule.get("by_epoch", True)
+        epochs = config["train_cfg"]["max_epochs"]
+        total, unit = (epochs * batches, "updates") if in_updates else (epochs, "epochs")
+        steps = min(total, schedule.get("end", total)) - schedule.get("begin", 0)
+        if schedule["total_steps"] < steps:
+            given = schedule["total_steps"]
+            yield f"param_scheduler[{number}].total_steps: {given} must be at least the {steps} {unit}"
+
+
 def _of_schedule(schedule: Mapping[str, Any], path: str, epochs: int, batches: int) -> Iterator[str]:
     """Beginnings and milestones that come after the last update with the rate that they set."""
     in_updates = not schedule.get("by_epoch", True)

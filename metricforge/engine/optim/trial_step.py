@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.optim import _ParamScheduler, build_optim_wrapper
-from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from mmengine.registry import MODELS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from torch import nn
 
 STEPS = 3
@@ -37,6 +39,16 @@ def try_optim_wrapper(cfg: Mapping[str, Any]) -> None:
     with torch.enable_grad():
         for _ in range(STEPS):
             wrapper.update_params(layer(torch.ones(1, 2)).sum())
+
+
+def try_average(cfg: Mapping[str, Any]) -> None:
+    """Build the moving average that ``cfg``, an ``EMAHook``, describes, and make some steps."""
+    hook = EMAHook(**{key: value for key, value in cfg.items() if key not in ("type", "priority")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which the hook itself gives
+        average = MODELS.build(hook.ema_cfg, default_args=dict(model=nn.Linear(2, 2)))
+        for _ in range(STEPS):
+            average.update_parameters(nn.Linear(2, 2))
 
 
 def try_scheduler(cfg: Mapping[str, Any]) -> None:
