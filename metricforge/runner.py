@@ -278,7 +278,7 @@ def _choice(cfg: Config, data: RunDatasets) -> WeightChoice:
     if data.validation is None:
         return WeightChoice(reason=data.reason)
     return WeightChoice(
-        score=cfg.get("checkpoint", {}).get("save_best", SAVE_BEST),
+        score=(cfg.get("checkpoint") or {}).get("save_best", SAVE_BEST),
         by="test classes" if data.validation is data.test else "validation classes",
         classes=data.validation.num_classes,
         images=len(data.validation),

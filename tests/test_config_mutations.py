@@ -226,3 +226,7 @@ def test_testing_with_the_training_images_is_said(tiny_config, tmp_path):
     tiny_config["train_cfg"]["max_epochs"] = 1
     build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu", console=Console(file=said)).train()
     assert "the test images are the training images" in said.getvalue()
+
+
+def test_no_options_of_checkpoints_are_the_usual_ones(tiny_config, tmp_path):
+    assert build_runner(tiny_config | dict(checkpoint=None), work_dir=tmp_path, device="cpu").writer.on_error == "stop"

@@ -32,7 +32,7 @@ def build_hooks(cfg: Config, data: RunDatasets, sampler: BatchSampler | None, de
     """Build the hooks of a run; without ``sampler`` it only evaluates."""
     hooks: list[Hook] = [
         ConsoleHook(),
-        CheckpointHook(**cfg.get("checkpoint", {})),
+        CheckpointHook(**(cfg.get("checkpoint") or {})),
         BaselineHook(cfg.get("baselines") or {}),
         StopHook(),
     ]
