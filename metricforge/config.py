@@ -93,7 +93,7 @@ def not_copied(values: Mapping[str, Any]) -> str | None:
         try:
             copy.deepcopy(value)
         except TypeError:
-            return f"{key}: {value!r} is no value; {PLAIN}"
+            return f"{key}: {value!r} is not a value; {PLAIN}"
     return None
 
 

@@ -147,7 +147,7 @@ def test_a_config_that_does_not_run_names_its_file(tmp_path, text, says):
 def test_what_is_no_value_is_named_by_its_key(tmp_path, value):
     path = tmp_path / "config.py"
     path.write_text(f"optim_wrapper = dict(optimizer=dict(lr={value}))\n")
-    with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer\.lr[^ ]*: .* is no value; write numbers, text"):
+    with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer\.lr[^ ]*: .* is not a value; write numbers, text"):
         read_config(path)
     (tmp_path / "above.py").write_text("_base_ = ['config.py']\n")
     with pytest.raises(ConfigError, match=r"cannot pickle .*, in a file of _base_; write numbers"):
@@ -156,7 +156,7 @@ def test_what_is_no_value_is_named_by_its_key(tmp_path, value):
 
 def test_what_is_no_value_in_a_dict_is_named_by_its_key(tiny_config, tmp_path):
     tiny_config["train_dataloader"]["num_workers"] = (i for i in [])
-    with pytest.raises(ConfigError, match=r"train_dataloader\.num_workers: .* is no value"):
+    with pytest.raises(ConfigError, match=r"train_dataloader\.num_workers: .* is not a value"):
         build_runner(tiny_config, work_dir=tmp_path)
 
 

@@ -181,6 +181,6 @@ def set_reading(dataset: ImageDataset, loader: Mapping[str, Any], path: str, *, 
             dataset.cache_in(loader["cache"])
     elif chosen == "device" or loader.get("cache") or loader.get("fingerprint") == "bytes":
         key = "decode" if chosen == "device" else "cache" if loader.get("cache") else "fingerprint"
-        raise ConfigError([f"{path}.{key}: the {dataset.unit} of {type(dataset).__name__} are no files; leave it out"])
+        raise ConfigError([f"{path}.{key}: the {dataset.unit} of {type(dataset).__name__} are not files; leave it out"])
     if isinstance(dataset, VectorDataset) and loader.get("unreadable", "error") != "error":
         raise ConfigError([f"{path}.unreadable: vectors are read and checked as a whole; leave it out"])

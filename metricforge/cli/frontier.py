@@ -127,7 +127,7 @@ def _rows(stored: StoredEmbeddings) -> tuple[Floats32, Array]:
 
 def _unlabelled(source: str | Path) -> EmbeddingsError:
     return EmbeddingsError(
-        f"{source}: its images have no labels, and accuracy needs them; name a folder with one sub-folder a class, or "
+        f"{source}: the images have no labels, which accuracy needs; name a folder with one sub-folder per class, or "
         "a table with a column label"
     )
 
@@ -153,7 +153,7 @@ def _report(measured: Frontier) -> None:
         )
     console.print(table)
     sampled = f"{measured.queries:,} queries among {measured.images:,} images, each without itself"
-    alone = f"; {measured.without_match:,} are alone in their class and are no query" if measured.without_match else ""
+    alone = f"; {measured.without_match:,} have no match and are not searched" if measured.without_match else ""
     _say(f"*        no other choice is at least as good in all three and better in one\nmeasured {sampled}{alone}")
     for told in measured.left_out:
         _say(f"left out {told}")

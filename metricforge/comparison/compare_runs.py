@@ -217,7 +217,7 @@ def _pair(names: Sequence[str], runs: Sequence[RunScores]) -> tuple[list[QuerySc
         if run.queries is None:
             notes.append(
                 f"{name} has no values of single queries ({query_scores_path(run.path).name}), so no intervals: it is "
-                "from before they were kept, or has only scores that are no mean over queries"
+                "from before they were kept, or has only scores that are not means over queries"
             )
         elif same is None and first is not None:
             notes.append(f"the queries of {name} are not those of {names[0]}, so their differences have no interval")

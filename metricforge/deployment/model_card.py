@@ -181,7 +181,7 @@ def _protocol(protocol: Mapping[str, Any], level: int, vectors: int | None) -> s
         f"{protocol.get('classes', '?')} classes; self-exclusion {as_text(protocol.get('self_exclusion', UNKNOWN))}; "
         f"{protocol.get('queries_without_match', '?')} queries without a match count for no score.",
         f"Similarity: {as_code((protocol.get('similarity') or {}).get('type', UNKNOWN))}. Intervals draw classes with "
-        f"replacement ({level} %); scores that are no mean over queries have none.",
+        f"replacement ({level} %); scores that are not means over queries have none.",
     ]
     return "\n".join(facts) + "\n\nThe whole protocol is in `model.json`."
 

@@ -74,7 +74,7 @@ def build_evaluators(scores: Sequence[str], tree: str | Path | None = None) -> l
         elif score not in VERIFICATION:
             candidates = [*KNOWN, *(f"{known}@1" for known in (*AT_K, ZERO_SHOT))]
             raise EmbeddingsError(
-                f'scores: "{score}" is no score{nearest(score, candidates, shown=list(KNOWN))}; '
+                f'scores: "{score}" is not a score{nearest(score, candidates, shown=list(KNOWN))}; '
                 "K is an integer >= 1 and F a rate such as 0.001"
             )
     if (tree is None) != (ZERO_SHOT not in ks):

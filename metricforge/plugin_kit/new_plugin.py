@@ -64,7 +64,7 @@ def new_plugin(name: str, kind: str, parent: Path) -> Path:
         PluginError: for an unknown kind, a name that is no class's or that is taken, or a folder that exists.
     """
     if kind not in KINDS:
-        raise PluginError(f'--kind: "{kind}" is no kind of component{nearest(kind, KINDS)}')
+        raise PluginError(f'--kind: "{kind}" is not a kind of component{nearest(kind, KINDS)}')
     names = plugin_names(name)
     _check_is_free(names)
     folder = parent / names.distribution

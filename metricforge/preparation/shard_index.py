@@ -47,7 +47,7 @@ def _matching(pattern: str) -> list[str]:
     except Exception as fault:  # the clients below fsspec have no error in common
         raise _unreadable(pattern, fault) from fault
     if not files:
-        raise DatasetError(f"no shard is called {pattern}; see what is there, or name them one by one")
+        raise DatasetError(f"no shard matches {pattern}; check the name, or list the shards one by one")
     return files
 
 
@@ -147,10 +147,10 @@ def _samples(
     except DatasetError:
         raise
     except FileNotFoundError as fault:
-        raise DatasetError(f"the shard {shard} is not there; see what it is called") from fault
+        raise DatasetError(f"the shard {shard} does not exist; check its name") from fault
     except tarfile.TarError as fault:
         raise DatasetError(
-            f"{shard} is no tar file, or cut off or damaged ({fault}); fetch or pack it again"
+            f"{shard} is not a tar file, or is truncated or damaged ({fault}); fetch or pack it again"
         ) from fault
     except Exception as fault:  # the clients below fsspec have no error in common
         raise _unreadable(shard, fault) from fault

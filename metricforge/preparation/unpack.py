@@ -31,11 +31,11 @@ def unpack(archive: Path, folder: Path, console: Console) -> None:
         elif tarfile.is_tarfile(archive):
             _unpack_tar(archive, folder, console)
         elif _looks_packed(archive):
-            raise DatasetError(f"{archive} is no archive, or a damaged one; fetch it again")
+            raise DatasetError(f"{archive} is not an archive, or is damaged; download it again")
         else:
             shutil.copyfile(archive, folder / archive.name)
     except tarfile.FilterError as fault:
-        raise DatasetError(f"{archive} is refused, for it reaches outside of its folder: {fault}") from fault
+        raise DatasetError(f"{archive} is refused because it reaches outside its folder: {fault}") from fault
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as fault:
         raise _damaged(archive, fault) from fault
     except OSError as fault:
@@ -85,9 +85,11 @@ def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
     name = member.filename
     parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
     if ".." in parts or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-        raise DatasetError(f"{archive} is refused, for it would write outside of its folder: it holds {name!r}")
+        raise DatasetError(f"{archive} is refused because it would write outside its folder: it contains {name!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise DatasetError(f"{archive} is refused, for it holds a link ({name!r}), which may lead out of its folder")
+        raise DatasetError(
+            f"{archive} is refused because it contains a link ({name!r}), which may lead outside its folder"
+        )
     if member.flag_bits & 1:
         raise DatasetError(
             f"{archive} is encrypted; unpack it with the password that its authors give, pack the folder into a tar or "

@@ -36,7 +36,7 @@ def read_readout(folder: Path) -> Mapping[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         readout_part(content, None)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
-        raise ComparisonError(f"{path}: is no list of candidates as a run writes it ({fault}); train again") from fault
+        raise ComparisonError(f"{path}: is not a list of candidates written by a run ({fault}); train again") from fault
     return content  # type: ignore[no-any-return]
 
 

@@ -68,7 +68,7 @@ def _check_item(dataset: ImageDataset, index: int) -> None:
             item = dataset[index]
         require(set(item) == {"image", "label", "id"}, f"it has {sorted(item)}")
         image, label = item["image"], item["label"]
-        require(isinstance(image, torch.Tensor) and image.dtype == torch.uint8, "the image is no uint8 tensor")
+        require(isinstance(image, torch.Tensor) and image.dtype == torch.uint8, "the image is not a uint8 tensor")
         require(image.dim() == 3 and image.shape[0] == 3, f"the image has shape {tuple(image.shape)}, not (3, H, W)")
         require(type(label) is int and label == dataset.labels[index], f"the label is {label!r}")
         require(type(item["id"]) is int and item["id"] == index, f"the id is {item['id']!r}")

@@ -76,7 +76,7 @@ def test_a_batch_has_all_its_vectors_and_the_head_sees_them_unchanged(folder, tm
         ),
         ({"model__backbone__feature_dim": 31}, "feature_dim: 31 must be 32"),
         ({"train_dataloader__unreadable": "skip"}, "train_dataloader.unreadable"),
-        ({"train_dataloader__cache": "cache"}, "the vectors of VectorDataset are no files"),
+        ({"train_dataloader__cache": "cache"}, "the vectors of VectorDataset are not files"),
         ({"train_dataloader__dataset__transform": []}, "transform"),
     ],
 )

@@ -8,7 +8,7 @@ from metricforge.measurement import build_evaluators
 
 @pytest.mark.parametrize("name", ["recal@1", "recall@0", "recall@01", "recall", "recall@²", "tar@far=2", "tar@far=x"])
 def test_an_unknown_score_is_named_with_those_there_are(name):
-    with pytest.raises(EmbeddingsError, match=r"is no score; .*known: map@r, "):
+    with pytest.raises(EmbeddingsError, match=r"is not a score; .*known: map@r, "):
         build_evaluators([name])
     with pytest.raises(EmbeddingsError, match="distinct names, at least one, got nmi"):
         build_evaluators(["nmi", "nmi"])

@@ -111,7 +111,7 @@ def test_a_plug_in_that_does_not_load_says_why(installed):
         ("TripletLoss", "loss", "TripletLoss is a loss of metricforge; take another name"),
         ("triplet-loss", "miner", "TripletLoss is a loss of metricforge; take another name"),
         ("Lifted", "loss", "a package metricforge_lifted is installed"),
-        ("ShopLoss", "los", '"los" is no kind of component; did you mean "loss"'),
+        ("ShopLoss", "los", '"los" is not a kind of component; did you mean "loss"'),
     ],
 )
 def test_what_cannot_be_made_is_refused_and_nothing_is_written(tmp_path, name, kind, said):

@@ -156,7 +156,7 @@ def test_an_archive_that_was_cut_off_leaves_nothing_behind(archives, tmp_path, n
     (archive,) = archives(name)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(DatasetError, match=r"is damaged or was cut off|is no archive, or a damaged one"):
+    with pytest.raises(DatasetError, match=r"is damaged or was cut off|is not an archive, or is damaged"):
         prepare(BENCHMARKS[name], tmp_path / "data", [archive], unofficial=True, console=QUIET)
     assert visible(tmp_path / "data") == []
 
@@ -198,7 +198,7 @@ def test_a_zip_that_is_compressed_in_an_unknown_way_says_what_to_do(archives, tm
 def test_a_list_file_that_is_no_text_is_named(make_benchmark, tmp_path, name, listing):
     root = make_benchmark(name, tmp_path / "data" / BENCHMARKS[name].folder)
     (root / listing).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DatasetError, match=rf"{listing} is no text .*damaged"):
+    with pytest.raises(DatasetError, match=rf"{listing} is not text .*damaged"):
         prepare(BENCHMARKS[name], tmp_path / "data", unofficial=True, console=QUIET)
 
 
@@ -222,9 +222,9 @@ def test_an_archive_that_reaches_outside_of_its_folder_is_refused(tmp_path, kind
             content.addfile(member, io.BytesIO(b"evil"))
     told = {
         "absolute": "holds no folder CUB_200_2011",  # tarfile unpacks it below the folder, where it is no harm
-        "link": r"evil\.tar is refused, for it reaches outside of its folder: .*link",
-        "zip link": r"evil\.zip is refused, for it holds a link",
-    }.get(kind, r"evil\.\w+ is refused, for it .*outside of its folder")
+        "link": r"evil\.tar is refused because it reaches outside its folder: .*link",
+        "zip link": r"evil\.zip is refused because it contains a link",
+    }.get(kind, r"evil\.\w+ is refused because it .*outside its folder")
     with pytest.raises(DatasetError, match=told):
         prepare(BENCHMARKS["cub200"], tmp_path / "data", [archive], unofficial=True, console=QUIET)
     assert not outside.exists()
@@ -237,7 +237,7 @@ def test_a_link_in_a_zip_that_is_whole_otherwise_is_refused(archives, tmp_path):
         link = zipfile.ZipInfo("img/WOMEN/outside.jpg")
         link.external_attr = 0o120777 << 16
         content.writestr(link, "/etc/hostname")
-    with pytest.raises(DatasetError, match=r"holds a link \('img/WOMEN/outside\.jpg'\), which may lead out"):
+    with pytest.raises(DatasetError, match=r"contains a link \('img/WOMEN/outside\.jpg'\), which may lead outside"):
         prepare(BENCHMARKS["inshop"], tmp_path / "data", [images, partition], unofficial=True, console=QUIET)
     assert visible(tmp_path / "data") == []
 

@@ -35,7 +35,7 @@ def test_a_pattern_stands_for_the_shards_far_away_that_it_matches(shards, tmp_pa
     assert [item["label"] for item in matched] == [item["label"] for item in named]
     assert all(torch.equal(ours["image"], theirs["image"]) for ours, theirs in zip(matched, named, strict=True))
     assert expand_shards(["memory://matched/none.tar", "here/*.tar"]) == ["memory://matched/none.tar", "here/*.tar"]
-    with pytest.raises(DatasetError, match=r"no shard is called memory://matched/test-\*\.tar; see what is there"):
+    with pytest.raises(DatasetError, match=r"no shard matches memory://matched/test-\*\.tar; check the name"):
         expand_shards(["memory://matched/test-*.tar"])
     with pytest.raises(DatasetError, match=r"nothing://a/\*\.tar cannot be read \(ValueError: Protocol not known"):
         expand_shards(["nothing://a/*.tar"])
@@ -88,13 +88,13 @@ def test_a_label_that_is_there_twice_a_cut_and_a_compressed_shard_are_errors(pac
     with pytest.raises(DatasetError, match=r"class_0/0\.png of .*again\.tar, with the label other, .* label class_0"):
         index_shards([*map(str, shards), str(again)], tmp_path / "i.parquet")
     shards[0].write_bytes(shards[0].read_bytes()[:5000])
-    with pytest.raises(DatasetError, match=r"train-0\.tar is no tar file, or cut off or damaged \(unexpected end"):
+    with pytest.raises(DatasetError, match=r"train-0\.tar is not a tar file, or is truncated or damaged \(unexpected end"):
         index_shards([str(shards[0])], tmp_path / "i.parquet")
     with tarfile.open(tmp_path / "c.tar", "w:gz") as tar:
         tar.add(shards[1])
     with pytest.raises(DatasetError, match=r"c\.tar is compressed \(gzip\).*decompress it"):
         index_shards([str(tmp_path / "c.tar")], tmp_path / "i.parquet")
-    with pytest.raises(DatasetError, match=r"none\.tar is not there"):
+    with pytest.raises(DatasetError, match=r"none\.tar does not exist"):
         index_shards([str(tmp_path / "none.tar")], tmp_path / "i.parquet")
     with pytest.raises(DatasetError, match=r"must be called \.tar: name the shards themselves"):
         index_shards([str(tmp_path)], tmp_path / "i.parquet")
@@ -117,7 +117,7 @@ def test_a_shard_is_indexed_whole_wherever_it_is_cut_or_a_header_is_damaged_or_n
     expected = index_shards([str(shards[0])], tmp_path / "i.parquet").images
     for cut in (*(header + more for header in headers for more in (0, 1, 100, 511)), end, end + 100):
         shards[0].write_bytes(whole[:cut])
-        with pytest.raises(DatasetError, match=r"train-0\.tar is (truncated|no tar file, or cut off)"):
+        with pytest.raises(DatasetError, match=r"train-0\.tar is (truncated|not a tar file, or is truncated)"):
             index_shards([str(shards[0])], tmp_path / "i.parquet")
     for header in headers[1:]:
         shards[0].write_bytes(whole[: header + 50] + b"\xff" * 10 + whole[header + 60 :])

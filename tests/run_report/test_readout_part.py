@@ -72,5 +72,5 @@ def test_a_damaged_file_is_an_error_and_without_one_there_is_nothing(damaged, tm
     (tmp_path / "readout.json").write_text(json.dumps(CONTENT))
     assert read_readout(tmp_path) == CONTENT
     (tmp_path / "readout.json").write_text(damaged)
-    with pytest.raises(ComparisonError, match=r"readout.json: is no list of candidates"):
+    with pytest.raises(ComparisonError, match=r"readout.json: is not a list of candidates"):
         read_readout(tmp_path)

@@ -83,7 +83,7 @@ class NamesTwoAlike(Squares):
         (IsRandom, "an image differs from call to call"),
         (IsBlank, "all are the same"),
         (HoldsALambda, "workers get a copy"),
-        (GivesFloats, "the image is no uint8 tensor"),
+        (GivesFloats, "the image is not a uint8 tensor"),
         (TakesNegativeIndices, "an index outside it is an IndexError: -1 was accepted"),
         (NamesTwoAlike, "some classes have the same name"),
     ],

@@ -66,9 +66,7 @@ def read_lines(source: Path, again: str) -> list[str]:
     try:
         return source.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as fault:
-        raise DatasetError(
-            f"{source} is no text ({fault}), so it is damaged or not the file of that name; {again}"
-        ) from fault
+        raise DatasetError(f"{source} is not text ({fault}), so it is damaged or is another file; {again}") from fault
 
 
 def read_rows(

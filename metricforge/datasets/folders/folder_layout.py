@@ -84,7 +84,7 @@ def recognise_layout(where: str, images: Sequence[Folders], class_depth: int | N
     if class_depth is None:
         _refuse_unclear(where, images, level, splits, others)
     elif splits and others:
-        notes.append(f"left out: {len(others)} folders that are no split: {first_names(others)}")
+        notes.append(f"left out: {len(others)} folders that are not splits: {first_names(others)}")
     base = level + 1 if splits else level
     used = [folders for folders in images if not splits or (len(folders) > level and folders[level] in splits)]
     if splits:

@@ -102,7 +102,7 @@ def _note_file(entry: os.DirEntry[str], name: str, walked: WalkedFolder) -> None
     if suffix not in SUFFIXES:
         known = suffix in _OTHER_IMAGES
         walked.leave_out(
-            "images of formats that are not read" if known else "files that are no images by their extension", name
+            "images of formats that are not read" if known else "files whose extension is not that of an image", name
         )
     elif not _is_regular(entry):
         walked.leave_out("pipes, devices and links to nothing called like images", name)

@@ -21,7 +21,7 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as fault:
-        raise ValueError(f"pattern {pattern!r} is no regular expression ({fault})") from fault
+        raise ValueError(f"pattern {pattern!r} is not a regular expression ({fault})") from fault
     unknown = [name for name in compiled.groupindex if name not in _GROUPS]
     if unknown or "label" not in compiled.groupindex:
         raise ValueError(

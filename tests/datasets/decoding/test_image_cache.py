@@ -196,5 +196,5 @@ def test_a_cache_of_images_that_are_no_files_is_a_fault(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match=r"train_dataloader\.cache: 5 must be the name of a folder"):
         build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
     tiny_config["train_dataloader"] |= {"cache": str(tmp_path), "dataset": dict(type="GlyphDataset", split="train")}
-    with pytest.raises(ConfigError, match=r"train_dataloader\.cache: the images of GlyphDataset are no files"):
+    with pytest.raises(ConfigError, match=r"train_dataloader\.cache: the images of GlyphDataset are not files"):
         build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")

@@ -126,7 +126,7 @@ def test_folders_of_which_nobody_can_say_what_they_are_are_refused(tmp_path):
     assert ImageFolderDataset(tmp_path / "1", "all", class_depth=1).class_names == ("cats", "dogs", "test", "train")
     left = ImageFolderDataset(tmp_path / "1", "all", class_depth=2, shared_classes=True)
     assert left.class_names == ("a", "b")
-    assert any("left out: 2 folders that are no split: cats, dogs" in note for note in left.notes)
+    assert any("left out: 2 folders that are not splits: cats, dogs" in note for note in left.notes)
     fill(tmp_path / "2", *grid("images masks", "a.png b.png"))
     with pytest.raises(DatasetError, match=r"images/, masks/ beside 0 other folders .* class_depth=1"):
         ImageFolderDataset(tmp_path / "2")
@@ -164,7 +164,7 @@ def test_market_1501_is_read_by_its_names(tmp_path):
     notes = " ".join(test.notes)
     assert "1 images of the labels -1: bounding_box_test/-1_c1s1_000401_03.jpg" in notes
     assert "1 images in no folder of a split: gt_bbox/0001_c1s1_001051_00.jpg" in notes
-    assert "1 files that are no images by their extension: readme.txt" in notes
+    assert "1 files whose extension is not that of an image: readme.txt" in notes
     junk = ImageFolderDataset(tmp_path, "test", pattern=MARKET, ignore_labels=["-1", "0000"])
     assert junk.class_names == ("0001", "0003")
 
@@ -201,7 +201,7 @@ def test_formats_are_read_or_left_out_with_the_names(tmp_path):
     for index in range(len(dataset)):
         assert dataset[index]["image"].shape[0] == 3
     assert dataset.notes == (
-        "left out: 2 files that are no images by their extension: b/Thumbs.db, b/notes.txt",
+        "left out: 2 files whose extension is not that of an image: b/Thumbs.db, b/notes.txt",
         "left out: 1 hidden files and folders: b/.hidden.png",
         "left out: 3 images of formats that are not read: b/x.heic, b/x.jxl, b/x.psd",
     )
@@ -222,7 +222,7 @@ def test_what_systems_leave_behind_is_left_out_and_told(tmp_path):
     dataset = ImageFolderDataset(root, "all")
     assert set(dataset.files) == {"a/1.png", "b/1.png", "c/1.png", "c/odd\x1b[1m\n.png", "d/1.png", "d/linked/2.png"}
     assert set(dataset.notes) == {
-        "left out: 1 files that are no images by their extension: b/itself",
+        "left out: 1 files whose extension is not that of an image: b/itself",
         "left out: 3 folders of the operating system: @eaDir, __MACOSX, lost+found",
         "left out: 1 links to a folder that they lie in: a/again",
         "left out: 1 folders without an image: empty",

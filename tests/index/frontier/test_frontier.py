@@ -178,7 +178,7 @@ def test_the_command_refuses_embeddings_of_another_model_or_without_labels(pixel
     embed_collection(pixel_model, open_collection(photo_folder / "class_0"), tmp_path / "vectors")
     elsewhere = replace(pixel_model.description, preprocessing=(dict(type="Resize", size=(3, 3)),))
     other = EmbeddingModel(pixel_model.learner, elsewhere, pixel_model.device, "elsewhere")
-    for model, told in ((other, "holds embeddings of model"), (pixel_model, "its images have no labels")):
+    for model, told in ((other, "holds embeddings of model"), (pixel_model, "the images have no labels")):
         bundle = model.save(tmp_path / model.hash)
         with pytest.raises(SystemExit):
             main(["frontier", str(bundle), str(tmp_path / "vectors")])
@@ -200,7 +200,7 @@ def test_the_command_refuses_images_without_labels_before_it_embeds(pixel_model,
     bundle = pixel_model.save(tmp_path / "bundle")
     with pytest.raises(SystemExit):
         main(["frontier", str(bundle), str(photo_folder / "class_0"), "--out", str(tmp_path / "out")])
-    assert "its images have no labels, and accuracy needs them" in capsys.readouterr().err
+    assert "the images have no labels, which accuracy needs" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
