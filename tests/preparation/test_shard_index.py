@@ -88,7 +88,7 @@ def test_a_label_that_is_there_twice_a_cut_and_a_compressed_shard_are_errors(pac
     with pytest.raises(DatasetError, match=r"class_0/0\.png of .*again\.tar, with the label other, .* label class_0"):
         index_shards([*map(str, shards), str(again)], tmp_path / "i.parquet")
     shards[0].write_bytes(shards[0].read_bytes()[:5000])
-    with pytest.raises(DatasetError, match=r"train-0\.tar is not a tar file, or is truncated or damaged \(unexpected end"):
+    with pytest.raises(DatasetError, match=r"train-0\.tar is not a tar file, or is truncated .*\(unexpected end"):
         index_shards([str(shards[0])], tmp_path / "i.parquet")
     with tarfile.open(tmp_path / "c.tar", "w:gz") as tar:
         tar.add(shards[1])
