@@ -89,10 +89,9 @@ def compare_recall(switches: Switches, device: torch.device) -> bool:
 
 
 def _recall(switches: Switches, seed: int, device: torch.device) -> float:
-    """Recall@1 on the test classes of Glyphs after two short epochs."""
+    """Recall@1 on the test classes of Glyphs after the recipe's epochs."""
     overrides = {
-        "train_cfg": dict(max_epochs=2, **switches),
-        "train_dataloader.sampler.batches_per_epoch": 40,
+        **{f"train_cfg.{name}": value for name, value in switches.items()},
         "train_dataloader.num_workers": 0,
         "evaluators": [dict(type="RecallAtK", ks=[1])],
         "checkpoint.save_best": None,
