@@ -15,7 +15,7 @@ from metricforge.structures import LossOutput, Tuples
 
 @LOSSES.register_module()
 class ProxyNCALoss(Loss):
-    """Neighbourhood component analysis with one proxy a class in place of the other samples.
+    """Neighbourhood component analysis with one proxy per class in place of the other samples.
 
     Movshovitz-Attias et al., "No Fuss Distance Metric Learning using Proxies" (ICCV 2017): the mean over the batch of
     ``-log( exp(-s d(x, p_y)) / sum_{z != y} exp(-s d(x, p_z)) )``, d the squared Euclidean distance (0..4) of

@@ -69,7 +69,7 @@ def test_an_absent_root_says_where_it_looked_what_belongs_there_and_what_to_do(t
     message = str(error.value)
     assert str(tmp_path / "absent") in message
     assert "does not exist" in message
-    assert "one sub-folder a class" in message
+    assert "one sub-folder per class" in message
     assert "data_root=" in message
 
 

@@ -1,4 +1,4 @@
-# Your own images: a folder with one sub-folder a class. Half of the classes trains, the other half is retrieved.
+# Your own images: a folder with one sub-folder per class. The first half of the classes trains, the second half tests.
 train_dataloader = dict(
     dataset=dict(
         type="ImageFolderDataset",

@@ -103,7 +103,7 @@ def _read_listing(folder: Path) -> _Listing:
         folder,
         "holds none of these layouts",
         "cars_annos.mat and car_ims/000001.jpg ...,\n"
-        "    or devkit/*.mat, cars_train/ and cars_test/, or one folder a class, also below train/ and test/",
+        "    or devkit/*.mat, cars_train/ and cars_test/, or one folder per class, also below train/ and test/",
         "metricforge data prepare cars196 --from car_ims.tgz --from cars_annos.mat",
     )
 

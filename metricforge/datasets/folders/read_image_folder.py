@@ -29,7 +29,7 @@ def read_image_folder(folder: Path, options: FolderOptions = _ANY) -> ImageTable
             for names of files that ``pattern`` does not fit, unless ``drop_unlabelled``.
     """
     expected = (
-        f"looked in {folder}; expected there: one sub-folder a class with that class's images ({', '.join(SUFFIXES)}), "
+        f"looked in {folder}; expected one sub-folder per class with its images ({', '.join(SUFFIXES)}), "
         "such as cats/1.jpg and dogs/1.jpg; unpack your images like that, or name another folder: "
         "--cfg-options data_root=FOLDER"
     )

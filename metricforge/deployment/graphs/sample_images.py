@@ -43,7 +43,7 @@ def images_of_run(model: Path) -> SampleImages:
     Raises:
         MetricForgeError: if ``model`` is a bundle, which does not know its images, or they are not there any more.
     """
-    way_out = "name some, a folder with one sub-folder a class if there is one: --images FOLDER"
+    way_out = "name some with --images FOLDER, preferably a folder with one sub-folder per class"
     if is_bundle(model):
         raise MetricForgeError(f"{model} is a bundle, which has no images to compare a graph on; {way_out}")
     config = read_stored_config(load_checkpoint(model)["meta"]["config"], str(model))
