@@ -61,7 +61,7 @@ def stopped_by_signals() -> Iterator[None]:
             yield
         return
     owner = os.getpid()
-    received = threading.Event()
+    received, left = threading.Event(), threading.Event()
     numbers = [number for name in NAMES if (number := getattr(signal, name, None)) is not None]
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 
@@ -82,7 +82,8 @@ def stopped_by_signals() -> Iterator[None]:
         while told := reads.recv(1):
             number = told[0]
             if number in numbers and (received.is_set() or signal.getsignal(number) is stop):
-                threading.Event().wait(PATIENCE_SECONDS)
+                if left.wait(PATIENCE_SECONDS):
+                    return
                 print(f"stopped by {signal.Signals(number).name}", file=sys.stderr, flush=True)
                 os._exit(128 + number)
 
@@ -93,6 +94,7 @@ def stopped_by_signals() -> Iterator[None]:
         with interruptions_as_they_are():
             yield
     finally:
+        left.set()
         signal.set_wakeup_fd(before)
         writes.close()
         for number in numbers:

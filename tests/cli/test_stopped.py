@@ -147,6 +147,21 @@ def test_a_command_that_computes_on_in_a_library_ends_some_seconds_later():
     assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM\n")
 
 
+def test_a_process_that_goes_on_after_a_command_was_stopped_is_left_alone():
+    done = in_child(
+        """
+        from metricforge.cli import stopped
+        stopped.PATIENCE_SECONDS = 0.2
+        try:
+            run_command(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        except SystemExit as end:
+            time.sleep(1)
+            print(end.code)
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "143\n")
+
+
 def test_a_process_that_a_command_forked_ends_of_the_signal_itself():
     done = in_child(
         """
