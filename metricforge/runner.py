@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
-from mmengine.optim import AmpOptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 from rich.console import Console
 from torch.utils.data import DataLoader
 
@@ -37,7 +35,7 @@ from metricforge.engine.distributed.start_facts import start_facts
 from metricforge.engine.hooks.checkpoint_hook import SAVE_BEST
 from metricforge.engine.loops.chunk_check import check_chunk
 from metricforge.engine.loops.never_comes import too_short
-from metricforge.engine.loops.step_switches import check_step_switches
+from metricforge.engine.loops.step_switches import check_step_switches, wrapper_device_faults
 from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.metric_runner import MetricRunner
 from metricforge.engine.readout.chosen_checkpoint import take_readout
@@ -210,12 +208,7 @@ def _build(
         train_loader = training_loader(data.train, sampler, cfg.train_dataloader, device, run_seed)
         val_loader = validation_loader(data, cfg, test_loader, device, processes)
         _check_loop(model, cfg.train_cfg, train_loader, device)
-        faults = list(too_short(cfg, len(train_loader)))
-        wrapper = OPTIM_WRAPPERS.module_dict[cfg.optim_wrapper.get("type", "OptimWrapper")]
-        if issubclass(wrapper, AmpOptimWrapper) and device.type == "cpu":
-            faults.append(
-                f"optim_wrapper.type: {wrapper.__name__} needs a GPU; leave it out, or say train_cfg.precision='bf16'"
-            )
+        faults = [*too_short(cfg, len(train_loader)), *wrapper_device_faults(cfg.optim_wrapper, device)]
         if faults:
             raise ConfigError(faults)
     hooks = build_hooks(cfg, data, sampler, device)

@@ -97,8 +97,8 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
             [{"type": "NMI"}, {"type": "NMI"}],
             r"evaluators\[1\]: gives the same scores as evaluators\[0\]",
         ),
-        ("final_evaluators", [{"type": "RecallAtK", "ks": [2, 8]}], r"final_evaluators\[0\]: .* that evaluators\[0\]"),
-        ("custom_hooks", [{"type": "EMAHook"}] * 2, r"custom_hooks\[1\]: is custom_hooks\[0\] again"),
+        ("final_evaluators", [{"type": "RecallAtK", "ks": [2, 8]}], r"final_evaluators\[0\]: .* as evaluators\[0\]"),
+        ("custom_hooks", [{"type": "EMAHook"}] * 2, r"custom_hooks\[1\]: repeats custom_hooks\[0\]"),
         (
             "optim_wrapper.clip_grad",
             {"max_norm": -1.0},

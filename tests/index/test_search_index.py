@@ -341,7 +341,7 @@ def test_an_index_that_the_disk_does_not_let_change_is_searched_and_says_so(inde
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr("metricforge.index.writing.atomic_write", refuse)
-    with pytest.raises(IndexFileError, match="cannot be changed and is as it was \\(Read-only file system\\)"):
+    with pytest.raises(IndexFileError, match="cannot be changed and is as before \\(Read-only file system\\)"):
         index.remove([3])
     assert index.search(index.vector(3)[None], k=1)[0][0].id == 3
 

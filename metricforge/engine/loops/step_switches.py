@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.optim import AmpOptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from metricforge.engine.optim.autocast_optim_wrapper import PRECISIONS, Precision
@@ -133,6 +135,14 @@ def _shares_out(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(value.get(key) is True for key in ("shard", "shard_backbone")) or _shares_out(list(value.values()))
     return isinstance(value, (list, tuple)) and any(_shares_out(item) for item in value)
+
+
+def wrapper_device_faults(wrapper: Mapping[str, Any], device: torch.device) -> list[str]:
+    """Faults of ``optim_wrapper`` on ``device``: MMEngine's AmpOptimWrapper scales gradients as a GPU needs it."""
+    kind = OPTIM_WRAPPERS.module_dict[wrapper.get("type", "OptimWrapper")]
+    if device.type != "cpu" or not issubclass(kind, AmpOptimWrapper):
+        return []
+    return [f"optim_wrapper.type: {kind.__name__} needs a GPU; leave it out, or say train_cfg.precision='bf16'"]
 
 
 def check_step_switches(

@@ -72,7 +72,7 @@ def test_names_and_numbers_of_columns_do_not_mix_and_delimiters_are_one_characte
         (dict(ignore_labels="ant"), "list of labels"),
         (dict(path_template="no column"), "must name a column in braces"),
         (dict(pattern="(?P<name>x)"), "must name a group label"),
-        (dict(pattern="("), "no regular expression"),
+        (dict(pattern="("), "is not a regular expression"),
     ):
         (pictures / "t.csv").write_text("path,label\n" + "\n".join(",".join(row) for row in ROWS))
         with pytest.raises(ValueError, match=complaint):

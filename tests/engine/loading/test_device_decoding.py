@@ -152,7 +152,7 @@ def test_images_of_unlike_size_are_named_with_the_way_out(folder):
         (dict(decode="device", cache="kept"), r"train_dataloader.cache: 'kept' is for images that workers decode"),
         (
             dict(decode="device", dataset=dict(type="GlyphDataset", split="train")),
-            r"train_dataloader.decode: .* no files",
+            r"train_dataloader.decode: .* are not files",
         ),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_backbone_without_a_size_of_its_own_says_that_images_are_too_small(of_
 def test_the_check_leaves_the_random_numbers_of_a_run_as_they_are(tiny_config, tmp_path, monkeypatch):
     checked = build_runner(tiny_config, work_dir=tmp_path / "a", device="cpu")
     checked.train()
-    monkeypatch.setattr("metricforge.runner.check_input_size", lambda *args: None)
+    monkeypatch.setattr("metricforge.assembly.run_model.check_input_size", lambda *args: None)
     unchecked = build_runner(tiny_config, work_dir=tmp_path / "b", device="cpu")
     unchecked.train()
     assert checked.last_scores == unchecked.last_scores
