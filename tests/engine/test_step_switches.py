@@ -252,6 +252,14 @@ def test_a_precision_and_a_wrapper_with_one_of_its_own_are_refused(config, tmp_p
         build_runner(config, work_dir=tmp_path, device="cpu")
 
 
+def test_a_wrapper_that_needs_a_gpu_is_refused_on_the_cpu(config, tmp_path):
+    config["optim_wrapper"]["type"] = "AmpOptimWrapper"
+    with pytest.raises(ConfigError, match=r"optim_wrapper.type: AmpOptimWrapper needs a GPU; .*precision='bf16'"):
+        build_runner(config, work_dir=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+
 @pytest.mark.parametrize("switch", ["channels_last", "compile"])
 def test_a_switch_without_effect_is_refused_before_training(config, tmp_path, switch):
     config["model"]["backbone"] = dict(type="RawPixels", height=16, width=16)
