@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,9 @@ import pytest
 from metricforge.deployment import load_model
 from metricforge.deployment.model_loading import preprocessing_of
 from metricforge.errors import CheckpointError, ConfigError
+from tests.page_faults import faults_of_later_tensors
+
+LOAD = "from metricforge import load_model\nmodel = load_model(sys.argv[1], device='cpu')"
 
 
 def test_a_run_s_folder_and_its_best_checkpoint_are_one_model(trained_run):
@@ -31,28 +32,9 @@ def test_neither_the_data_nor_the_config_is_needed(trained_run, tmp_path, image_
     assert np.array_equal(load_model(tmp_path / "model.pth").embed(photo), load_model(trained_run).embed(photo))
 
 
-PAGE_FAULTS_OF_LATER_TENSORS = """
-import resource, sys
-import torch
-from metricforge import load_model
-
-model = load_model(sys.argv[1], device="cpu") if len(sys.argv) > 1 else None
-for _ in range(16):  # until the freed tensors make one room that fits the next
-    torch.ones(2**24)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    torch.ones(2**24)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc's malloc")
 def test_a_process_with_a_model_on_the_cpu_keeps_the_pages_of_a_batch_for_the_next(trained_run):
-    with_model, without = (
-        int(subprocess.run([sys.executable, "-c", PAGE_FAULTS_OF_LATER_TENSORS, *model], capture_output=True).stdout)
-        for model in ([str(trained_run)], [])
-    )
-    assert with_model * 10 < without
+    assert faults_of_later_tensors(LOAD, str(trained_run)) * 10 < faults_of_later_tensors("")
 
 
 def test_what_is_no_model_is_told(tmp_path: Path):

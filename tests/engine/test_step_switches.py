@@ -259,7 +259,6 @@ def test_a_wrapper_that_needs_a_gpu_is_refused_on_the_cpu(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-
 @pytest.mark.parametrize("switch", ["channels_last", "compile"])
 def test_a_switch_without_effect_is_refused_before_training(config, tmp_path, switch):
     config["model"]["backbone"] = dict(type="RawPixels", height=16, width=16)
