@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,8 @@ STATUSES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUS
 # a command in a process of its own, which gets a signal while it writes the first file of that name
 CHILD = """
 import os, signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where nohup has started these tests
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where nohup has started these tests,
+signal.signal(signal.SIGINT, signal.default_int_handler)  # or a shell behind "&"
 import torch
 torch.set_num_threads(1)
 from metricforge import atomic_write
@@ -79,6 +82,13 @@ def stopped(told, file, words, temporary):
     return subprocess.run(code, env=os.environ | places, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def short_folder():
+    """For temporary files: workers have sockets there, whose paths may have 107 characters."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "told"),
@@ -91,10 +101,9 @@ def stopped(told, file, words, temporary):
     ],
 )
 def test_a_signal_while_a_file_is_written_leaves_the_one_before_and_says_so(
-    name, file, told, trained, image_folder, tmp_path
+    name, file, told, trained, image_folder, tmp_path, short_folder
 ):
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+    temporary = short_folder
     for before in ("e.npz", "report.html"):
         (tmp_path / before).write_bytes(b"the one before")
     words = command(name, trained, tmp_path, image_folder)

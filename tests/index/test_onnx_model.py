@@ -55,11 +55,7 @@ def test_similarities_of_arrays_are_those_of_tensors(name):
         np.testing.assert_allclose(without.prepare(vectors), of_tensors.prepare(vectors), atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def onnx_index(photo_folder, tmp_path_factory) -> Path:
-    """An index whose model is a bundle with a graph that resizes."""
-    pytest.importorskip("onnxscript", reason="needs the extra onnx")
-    folder = tmp_path_factory.mktemp("onnx")
+def model_that_resizes() -> EmbeddingModel:
     described = dict(
         backbone=dict(type="RawPixels", height=4, width=4),
         head=dict(type="EmbeddingHead", l2_normalize=False),
@@ -67,7 +63,15 @@ def onnx_index(photo_folder, tmp_path_factory) -> Path:
     )
     description = ModelDescription(architecture=described, preprocessing=(dict(type="Resize", size=(4, 4)),))
     parts = RawPixels(height=4, width=4), EmbeddingHead(feature_dim=48, l2_normalize=False), CosineSimilarity()
-    model = EmbeddingModel(MetricLearner(*parts), description, torch.device("cpu"), "here")
+    return EmbeddingModel(MetricLearner(*parts), description, torch.device("cpu"), "here")
+
+
+@pytest.fixture(scope="module")
+def onnx_index(photo_folder, tmp_path_factory) -> Path:
+    """An index whose model is a bundle with a graph that resizes."""
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    folder = tmp_path_factory.mktemp("onnx")
+    model = model_that_resizes()
     export_model(model, folder / "bundle", format="onnx", with_preprocessing=True, images=str(photo_folder))
     return build_index(load_model(folder / "bundle"), open_collection(photo_folder), folder / "index").path
 
@@ -103,7 +107,7 @@ def test_the_command_searches_without_pytorch_and_says_what_needs_it(onnx_index,
     bare = shutil.copytree(onnx_index, tmp_path / "bare")
     (bundle,) = (bare / "models").iterdir()
     shutil.rmtree(bundle)
-    SearchIndex(onnx_index).model.save(bundle)  # without the graph
+    model_that_resizes().save(bundle)  # without the graph
     done = command("search", str(bare), photo)
     assert done.returncode == 1
     assert "torch is not installed. Without PyTorch, images can only be searched with" in done.stderr
