@@ -23,6 +23,7 @@ from metricforge.deployment.embedding_parts import Origin, finished_parts, part_
 from metricforge.deployment.given_images import GivenImages
 from metricforge.deployment.image_collection import ImageCollection
 from metricforge.engine.distributed.processes import Processes
+from metricforge.engine.loading.worker_sockets import check_worker_sockets
 from metricforge.errors import DatasetError, UnreadableImageError
 
 PART_ROWS = 4096
@@ -182,6 +183,7 @@ def _embedded_parts(
         cut = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
         batches += cut
         part_of_batch += [number] * len(cut)
+    check_worker_sockets(num_workers)
     loader: DataLoader[Any] = DataLoader(
         _ReadImages(collection, model),
         batch_sampler=batches,

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from metricforge.datasets import ImageDataset, ImageFileDataset, VectorDataset
 from metricforge.engine.loading.device_decoding import DeviceDecodingLoader
 from metricforge.engine.loading.seeding import derive_seed, seed_host
+from metricforge.engine.loading.worker_sockets import check_worker_sockets
 from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.samplers import BatchSampler
 
@@ -170,6 +171,7 @@ def release_workers(loader: DataLoader[Any]) -> None:
 def _loader(
     asked: Dataset[dict[str, Any]], images: ImageDataset, device: torch.device, **loading: Any
 ) -> DataLoader[dict[str, Any]]:
+    check_worker_sockets(loading.get("num_workers", 0))
     loading["worker_init_fn"] = _begin_worker
     if isinstance(images, VectorDataset):
         loading["collate_fn"] = _as_it_is  # its batches come whole
