@@ -6,7 +6,6 @@ import argparse
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metricforge.cli.next_command import next_command
+from metricforge.cli.signal_watch import told_of_signals
 from metricforge.cli.stopped import status_after
 from metricforge.overrides import format_override
 
@@ -38,31 +38,24 @@ def ends_soon(say: Callable[[], None]) -> Iterator[None]:
         if once.acquire(blocking=False):
             say()
 
-    reads, writes = socket.socketpair()
-    writes.setblocking(False)
-    before = signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
-
-    def watch() -> None:
-        while told := reads.recv(1):
-            if told[0] == signal.SIGINT:
-                threading.Event().wait(PATIENCE_SECONDS)
-                say_once()
-                sys.stdout.flush()
-                sys.stderr.flush()
-                for worker in multiprocessing.active_children():
-                    worker.kill()  # they read images only
-                os._exit(128 + signal.SIGINT)
-
-    threading.Thread(target=watch, daemon=True, name="ctrl-c").start()
-    try:
-        yield
-    except KeyboardInterrupt as end:
+    def end_soon(number: int) -> None:
+        if number != signal.SIGINT:
+            return
+        threading.Event().wait(PATIENCE_SECONDS)
         say_once()
-        # and if that takes long, because of workers for instance, the thread ends it
-        sys.exit(status_after(end))
-    finally:
-        signal.set_wakeup_fd(before)
-        writes.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for worker in multiprocessing.active_children():
+            worker.kill()  # they read images only
+        os._exit(128 + signal.SIGINT)
+
+    with told_of_signals(end_soon):
+        try:
+            yield
+        except KeyboardInterrupt as end:
+            say_once()
+            # and if that takes long, because of workers for instance, the thread ends it
+            sys.exit(status_after(end))
 
 
 def resume_command(arguments: argparse.Namespace, folder: Path) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+from metricforge.cli.signal_watch import told_of_signals
 
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 PATIENCE_SECONDS = 10.0  # clusters kill half a minute after their signal
@@ -74,29 +75,21 @@ def stopped_by_signals() -> Iterator[None]:
         received.set()
         raise Stopped(number)
 
-    reads, writes = socket.socketpair()
-    writes.setblocking(False)
-    before = signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
+    def end_later(number: int) -> None:
+        if number in numbers and (received.is_set() or signal.getsignal(number) is stop):
+            if left.wait(PATIENCE_SECONDS):
+                return
+            print(f"stopped by {signal.Signals(number).name}", file=sys.stderr, flush=True)
+            os._exit(128 + number)
 
-    def watch() -> None:
-        while told := reads.recv(1):
-            number = told[0]
-            if number in numbers and (received.is_set() or signal.getsignal(number) is stop):
-                if left.wait(PATIENCE_SECONDS):
-                    return
-                print(f"stopped by {signal.Signals(number).name}", file=sys.stderr, flush=True)
-                os._exit(128 + number)
-
-    threading.Thread(target=watch, daemon=True, name="signals").start()
-    for number in numbers:
-        signal.signal(number, stop)
-    try:
-        with interruptions_as_they_are():
-            yield
-    finally:
-        left.set()
-        signal.set_wakeup_fd(before)
-        writes.close()
+    with told_of_signals(end_later):
         for number in numbers:
-            if signal.getsignal(number) in (stop, signal.SIG_IGN):
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, stop)
+        try:
+            with interruptions_as_they_are():
+                yield
+        finally:
+            left.set()
+            for number in numbers:
+                if signal.getsignal(number) in (stop, signal.SIG_IGN):
+                    signal.signal(number, signal.SIG_DFL)
