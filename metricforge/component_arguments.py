@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +23,8 @@ def is_component(value: Any) -> bool:
     return isinstance(value, Mapping) and "type" in value
 
 
-def accepted_arguments(cls: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+@functools.cache
+def accepted_arguments(cls: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """The arguments that a config may give ``cls``; None if it takes any (``**kwargs``).
 
     A constructor that passes ``**kwargs`` on is followed up to the base class that names them. Whether it fills in what
