@@ -96,6 +96,9 @@ class ProcessesDifferError(MetricForgeError):
     """Several processes that were to train one run together have other settings, code or images each."""
 
 
+STOPPED = 75  # exit status of a training that a signal ended: EX_TEMPFAIL, try again
+
+
 class TrainingStopped(MetricForgeError):  # noqa: N818  (it is no mistake of anyone)
     """A signal of the system ended a training, which saved its state first.
 
@@ -109,7 +112,7 @@ class TrainingStopped(MetricForgeError):  # noqa: N818  (it is no mistake of any
         self.signal = signal
         self.iteration = iteration
         self.checkpoint: Path | None = None
-        self.exit_code = 75
+        self.exit_code = STOPPED
 
     def __str__(self) -> str:
         done = "" if self.iteration is None else f" after {self.iteration:,} updates"

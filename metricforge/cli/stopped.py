@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from metricforge.cli.signal_watch import told_of_signals
+from metricforge.errors import TrainingStopped
 
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 PATIENCE_SECONDS = 10.0  # clusters kill half a minute after their signal
@@ -33,6 +34,11 @@ def said_of(end: KeyboardInterrupt) -> str:
 def status_after(end: KeyboardInterrupt) -> int:
     """The exit status that shells expect of a process that a signal ended."""
     return 128 + (end.number if isinstance(end, Stopped) else signal.SIGINT)
+
+
+def was_stopped(end: SystemExit) -> bool:
+    """Whether ``end`` is that of a training that a signal ended, whatever exit status its config asks for."""
+    return isinstance(end.__context__, (Stopped, TrainingStopped))
 
 
 @contextmanager

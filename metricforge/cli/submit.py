@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from metricforge.cli.console import open_console
+from metricforge.cli.stopped import was_stopped
 from metricforge.engine.chosen_device import chosen_device
 from metricforge.errors import ConfigError, MetricForgeError
 from metricforge.overrides import format_override
 from metricforge.runner import check_job
 
-STOPPED = 75
 WARNING_SECONDS = 120
 CPUS_PER_TASK = 4
 
@@ -41,9 +41,10 @@ class Training:
         try:
             main(["train", *self.words, "--resume", "auto"])
         except SystemExit as end:
-            if end.code not in (None, 0, STOPPED):
-                raise RuntimeError(f"metricforge train ended with {end.code}; its messages stand above") from end
-            if end.code == STOPPED and os.environ.get("RANK") == "0" and "SLURM_JOB_ID" in os.environ:
+            if not was_stopped(end):
+                if end.code:
+                    raise RuntimeError(f"metricforge train ended with {end.code}; its messages stand above") from end
+            elif os.environ.get("RANK") == "0" and "SLURM_JOB_ID" in os.environ:
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
     def checkpoint(self, *args: Any) -> Any:

@@ -13,12 +13,10 @@ from metricforge.cli.replay import replay
 from metricforge.cli.stopped import Stopped, interruptions_as_they_are
 from metricforge.config_files import find_config
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.errors import TrainingStopped
+from metricforge.errors import STOPPED, TrainingStopped
 from metricforge.report.score_table import print_scores
 from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.runner import build_runner
-
-STOPPED = 75  # checkpoint.exit_code, which may not be known yet
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -41,7 +39,7 @@ def train(arguments: argparse.Namespace) -> None:
             )
     except Stopped as stop:  # whoever queues a stopped training again is to do so here, too
         print(f"{stop} before it trained; the same command begins it, or goes on with it", file=sys.stderr)
-        sys.exit(STOPPED)
+        sys.exit(STOPPED)  # checkpoint.exit_code may not be known yet
     runner.describe()
     _train(runner, arguments)
     if not runner.processes.is_main:

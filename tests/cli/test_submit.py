@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import types
+from contextlib import nullcontext
 
 import pytest
 
 from metricforge.cli.main import main
+from metricforge.cli.stopped import Stopped
 from metricforge.cli.submit import Training
+from metricforge.errors import TrainingStopped
 from metricforge.run_records.checkpoint_files import checkpoint_files
 
 
@@ -20,8 +24,31 @@ def test_without_a_folder_or_submitit_the_way_out_is_said(monkeypatch, capsys):
     assert "pip install 'metricforge[slurm]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("status", "rank", "asked"), [(75, "0", True), (75, "1", False), (0, "0", False)])
-def test_a_job_whose_time_is_over_is_queued_again_by_its_first_process(tmp_path, monkeypatch, status, rank, asked):
+@pytest.mark.parametrize("stop", [TrainingStopped("SIGUSR1"), Stopped(signal.SIGUSR1)])
+@pytest.mark.parametrize("status", [75, 99, 0])  # checkpoint.exit_code
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_job_whose_time_is_over_is_queued_again_by_its_first_process(tmp_path, monkeypatch, stop, status, rank):
+    def is_stopped():
+        try:
+            raise stop
+        except (TrainingStopped, Stopped):
+            sys.exit(status)
+
+    _end_a_job(is_stopped, rank, tmp_path, monkeypatch)
+    assert (tmp_path / "asked").exists() == (rank == "0")
+    if rank == "0":
+        assert (tmp_path / "asked").read_text() == "requeue 42\n"
+
+
+@pytest.mark.parametrize("status", [None, 0, 1, 75])
+def test_a_job_that_no_signal_ended_is_not_queued_again(tmp_path, monkeypatch, status):
+    with pytest.raises(RuntimeError, match=f"ended with {status}") if status else nullcontext():
+        _end_a_job(lambda: sys.exit(status), "0", tmp_path, monkeypatch)
+    assert not (tmp_path / "asked").exists()
+
+
+def _end_a_job(end, rank, tmp_path, monkeypatch):
+    """Run a job whose training ends as ``end`` does, as process ``rank``; "asked" tells what Slurm was asked for."""
     helpers = pytest.importorskip("submitit.helpers")
 
     def environment():
@@ -29,7 +56,7 @@ def test_a_job_whose_time_is_over_is_queued_again_by_its_first_process(tmp_path,
 
     def ends(words):
         assert words == ["train", "x", "--resume", "auto"]
-        raise SystemExit(status)
+        end()
 
     monkeypatch.setattr(helpers, "TorchDistributedEnvironment", environment)
     monkeypatch.setattr("metricforge.cli.main.main", ends)
@@ -39,9 +66,6 @@ def test_a_job_whose_time_is_over_is_queued_again_by_its_first_process(tmp_path,
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     Training(["x"])()
-    assert (tmp_path / "asked").exists() == asked
-    if asked:
-        assert (tmp_path / "asked").read_text() == "requeue 42\n"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from metricforge.engine.records.checkpoint_writer import OnError
 from metricforge.engine.records.checkpoints import BEST
 from metricforge.engine.records.shard_files import forget_shards
+from metricforge.errors import STOPPED
 from metricforge.run_records.checkpoint_files import checkpoint_files
 
 SAVE_BEST = "recall@1"
@@ -49,7 +50,7 @@ class CheckpointHook(Hook):
         interval_iterations: int | None = None,
         max_keep: int = 2,
         save_best: str | None = SAVE_BEST,
-        exit_code: int = 75,
+        exit_code: int = STOPPED,
         on_error: OnError = "stop",
         background: bool = True,
         sharded: bool = False,
