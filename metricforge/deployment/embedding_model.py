@@ -28,6 +28,7 @@ from metricforge.deployment.given_images import GivenImages, ImageLike, one_or_m
 from metricforge.deployment.hub import bundle_from_hub, bundle_to_hub
 from metricforge.deployment.model_description import ModelDescription
 from metricforge.engine.chosen_device import chosen_device
+from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.readout.candidate import SAYS
 from metricforge.errors import MetricForgeError
 from metricforge.models import MetricLearner
@@ -86,6 +87,8 @@ class EmbeddingModel:
         bundle: Path | None = None,
         graphs: Graphs | None = None,
     ) -> None:
+        if device.type == "cpu":
+            keep_freed_memory()
         self.learner = learner.to(device).eval().requires_grad_(False)
         self.description = description
         self.device = device

@@ -20,7 +20,6 @@ from metricforge.deployment.model_description import ModelDescription
 from metricforge.deployment.stored_config import read_stored_config
 from metricforge.deployment.training_record import training_record
 from metricforge.engine.chosen_device import chosen_device
-from metricforge.engine.memory_reuse import keep_freed_memory
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.records.checkpoints import BEST, load_checkpoint
 from metricforge.errors import CheckpointError
@@ -56,8 +55,6 @@ def load_model(model: str | Path, *, device: str | torch.device | None = None) -
     """
     path = Path(model)
     where = chosen_device(device)
-    if where.type == "cpu":
-        keep_freed_memory()
     load_plugins()
     if is_bundle(path):
         return EmbeddingModel.from_bundle(path, where, str(path))

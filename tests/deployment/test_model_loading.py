@@ -13,6 +13,7 @@ from metricforge.errors import CheckpointError, ConfigError
 from tests.page_faults import faults_of_later_tensors
 
 LOAD = "from metricforge import load_model\nmodel = load_model(sys.argv[1], device='cpu')"
+LOAD_BUNDLE = "from metricforge import EmbeddingModel\nEmbeddingModel.from_pretrained(sys.argv[1], device='cpu')"
 
 
 def test_a_run_s_folder_and_its_best_checkpoint_are_one_model(trained_run):
@@ -33,8 +34,11 @@ def test_neither_the_data_nor_the_config_is_needed(trained_run, tmp_path, image_
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc's malloc")
-def test_a_process_with_a_model_on_the_cpu_keeps_the_pages_of_a_batch_for_the_next(trained_run):
-    assert faults_of_later_tensors(LOAD, str(trained_run)) * 10 < faults_of_later_tensors("")
+def test_a_process_with_a_model_on_the_cpu_keeps_the_pages_of_a_batch_for_the_next(trained_run, tmp_path):
+    bundle = load_model(trained_run).save(tmp_path / "bundle")
+    usual = faults_of_later_tensors("")
+    assert faults_of_later_tensors(LOAD, str(trained_run)) * 10 < usual
+    assert faults_of_later_tensors(LOAD_BUNDLE, str(bundle)) * 10 < usual
 
 
 def test_what_is_no_model_is_told(tmp_path: Path):
