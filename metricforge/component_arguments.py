@@ -14,6 +14,7 @@ from metricforge.argument_types import misfit, plain_annotations
 from metricforge.errors import MetricForgeError
 from metricforge.spelling import nearest
 
+_FLAG = bool | None  # the one annotation of libraries that is judged: any text would count as True
 # what may stand for a required argument while the others are looked at
 _STAND_INS: Mapping[Any, Any] = {int: 8, float: 0.5, "dim": 64, "feature_dim": 64, "num_classes": 16}
 
@@ -42,8 +43,11 @@ def accepted_arguments(cls: Callable[..., Any]) -> Mapping[str, inspect.Paramete
         positional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
         for parameter in parameters:
             if parameter.kind not in positional:
-                parameter = parameter.replace(annotation=hints.get(parameter.name, Any))
-                accepted.setdefault(parameter.name, parameter.replace(default=None) if passed_on else parameter)
+                judged = _FLAG if parameter.annotation == _FLAG else Any
+                parameter = parameter.replace(annotation=hints.get(parameter.name, judged))
+                if passed_on and parameter.default is inspect.Parameter.empty:
+                    parameter = parameter.replace(default=None)
+                accepted.setdefault(parameter.name, parameter)
         takes_more = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
         if not takes_more or hasattr(cls, "further_arguments"):  # which says what ``**kwargs`` may be
             return accepted

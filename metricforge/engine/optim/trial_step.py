@@ -43,6 +43,9 @@ def try_optim_wrapper(cfg: Mapping[str, Any]) -> None:
 
 def try_average(cfg: Mapping[str, Any]) -> None:
     """Build the moving average that ``cfg``, an ``EMAHook``, describes, and make some steps."""
+    for name in ("interval", "begin_iter", "begin_epoch"):
+        if isinstance(cfg.get(name), float):
+            raise ValueError(f"{name} must be an integer, got {cfg[name]!r}")
     hook = EMAHook(**{key: value for key, value in cfg.items() if key not in ("type", "priority")})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # which the hook itself gives
