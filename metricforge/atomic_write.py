@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import uuid
@@ -52,6 +53,28 @@ def write_atomically(path: Path | str, content: bytes | str, durable: bool = Tru
     """Write ``content``, text as UTF-8, as ``atomic_write`` does."""
     with atomic_write(path, durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise what ``atomic_write`` would say of the place now, so that long work does not end with it.
+
+    Raises:
+        OSError: if ``path`` is a folder, or one cannot be made for it or written into.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise _said(errno.EISDIR, target)
+    if target.exists() and not target.is_file():
+        return
+    folder = next(above for above in target.parents if above.exists())
+    if not folder.is_dir():
+        raise _said(errno.ENOTDIR, target)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _said(errno.EACCES, target)
+
+
+def _said(number: int, target: Path) -> OSError:
+    return OSError(number, os.strerror(number), str(target))
 
 
 def _unique_name(name: str) -> str:

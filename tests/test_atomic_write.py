@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import metricforge
-from metricforge.atomic_write import atomic_write, write_atomically
+from metricforge.atomic_write import atomic_write, check_writable, write_atomically
 
 PACKAGE = Path(metricforge.__file__).parent
 OLD = b"old content"
@@ -173,6 +173,18 @@ def test_a_folder_is_an_error_and_stays(path):
     with pytest.raises(IsADirectoryError):
         write_atomically(path.parent, b"x")
     assert names(path) == ["file.json"]
+
+
+def test_what_cannot_be_written_is_said_before(path, tmp_path):
+    check_writable(path)
+    check_writable(tmp_path / "new" / "folder" / "file")
+    os.mkfifo(tmp_path / "pipe")
+    check_writable(tmp_path / "pipe")
+    assert names(path) == ["file.json"]
+    with pytest.raises(IsADirectoryError):
+        check_writable(path.parent)
+    with pytest.raises(NotADirectoryError):
+        check_writable(path / "below")
 
 
 def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path):

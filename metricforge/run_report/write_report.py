@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from metricforge.atomic_write import write_atomically
+from metricforge.atomic_write import check_writable, write_atomically
 from metricforge.comparison import compare_runs
 from metricforge.errors import ComparisonError
 from metricforge.report.html import render_page
@@ -60,6 +60,7 @@ def write_report(
     Raises:
         ComparisonError: for no run or more than two, one without scores, or two that were not measured alike.
         MetricForgeError: for what a run refers to and that is not as it was.
+        OSError: if ``out`` cannot be written; nothing is computed then.
     """
     if not 1 <= len(runs) <= 2:
         raise ComparisonError(f"runs must be one run, or two to compare, got {len(runs)}")
@@ -70,6 +71,7 @@ def write_report(
 
     with status("comparing scores"):
         comparison = compare_runs(runs, force=force)
+    check_writable(out)
     opened = [
         open_run(
             Path(run),

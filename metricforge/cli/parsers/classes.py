@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from metricforge.cli.parsers.values import at_least_1, named_path
+from metricforge.cli.parsers.values import at_least_1, file_to_write, named_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--worst", type=at_least_1, default=10, metavar="N", help="number of classes (default: 10)")
     parser.add_argument("--pairs", type=at_least_1, default=10, metavar="N", help="number of pairs (default: 10)")
-    parser.add_argument("--csv", type=named_path, metavar="FILE", help="write every score of every class to FILE")
+    parser.add_argument("--csv", type=file_to_write, metavar="FILE", help="write every score of every class to FILE")
     parser.add_argument(
-        "--json", type=named_path, metavar="FILE", help="write the same, and every confused pair, to FILE"
+        "--json", type=file_to_write, metavar="FILE", help="write the same, and every confused pair, to FILE"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from metricforge.cli.parsers.values import named_path, score_names
+from metricforge.cli.parsers.values import file_to_write, score_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,5 +28,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="also show scores measured in different ways, with a warning"
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=named_path, help="write the comparison to FILE, in full precision"
+        "--json", metavar="FILE", type=file_to_write, help="write the comparison to FILE, in full precision"
     )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from metricforge.cli.parsers.cfg_options import Overrides
-from metricforge.cli.parsers.values import fraction, named_path
+from metricforge.cli.parsers.values import file_to_write, fraction, named_path
 
 # what metricforge.preparation.BENCHMARKS has; that module is slow to import
 BENCHMARK_NAMES = ("cars196", "cub200", "inshop", "sop")
@@ -67,7 +67,9 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "shards", nargs="+", metavar="SHARD", help="tar files: paths, or URLs that fsspec can read; * is expanded"
     )
-    parser.add_argument("--out", type=named_path, required=True, metavar="FILE", help="the index, ending in .parquet")
+    parser.add_argument(
+        "--out", type=file_to_write, required=True, metavar="FILE", help="the index, ending in .parquet"
+    )
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument(
         "--json-key", metavar="KEY", help="read the class from this key of the .json files; a.b means b inside a"

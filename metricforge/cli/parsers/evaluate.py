@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from metricforge.cli.parsers.values import at_least_1, named_path, score_names
+from metricforge.cli.parsers.values import at_least_1, file_to_write, named_path, score_names
 
 # what metricforge.measurement.DEFAULT_SCORES says; that module is slow to import
 DEFAULT_SCORES = "recall@1,map@r,r_precision,nmi"
@@ -82,6 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         metavar="FILE",
-        type=named_path,
+        type=file_to_write,
         help="write the scores and the protocol to FILE, and per-query results beside it",
     )

@@ -6,26 +6,26 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from metricforge.cli.parsers.values import at_least_1
+from metricforge.cli.parsers.values import at_least_1, file_to_write
 
 KINDS = ("mixed", "successes", "failures")
 NEIGHBOURS, ROWS = 8, 6
 
 
 def picture_file(text: str) -> Path:
-    """A file whose ending is a format of pictures."""
+    """A file to write, whose ending is a format of pictures."""
     # matplotlib's, and slow to import: only if a picture is asked for
     from metricforge.report.save_figure import picture_formats
 
-    path = Path(text)
+    path = file_to_write(text)
     if path.suffix.lower().removeprefix(".") not in picture_formats():
         raise argparse.ArgumentTypeError(f"{text}: must end in one of {', '.join(picture_formats())}")
     return path
 
 
 def embedding_file(text: str) -> Path:
-    """A file that ``metricforge evaluate`` reads."""
-    path = Path(text)
+    """A file to write that ``metricforge evaluate`` reads."""
+    path = file_to_write(text)
     if path.suffix.lower() not in (".npz", ".parquet"):
         raise argparse.ArgumentTypeError(f"{text}: must end in .npz or .parquet")
     return path

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metricforge.cli.parsers.cfg_options import add_cfg_options
 from metricforge.cli.parsers.run_arguments import add_device
-from metricforge.cli.parsers.values import at_least_0, at_least_1, named_path
+from metricforge.cli.parsers.values import at_least_0, at_least_1, file_to_write, named_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _html(text: str) -> Path:
-    path = Path(text)
+    path = file_to_write(text)
     if path.suffix.lower() not in (".html", ".htm"):
         raise argparse.ArgumentTypeError(f"{text}: must end in .html")
     return path

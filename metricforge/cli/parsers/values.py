@@ -8,6 +8,8 @@ import math
 import os
 from pathlib import Path
 
+from metricforge.atomic_write import check_writable
+
 
 def named_path(text: str) -> Path:
     """A path with ``~`` for the home folder, which a shell leaves alone in ``--out=~/photos``.
@@ -17,6 +19,16 @@ def named_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("is empty; name a path, such as . for the present folder")
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own fails for ~ before the name of nobody
+
+
+def file_to_write(text: str) -> Path:
+    """A path that a file can be written to: said before the work whose end it would spoil."""
+    path = named_path(text)
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written ({error.strerror})") from error
+    return path
 
 
 def at_least_1(text: str) -> int:
