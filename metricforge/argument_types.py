@@ -10,7 +10,7 @@ import inspect
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a string", types.NoneType: "None"}
 _judged = {"metricforge", "metricforge_lifted", "metricforge_normsoftmax", "metricforge_pddm", "metricforge_pml"}
@@ -45,6 +45,11 @@ def misfit(value: Any, parameter: inspect.Parameter) -> str | None:
         return None
     allowed = [repr(word) for word in words] + list(dict.fromkeys(NAMES.get(kind, "a path") for kind in kinds))
     return " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether ``value`` is a number, which True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is(value: Any, kind: type) -> bool:

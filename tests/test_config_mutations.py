@@ -130,6 +130,7 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
         ("custom_hooks", [{"type": "EMAHook", "momentum": 2.0}], r"custom_hooks\[0\]: momentum must be in range"),
         ("custom_hooks", [{"type": "EMAHook", "interval": 0}], r"custom_hooks\[0\]: "),
         ("custom_hooks", [{"type": "EMAHook", "interval": 1.5}], r"custom_hooks\[0\]: interval must be an integer"),
+        ("optim_wrapper.paramwise_cfg", {"layer_decay": "x"}, r"layer_decay: 'x' must be above 0 and at most 1"),
         ("optim_wrapper.optimizer.foreach", "no", r"optimizer\.foreach: 'no' must be True or False or None"),
         ("param_scheduler", [{"type": "ConstantLR", "by_epoch": "no"}], r"by_epoch: 'no' must be True or False"),
         ("custom_hooks", [{"type": "EMAHook", "ema_type": "NoSuch"}], r"custom_hooks\[0\]: .*NoSuch"),

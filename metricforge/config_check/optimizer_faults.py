@@ -9,6 +9,7 @@ from typing import Any
 
 import mmengine.registry
 
+from metricforge.argument_types import is_number
 from metricforge.component_arguments import is_component
 from metricforge.config_check.keyword_faults import library_faults
 from metricforge.engine.optim.paramwise_options import paramwise_faults
@@ -29,7 +30,7 @@ def optim_wrapper_faults(wrapper: Any) -> list[str]:
     own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
     faults += library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
     rate = optimizer.get("lr", 1.0)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not math.isfinite(rate):
+    if not is_number(rate) or not math.isfinite(rate):
         faults.append(f"{path}.optimizer.lr: {rate!r} must be a number")
     every = wrapper.get("accumulative_counts", 1)
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -65,7 +66,7 @@ def _clip_faults(clip: Any) -> list[str]:
     return [
         f"{CLIP}.{key}: {clip[key]!r} must be a number > 0"
         for key in ("max_norm", "clip_value")
-        if key in clip and (isinstance(clip[key], bool) or not isinstance(clip[key], (int, float)) or not clip[key] > 0)
+        if key in clip and not (is_number(clip[key]) and clip[key] > 0)
     ]
 
 

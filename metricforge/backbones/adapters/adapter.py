@@ -6,12 +6,14 @@ import difflib
 import fnmatch
 import hashlib
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from metricforge.argument_types import is_number
 from metricforge.errors import CheckpointError, ConfigError
 from metricforge.spelling import nearest
 
@@ -59,14 +61,14 @@ class Adapter:
             raise ValueError(f"adapter: {type} has no rank and no alpha; leave them out")
         if dropout and type not in ("LoRA", "DoRA"):
             raise ValueError(f"adapter.dropout: {type} has none; leave it out")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"adapter.dropout must be at least 0 and below 1, got {dropout}")
+        if not is_number(dropout) or not 0 <= dropout < 1:
+            raise ValueError(f"adapter.dropout must be at least 0 and below 1, got {dropout!r}")
         self.rank = 8 if rank is None else rank
         if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
             raise ValueError(f"adapter.rank must be a whole number >= 1, got {rank!r}")
         self.alpha = 2 * self.rank if alpha is None else alpha
-        if not self.alpha > 0:
-            raise ValueError(f"adapter.alpha must be above 0, got {alpha!r}")
+        if not is_number(self.alpha) or not 0 < self.alpha < math.inf:
+            raise ValueError(f"adapter.alpha must be a number above 0, got {alpha!r}")
         self.dropout = dropout
         if isinstance(targets, str) or (targets is not None and not targets):
             raise ValueError(f"adapter.targets must be a list of patterns, got {targets!r}")

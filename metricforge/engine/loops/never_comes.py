@@ -35,6 +35,14 @@ def never_comes(config: Mapping[str, Any], batches: int) -> Iterator[str]:
         waits_alone = hook.get("type") == "EarlyStoppingHook" and hook.get("stopping_threshold") is None
         if waits_alone and patience >= validations - 1:
             yield f"custom_hooks[{number}].patience: {patience} of {validations} validations: never ends training"
+        if hook.get("type") == "EMAHook":
+            first = max(hook.get("begin_iter", 0), (hook.get("begin_epoch", 0) - 1) * batches + 1, 1)
+            averaged, interval = epochs * batches - first, hook.get("interval", 1)
+            if interval > averaged:
+                yield (
+                    f"custom_hooks[{number}].interval: {interval} of {averaged} updates: averages nothing, and weights "
+                    f"are scored as they are after update {first}"
+                )
 
 
 def too_short(config: Mapping[str, Any], batches: int) -> Iterator[str]:

@@ -74,8 +74,6 @@ class ParameterGroups(DefaultOptimWrapperConstructor):
         if decay is None:
             return {}
         path, backbone = "optim_wrapper.paramwise_cfg.layer_decay", getattr(model, "backbone", None)
-        if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 < decay <= 1:
-            raise ConfigError([f"{path}: {decay!r} must be above 0 and at most 1"])
         layers = backbone.parameters_by_depth() if isinstance(backbone, Backbone) else ()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         scales = {

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from metricforge.argument_types import is_number
 from metricforge.spelling import nearest
 
 FACTORS = (
@@ -35,6 +36,9 @@ def paramwise_faults(options: Any, group_options: Iterable[str] | None = None, *
         return [f"{PATH}: {options!r} must be a dict with the keys {', '.join(KNOWN)}"]
     faults = [f"{PATH}.{key}: there is no such key{nearest(key, KNOWN)}" for key in options if key not in KNOWN]
     faults += _factor_faults(options, FACTORS, PATH, decays)
+    by_depth = options.get("layer_decay")
+    if by_depth is not None and (not is_number(by_depth) or not 0 < by_depth <= 1):
+        faults.append(f"{PATH}.layer_decay: {by_depth!r} must be above 0 and at most 1")
     if not isinstance(options.get("bypass_duplicate", False), bool):
         faults.append(f"{PATH}.bypass_duplicate: {options['bypass_duplicate']!r} must be True or False")
     named = options.get("custom_keys", {})
@@ -64,7 +68,7 @@ def _factor_faults(options: Mapping[str, Any], names: Iterable[str], path: str, 
         factor = options.get(name)
         if name not in options or (factor is None and name in FACTORS):
             continue
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < math.inf:
+        if not is_number(factor) or not 0 <= factor < math.inf:
             faults.append(f"{path}.{name}: {factor!r} must be a number >= 0")
         elif "decay" in name and not decays:
             faults.append(

@@ -9,6 +9,7 @@ from metricforge.engine.loops.never_comes import never_comes
 
 STEPS = dict(type="MultiStepLR", gamma=0.1)
 STOPS = dict(type="EarlyStoppingHook")
+AVERAGES = dict(type="EMAHook")
 
 
 def config(**parts):
@@ -30,6 +31,9 @@ def config(**parts):
         (dict(optim_wrapper=dict(accumulative_counts=41)), "optim_wrapper.accumulative_counts: 41 of 40 updates"),
         (dict(custom_hooks=[STOPS]), "custom_hooks[0].patience: 5 of 4 validations"),
         (dict(custom_hooks=[STOPS | dict(patience=3)]), "custom_hooks[0].patience: 3 of 4 validations"),
+        (dict(custom_hooks=[AVERAGES | dict(interval=40)]), "custom_hooks[0].interval: 40 of 39 updates: averages"),
+        (dict(custom_hooks=[AVERAGES | dict(interval=2, begin_iter=39)]), "interval: 2 of 1 updates"),
+        (dict(custom_hooks=[AVERAGES | dict(interval=10, begin_epoch=4)]), "as they are after update 31"),
     ],
 )
 def test_what_the_training_ends_before_is_said(parts, said):
@@ -48,7 +52,9 @@ def test_what_the_training_ends_before_is_said(parts, said):
         dict(train_cfg=dict(max_epochs=4, warmup_epochs=4, val_interval=4)),
         dict(checkpoint=dict(interval=4, interval_iterations=40)),
         dict(checkpoint=dict(interval_iterations=None)),
-        dict(custom_hooks=[STOPS | dict(patience=2), dict(type="EMAHook")]),
+        dict(custom_hooks=[STOPS | dict(patience=2), AVERAGES]),
+        dict(custom_hooks=[AVERAGES | dict(interval=39)]),
+        dict(custom_hooks=[AVERAGES | dict(interval=9, begin_epoch=4)]),
         dict(custom_hooks=[STOPS | dict(stopping_threshold=0.9)]),
     ],
 )
