@@ -119,12 +119,13 @@ def read_results(runs: Path) -> dict[str, dict[int, dict[str, Any]]]:
 
 def rows_of(results: Results) -> Iterable[list[str]]:
     """The table's rows, in per cent: mean and standard deviation where there are several seeds."""
-    baselines: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    baselines: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
     for runs in results.values():
-        for run in runs.values():
+        for seed, run in runs.items():
             for name, scores in run["baselines"].items():
-                baselines[name].append(scores)
-    for name, listed in baselines.items():
+                baselines[name].setdefault(seed, scores)  # a baseline is that of every recipe
+    for name, by_seed in baselines.items():
+        listed = list(by_seed.values())
         told = [[_cell([scores], column) for column in COLUMNS] for scores in listed]
         different = listed if any(each != told[0] for each in told) else listed[:1]  # seeds do not change it
         yield [name, str(len(different)), *(_cell(different, column) for column in COLUMNS)]
