@@ -154,6 +154,7 @@ def _alone(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def check_components(values: Mapping[str, Any]) -> None:
     """Compare each component that a block's config names with its registry: type and arguments exist."""
+    import metricforge.config_check  # noqa: F401  # registers the hooks
     from metricforge.backbones.adapters.adapter import KINDS as ADAPTERS
     from metricforge.registry import KINDS
 
