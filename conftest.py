@@ -154,7 +154,6 @@ def _alone(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def check_components(values: Mapping[str, Any]) -> None:
     """Compare each component that a block's config names with its registry: type and arguments exist."""
-    import metricforge.config_check  # noqa: F401  # registers the hooks
     from metricforge.backbones.adapters.adapter import KINDS as ADAPTERS
     from metricforge.registry import KINDS
 
@@ -196,6 +195,7 @@ def open_folder(namespace: dict[str, Any]) -> None:
     """Begin a page: a new folder with a checkout's folders, which is the working directory and importable."""
     from mmengine.registry import HOOKS
 
+    import metricforge.config_check  # noqa: F401  # registers the hooks, once: the page's own are forgotten after it
     from metricforge.registry import KINDS
 
     namespace["owner"] = owner = tempfile.TemporaryDirectory(prefix="metricforge-page-")
