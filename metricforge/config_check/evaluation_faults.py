@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metricforge.argument_types import is_number
 from metricforge.config_check.keyword_faults import keyword_faults
 from metricforge.engine.loops.embed_dataset import DTYPES
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
@@ -63,6 +64,6 @@ def test_cfg_faults(cfg: Any) -> list[str]:
         dtype, gigabytes = cfg.get("dtype", DTYPES[0]), cfg.get("mapped_above_gb", 0)
         if dtype not in DTYPES:
             faults.append(f"test_cfg.dtype: {dtype!r} must be one of {', '.join(DTYPES)}")
-        if isinstance(gigabytes, bool) or not isinstance(gigabytes, (int, float)) or not gigabytes >= 0:
+        if not is_number(gigabytes) or not gigabytes >= 0:
             faults.append(f"test_cfg.mapped_above_gb: {gigabytes!r} must be a number >= 0; 0 maps every array")
     return faults

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from metricforge.argument_types import is_number
 from metricforge.arrays import Flags
 from metricforge.datasets.tables.class_split import training_classes
 from metricforge.errors import DatasetError
@@ -36,7 +37,7 @@ def validation_faults(wanted: Any) -> list[str]:
         return (
             [] if wanted and all(isinstance(name, str) for name in wanted) else [f"validation: {wanted!r} {_ALLOWED}"]
         )
-    if isinstance(wanted, (int, float)) and not isinstance(wanted, bool) and 0 < wanted < 1:
+    if is_number(wanted) and 0 < wanted < 1:
         return []
     return [f"validation: {wanted!r} {_ALLOWED}"]
 

@@ -7,6 +7,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from metricforge.argument_types import is_number
 from metricforge.structures import Tuples
 
 
@@ -27,8 +28,7 @@ def check_batch(embeddings: Tensor, labels: Tensor) -> None:
 
 def check_at_least(name: str, value: float, lowest: float, *, open_end: bool = False) -> None:
     """Raise ValueError unless ``value`` is a finite number >= ``lowest`` (> ``lowest`` if ``open_end``)."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not (value > lowest if open_end else value >= lowest) or value == float("inf"):
+    if not is_number(value) or not (value > lowest if open_end else value >= lowest) or value == float("inf"):
         raise ValueError(f"{name} must be a number {'>' if open_end else '>='} {lowest}, got {value!r}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metricforge.argument_types import is_number
 from metricforge.functional.distances import pairwise_cosine
 from metricforge.functional.embedding_checks import check_at_least, check_batch, check_tuples
 from metricforge.functional.log_sum_exp import log1p_sum_exp
@@ -55,7 +56,7 @@ class MultiSimilarityLoss(Loss):
         super().__init__()
         check_at_least("alpha", alpha, 0, open_end=True)
         check_at_least("beta", beta, 0, open_end=True)
-        if isinstance(base, bool) or not isinstance(base, (int, float)) or not -1 <= base <= 1:
+        if not is_number(base) or not -1 <= base <= 1:
             raise ValueError(f"base must be a cosine, in -1..1, got {base!r}")
         self.alpha = alpha
         self.beta = beta

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from metricforge.argument_types import is_number
 from metricforge.spelling import nearest
 
 _TABLE_KEYS = ("title", "source", "note", "config", "scores", "rows", "reduced")
@@ -101,7 +102,7 @@ def _row_faults(
 
 def _are_figures(paper: Any) -> bool:
     def is_figure(value: Any) -> bool:
-        return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100)
+        return value is None or (is_number(value) and 0 <= value <= 100)
 
     return isinstance(paper, list) and all(map(is_figure, paper))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from metricforge.argument_types import is_number
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -50,8 +52,7 @@ class Bounds:
             if each.name == "readings" or (value is None and each.name != "share"):
                 continue
             low, high = (1.0, math.inf) if each.name == "rank" else (0.0, 1.0)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not low <= value <= high or (each.name == "share" and value == 0):
+            if not is_number(value) or not low <= value <= high or (each.name == "share" and value == 0):
                 allowed = "a number >= 1" if each.name == "rank" else "a number in 0..1"
                 allowed = "a number above 0, at most 1" if each.name == "share" else f"{allowed}, or None"
                 raise ValueError(f"{each.name} must be {allowed}, got {value!r}")

@@ -13,6 +13,7 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from metricforge.argument_types import is_number
 from metricforge.engine.optim.autocast_optim_wrapper import PRECISIONS, Precision
 from metricforge.errors import ConfigError
 from metricforge.models import MetricLearner
@@ -36,8 +37,7 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
         )
     faults += _sharding_faults(config) + _saving_faults(config)
     minutes = loop.get("max_minutes")
-    counts = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
-    if minutes is not None and counts and not (math.isfinite(minutes) and minutes > 0):
+    if is_number(minutes) and not (math.isfinite(minutes) and minutes > 0):
         faults.append(f"train_cfg.max_minutes: {minutes!r} must be above 0, or None for any time")
     if loop.get("sync_batch_norm") and loop.get("chunk") is not None:
         faults.append(
@@ -68,7 +68,7 @@ def _clipping_faults(clip: Any) -> list[str]:
     return [
         f"optim_wrapper.clip_grad.{key}: {value!r} must be a number above 0; leave clip_grad out to clip nothing"
         for key, value in bounds.items()
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf
+        if not is_number(value) or not 0 < value < math.inf
     ]
 
 
