@@ -110,8 +110,8 @@ class RowRun:
 
 
 def _decisive(config: Config) -> dict[str, Any]:
-    """What decides a run's scores: the content without workers and a base's local names."""
-    content = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
+    """What decides a run's scores: without workers, a base's local names, and the plug-ins that a run notes."""
+    content = {key: value for key, value in config.to_dict().items() if not key.startswith("_") and key != "plugins"}
     for loader in ("train_dataloader", "test_dataloader"):
         content[loader] = {key: value for key, value in content[loader].items() if key != "num_workers"}
     return content

@@ -66,7 +66,12 @@ def test_every_row_is_run_and_compared_with_the_paper_s(run, tmp_path):
     assert "[1] as they like it" in out
 
 
-def test_a_finished_row_is_not_run_again(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["core", "plug-in"])
+def test_a_finished_row_is_not_run_again(run, tmp_path, monkeypatch, part):
+    config = tmp_path / "tiny.py"
+    if part == "plug-in":
+        text = config.read_text().replace("RandomTripletMiner", "LiftedStructureMiner")
+        config.write_text(text.replace("TripletLoss", "LiftedStructureLoss"))
     run("demo")
     before = scores_files(tmp_path)
     monkeypatch.setattr(ResumableTrainLoop, "run", lambda self: pytest.fail("trained again"))
