@@ -21,9 +21,9 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> None:
 
     def parse_and_run() -> None:
         if command is None:
-            arguments = build_parser().parse_args(with_verb(words))
+            arguments = build_parser().parse_command(with_verb(words))
         else:
-            arguments = build_command_parser(command).parse_args(words)
+            arguments = build_command_parser(command).parse_command(words)
         resolve_name(arguments.run)(arguments)
 
     run_command(parse_and_run)

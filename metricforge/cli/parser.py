@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from metricforge import __version__
+from metricforge.spelling import guess
 
 # Each has its arguments in ``metricforge.cli.parsers.NAME`` and what runs it in ``metricforge.cli.NAME``, which is
 # imported once the command line is known to be right: the parsers must stay cheap to import.
@@ -35,12 +39,32 @@ COMMANDS = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
+class CommandParser(argparse.ArgumentParser):
+    """Says of an unknown argument which command does not have it, with that command's usage and the nearest option.
+
+    argparse leaves unknown arguments to the outermost parser, whose usage names none of the options.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.set_defaults(parser=self)  # of nested commands the innermost stays
+
+    def parse_command(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse ``words``; the namespace has ``parser``, that of the command which they name."""
+        arguments, unknown = self.parse_known_args(words)
+        if unknown:
+            command: CommandParser = arguments.parser
+            options = re.findall(r"(?<![\w-])--?[a-z][\w-]*", command.format_usage())
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{guess(unknown[0].partition('=')[0], options)}")
+        return arguments
+
+
+def build_parser() -> CommandParser:
     """Build the parser of ``metricforge`` with every sub-command.
 
     The parsed arguments have ``run``: the function to call with them, as ``"module:function"``.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="metricforge",
         description="Train neural networks that map similar images to nearby embeddings, "
         "measure how well they do it, and put them to use.",
@@ -56,10 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build_command_parser(name: str, prog: str | None = None) -> argparse.ArgumentParser:
+def build_command_parser(name: str, prog: str | None = None) -> CommandParser:
     """Build the parser of one command alone, for a script of its own such as ``tools/train.py``."""
     purpose = COMMANDS[name]
-    parser = argparse.ArgumentParser(prog=prog, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    parser = CommandParser(prog=prog, description=f"{purpose[0].upper()}{purpose[1:]}.")
     add_command(parser, name)
     return parser
 

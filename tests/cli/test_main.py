@@ -195,3 +195,18 @@ def test_an_output_that_takes_no_more_is_an_error_in_one_line(command):
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "says"),
+    [
+        ("train tiny --seeed=3", "train", '--seeed=3; did you mean "--seed"?'),
+        ("index run photos --out x --knd flat", "index build", '--knd flat; did you mean "--kind"?'),
+        ("index status x --xyz", "index status", "--xyz\n"),
+    ],
+)
+def test_an_unknown_option_is_refused_by_its_command_with_the_nearest_one(line, command, says, capsys):
+    assert run(*line.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"usage: metricforge {command} ")
+    assert f"metricforge {command}: error: unrecognized arguments: {says}" in told
