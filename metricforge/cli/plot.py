@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from metricforge.cli.console import open_console
+from metricforge.comparison import differing_settings
 from metricforge.datasets import ImageDataset
-from metricforge.evaluation import EvaluationContext
+from metricforge.evaluation import EvaluationContext, read_scores
 from metricforge.interfaces import Similarity
 from metricforge.report.convergence import draw_convergence
 from metricforge.report.embedding_map import draw_embedding_map, pick_images
@@ -80,11 +83,24 @@ def curve(arguments: argparse.Namespace) -> None:
     curves = draw_score_curves(
         arguments.runs, arguments.out, arguments.against, arguments.score, arguments.by, arguments.missing
     )
+    _warn_of_unlike_scores(arguments.runs, arguments.score)
     console = open_console()
     for each in curves:
         points = "  ".join(f"{value:g}: {mean:.1f}" for value, mean in zip(each.values, each.means, strict=True))
         console.print(f"{each.name}  {points}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"drawn into {arguments.out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _warn_of_unlike_scores(runs: Sequence[str], scores: Sequence[str]) -> None:
+    protocols = [read_scores(Path(run) / "scores.json")[1] for run in runs]
+    for score in scores:
+        names = [one.setting for one in differing_settings(score, protocols)]
+        if names:
+            warnings.warn(
+                f"{score} was not measured in the same way in all runs: they differ in {', '.join(names)}; "
+                "metricforge compare says which run has what",
+                stacklevel=2,
+            )
 
 
 def convergence(arguments: argparse.Namespace) -> None:

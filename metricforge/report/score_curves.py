@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from metricforge.config import read_config
+from metricforge.engine.records.config_changes import find_changes, of_another_run, settings_of
 from metricforge.errors import MetricForgeError
 from metricforge.evaluation import read_scores
 from metricforge.report.chart_style import GRID, INK, line_look, open_chart
@@ -19,6 +21,7 @@ from metricforge.spelling import nearest
 
 WIDE = 8.0  # from this ratio of the largest to the smallest value on, the axis is logarithmic
 LONGEST_NAME = 60
+NAMED = 3  # settings that a warning lists
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def draw_score_curves(
     """Draw ``scores`` of finished ``runs`` over a setting of theirs, as Figures 2 and 4 of Zhai and Wu (2018) do.
 
     Runs of the same value and line, such as of several seeds, are drawn as their mean with a band from the lowest to
-    the highest.
+    the highest. A warning says where they differ in more than the seed, and are no repetitions of one run.
 
     Args:
         runs: folders of runs with ``scores.json`` and their config.
@@ -66,6 +69,7 @@ def draw_score_curves(
     if not runs or not scores:
         raise ValueError("runs and scores must have at least one each")
     found = [_read(Path(run), against, scores, by, missing) for run in runs]
+    _warn_of_unlike_runs(found, against)
     curves = _curves(found, scores)
     rows = -(-len(curves) // 2)
     figure, (axes,) = open_chart(
@@ -98,6 +102,7 @@ def draw_score_curves(
 class _Run:
     value: float
     group: str
+    settings: Mapping[str, Any]
     scores: Mapping[str, float]
 
 
@@ -121,7 +126,22 @@ def _read(run: Path, against: str, scores: Sequence[str], by: str | None, missin
             "--missing, the value of runs whose config leaves it out"
         )
     group = "" if by is None else str(_value(config, by, None))
-    return _Run(float(value), group, {score: 100 * reached[score] for score in scores})
+    return _Run(float(value), group, settings_of(config), {score: 100 * reached[score] for score in scores})
+
+
+def _warn_of_unlike_runs(runs: Sequence[_Run], against: str) -> None:
+    first: dict[tuple[str, float], _Run] = {}
+    for run in runs:
+        other = first.setdefault((run.group, run.value), run)
+        names = [name for name in of_another_run(find_changes(other.settings, run.settings)) if name != against]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            warnings.warn(
+                f"runs whose {against} is {run.value:g} are drawn as one, though they differ in more than the seed: "
+                f"{', '.join(names[:NAMED])}{more}; --by KEY draws a line for each value of a setting",
+                stacklevel=3,
+            )
+            return
 
 
 def _value(config: Any, key: str, missing: float | None) -> Any:

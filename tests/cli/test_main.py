@@ -178,6 +178,17 @@ def test_distributions_and_convergence_of_a_run_are_drawn(config_file, tmp_path,
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_curve_of_scores_that_do_not_compare_says_so(config_file, tmp_path):
+    for dim, ks in ((5, [1, 2]), (6, [1, 2]), (7, [1])):
+        options = [f"model.head.dim={dim}", f"evaluators.0.ks={ks}", "train_cfg.max_epochs=1"]
+        options += ["test_dataloader.dataset.transform.0.size=20"] if dim == 7 else []
+        run("train", config_file, "--device", "cpu", "--work-dir", tmp_path / str(dim), "--cfg-options", *options)
+    command = ["plot", "curve", "--against", "model.head.dim", "--out", tmp_path / "c.png"]
+    assert run(*command, tmp_path / "5", tmp_path / "6") == 0
+    with pytest.warns(UserWarning, match=r"recall@1 was not measured in the same way .* differ in preprocessing"):
+        assert run(*command, tmp_path / "5", tmp_path / "7") == 0
+
+
 def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_loaded(config_file, tmp_path, capsys):
     assert run("plot", "distributions", config_file, "no.pth", "--out", "picture.doc") == 2
     assert "picture.doc: must end in one of" in capsys.readouterr().err

@@ -37,6 +37,18 @@ def test_scores_are_averaged_over_runs_of_one_value_and_lines_split_by_a_key(tmp
     assert Image.open(path).width > 500
 
 
+def test_runs_drawn_as_one_that_are_no_repetitions_are_named(tmp_path, recwarn):
+    runs = [make_run(tmp_path / str(seed), {"recall@1": 0.5}) for seed in (0, 1)]
+    (runs[1] / "config.py").write_text((runs[1] / "config.py").read_text() + "seed = 1\n")
+    draw_score_curves(runs, tmp_path / "curve.png", "model.head.dim")
+    assert not recwarn
+    runs.append(make_run(tmp_path / "other", {"recall@1": 0.6}, margin=0.3))
+    with pytest.warns(
+        UserWarning, match=r"whose model\.head\.dim is 64 .* more than the seed: model\.loss\.margin; --by"
+    ):
+        draw_score_curves(runs, tmp_path / "curve.png", "model.head.dim")
+
+
 def test_a_ratio_that_a_config_leaves_out_has_the_value_that_is_said(tmp_path):
     runs = [
         make_run(tmp_path / "all", {"recall@1": 0.8}),

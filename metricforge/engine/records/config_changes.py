@@ -65,6 +65,12 @@ def describe_changes(changes: Changes) -> list[str]:
     return [f"{name}: {before} -> {now}" for name, (before, now) in changes.items()]
 
 
+def of_another_run(changes: Changes) -> list[str]:
+    """Name the settings that make two runs differ in what is trained, apart from the seed."""
+    pairs = {name: (pair, pair[::-1]) for name, pair in changes.items() if name != "seed"}
+    return [name for name, both in pairs.items() if not all(_is_free(name, pair) for pair in both)]
+
+
 def changes_scores(changes: Changes) -> bool:
     """Whether earlier scores do not compare with later ones."""
     return any(_SCORED.fullmatch(name) or name == "checkpoint.save_best" for name in changes)
