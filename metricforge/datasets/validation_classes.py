@@ -65,7 +65,8 @@ def validation_classes(
         return None
     if isinstance(wanted, Mapping):
         chosen = np.zeros(count, dtype=bool)
-        chosen[np.array_split(np.arange(count), wanted["folds"])[wanted["fold"]]] = True
+        if wanted["folds"] <= count:  # more would take time and memory, and leave a fold without classes
+            chosen[np.array_split(np.arange(count), wanted["folds"])[wanted["fold"]]] = True
     elif isinstance(wanted, str | Sequence):
         chosen = training_classes(where, class_names, 1.0, wanted, argument="validation")
     else:

@@ -9,7 +9,7 @@ import torch
 
 from metricforge import build_runner, load_model
 from metricforge.engine.records.checkpoints import load_checkpoint
-from metricforge.errors import CheckpointError, ConfigError
+from metricforge.errors import CheckpointError, ConfigError, DatasetError
 from metricforge.run_records.history import read_history
 from tests.cut_training import cut_after
 
@@ -216,6 +216,11 @@ def test_values_of_k_beyond_the_test_images_are_refused_before_training(config, 
 def test_settings_that_do_not_go_together_are_refused_before_training(config, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         build_runner(config | changes, work_dir=tmp_path, device="cpu")
+
+
+def test_more_folds_than_classes_are_refused_at_once(config, tmp_path):
+    with pytest.raises(DatasetError, match=r"sets 0 of the 12 training classes .* aside"):
+        build_runner(config | dict(validation=dict(folds=10**12, fold=0)), work_dir=tmp_path, device="cpu")
 
 
 def test_the_weights_of_the_best_epoch_are_calibrated_on_the_validation_classes(

@@ -83,7 +83,7 @@ def classes_of_split(for_training: Flags, split: str, folds: int | None, fold: i
         if split == "val":
             raise ValueError('split "val" is one part of the classes for training; say which: folds=4, fold=0')
         return for_training
-    part = np.full(len(for_training), -1)
-    for number, classes in enumerate(np.array_split(np.flatnonzero(for_training), folds)):
+    part, trained = np.full(len(for_training), -1), np.flatnonzero(for_training)
+    for number, classes in enumerate(np.array_split(trained, min(folds, len(trained)))):  # the others are empty
         part[classes] = number
     return part == fold if split == "val" else (part >= 0) & (part != fold)

@@ -204,11 +204,12 @@ def test_a_file_that_is_no_such_table_is_refused(tmp_path, name, content, compla
         (dict(folds=3), "folds and fold go together, got folds=3, fold=None"),
         (dict(folds=1, fold=0), r"folds \(1\) must be at least 2"),
         (dict(folds=3, fold=3), r"fold \(3\) in 0\.\.folds-1"),
+        (dict(split="val", folds=10**12, fold=10**12 - 1), r"val split .* has 0 of its 6 classes"),
         (dict(train_fraction=1), r"train_fraction must be between 0 and 1.* got 1"),
     ],
 )
 def test_arguments_that_do_not_go_together_are_refused(write, arguments, complaint):
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises((ValueError, DatasetError), match=complaint):
         TableDataset(write(COLUMNS), **arguments)
 
 
