@@ -160,6 +160,13 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
             r"vis_backends\[0\]\.save_dri: LocalVisBackend has no such argument",
         ),
         ("custom_imports", {"imports": 3}, r"custom_imports\.imports: 3 must be a list"),
+        ("param_scheduler", [[]], r"param_scheduler\[0\]: \[\] must be a dict with a type"),
+        ("param_scheduler", [{"type": "MultiStepLR", "milestones": ["1"]}], r"milestones: \['1'\] must be integers"),
+        (
+            "param_scheduler",
+            [{"type": "StepLR", "step_size": 1, "convert_to_iter_based": "no"}],
+            r"convert_to_iter_based: 'no' must be True or False",
+        ),
     ],
 )
 def test_what_was_a_raw_error_once_is_a_fault_with_its_place(tiny_config, tmp_path, key, value, fault):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ def optim_wrapper_faults(wrapper: Any) -> list[str]:
     own = {"type": "OptimWrapper"} | {k: v for k, v in wrapper.items() if k not in ("constructor", "paramwise_cfg")}
     faults += library_faults(mmengine.registry.OPTIM_WRAPPERS, own, path, set(), set())
     rate = optimizer.get("lr", 1.0)
-    if not is_number(rate) or not math.isfinite(rate):
+    if not is_number(rate) or not abs(rate) <= sys.float_info.max:
         faults.append(f"{path}.optimizer.lr: {rate!r} must be a number")
     every = wrapper.get("accumulative_counts", 1)
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -45,10 +45,9 @@ def optim_wrapper_faults(wrapper: Any) -> list[str]:
 def scheduler_faults(schedulers: Any) -> list[str]:
     """Faults of ``param_scheduler``, each of which also makes a few steps."""
     faults = []
-    for number, scheduler in enumerate(schedulers if isinstance(schedulers, (list, tuple)) else [schedulers or []]):
+    listed = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers] if schedulers else []
+    for number, scheduler in enumerate(listed):
         path = f"param_scheduler[{number}]"
-        if scheduler == []:
-            continue
         faults += (
             library_faults(
                 mmengine.registry.PARAM_SCHEDULERS, scheduler, path, {"optimizer"}, {"convert_to_iter_based"}
@@ -76,6 +75,8 @@ def _never_reached(scheduler: Mapping[str, Any], path: str) -> list[str]:
     if isinstance(period, (int, float)) and not period > 0:
         return [f"{path}.T_max: {period!r} must be > 0"]
     exact = scheduler.get("convert_to_iter_based", False)
+    if not isinstance(exact, bool):
+        return [f"{path}.convert_to_iter_based: {exact!r} must be True or False"]
     parts = [
         f"{path}.{name}: {scheduler[name]!r} must be an integer, or convert_to_iter_based=True"
         for name in ("begin", "step_size")
@@ -87,8 +88,8 @@ def _never_reached(scheduler: Mapping[str, Any], path: str) -> list[str]:
     if not isinstance(milestones, (list, tuple)):
         return []
     begin = scheduler.get("begin", 0)
-    numbers = [each for each in milestones if isinstance(each, (int, float))]
-    whole = exact or all(each == each // 1 for each in numbers if each >= 0)
+    numbers = [each for each in milestones if is_number(each)]
+    whole = len(numbers) == len(milestones) and (exact or all(each == each // 1 for each in numbers if each >= 0))
     return [
         f"{path}.milestones: {each!r} is never reached; they are counted from begin ({begin!r}) and must be >= 0"
         for each in numbers

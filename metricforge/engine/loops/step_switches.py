@@ -44,7 +44,7 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
             "train_cfg.sync_batch_norm: with train_cfg.chunk processes would wait for each other in every chunk, of "
             "which they may have different numbers; leave one of the two out"
         )
-    faults += _clipping_faults(wrapper.get("clip_grad")) + _late_average_faults(config, minutes)
+    faults += _late_average_faults(config, minutes)
     hooks = [hook.get("type") for hook in config.get("custom_hooks") or [] if isinstance(hook, Mapping)]
     averaging = [name for name in hooks if name in AVERAGING]
     if len(averaging) > 1:
@@ -58,18 +58,6 @@ def step_switch_faults(config: Mapping[str, Any]) -> list[str]:
             "which these are; take one of the two out, or average by EMAHook"
         )
     return faults
-
-
-def _clipping_faults(clip: Any) -> list[str]:
-    """Bounds of a gradient that would leave none of it, or all."""
-    if not isinstance(clip, Mapping):
-        return []
-    bounds = {key: clip[key] for key in ("max_norm", "clip_value") if key in clip}
-    return [
-        f"optim_wrapper.clip_grad.{key}: {value!r} must be a number above 0; leave clip_grad out to clip nothing"
-        for key, value in bounds.items()
-        if not is_number(value) or not 0 < value < math.inf
-    ]
 
 
 def _late_average_faults(config: Mapping[str, Any], minutes: Any) -> list[str]:
