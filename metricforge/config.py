@@ -57,14 +57,22 @@ def _bases_of_installed_packages() -> Iterator[None]:
 
 
 def override_config(config: Config, overrides: Mapping[str, Any]) -> None:
-    """Apply ``overrides`` to ``config`` as ``apply_overrides`` does.
+    """Apply ``overrides`` to ``config`` as ``apply_overrides`` does; a ``Path`` in it becomes its text.
 
     Raises:
         ConfigError: if a key leads nowhere.
     """
     content = config.to_dict()
     apply_overrides(content, overrides)
-    object.__setattr__(config, "_cfg_dict", ConfigDict(content))
+    object.__setattr__(config, "_cfg_dict", ConfigDict(_with_paths_as_text(content)))
+
+
+def _with_paths_as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_paths_as_text(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_with_paths_as_text, value))
+    return str(value) if isinstance(value, Path) else value
 
 
 def complete_config(config: Config) -> None:

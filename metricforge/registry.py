@@ -349,12 +349,10 @@ def _families(names: list[str]) -> list[str]:
     ]
 
 
-def _is_component_list(name: str, value: Any) -> bool:
+def _is_component_list(name: object, value: Any) -> bool:
     """Whether ``value`` is a list of components of the kind whose plural is ``name``."""
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return (
-        is_list and name.endswith("s") and name.removesuffix("s") in KINDS and any(is_component(item) for item in value)
-    )
+    return is_list and name in {f"{kind}s" for kind in KINDS} and any(is_component(item) for item in value)
 
 
 BACKBONES = Registry("backbone", "metricforge.backbones")

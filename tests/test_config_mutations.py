@@ -7,10 +7,13 @@ import os
 import random
 import warnings
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
@@ -160,6 +163,13 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
             r"vis_backends\[0\]\.save_dri: LocalVisBackend has no such argument",
         ),
         ("custom_imports", {"imports": 3}, r"custom_imports\.imports: 3 must be a list"),
+        ("model.loss", {"type": "TripletLoss", 3: 4}, r"model\.loss\.3: TripletLoss has no such argument"),
+        ("optim_wrapper.optimizer.lr", 10**400, r"optim_wrapper\.optimizer\.lr: 10+ must be a number"),
+        ("validation", np.array([1, 2]), r"validation: array\(\[1, 2\]\) must be a number .*, a list or a dict"),
+        ("checkpoint", {"save_best": torch.ones(2)}, r"checkpoint\.save_best: tensor.* must be a number"),
+        ("train_cfg.hang_seconds", float("inf"), r"train_cfg\.hang_seconds: inf must be a number \(NaN and inf"),
+        ("evaluators", [{"type": "RecallAtK", "ks": [Fraction(1, 3)]}], r"evaluators\[0\]\.ks\[0\]: Fraction"),
+        ("baselines", {"it's raw": {}}, r"baselines\.it's raw: a key must be without ' and"),
         ("param_scheduler", [[]], r"param_scheduler\[0\]: \[\] must be a dict with a type"),
         ("param_scheduler", [{"type": "MultiStepLR", "milestones": ["1"]}], r"milestones: \['1'\] must be integers"),
         (
@@ -185,6 +195,13 @@ def test_a_step_of_torchvision_that_cannot_take_an_image_is_named_with_it(tiny_c
     tiny_config["train_dataloader"]["dataset"]["transform"] = [step]
     with pytest.raises(DatasetError, match=rf"transform {step['type']} of .* cannot take .*class_.*png: "):
         build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+
+
+def test_a_path_is_written_to_the_run_s_config_as_its_text(tiny_config, image_folder, tmp_path):
+    tiny_config["data_root"] = image_folder
+    runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    runner.cfg.dump(tmp_path / "written.py")
+    assert read_config(tmp_path / "written.py").data_root == str(image_folder)
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit", "raise SystemExit('enough')", "import sys\nsys.exit(0)\n"])

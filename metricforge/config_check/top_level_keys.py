@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def shape_faults(config: Mapping[str, Any]) -> list[str]:
-    """Top-level keys that hold something else than what the other checks look into."""
-    faults = []
+    """Top-level keys that hold something else than what the other checks look into, and what no file can hold."""
+    faults = list(_unwritten(dict(config.items()), ""))
     for key, (kinds, what) in SHAPES.items():
         value = config.get(key)
         if value is not None and not isinstance(value, kinds):
@@ -87,3 +88,25 @@ def shape_faults(config: Mapping[str, Any]) -> list[str]:
         if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
             faults.append(f"custom_imports.imports: {names!r} must be a list of modules' names")
     return faults
+
+
+def _unwritten(value: Any, path: str) -> Iterator[str]:
+    """Faults of what a run's own config file would not give back: arrays, NaN, keys that end their quotes."""
+    if isinstance(value, (Mapping, list, tuple)):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            place = f"{path}[{key}]" if not isinstance(value, Mapping) else f"{path}.{key}" if path else f"{key}"
+            if isinstance(key, str) and ("'" in key or "\\" in key):
+                yield f"{place}: a key must be without ' and \\, so that the run's config file can hold it"
+            yield from _unwritten(inner, place)
+    elif not isinstance(value, (str, Path, range)) and not _reads_back(value):
+        yield (
+            f"{path}: {value!r} must be a number (NaN and infinity are none), text, a list or a dict, so that the "
+            "run's config file can hold it"
+        )
+
+
+def _reads_back(value: object) -> bool:
+    try:
+        return bool(ast.literal_eval(str(value)) == value)
+    except Exception:  # of any type: the value is no literal, or does not compare with one
+        return False
