@@ -7,7 +7,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.text import Text
@@ -20,6 +21,7 @@ from metricforge.errors import (
     MainProcessError,
     MetricForgeError,
     NonFiniteLossError,
+    PluginError,
     ProcessesDifferError,
 )
 
@@ -30,6 +32,7 @@ GRACE_SECONDS = 30
 # what a file or folder that somebody named is, rather than what is wrong with the code
 OF_THE_PLACE = FULL | CLOSED | GONE | MISNAMED
 PYTHONS_TEXT = warnings.formatwarning
+MAY_EXIT = {"metricforge", "argparse", "uvicorn"}
 SAID_BY_ALL = (ConfigError, MainProcessError, NonFiniteLossError, ProcessesDifferError)
 
 
@@ -43,7 +46,7 @@ def run_command(command: Callable[[], None]) -> None:
     if not is_main:
         warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
-        with stopped_by_signals():
+        with stopped_by_signals(), _exits_of_others_named():
             command()
         sys.stdout.flush()  # while what it cannot take is still said in plain words
         processes = sys.modules.get("metricforge.engine.distributed.processes")
@@ -74,6 +77,21 @@ def run_command(command: Callable[[], None]) -> None:
     except KeyboardInterrupt as end:
         print(said_of(end), file=sys.stderr)
         sys.exit(status_after(end))
+
+
+@contextmanager
+def _exits_of_others_named() -> Iterator[None]:
+    """Raise PluginError where code that a command calls ends the process, which would be silence and often success."""
+    try:
+        yield
+    except SystemExit as end:
+        *_, (frame, line) = traceback.walk_tb(end.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] in MAY_EXIT:
+            raise
+        raise PluginError(
+            f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}: ends the process (SystemExit: "
+            f"{end.code}) in the middle of the command; this is a fault of that code, which may only raise errors"
+        ) from end
 
 
 def _print_error(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ from torch._utils import ExceptionWrapper
 from metricforge.cli.main import main
 from metricforge.cli.run_command import run_command
 from metricforge.errors import DatasetError
+from metricforge.losses import TripletLoss
 from metricforge.plugins import Plugin
 
 
@@ -81,6 +83,18 @@ def test_what_a_worker_of_a_data_loader_raised_is_printed_without_its_traceback(
     with pytest.raises(SystemExit):
         run_command(wrapped.reraise)
     assert capsys.readouterr().err == "error: a.jpg cannot be read:\n  it is cut short\n"
+
+
+@pytest.mark.parametrize("method", ["__init__", "forward"])
+def test_a_component_that_exits_is_named_instead_of_ending_the_command_as_if_it_were_done(
+    config_file, tmp_path, monkeypatch, capsys, method
+):
+    def leaves(self, *args, **kwargs):
+        sys.exit(0)
+
+    monkeypatch.setattr(TripletLoss, method, leaves)
+    assert run("train", config_file, "--device", "cpu", "--work-dir", tmp_path / "run") == 1
+    assert re.search(r"error: .*test_main\.py, line \d+, in leaves: ends the process", capsys.readouterr().err)
 
 
 def test_a_warning_of_ours_has_no_code_in_it():
