@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +85,7 @@ def test_a_replay_takes_no_other_folder_and_no_other_file(tiny_config, tmp_path)
         main([*arguments, "--work-dir", str(tmp_path)])
     with pytest.raises(CheckpointError, match="is damaged, or is not a batch saved by training"):
         read_culprit(tmp_path / "x.pt")
+    os.mkfifo(tmp_path / "pipe.pt")
+    for absent in (tmp_path / "pipe.pt", Path("/dev/zero"), tmp_path, tmp_path / "no.pt"):
+        with pytest.raises(CheckpointError, match=f"{absent}: there is no such file of a batch"):
+            read_culprit(absent)

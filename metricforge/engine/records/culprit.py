@@ -65,6 +65,8 @@ def read_culprit(path: Path) -> Culprit:
     Raises:
         CheckpointError: if it is absent, damaged or another kind of file.
     """
+    if not path.is_file():  # a pipe would wait for a writer, a device give bytes without end
+        raise CheckpointError(f"{path}: there is no such file of a batch; give a not_finite_*.pt from a run's folder")
     try:
         with path.open("rb") as file:
             if not is_sealed(file) or not is_as_written(file):
