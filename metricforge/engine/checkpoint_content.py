@@ -37,11 +37,16 @@ def checkpoint_content(runner: Any, iteration: int, *, best: bool) -> dict[str, 
         },
         "state_dict": runner.model.state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
-        "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
+        "param_schedulers": [_plain_state(scheduler) for scheduler in runner.param_schedulers or []],
     }
     if iteration % runner.optim_wrapper._accumulative_counts:
         content["gradients"] = {n: p.grad for n, p in runner.model.named_parameters() if p.grad is not None}
     return content
+
+
+def _plain_state(scheduler: Any) -> dict[str, Any]:
+    """The state of ``scheduler`` without its functions, such as OneCycleLR's: no file may hold code."""
+    return {name: value for name, value in scheduler.state_dict().items() if not callable(value)}
 
 
 def _choice_by_hand(runner: Any, iteration: int) -> dict[str, object]:

@@ -211,3 +211,14 @@ def test_a_checkpoint_at_the_end_of_an_epoch_has_the_schedule_after_it(tiny_conf
     (tmp_path / "cut" / "iter_18.pth").unlink()
     train(tiny_config, tmp_path / "cut", resume=True)
     assert rates_of(tmp_path / "cut") == rates_of(tmp_path / "whole")
+
+
+def test_a_schedule_that_keeps_a_function_resumes_bit_for_bit(tiny_config, tmp_path):
+    tiny_config["param_scheduler"] = [dict(type="OneCycleLR", eta_max=0.01, total_steps=18, by_epoch=False)]
+    train(tiny_config, tmp_path / "whole")
+    train(tiny_config, tmp_path / "cut")
+    (tmp_path / "cut" / "iter_18.pth").unlink()
+    train(tiny_config, tmp_path / "cut", resume=True)
+    assert rates_of(tmp_path / "cut") == rates_of(tmp_path / "whole")
+    whole, resumed = final_weights(tmp_path / "whole"), final_weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
