@@ -237,7 +237,7 @@ class Registry(mmengine.Registry):
             return cls(**arguments)
         except MetricForgeError:
             raise
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, ImportError) as error:
             refused = value_faults(cls, arguments, set(cfg)) if self.name not in _SLOW_TO_BUILD else []
             raise ConfigError([f"{path or self.name}: {fault}" for fault in refused or [_said(error, cls)]]) from error
         except Exception as error:

@@ -170,6 +170,12 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
         ("train_cfg.hang_seconds", float("inf"), r"train_cfg\.hang_seconds: inf must be a number \(NaN and inf"),
         ("evaluators", [{"type": "RecallAtK", "ks": [Fraction(1, 3)]}], r"evaluators\[0\]\.ks\[0\]: Fraction"),
         ("baselines", {"it's raw": {}}, r"baselines\.it's raw: a key must be without ' and"),
+        (
+            "param_scheduler",
+            [{"type": "CosineRestartLR", "periods": [3]}],
+            r"param_scheduler\[0\]: AssertionError: assert .*eta_min",
+        ),
+        ("custom_hooks", [{"type": "NPUProfilerHook"}], r"NPUProfilerHook: Failed to import torch_npu"),
         ("param_scheduler", [[]], r"param_scheduler\[0\]: \[\] must be a dict with a type"),
         ("param_scheduler", [{"type": "MultiStepLR", "milestones": ["1"]}], r"milestones: \['1'\] must be integers"),
         (

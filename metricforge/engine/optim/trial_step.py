@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +22,8 @@ def failure(attempt: Callable[[], object], path: str) -> list[str]:
     try:
         attempt()
     except Exception as error:  # a library's, of whatever type
-        return [f"{path}: {str(error) or type(error).__name__}"]
+        line = traceback.extract_tb(error.__traceback__)[-1].line  # of a bare assertion, all that says what is wrong
+        return [f"{path}: {str(error) or f'{type(error).__name__}: {line}'}"]
     return []
 
 
