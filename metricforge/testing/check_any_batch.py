@@ -20,9 +20,11 @@ from metricforge.evaluation.evaluator import QueryEvaluator
 from metricforge.functional import l2_normalize
 from metricforge.interfaces import Evaluator, Loss, Miner, Similarity
 from metricforge.similarities import EuclideanSimilarity
-from metricforge.structures import EmbeddingSet, Tuples
+from metricforge.structures import EmbeddingSet, Pairs, Quadruplets, Tuples
 from metricforge.testing.check_miner import require_negatives, require_positives
 from metricforge.testing.clause import clause, require
+
+_FROM_OTHER_END = {Pairs: (1, 0, 2), Quadruplets: (1, 0, 3, 2)}  # the columns of what is the same tuple
 
 
 def check_any_batch(
@@ -199,9 +201,11 @@ def _named(tuples: Tuples | None, rows: Tensor) -> list[tuple[int, ...]]:
     assert tuples is not None
     columns = [getattr(tuples, column.name) for column in fields(tuples)]
     named = [rows[column] if column.dtype == torch.int64 else column.long() for column in columns]
-    if {column.name for column in fields(tuples)} == {"first", "second", "positive"}:  # either way round
-        named[:2] = torch.minimum(named[0], named[1]), torch.maximum(named[0], named[1])
-    return sorted(zip(*(column.tolist() for column in named), strict=True))
+    found = list(zip(*(column.tolist() for column in named), strict=True))
+    from_other_end = _FROM_OTHER_END.get(type(tuples))
+    if from_other_end is not None:
+        found = [min(each, tuple(each[column] for column in from_other_end)) for each in found]
+    return sorted(found)
 
 
 def _require_close(found: Tensor, expected: Tensor) -> None:

@@ -70,6 +70,14 @@ def test_every_registered_component_stands_any_batch(component):
     stands()
 
 
+@pytest.mark.parametrize("component", [*_built(LOSSES), *_built(MINERS), *_built(SIMILARITIES)])
+def test_the_order_of_rows_at_different_distances_matters_to_no_component(component):
+    for count in range(4, 24):  # few of the batches above are without ties
+        generator = torch.Generator().manual_seed(count)
+        labels = torch.randint(0, CLASSES, (count,), generator=generator)
+        check_any_batch(component, torch.randn(count, DIM, generator=generator), labels)
+
+
 @pytest.mark.parametrize(("loss", "miner"), _mined())
 def test_every_loss_stands_any_batch_with_the_tuples_of_every_miner_that_it_takes(loss, miner):
     @SETTINGS
