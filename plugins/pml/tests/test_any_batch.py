@@ -69,10 +69,13 @@ def test_every_adapter_stands_any_batch(registry, name):
 
 
 def _models():
-    adapters = {registry: [n for n in registry.names() if n.startswith("pml.")] for registry in (LOSSES, MINERS)}
+    adapters = {
+        registry: [n for n in registry.names() if n.startswith("pml.")] for registry in (LOSSES, MINERS, SIMILARITIES)
+    }
     alone = [dict(loss=dict(type=name, **NEEDED.get(name, {}))) for name in adapters[LOSSES]]
     mined = [dict(loss=dict(type="pml.ContrastiveLoss"), miner=dict(type=name)) for name in adapters[MINERS]]
-    return alone + mined
+    triplets = dict(loss=dict(type="TripletLoss"), miner=dict(type="HardTripletMiner"))
+    return alone + mined + [triplets | dict(similarity=dict(type=name)) for name in adapters[SIMILARITIES]]
 
 
 @pytest.mark.slow
