@@ -382,6 +382,8 @@ class MetricRunner(Runner):
                     "leave clip_grad out, clip by value (clip_grad=dict(type='value', clip_value=...)), or do not shard"
                 ]
             )
+        if shards and wrapper.clip_grad_kwargs:  # torch takes no sharded gradients together with complete ones
+            wrapper.clip_grad_kwargs = {**wrapper.clip_grad_kwargs, "foreach": False}
         step_touched_rows(wrapper.optimizer)
         return wrapper
 

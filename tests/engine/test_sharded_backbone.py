@@ -104,6 +104,14 @@ def test_two_processes_train_and_score_what_one_does_and_hold_half_each(config, 
     assert not torch.allclose(untrained["backbone.blocks.1.0.weight"], moved, atol=1e-3)
 
 
+def test_gradients_clipped_by_value_are_those_of_one_process(config, tmp_path):
+    config["optim_wrapper"]["clip_grad"] = dict(type="value", clip_value=1e-3)
+    config["train_cfg"] |= dict(max_epochs=1, val_interval=0)
+    train(config, tmp_path / "1")
+    run_in_processes(train, 2, config, tmp_path / "2")
+    assert_close(newest(tmp_path / "2"), newest(tmp_path / "1"))
+
+
 @pytest.mark.slow
 def test_a_checkpoint_of_two_is_taken_up_by_two_bit_for_bit_and_by_one_and_three(config, tmp_path):
     run_in_processes(train, 2, config, tmp_path / "whole")
