@@ -83,7 +83,10 @@ def recorded() -> dict[str, Any]:
 def elsewhere() -> str:
     """Why the file's hashes need not hold here; empty if they must."""
     found, wanted = here(), recorded()["holds for"]
-    differing = [f"{name} {found[name]} instead of {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    known = {name: its if isinstance(its, list) else [its] for name, its in wanted.items()}  # several give the same
+    differing = [
+        f"{name} {found[name]} instead of {' or '.join(its)}" for name, its in known.items() if found[name] not in its
+    ]
     return f"the hashes hold for another machine: {', '.join(differing)}" if differing else ""
 
 
