@@ -23,7 +23,6 @@ from metricforge.errors import (
     NonFiniteLossError,
     PluginError,
     ProcessesDifferError,
-    TrainingStopped,
 )
 
 if TYPE_CHECKING:
@@ -75,12 +74,6 @@ def run_command(command: Callable[[], None]) -> None:
             _print_error(f"{error.filename}: {error.strerror}; name another place")
             sys.exit(1)
         _end_all(watch, error)
-    except SystemExit as end:
-        watch = _watch()
-        # a component asked for it, unless a training that was stopped did: that ends on all processes
-        if watch is None or isinstance(end.__context__, (KeyboardInterrupt, TrainingStopped)):
-            raise
-        _end_all(watch, end)
     except KeyboardInterrupt as end:
         print(said_of(end), file=sys.stderr)
         sys.exit(status_after(end))
@@ -139,7 +132,7 @@ def _watch() -> ProcessWatch | None:
     return None if module is None else module.current_watch()
 
 
-def _end_all(watch: ProcessWatch, error: Exception | SystemExit) -> NoReturn:
+def _end_all(watch: ProcessWatch, error: Exception) -> NoReturn:
     """End all processes, with one message: what this one raised, or which other one made it raise something."""
     from metricforge.engine.distributed.process_watch import is_of_others
 
