@@ -35,7 +35,7 @@ from metricforge.engine.loops.cutoffs_within import cutoffs_beyond, cutoffs_with
 from metricforge.engine.loops.deterministic_kernels import deterministic_kernels
 from metricforge.engine.loops.evaluation_loop import EvaluationLoop
 from metricforge.engine.loops.never_comes import never_comes
-from metricforge.engine.loops.stop_signals import StopSignals
+from metricforge.engine.loops.stop_signals import StopsAtOnce, StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.opening_lines import opening_lines
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
@@ -212,10 +212,11 @@ class MetricRunner(Runner):
                 (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
             try:
                 model = super().train()
-            except TrainingStopped as stop:
+            except (TrainingStopped, StopsAtOnce) as end:
+                stop = end if isinstance(end, TrainingStopped) else TrainingStopped(str(end))
                 self._save_to_go_on(stop)
                 self._note_end("stopped", str(stop))
-                raise
+                raise stop from None
             except NonFiniteLossError as error:
                 self._save_culprit(error)
                 self._note_end("failed", str(error))

@@ -8,16 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from metricforge.errors import TrainingStopped
-
 NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # USR2 is the warning that submitit asks Slurm for
+
+
+class StopsAtOnce(BaseException):
+    """A signal arrived where a training may end at once.
+
+    No ``Exception``: whoever turns what a decoder or a library raises into an error of their own would take the image,
+    or the library, for the cause.
+    """
 
 
 class StopSignals:
     """Remembers a SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP that arrives while a training is ``listening``.
 
     An update is never cut: the training asks for ``received`` after each. Where no weights change, as in a validation,
-    ``ends_at_once`` may be set: the signal then raises ``TrainingStopped`` wherever the process is.
+    ``ends_at_once`` may be set: the signal then raises ``StopsAtOnce`` wherever the process is.
     """
 
     def __init__(self) -> None:
@@ -49,4 +55,4 @@ class StopSignals:
         self.received = signal.Signals(number).name
         if self.ends_at_once:
             self.ends_at_once = False  # one is enough: what follows saves
-            raise TrainingStopped(self.received)
+            raise StopsAtOnce(self.received)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from metricforge import build_runner
+from metricforge.datasets import image_dataset
 from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError, TrainingStopped
@@ -81,6 +82,21 @@ def test_an_evaluation_ends_at_once_and_the_run_before_it_is_saved(tiny_config, 
     assert after == []
     assert (end.value.iteration, end.value.exit_code) == (6, 9)
     assert [file.name for file in checkpoint_files(tmp_path)] == ["iter_6.pth"]
+
+
+def test_an_image_that_an_evaluation_reads_meanwhile_is_not_taken_for_the_cause(tiny_config, tmp_path, monkeypatch):
+    tiny_config["validation"] = "test"
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu", resume="auto")
+    apply = image_dataset._applied
+
+    def applied(step, image):
+        if runner.stop_signals.ends_at_once and runner.iter:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return apply(step, image)
+
+    monkeypatch.setattr(image_dataset, "_applied", applied)
+    with pytest.raises(TrainingStopped, match="stopped by SIGTERM after 6 updates"):
+        runner.train()
 
 
 def test_before_the_first_update_there_is_nothing_to_save_and_the_next_start_begins(tiny_config, tmp_path):
