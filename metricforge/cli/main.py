@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pkgutil import resolve_name
 
 from metricforge.cli.parser import build_command_parser, build_parser
 from metricforge.cli.parsers.index import with_verb
 from metricforge.cli.run_command import run_command
+from metricforge.cli.stopped import queued_again
 
 
 def main(argv: list[str] | None = None, *, command: str | None = None) -> None:
@@ -24,6 +26,8 @@ def main(argv: list[str] | None = None, *, command: str | None = None) -> None:
             arguments = build_parser().parse_command(with_verb(words))
         else:
             arguments = build_command_parser(command).parse_command(words)
-        resolve_name(arguments.run)(arguments)
+        with queued_again() if (command or arguments.command) == "train" else nullcontext():
+            run = resolve_name(arguments.run)  # imports what it needs, which takes seconds
+        run(arguments)
 
     run_command(parse_and_run)

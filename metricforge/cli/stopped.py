@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from metricforge.cli.signal_watch import told_of_signals
-from metricforge.errors import TrainingStopped
+from metricforge.errors import STOPPED, TrainingStopped
 
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 PATIENCE_SECONDS = 10.0  # clusters kill half a minute after their signal
@@ -53,6 +53,17 @@ def interruptions_as_they_are() -> Iterator[None]:
         if behind is None:
             raise
         raise behind from None
+
+
+@contextmanager
+def queued_again() -> Iterator[None]:
+    """Where a training is stopped before it trains: whoever queues a stopped training again is to do so here, too."""
+    try:
+        with interruptions_as_they_are():
+            yield
+    except Stopped as stop:
+        print(f"{stop} before it trained; the same command begins it, or goes on with it", file=sys.stderr)
+        sys.exit(STOPPED)  # checkpoint.exit_code may not be known yet
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from metricforge.cli.console import open_console
 from metricforge.cli.interruption import ends_soon, resume_command
 from metricforge.cli.next_command import next_command
 from metricforge.cli.replay import replay
-from metricforge.cli.stopped import Stopped, interruptions_as_they_are
+from metricforge.cli.stopped import queued_again
 from metricforge.config_files import find_config
 from metricforge.engine.metric_runner import MetricRunner
-from metricforge.errors import STOPPED, TrainingStopped
+from metricforge.errors import TrainingStopped
 from metricforge.report.score_table import print_scores
 from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.runner import build_runner
@@ -25,8 +25,8 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.replay:
         replay(arguments, console)
         return
-    try:
-        with console.status("looking at the config and the data"), interruptions_as_they_are():
+    with queued_again():
+        with console.status("looking at the config and the data"):
             runner = build_runner(
                 arguments.config,
                 overrides=arguments.cfg_options,
@@ -37,10 +37,7 @@ def train(arguments: argparse.Namespace) -> None:
                 device=arguments.device,
                 console=console,
             )
-    except Stopped as stop:  # whoever queues a stopped training again is to do so here, too
-        print(f"{stop} before it trained; the same command begins it, or goes on with it", file=sys.stderr)
-        sys.exit(STOPPED)  # checkpoint.exit_code may not be known yet
-    runner.describe()
+        runner.describe()
     _train(runner, arguments)
     if not runner.processes.is_main:
         return

@@ -196,8 +196,9 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
     assert done.returncode == 0
 
 
-def test_a_training_that_is_stopped_before_it_trains_asks_to_be_queued_again(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("metricforge.cli.train.build_runner", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+@pytest.mark.parametrize("within", ["cli.main.resolve_name", "cli.train.build_runner"], ids=["imports", "building"])
+def test_a_training_that_is_stopped_before_it_trains_asks_to_be_queued_again(within, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(f"metricforge.{within}", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as end:
         main(["train", "normsoftmax_glyphs", "--work-dir", str(tmp_path / "run")])
     assert end.value.code == 75
