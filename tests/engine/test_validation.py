@@ -1,5 +1,6 @@
 """Training with validation classes: what chooses the weights, and how often the test is looked at."""
 
+import errno
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from metricforge import build_runner, load_model
+from metricforge.engine.records import checkpoint_writer
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError, DatasetError
 from metricforge.run_records.history import read_history
@@ -67,6 +69,26 @@ def test_the_test_is_scored_once_by_the_weights_of_the_best_validation(config, t
         *["validation classes"] * 4,
         "test classes",
     ]
+
+
+@pytest.mark.parametrize(("refused", "chosen"), [({2}, 3), ({2, 3, 4}, 1), ({1, 2, 3, 4}, 4)])
+def test_the_best_weights_are_those_on_a_disk_that_was_full_at_times(config, tmp_path, monkeypatch, refused, chosen):
+    save = checkpoint_writer.save_checkpoint
+
+    def refuse(checkpoint, path):
+        if path.name == "best.pth" and checkpoint["meta"]["epoch"] in refused:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(checkpoint, path)
+
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", refuse)
+    config["checkpoint"] = dict(on_error="warn")
+    runner = build_runner(config, work_dir=tmp_path, device="cpu")
+    steer(runner, [0.3, 0.9, 0.5, 0.4])
+    runner.train()
+    assert protocol(tmp_path)["epoch"] == chosen
+    choice = protocol(tmp_path)["choice"]
+    assert choice.get("value") == {3: 0.5, 1: 0.3, 4: None}[chosen]
+    assert choice.get("reason") == (None if chosen < 4 else "the disk did not take best.pth")
 
 
 def test_validation_classes_are_neither_trained_nor_tested(config, tmp_path):

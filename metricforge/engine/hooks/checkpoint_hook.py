@@ -71,6 +71,10 @@ class CheckpointHook(Hook):
         self.background = background
         self.sharded = sharded
         self.save_best = save_best
+        self._on_disk: dict[str, Any] = {}  # the choice whose weights best.pth holds
+
+    def before_train(self, runner: Any) -> None:
+        self._on_disk = runner.choice.best_so_far()
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         done = runner.iter + 1
@@ -86,10 +90,31 @@ class CheckpointHook(Hook):
 
     def after_train(self, runner: Any) -> None:
         self.save_once(runner, runner.iter)  # early stopping may end a run between two intervals
+        self._take_back_unwritten(runner)
+        if runner.choice.among and runner.choice.score is not None and runner.choice.iteration is None:
+            runner.choice.reason = f"the disk did not take {BEST}"
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        if runner.trains_now and runner.choice.consider(metrics or {}, runner.iter):
-            runner.write_checkpoint(BEST, runner.iter, best=True, then=partial(forget_shards, runner.run_dir))
+        if not runner.trains_now:
+            return
+        self._take_back_unwritten(runner)
+        if runner.choice.consider(metrics or {}, runner.iter):
+            then = partial(self._keep_best, runner.run_dir, runner.choice.best_so_far())
+            runner.write_checkpoint(BEST, runner.iter, best=True, then=then)
+
+    def _take_back_unwritten(self, runner: Any) -> None:
+        """Go back to the best weights on the disk where it did not take better ones (``on_error="warn"``)."""
+
+        def on_disk() -> dict[str, Any]:
+            if self._on_disk != runner.choice.best_so_far():
+                runner.writer.finish()
+            return self._on_disk
+
+        runner.choice.load_state_dict(runner.processes.from_main(on_disk))
+
+    def _keep_best(self, folder: Path, choice: dict[str, Any]) -> None:
+        self._on_disk = choice
+        forget_shards(folder)
 
     def save_once(self, runner: Any, iteration: int) -> None:
         """Save the run after ``iteration`` updates unless that has been done, or there has been none."""

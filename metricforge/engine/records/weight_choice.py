@@ -78,10 +78,14 @@ class WeightChoice:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        return {name: getattr(self, name) for name in ("among", "best", "second", "iteration", "test_looks")}
+        return {"among": self.among, "test_looks": self.test_looks, **self.best_so_far()}
+
+    def best_so_far(self) -> dict[str, Any]:
+        """Return which weights are the best so far, as part of a ``state_dict``."""
+        return {"best": self.best, "second": self.second, "iteration": self.iteration}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a ``state_dict``."""
+        """Continue from a ``state_dict``, or from what it holds of one."""
         for name, value in state.items():
             setattr(self, name, value)
 
