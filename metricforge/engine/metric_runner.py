@@ -64,6 +64,7 @@ from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator
 from metricforge.models import MetricLearner
 from metricforge.progress_bars import progress_bar
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.run_records.history import History
 from metricforge.run_records.run_lock import RunLock
 
@@ -241,9 +242,9 @@ class MetricRunner(Runner):
         reason = disk_failure(error)
         own = error.filename is None or Path(str(error.filename)).absolute().is_relative_to(self.run_dir.absolute())
         if reason is not None and own:
+            without = ', or train on without: checkpoint.on_error="warn"' if self.writer.on_error == "stop" else ""
             raise RunFolderError(
-                f"{self.run_dir}: cannot be written: {reason}. Make room and go on with --resume, or train on without: "
-                'checkpoint.on_error="warn"'
+                f"{self.run_dir}: cannot be written: {reason}. Make room and go on with --resume{without}"
             ) from error
 
     def _finish_file(self) -> None:
@@ -273,8 +274,9 @@ class MetricRunner(Runner):
         stop.iteration = self.iter if stop.iteration is None else stop.iteration
         hook.save_once(self, stop.iteration)
         self.processes.wait()  # the first to leave makes torchrun end the others
-        if stop.iteration:
-            stop.checkpoint = self.run_dir / f"iter_{stop.iteration}.pth"
+        saved = self.processes.from_main(partial(checkpoint_files, self.run_dir))
+        if stop.iteration and saved:  # with on_error="warn" perhaps only an earlier one
+            stop.checkpoint = max(saved, key=lambda file: file.name == f"iter_{stop.iteration}.pth")
         self.say(str(stop))
 
     def scores_dir(self) -> Path:

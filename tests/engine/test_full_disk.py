@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import threading
 
@@ -14,7 +15,7 @@ import torch
 from metricforge import build_runner
 from metricforge.engine.records import checkpoint_writer
 from metricforge.engine.records.checkpoints import load_checkpoint
-from metricforge.errors import CheckpointError, ConfigError, RunFolderError
+from metricforge.errors import CheckpointError, ConfigError, RunFolderError, TrainingStopped
 from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.run_records.history import read_history
 
@@ -79,6 +80,35 @@ def test_training_goes_on_if_asked_and_the_next_checkpoint_tries_again(tiny_conf
     one, other = (load_checkpoint(tmp_path / name / "iter_18.pth")["state_dict"] for name in ("full", "whole"))
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
     assert runner.last_scores == whole.last_scores
+
+
+def test_a_signal_names_the_checkpoint_that_is_there_where_the_disk_takes_no_other(tiny_config, tmp_path, failing):
+    failing(errno.ENOSPC, {"iter_8.pth"})
+    tiny_config["checkpoint"] = dict(on_error="warn")
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+    original = runner.model.train_step
+
+    def step(*args, **kwargs):
+        if runner.iter == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    runner.model.train_step = step
+    with pytest.raises(TrainingStopped, match=r"after 8 updates; .*iter_6\.pth is saved"):
+        runner.train()
+
+
+@pytest.mark.parametrize(("on_error", "end"), [("stop", 'checkpoint.on_error="warn"'), ("warn", "--resume")])
+def test_scores_that_a_full_disk_does_not_take_are_one_line(tiny_config, tmp_path, monkeypatch, on_error, end):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "scores.json"))
+
+    monkeypatch.setattr("metricforge.evaluation.results.scores_file.write_atomically", full)
+    tiny_config["checkpoint"] = dict(on_error=on_error)
+    with pytest.raises(RunFolderError) as caught:
+        build_runner(tiny_config, work_dir=tmp_path, device="cpu").train()
+    assert str(caught.value).startswith(f"{tmp_path}: cannot be written: No space left on device. Make room")
+    assert str(caught.value).endswith(end)
 
 
 @pytest.mark.parametrize("on_error", ["stop", "warn"])
