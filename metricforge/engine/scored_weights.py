@@ -72,6 +72,10 @@ class ScoredWeights:
         """The checkpoint that is evaluated, or that these weights were written to last; None: not written yet."""
         return self._file
 
+    def are_saved(self, file: Path, iteration: int) -> bool:
+        """Whether those after ``iteration`` updates are in ``file``: one that lies there may be damaged or older."""
+        return self._saved_after == iteration and file.is_file()
+
     @property
     def layer(self) -> str | None:
         """Weights and layer that a readout chose, in words; None without one."""

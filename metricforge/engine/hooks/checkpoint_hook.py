@@ -119,7 +119,8 @@ class CheckpointHook(Hook):
     def save_once(self, runner: Any, iteration: int) -> None:
         """Save the run after ``iteration`` updates unless that has been done, or there has been none."""
         runner.writer.finish()
-        if iteration and not runner.processes.from_main((runner.run_dir / f"iter_{iteration}.pth").exists):
+        path = runner.run_dir / f"iter_{iteration}.pth"
+        if iteration and not runner.processes.from_main(partial(runner.scored.are_saved, path, iteration)):
             self.save(runner, iteration)
             runner.writer.finish()
 
@@ -128,9 +129,12 @@ class CheckpointHook(Hook):
 
     def save(self, runner: Any, iteration: int) -> None:
         """Save the run after ``iteration`` updates, and remove what is older than the files to keep."""
-        runner.write_checkpoint(f"iter_{iteration}.pth", iteration, then=partial(self._forget_old, runner.run_dir))
+        path = runner.run_dir / f"iter_{iteration}.pth"
+        runner.write_checkpoint(path.name, iteration, then=partial(self._forget_older, path))
 
-    def _forget_old(self, folder: Path) -> None:
-        for old in checkpoint_files(folder)[self.max_keep :]:
+    def _forget_older(self, path: Path) -> None:
+        files = checkpoint_files(path.parent)
+        # a resume that found newer ones damaged has left them there: they are no reason to remove a whole one
+        for old in files[files.index(path) + self.max_keep :]:
             old.unlink(missing_ok=True)
-        forget_shards(folder)
+        forget_shards(path.parent)

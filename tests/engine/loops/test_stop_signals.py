@@ -66,6 +66,14 @@ def test_the_update_is_finished_and_saved_and_the_same_call_goes_on_bit_for_bit(
     assert [key for key in whole if not torch.equal(whole[key], cut[key])] == []
 
 
+def test_a_damaged_checkpoint_of_the_same_update_is_not_taken_for_the_one_that_is_saved(tiny_config, tmp_path):
+    for _ in range(2):
+        with pytest.raises(TrainingStopped, match=r"iter_8\.pth is saved"):
+            train(tiny_config, tmp_path, signal.SIGTERM, 8)
+        assert load_checkpoint(tmp_path / "iter_8.pth")["meta"]["iteration"] == 8
+        (tmp_path / "iter_8.pth").write_bytes(b"what a lost connection leaves")
+
+
 def test_an_evaluation_ends_at_once_and_the_run_before_it_is_saved(tiny_config, tmp_path, monkeypatch):
     tiny_config["checkpoint"] = dict(interval=3, exit_code=9)
     tiny_config["validation"] = "test"

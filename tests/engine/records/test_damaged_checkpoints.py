@@ -17,6 +17,7 @@ from metricforge.engine.records.checkpoints import (
 )
 from metricforge.errors import CheckpointError
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from tests.cut_training import cut_after
 from tests.damaged_bytes import damage
 
 
@@ -123,3 +124,15 @@ def test_resume_falls_back_from_whatever_is_wrong_with_the_newest(tiny_config, t
     assert "iter_99.pth: its optimizer is NoneType, not dict; falling back" in said
     assert "iter_18.pth: is damaged or was changed" in said
     assert f"resumed from {before.name}" in said
+
+
+def test_newer_checkpoints_that_are_damaged_do_not_push_out_whole_ones(tiny_config, tmp_path):
+    tiny_config["checkpoint"] = dict(max_keep=3)
+    build_runner(tiny_config, work_dir=tmp_path, device="cpu").train()
+    for name in ("iter_18.pth", "iter_12.pth"):
+        (tmp_path / name).write_bytes(b"")
+    tiny_config["checkpoint"] = dict(max_keep=2, interval_iterations=2)
+    cut_after(build_runner(tiny_config, work_dir=tmp_path, device="cpu", resume=True), 3)
+    names = [path.name for path in checkpoint_files(tmp_path)]
+    assert names == ["iter_18.pth", "iter_12.pth", "iter_8.pth", "iter_6.pth"]
+    assert load_checkpoint(tmp_path / "iter_8.pth")["meta"]["iteration"] == 8
