@@ -91,6 +91,16 @@ def test_the_best_weights_are_those_on_a_disk_that_was_full_at_times(config, tmp
     assert choice.get("reason") == (None if chosen < 4 else "the disk did not take best.pth")
 
 
+def test_a_run_that_is_killed_before_its_first_interval_goes_on_where_it_has_best_weights(config, tmp_path):
+    config["checkpoint"] = dict(interval=4)
+    whole = train(config, tmp_path / "whole")
+    cut_after(build_runner(config, work_dir=tmp_path / "cut", device="cpu", resume="auto"), 20)
+    again = build_runner(config, work_dir=tmp_path / "cut", device="cpu", resume="auto")
+    again.train()
+    assert protocol(tmp_path / "cut") == protocol(tmp_path / "whole")
+    torch.testing.assert_close(dict(again.model.state_dict()), dict(whole.model.state_dict()), rtol=0, atol=0)
+
+
 def test_validation_classes_are_neither_trained_nor_tested(config, tmp_path):
     runner = build_runner(config, work_dir=tmp_path, device="cpu")
     sets = [runner.train_dataloader.dataset.dataset, runner.val_dataloader.dataset, runner.test_dataloader.dataset]

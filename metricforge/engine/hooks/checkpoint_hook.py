@@ -24,7 +24,7 @@ class CheckpointHook(Hook):
     with at least two a crash at any moment leaves one that loads. (mmengine deletes first.)
 
     Args:
-        interval: epochs between two checkpoints.
+        interval: epochs between two checkpoints; there is one with the first best weights, too.
         interval_iterations: additionally, iterations between two; None: only after epochs.
         max_keep: number of periodic checkpoints to keep, at least 2.
         exit_code: exit status of `metricforge train` where SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP ended the training,
@@ -98,6 +98,10 @@ class CheckpointHook(Hook):
         if not runner.trains_now:
             return
         self._take_back_unwritten(runner)
+        # best.pth alone would be a run that is neither to be begun nor resumed
+        saved = runner.processes.from_main(partial(checkpoint_files, runner.run_dir))
+        if runner.choice.score is not None and not saved:
+            self.save(runner, runner.iter)
         if runner.choice.consider(metrics or {}, runner.iter):
             then = partial(self._keep_best, runner.run_dir, runner.choice.best_so_far())
             runner.write_checkpoint(BEST, runner.iter, best=True, then=then)
