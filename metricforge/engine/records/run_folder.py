@@ -15,7 +15,10 @@ from metricforge.run_records.run_lock import LOCK_FILE, RunLock
 
 RUNS, EVALUATIONS = Path("runs"), "evaluations"
 # What training writes through a temporary file beside it; any other file in its folder belongs to others.
-_WRITTEN = r"iter_[0-9]+\.pth|best\.pth|history\.jsonl|scores\.json|scores\.queries\.npz|unreadable_images\.txt|.+\.py"
+_WRITTEN = (
+    r"(iter_[0-9]+|best|chosen)\.pth|not_finite_[0-9]+\.pt|(history\.jsonl|scores\.json|readout\.json)"
+    r"|scores\.queries\.npz|unreadable_images\.txt|.+\.py|\.run\.lock\.json"
+)
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})(\..*)?\.tmp|\.(scores\.json|scores\.queries\.npz)\.[0-9]+")
 
 

@@ -71,6 +71,8 @@ def test_what_a_run_left_is_not_written_over(here, record):
 def test_what_dead_runs_left_unfinished_goes_and_what_others_write_stays(here):
     dead = [".iter_5.pth.x1.tmp", ".best.pth.77-78-ab.tmp", ".scores.json.4711", ".scores.queries.npz.4711"]
     dead += [".history.jsonl.tmp", ".scores.json.3-4-cd.tmp", ".tiny.py.3-4-cd.tmp"]
+    dead += [".chosen.pth.3-4-cd.tmp", ".readout.json.3-4-cd.tmp", ".not_finite_7.pt.3-4-cd.tmp"]
+    dead += ["..run.lock.json.3-4-cd.tmp"]
     others = [".neighbours.png.5-5-ee.tmp", ".hidden", "notes.tmp", ".iter_5.pth"]
     for name in dead + others:
         (here / name).write_text("")
