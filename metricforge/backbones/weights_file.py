@@ -52,6 +52,11 @@ def load_weights_file(
         "lacks": sorted(name for name in wanted.keys() - state.keys() if not name.endswith("num_batches_tracked")),
         "has no use for": sorted(state.keys() - wanted.keys()),
         "has another shape of": sorted(n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape),
+        "has another kind of number in": sorted(
+            name
+            for name in wanted.keys() & state.keys()
+            if wanted[name].is_floating_point() != state[name].is_floating_point()
+        ),
     }
     if any(faults.values()):
         told = "; it ".join(
@@ -62,7 +67,13 @@ def load_weights_file(
         raise CheckpointError(
             f"weights: {path} is of another network than {type(model).__name__} with {len(wanted)} tensors. It {told}"
         )
-    model.load_state_dict(state, strict=False)
+    try:
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as fault:
+        raise CheckpointError(
+            f"weights: {path} holds tensors that cannot be copied, such as sparse or quantized ones "
+            f"({str(fault).splitlines()[-1].strip()})"
+        ) from fault
 
 
 def load_layer_of_bundle(model: nn.Module, file: str | Path, layer: str) -> None:

@@ -73,3 +73,33 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="cannot be read as a dict of tensors"):
         load_weights_file(network(), tmp_path / "other.pth", ())
+
+
+@pytest.mark.parametrize(
+    ("convert", "says"),
+    [
+        (lambda weight: weight.to_sparse(), "cannot be copied"),
+        (lambda weight: weight.to("meta"), "cannot be copied"),
+        (lambda weight: (100 * weight).to(torch.int8), "another kind of number in 1: 2.weight"),
+        (lambda weight: weight.to(torch.complex64), "another kind of number in 1: 2.weight"),
+    ],
+    ids=["sparse", "without data", "integers", "complex"],
+)
+def test_a_tensor_of_another_kind_is_refused(tmp_path, convert, says):
+    state = network().state_dict()
+    torch.save(state | {"2.weight": convert(state["2.weight"])}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=rf"odd\.pth .*{says}"):
+        load_weights_file(network(), tmp_path / "odd.pth", ())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_of_another_precision_are_converted(tmp_path, dtype):
+    state = network().state_dict()
+    torch.save(
+        {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()},
+        tmp_path / "w.pth",
+    )
+    layers = network()
+    load_weights_file(layers, tmp_path / "w.pth", ())
+    assert layers[2].weight.dtype == torch.float32
+    torch.testing.assert_close(layers[2].weight, state["2.weight"], rtol=1e-2, atol=1e-2)

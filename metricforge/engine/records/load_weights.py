@@ -28,4 +28,9 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: Path) ->
     if faults:
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
         raise CheckpointError(f"{path}: holds another model than the config describes: {shown}")
-    model.load_state_dict(theirs)
+    try:
+        model.load_state_dict(theirs)
+    except RuntimeError as fault:  # such as a sparse tensor in the place of a dense one
+        raise CheckpointError(
+            f"{path}: holds weights that cannot be copied ({str(fault).splitlines()[-1].strip()})"
+        ) from fault

@@ -15,6 +15,7 @@ from metricforge.engine.records.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
+from metricforge.engine.records.load_weights import load_weights
 from metricforge.errors import CheckpointError
 from metricforge.run_records.checkpoint_files import checkpoint_files
 from tests.cut_training import cut_after
@@ -136,3 +137,11 @@ def test_newer_checkpoints_that_are_damaged_do_not_push_out_whole_ones(tiny_conf
     names = [path.name for path in checkpoint_files(tmp_path)]
     assert names == ["iter_18.pth", "iter_12.pth", "iter_8.pth", "iter_6.pth"]
     assert load_checkpoint(tmp_path / "iter_8.pth")["meta"]["iteration"] == 8
+
+
+def test_a_tensor_that_cannot_be_copied_is_named_by_its_file(tmp_path):
+    path = tmp_path / "iter_5.pth"
+    weights = {"weight": torch.eye(2).to_sparse()}
+    save_checkpoint({"meta": {"format": FORMAT}, "state_dict": weights}, path)
+    with pytest.raises(CheckpointError, match=r"iter_5\.pth: holds weights that cannot be copied"):
+        load_weights(torch.nn.Linear(2, 2, bias=False), load_checkpoint(path), path)
