@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from metricforge.bundle_files import is_bundle, read_description, verified_file
 from metricforge.errors import CheckpointError
+from metricforge.torch_archives import refuse_compressed
 
 
 def load_weights_file(
@@ -105,6 +106,7 @@ def _backbone_s(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors in ``path`` by name."""
     try:
+        refuse_compressed(path)
         if zipfile.is_zipfile(path):  # of whose checksums torch reads none
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()

@@ -21,9 +21,11 @@ from torch import Tensor
 from metricforge.engine.records.sealed_file import is_as_written, is_sealed, write_sealed
 from metricforge.engine.records.shard_files import RowsInShards, find_rows, read_whole
 from metricforge.errors import CheckpointError
+from metricforge.torch_archives import refuse_compressed
 
 FORMAT = 2
 BEST = "best.pth"
+DEEPEST = 100  # dicts within each other
 
 
 def to_plain(value: Any) -> Any:
@@ -81,6 +83,8 @@ def open_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
             digest = _hash(file)
             file.seek(0)
             try:
+                refuse_compressed(file)
+                file.seek(0)
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file makes torch raise whatever its bytes lead to
                 raise CheckpointError(f"{path}: {_unreadable(error)}") from error
@@ -88,6 +92,7 @@ def open_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "meta"} <= checkpoint.keys():
         raise CheckpointError(f"{path}: holds no state_dict and meta, so it is not a checkpoint of MetricForge")
+    _check_nesting(checkpoint, path)
     find_rows(checkpoint, path)
     _check_content(checkpoint, path)
     if not sealed:
@@ -117,6 +122,20 @@ def check_state_of_run(checkpoint: Mapping[str, Any], path: Path) -> None:
         holder = checkpoint[part] if part else checkpoint
         if not isinstance(holder.get(key), kind):
             raise CheckpointError(f"{path}: its {name} is {type(holder.get(key)).__name__}, not {kind.__name__}")
+
+
+def _check_nesting(checkpoint: dict[str, Any], path: Path) -> None:
+    """Refuse dicts that hold each other more than once, through which one would go for ever: none is written so."""
+    seen, level = set[int](), [checkpoint]
+    for _ in range(DEEPEST):
+        found = [id(part) for part in level]
+        if len(seen.union(found)) < len(seen) + len(found):
+            break
+        seen.update(found)
+        level = [item for part in level for item in part.values() if isinstance(item, dict)]
+        if not level:
+            return
+    raise CheckpointError(f"{path}: its parts hold each other or are nested too deeply, as none of training's do")
 
 
 def _check_content(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
+import zipfile
 
 import pytest
 import torch
 
 from metricforge import build_runner
+from metricforge.backbones.weights_file import load_weights_file
 from metricforge.engine.records.checkpoints import (
     FORMAT,
     check_state_of_run,
@@ -16,6 +19,7 @@ from metricforge.engine.records.checkpoints import (
     save_checkpoint,
 )
 from metricforge.engine.records.load_weights import load_weights
+from metricforge.engine.records.sealed_file import write_sealed
 from metricforge.errors import CheckpointError
 from metricforge.run_records.checkpoint_files import checkpoint_files
 from tests.cut_training import cut_after
@@ -145,3 +149,42 @@ def test_a_tensor_that_cannot_be_copied_is_named_by_its_file(tmp_path):
     save_checkpoint({"meta": {"format": FORMAT}, "state_dict": weights}, path)
     with pytest.raises(CheckpointError, match=r"iter_5\.pth: holds weights that cannot be copied"):
         load_weights(torch.nn.Linear(2, 2, bias=False), load_checkpoint(path), path)
+
+
+def holding_itself():
+    extra = {}
+    extra["itself"] = extra
+    return extra
+
+
+def shared_at_each_of(levels):
+    extra = {}
+    for _ in range(levels):
+        extra = {"one": extra, "other": extra}  # as small as a list of them, but twice as much to go through
+    return extra
+
+
+def within_each_other(levels):
+    extra = {}
+    for _ in range(levels):
+        extra = {"inner": extra}
+    return extra
+
+
+@pytest.mark.parametrize("extra", [holding_itself(), shared_at_each_of(50), within_each_other(400)])
+def test_parts_that_nobody_could_go_through_are_refused(tmp_path, extra):
+    write_sealed({"meta": {"format": FORMAT}, "state_dict": {}, "extra": extra}, tmp_path / "iter_5.pth")
+    with pytest.raises(CheckpointError, match=r"iter_5\.pth: its parts hold each other or are nested too deeply"):
+        load_checkpoint(tmp_path / "iter_5.pth")
+
+
+def test_compressed_content_that_would_fill_the_memory_is_not_read(checkpoint):
+    whole, small = checkpoint.read_bytes(), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    checkpoint.write_bytes(small.getvalue())
+    with pytest.raises(CheckpointError, match=r"iter_5\.pth: .* is compressed"):
+        load_checkpoint(checkpoint)
+    with pytest.raises(CheckpointError, match=r"iter_5\.pth .* is compressed"):
+        load_weights_file(torch.nn.Linear(2, 2), checkpoint, ())
