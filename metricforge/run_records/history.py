@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metricforge.atomic_write import write_atomically
+from metricforge.errors import ComparisonError
 
 FILE_NAME = "history.jsonl"
 _REPEATED = frozenset({"scores", "diagnosis", "ended"})  # when a run is resumed there
@@ -105,20 +106,23 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run's history, oldest first, without a last line cut off by a crash; empty without a file.
 
     Raises:
-        ValueError: for any other line that does not belong to a history.
+        ComparisonError: for any other line that does not belong to a history.
     """
     path = folder / FILE_NAME
     if not path.is_file():
         return []
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     history: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
             entry = None
-        if isinstance(entry, dict) and "iteration" in entry:
+        if isinstance(entry, dict) and isinstance(entry.get("iteration"), int):
             history.append(entry)
         elif number < len(lines):
-            raise ValueError(f"{path}, line {number}: is not a line of a run's history: {line[:60]!r}")
+            raise ComparisonError(
+                f"{path}, line {number}: is not a line of a run's history: {line[:60]!r}; "
+                "remove it, or move the file away"
+            )
     return history

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from metricforge.errors import MetricForgeError
 from metricforge.run_records.history import History, read_history
 
 
@@ -43,13 +44,16 @@ def test_a_last_line_that_a_crash_cut_is_left_out_and_then_gone(tmp_path):
     assert (tmp_path / "history.jsonl").read_text() == whole
 
 
-def test_a_broken_line_in_the_middle_is_an_error_that_names_it(tmp_path):
+@pytest.mark.parametrize("broken", [b"what is this", b"\xff\xfe\x00", b"\x00" * 9, b'{"iteration": "4"}', b"[4]", b""])
+def test_a_broken_line_in_the_middle_is_an_error_that_names_it(tmp_path, broken):
     filled(tmp_path)
-    lines = (tmp_path / "history.jsonl").read_text().splitlines()
-    lines[1] = "what is this"
-    (tmp_path / "history.jsonl").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=r"history\.jsonl, line 2: is not a line of a run's history: 'what is this'"):
-        read_history(tmp_path)
+    lines = (tmp_path / "history.jsonl").read_bytes().splitlines()
+    lines[1] = broken
+    (tmp_path / "history.jsonl").write_bytes(b"\n".join(lines))
+    with pytest.raises(
+        MetricForgeError, match=r"history\.jsonl, line 2: is not a line of a run's history: .*; remove it"
+    ):
+        History(tmp_path).start(20)
 
 
 def test_a_process_that_does_not_write_leaves_the_file_alone(tmp_path):
