@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from metricforge.cli.next_command import next_command
 from metricforge.cli.signal_watch import told_of_signals
@@ -49,13 +51,23 @@ def ends_soon(say: Callable[[], None]) -> Iterator[None]:
             worker.kill()  # they read images only
         os._exit(128 + signal.SIGINT)
 
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # one is enough, and what follows tidies up
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
     with told_of_signals(end_soon):
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
         try:
             yield
         except KeyboardInterrupt as end:
             say_once()
             # and if that takes long, because of workers for instance, the thread ends it
             sys.exit(status_after(end))
+        finally:
+            if signal.getsignal(signal.SIGINT) is interrupt:
+                signal.signal(signal.SIGINT, before)
 
 
 def resume_command(arguments: argparse.Namespace, folder: Path) -> str:

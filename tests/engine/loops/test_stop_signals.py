@@ -246,6 +246,20 @@ def test_ctrl_c_ends_a_command_in_two_seconds_and_says_what_is_saved(start, tmp_
 
 
 @pytest.mark.slow
+def test_ctrl_c_that_is_pressed_again_and_again_ends_a_command_as_once(start, tmp_path):
+    process = start(0.2)
+    await_update(process, 8)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert said.count("iter_6.pth is saved, what came after it is not") == 1
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_a_library_that_computes_on(tmp_path):
     script = tmp_path / "computes.py"
     script.write_text(
