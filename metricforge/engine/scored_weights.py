@@ -62,10 +62,17 @@ class ScoredWeights:
 
     @property
     def file(self) -> Path:
-        """The checkpoint of the weights that scored the test, or the newest if nothing did."""
+        """The checkpoint of the weights that scored the test, or the newest if nothing did.
+
+        Raises:
+            CheckpointError: if the disk took none.
+        """
         if self._meta is not None and self._file is not None and self._file.exists():
             return self._file
-        return checkpoint_files(self._runner.run_dir)[0]
+        saved = checkpoint_files(self._runner.run_dir)
+        if not saved:
+            raise CheckpointError(f"{self._runner.run_dir}: holds no weights, because the disk took no checkpoint")
+        return saved[0]
 
     @property
     def named_file(self) -> Path | None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from metricforge import build_runner
+from metricforge.cli.main import main
 from metricforge.engine.records import checkpoint_writer
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError, RunFolderError, TrainingStopped
@@ -109,6 +110,19 @@ def test_scores_that_a_full_disk_does_not_take_are_one_line(tiny_config, tmp_pat
         build_runner(tiny_config, work_dir=tmp_path, device="cpu").train()
     assert str(caught.value).startswith(f"{tmp_path}: cannot be written: No space left on device. Make room")
     assert str(caught.value).endswith(end)
+
+
+def test_a_training_of_which_nothing_could_be_saved_ends_in_an_error(tiny_config, tmp_path, failing, capsys):
+    failing(errno.ENOSPC, {"iter_6.pth", "iter_12.pth", "iter_18.pth"})
+    tiny_config["checkpoint"] = dict(on_error="warn")
+    script = tmp_path / "config.py"
+    script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    with pytest.raises(SystemExit) as end:
+        main(["train", str(script), "--work-dir", str(tmp_path / "run"), "--device", "cpu"])
+    assert end.value.code == 1
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'run'}: holds no weights, because the disk took no checkpoint" in said.err
+    assert "recall@1" in said.out
 
 
 @pytest.mark.parametrize("on_error", ["stop", "warn"])
