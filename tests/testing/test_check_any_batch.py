@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -13,8 +13,12 @@ from metricforge import EVALUATORS, LOSSES, MINERS, SIMILARITIES, Loss, LossOutp
 from metricforge.testing import check_any_batch
 
 DIM, CLASSES = 8, 4
-SETTINGS = settings(max_examples=15, deadline=None, derandomize=True, database=None)
-
+MAGNITUDES = st.sampled_from([1.0, 1e-30, 1e-12, 1e-3, 1e3, 1e12, 1e30])
+FUZZES = settings.default.max_examples > 100
+A_FEW = settings(
+    max_examples=200 if FUZZES else 15,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 
 RETRIEVAL = [dict(type="RecallAtK", ks=[1]), dict(type="MAPAtR")]
 CLUSTERED = dict(clustering=dict(type="AffinityPropagation"), evaluators=[dict(type="NMI")])
@@ -53,21 +57,21 @@ def batches(draw) -> tuple[torch.Tensor, torch.Tensor]:
     if count:
         for place in draw(st.lists(st.integers(0, count - 1), max_size=4)):
             rows[place] = draw(st.sampled_from([0.0, 1.0])) * rows[0]
-    rows = rows * draw(st.sampled_from([1.0, 1e-30, 1e-12, 1e-3, 1e3, 1e12, 1e30]))
+    even, odd = draw(MAGNITUDES.map(lambda size: (size, size)) | st.tuples(MAGNITUDES, MAGNITUDES))
+    rows[::2] *= even
+    rows[1::2] *= odd
     labels = torch.randint(0, draw(st.integers(1, CLASSES)), (count,), generator=generator)
+    labels = draw(st.sampled_from([labels, labels, -1 - labels, labels * 10**15, torch.arange(count)]))
     rows = rows.to(draw(st.sampled_from([torch.float64, torch.float32, torch.bfloat16])))
     return (rows.T.contiguous().T if draw(st.booleans()) else rows), labels
 
 
 @pytest.mark.parametrize("component", [*_built(LOSSES), *_built(MINERS), *_built(SIMILARITIES)])
-def test_every_registered_component_stands_any_batch(component):
-    @settings(SETTINGS, max_examples=40)
-    @given(batches(), st.booleans())
-    def stands(batch, autocast):
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            check_any_batch(component, *batch)
-
-    stands()
+@settings(A_FEW, max_examples=500 if FUZZES else 40)
+@given(batch=batches(), autocast=st.booleans())
+def test_every_registered_component_stands_any_batch(component, batch, autocast):
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        check_any_batch(component, *batch)
 
 
 @pytest.mark.parametrize("component", [*_built(LOSSES), *_built(MINERS), *_built(SIMILARITIES)])
@@ -78,30 +82,23 @@ def test_the_order_of_rows_at_different_distances_matters_to_no_component(compon
         check_any_batch(component, torch.randn(count, DIM, generator=generator), labels)
 
 
-@pytest.mark.parametrize(("loss", "miner"), _mined())
-def test_every_loss_stands_any_batch_with_the_tuples_of_every_miner_that_it_takes(loss, miner):
-    @SETTINGS
-    @given(batches())
-    def stands(batch):
-        check_any_batch(loss, *batch, miner=miner)
-
-    stands()
+@pytest.mark.parametrize(("loss", "miner"), [*_mined()])
+@A_FEW
+@given(batch=batches())
+def test_every_loss_stands_any_batch_with_the_tuples_of_every_miner_that_it_takes(loss, miner, batch):
+    check_any_batch(loss, *batch, miner=miner)
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_every_registered_evaluator_stands_any_batch(name, tmp_path, monkeypatch):
+@A_FEW
+@given(batch=batches())
+def test_every_registered_evaluator_stands_any_batch(name, tmp_path, monkeypatch, batch):
     monkeypatch.chdir(tmp_path)
     Path("tree.csv").write_text("child,parent\n0,all\n1,all\n")
     evaluator = EVALUATORS.build(dict(type=name, **NEEDED.get(name, {})))
-
-    @SETTINGS
-    @given(batches())
-    def stands(batch):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check_any_batch(evaluator, *batch)
-
-    stands()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_any_batch(evaluator, *batch)
 
 
 class SquareRoot(Loss):
