@@ -99,6 +99,25 @@ def test_a_signal_names_the_checkpoint_that_is_there_where_the_disk_takes_no_oth
         runner.train()
 
 
+def test_a_signal_in_the_test_does_not_save_the_chosen_weights_as_the_last_ones(
+    tiny_config, tmp_path, failing, monkeypatch
+):
+    refused = {"iter_18.pth"}
+    failing(errno.ENOSPC, refused)
+    tiny_config["checkpoint"] = dict(on_error="warn")
+    tiny_config["validation"] = "test"
+    runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
+
+    def test():
+        refused.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(runner.test_loop, "run", test)
+    with pytest.raises(TrainingStopped, match=r"after 18 updates; .*iter_12\.pth is saved"):
+        runner.train()
+    assert [file.name for file in checkpoint_files(tmp_path)] == ["iter_12.pth", "iter_6.pth"]
+
+
 @pytest.mark.parametrize(("on_error", "end"), [("stop", 'checkpoint.on_error="warn"'), ("warn", "--resume")])
 def test_scores_that_a_full_disk_does_not_take_are_one_line(tiny_config, tmp_path, monkeypatch, on_error, end):
     def full(*args, **kwargs):

@@ -121,8 +121,13 @@ class CheckpointHook(Hook):
         forget_shards(folder)
 
     def save_once(self, runner: Any, iteration: int) -> None:
-        """Save the run after ``iteration`` updates unless that has been done, or there has been none."""
+        """Save the run after ``iteration`` updates unless that has been done, or there has been none.
+
+        Once training has ended, the model holds the chosen weights, and nothing is saved.
+        """
         runner.writer.finish()
+        if runner.has_trained:
+            return
         path = runner.run_dir / f"iter_{iteration}.pth"
         if iteration and not runner.processes.from_main(partial(runner.scored.are_saved, path, iteration)):
             self.save(runner, iteration)
