@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from metricforge.datasets import ImageDataset
 from metricforge.engine.loops.embed_dataset import Dtype, embed_dataset
-from metricforge.errors import EmbeddingsError
+from metricforge.engine.loops.stop_signals import StopsAtOnce
+from metricforge.errors import EmbeddingsError, TrainingStopped
 from metricforge.evaluation import (
     Evaluation,
     EvaluationContext,
@@ -73,7 +75,13 @@ class EvaluationLoop(BaseLoop):
         """Evaluate, write ``scores.json`` and what each query scored if it is a test, and return the scores."""
         self.runner.call_hook(f"before_{self.mode}")
         self.runner.call_hook(f"before_{self.mode}_epoch")
-        scores, protocol, evaluation = self.score(self.runner.model)
+        try:
+            self.runner.call_hook(f"before_{self.mode}_scores")
+            scores, protocol, evaluation = self.score(self.runner.model)
+            self.runner.call_hook(f"after_{self.mode}_scores")
+        except (StopsAtOnce, TrainingStopped):
+            self._put_back_trained_weights()  # the run is saved as it was before
+            raise
         if self.mode == "test":
             self.runner.choice.test_looks += 1
         if evaluation is not None:
@@ -93,6 +101,11 @@ class EvaluationLoop(BaseLoop):
         self.runner.call_hook(f"after_{self.mode}_epoch", metrics=scores)
         self.runner.call_hook(f"after_{self.mode}")
         return scores
+
+    def _put_back_trained_weights(self) -> None:
+        for hook in self.runner.hooks:
+            if isinstance(hook, EMAHook):
+                getattr(hook, f"after_{self.mode}_epoch")(self.runner)
 
     def score(
         self, model: MetricLearner, task: str = "embedding"

@@ -18,6 +18,7 @@ from metricforge.engine.loops.stop_signals import StopSignals
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError, TrainingStopped
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.testing import run_in_processes
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +91,48 @@ def test_an_evaluation_ends_at_once_and_the_run_before_it_is_saved(tiny_config, 
     assert after == []
     assert (end.value.iteration, end.value.exit_code) == (6, 9)
     assert [file.name for file in checkpoint_files(tmp_path)] == ["iter_6.pth"]
+
+
+def stopped_in_second_validations(config, folder):
+    """Of a run that was saved before that validation began, and of one that was not."""
+    for interval in (1, 3):
+        config["checkpoint"] = dict(interval=interval)
+        runner = build_runner(config, work_dir=folder / str(interval), device="cpu")
+        score = runner.val_loop.score
+
+        def signalled(*args, runner=runner, score=score):
+            if runner.epoch == 2 and runner.processes.rank == runner.processes.world_size - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return score(*args)
+
+        runner.val_loop.score = signalled
+        with pytest.raises(TrainingStopped):
+            runner.train()
+
+
+@pytest.mark.parametrize(
+    ("averaging", "processes"),
+    [
+        (dict(type="EMAHook"), 1),
+        (dict(type="SWAHook", begin=0.0), 1),
+        pytest.param(dict(type="EMAHook"), 2, marks=pytest.mark.slow),
+    ],
+    ids=["EMAHook", "SWAHook", "two processes"],
+)
+def test_what_is_saved_is_the_run_before_the_validation_in_which_a_signal_arrived(
+    tiny_config, tmp_path, averaging, processes
+):
+    stopping = dict(type="EarlyStoppingHook", patience=3, priority="VERY_LOW")
+    tiny_config |= dict(validation="test", custom_hooks=[averaging, stopping])
+    if processes == 1:
+        stopped_in_second_validations(tiny_config, tmp_path)
+    else:
+        run_in_processes(stopped_in_second_validations, processes, tiny_config, tmp_path)
+    before, found = (load_checkpoint(tmp_path / interval / "iter_12.pth") for interval in "13")
+    for part in ("state_dict", "ema_state_dict"):
+        assert [name for name, value in before[part].items() if not torch.equal(value, found[part][name])] == []
+    assert found["early_stopping"] == before["early_stopping"]
+    assert found["meta"]["candidates"] == before["meta"]["candidates"]
 
 
 def test_an_image_that_an_evaluation_reads_meanwhile_is_not_taken_for_the_cause(tiny_config, tmp_path, monkeypatch):
