@@ -212,12 +212,10 @@ class MetricRunner(Runner):
             if self.processes.is_main:
                 (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
             try:
-                model = super().train()
-            except (TrainingStopped, StopsAtOnce) as end:
-                stop = end if isinstance(end, TrainingStopped) else TrainingStopped(str(end))
-                self._save_to_go_on(stop)
+                model = self._train_or_save()
+            except TrainingStopped as stop:
                 self._note_end("stopped", str(stop))
-                raise stop from None
+                raise
             except NonFiniteLossError as error:
                 self._save_culprit(error)
                 self._note_end("failed", str(error))
@@ -236,6 +234,15 @@ class MetricRunner(Runner):
                 self.trains_now = False
                 self.stop_signals.ends_at_once = False
                 self.visualizer.close()  # a tracker would take what is trained next for the same run
+
+    def _train_or_save(self) -> torch.nn.Module:
+        """Train; where a signal ends it, save the run. What keeps it from being saved is an error like any other."""
+        try:
+            return super().train()
+        except (TrainingStopped, StopsAtOnce) as end:
+            stop = end if isinstance(end, TrainingStopped) else TrainingStopped(str(end))
+            self._save_to_go_on(stop)
+            raise stop from None
 
     def _refuse_folder(self, error: OSError) -> None:
         """Say in one line that the run's folder takes no file, if that is what ``error`` is about."""

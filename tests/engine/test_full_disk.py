@@ -83,9 +83,18 @@ def test_training_goes_on_if_asked_and_the_next_checkpoint_tries_again(tiny_conf
     assert runner.last_scores == whole.last_scores
 
 
-def test_a_signal_names_the_checkpoint_that_is_there_where_the_disk_takes_no_other(tiny_config, tmp_path, failing):
+@pytest.mark.parametrize(
+    ("on_error", "error", "says", "how"),
+    [
+        ("warn", TrainingStopped, r"after 8 updates; .*iter_6\.pth is saved", "stopped"),
+        ("stop", CheckpointError, r"iter_8\.pth cannot be written: No space left .*; iter_6\.pth is whole", "failed"),
+    ],
+)
+def test_a_signal_that_comes_while_the_disk_is_full_names_the_checkpoint_that_is_there(
+    tiny_config, tmp_path, failing, on_error, error, says, how
+):
     failing(errno.ENOSPC, {"iter_8.pth"})
-    tiny_config["checkpoint"] = dict(on_error="warn")
+    tiny_config["checkpoint"] = dict(on_error=on_error)
     runner = build_runner(tiny_config, work_dir=tmp_path, device="cpu")
     original = runner.model.train_step
 
@@ -95,8 +104,9 @@ def test_a_signal_names_the_checkpoint_that_is_there_where_the_disk_takes_no_oth
         return original(*args, **kwargs)
 
     runner.model.train_step = step
-    with pytest.raises(TrainingStopped, match=r"after 8 updates; .*iter_6\.pth is saved"):
+    with pytest.raises(error, match=says):
         runner.train()
+    assert read_history(tmp_path)[-1]["ended"]["how"] == how
 
 
 def test_a_signal_in_the_test_does_not_save_the_chosen_weights_as_the_last_ones(
