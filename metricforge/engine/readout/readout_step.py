@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from metricforge.evaluation import EvaluationContext, evaluate
 from metricforge.heads import EmbeddingHead
 from metricforge.interfaces import Evaluator, Similarity
 from metricforge.registry import HEADS
+from metricforge.run_records.checkpoint_files import checkpoint_files
 from metricforge.similarities import CosineSimilarity, HammingSimilarity
 from metricforge.structures import EmbeddingSet
 
@@ -91,7 +93,14 @@ class ReadoutStep:
             self._is_embedded, self._embedded = True, embedded
 
     def run(self, runner: Any) -> None:
-        """Choose, put the chosen weights and head into the runner's model, and write them as ``chosen.pth``."""
+        """Choose, put the chosen weights and head into the runner's model, and write them as ``chosen.pth``.
+
+        Without a checkpoint, because the disk took none, the model stays as it was trained.
+        """
+        saved = runner.processes.from_main(partial(checkpoint_files, runner.run_dir))
+        if runner.choice.iteration is None and not saved:
+            runner.say("readout  nothing is measured or chosen: the disk took no checkpoint")
+            return
         self._candidates, self._best, self._evaluators = [], None, ()
         trained = TrainedWeights(runner, self.pretrained, self.options, self.beginning)
         for weights in trained.candidates() if not self.reason else iter([trained.frozen]):

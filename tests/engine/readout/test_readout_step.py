@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import json
 
@@ -13,6 +14,7 @@ import torch
 from rich.console import Console
 
 from metricforge import build_runner, load_model
+from metricforge.engine.records import checkpoint_writer
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import ConfigError
 from metricforge.testing import run_in_processes
@@ -157,6 +159,17 @@ def test_test_classes_that_validate_choose_no_layer(config, tmp_path):
     _, shown = train(config, tmp_path)
     assert "the test classes validate, and they are never looked at for this" in shown
     assert protocol(tmp_path)["choice"]["test_looks"] == 3, "two epochs and the end"
+
+
+def test_without_any_checkpoint_the_trained_weights_are_scored_and_it_is_said(config, tmp_path, monkeypatch):
+    def full(checkpoint, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", full)
+    config["checkpoint"] = dict(on_error="warn")
+    _, shown = train(config, tmp_path)
+    assert "nothing is measured or chosen: the disk took no checkpoint" in shown
+    assert protocol(tmp_path)["choice"]["weights"] == "last epoch"
 
 
 def test_it_leaves_training_and_the_best_epoch_as_they_are(config, whole_run, tmp_path):
