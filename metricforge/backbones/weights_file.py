@@ -32,7 +32,8 @@ def load_weights_file(
     dict before it is compared, such as for another image size.
 
     Raises:
-        CheckpointError: if the file is absent, unreadable, changed since the export, or of another network.
+        CheckpointError: if the file is absent, unreadable, changed since the export, or of another network, or if a
+            weight in it is NaN or infinite.
     """
     path = Path(file).expanduser().absolute()
     of_bundle = is_bundle(path)
@@ -75,6 +76,13 @@ def load_weights_file(
             f"weights: {path} holds tensors that cannot be copied, such as sparse or quantized ones "
             f"({str(fault).splitlines()[-1].strip()})"
         ) from fault
+    loaded = model.state_dict()
+    broken = [name for name in wanted if name in state and not loaded[name].isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"weights: {path} has NaN or infinity in {len(broken)}: {', '.join(broken[:3])}"
+            f"{', ...' if len(broken) > 3 else ''}; no training could begin with them, so give another file"
+        )
 
 
 def load_layer_of_bundle(model: nn.Module, file: str | Path, layer: str) -> None:

@@ -92,6 +92,15 @@ def test_a_tensor_of_another_kind_is_refused(tmp_path, convert, says):
         load_weights_file(network(), tmp_path / "odd.pth", ())
 
 
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf, 1e300], ids=["NaN", "infinite", "beyond float32"])
+def test_a_weight_that_is_not_finite_is_named(tmp_path, value):
+    state = network().double().state_dict()
+    state["2.weight"][1, 3] = value
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"w\.pth has NaN or infinity in 1: 2\.weight;"):
+        load_weights_file(network(), tmp_path / "w.pth", ())
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_numbers_of_another_precision_are_converted(tmp_path, dtype):
     state = network().state_dict()
