@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import torch
 
 from metricforge import LossOutput, build_runner
 from metricforge.cli.main import main
-from metricforge.engine.records.culprit import read_culprit
+from metricforge.engine.records.culprit import Culprit, read_culprit
+from metricforge.engine.records.sealed_file import write_sealed
 from metricforge.errors import CheckpointError, NonFiniteLossError
 from metricforge.losses import TripletLoss
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from tests.compressed_archive import compress
 
 
 def run_until_it_fails(config, folder):
@@ -74,6 +77,18 @@ def test_the_batch_is_saved_with_its_images_and_the_command_repeats_it_bit_for_b
     assert "not finite first in the forward pass: " in said
     assert kept.locations[0] in said
     assert {file.name: file.read_bytes() for file in (tmp_path / "run").glob("*.*")} == before, "the run stays"
+
+
+def test_a_batch_that_would_fill_the_memory_or_run_code_is_not_read(tmp_path):
+    write_sealed(asdict(Culprit(6, 1, "", {}, [1], images=torch.zeros(1, 3, 4, 4))), tmp_path / "not_finite_7.pt")
+    assert read_culprit(tmp_path / "not_finite_7.pt").iteration == 6
+    compress(tmp_path / "not_finite_7.pt")
+    with pytest.raises(CheckpointError, match=r"not_finite_7\.pt: is not a saved batch") as caught:
+        read_culprit(tmp_path / "not_finite_7.pt")
+    assert "is compressed" in str(caught.value.__cause__)
+    write_sealed(Path("code"), tmp_path / "not_finite_7.pt")
+    with pytest.raises(CheckpointError, match=r"not_finite_7\.pt: is not a saved batch"):
+        read_culprit(tmp_path / "not_finite_7.pt")
 
 
 def test_a_replay_takes_no_other_folder_and_no_other_file(tiny_config, tmp_path):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from metricforge.engine.loading.data_loading import SeededDataset
 from metricforge.engine.records.sealed_file import is_as_written, is_sealed, write_sealed
 from metricforge.errors import CheckpointError, NonFiniteLossError
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.torch_archives import refuse_compressed
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,16 @@ def read_culprit(path: Path) -> Culprit:
         with path.open("rb") as file:
             if not is_sealed(file) or not is_as_written(file):
                 raise CheckpointError(f"{path}: is damaged, or is not a batch saved by training")
-            file.seek(0)
-            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        return Culprit(**content)
+            try:
+                refuse_compressed(file)
+                file.seek(0)
+                return Culprit(**torch.load(file, map_location="cpu", weights_only=True))
+            except Exception as error:  # another file makes torch raise whatever its bytes lead to
+                raise CheckpointError(
+                    f"{path}: is not a saved batch; give a not_finite_*.pt from a run's folder"
+                ) from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    except TypeError as error:
-        raise CheckpointError(f"{path}: is not a saved batch; give a not_finite_*.pt from a run's folder") from error
 
 
 def checkpoint_before(culprit: Culprit, folder: Path) -> Path | None:

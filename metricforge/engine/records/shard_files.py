@@ -20,6 +20,7 @@ from torch import Tensor
 
 from metricforge.engine.records.sealed_file import digest_of, is_as_written, is_sealed
 from metricforge.errors import CheckpointError
+from metricforge.torch_archives import refuse_compressed
 
 SHARDS = "shards"
 Place = tuple[str | int, ...]  # where a tensor is in a checkpoint: ("optimizer", "state", 3, "exp_avg")
@@ -59,6 +60,7 @@ class ShardFile:
         """The rows of each tensor, once the file is found whole; they stay on the disk until they are used."""
         self.check()
         try:
+            refuse_compressed(self.path)
             content = torch.load(str(self.path), map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:  # a damaged file makes torch raise whatever its bytes lead to
             raise CheckpointError(f"{self.path}: holds no rows of tensors ({type(error).__name__})") from error
@@ -169,6 +171,7 @@ def copy_checkpoint(path: Path, folder: Path) -> None:
 def _folder_named_by(path: Path) -> str | None:
     """The folder of shards that the checkpoint ``path`` names, without reading its tensors; None: it has none."""
     try:
+        refuse_compressed(path)
         name = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True).get(SHARDS, {}).get("folder")
     except Exception as error:  # a damaged file makes torch raise whatever its bytes lead to
         raise CheckpointError(f"{path}: is damaged") from error

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
-import zipfile
 
 import pytest
 import torch
@@ -22,6 +20,7 @@ from metricforge.engine.records.load_weights import load_weights
 from metricforge.engine.records.sealed_file import write_sealed
 from metricforge.errors import CheckpointError
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from tests.compressed_archive import compress
 from tests.cut_training import cut_after
 from tests.damaged_bytes import damage
 
@@ -179,11 +178,7 @@ def test_parts_that_nobody_could_go_through_are_refused(tmp_path, extra):
 
 
 def test_compressed_content_that_would_fill_the_memory_is_not_read(checkpoint):
-    whole, small = checkpoint.read_bytes(), io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name in archive.namelist():
-            packed.writestr(name, archive.read(name))
-    checkpoint.write_bytes(small.getvalue())
+    compress(checkpoint)
     with pytest.raises(CheckpointError, match=r"iter_5\.pth: .* is compressed"):
         load_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match=r"iter_5\.pth .* is compressed"):

@@ -23,6 +23,7 @@ from metricforge.engine.records.shard_files import (
     forget_shards,
 )
 from metricforge.errors import CheckpointError
+from tests.compressed_archive import compress
 
 WEIGHTS = torch.arange(21.0).reshape(7, 3)
 AVERAGES = torch.arange(21.0, 42.0).reshape(7, 3)
@@ -212,3 +213,16 @@ def test_nothing_in_a_file_of_rows_is_executed(path, monkeypatch, tmp_path):
     with pytest.raises(CheckpointError, match=r"0-of-3.pth: holds no rows of tensors \(UnpicklingError\)"):
         RowsInShards([ShardFile(file, digest)], ("state_dict", "layer.weight"), (4,), (4, 3)).read(0, 4)
     assert not (tmp_path / "executed").exists()
+
+
+def test_compressed_rows_that_would_fill_the_memory_are_not_read(path):
+    file = shard_files(path.parent)[0]
+    compress(file)
+    digest = file.read_bytes()[-64:].decode()
+    with pytest.raises(CheckpointError, match=r"0-of-3\.pth: holds no rows of tensors") as caught:
+        RowsInShards([ShardFile(file, digest)], ("state_dict", "layer.weight"), (4,), (4, 3)).read(0, 4)
+    assert "is compressed" in str(caught.value.__cause__)
+    compress(path)
+    with pytest.raises(CheckpointError) as caught:
+        copy_checkpoint(path, path.parent / "copy")
+    assert "is compressed" in str(caught.value.__cause__)
