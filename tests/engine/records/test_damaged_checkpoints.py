@@ -130,6 +130,15 @@ def test_resume_falls_back_from_whatever_is_wrong_with_the_newest(tiny_config, t
     assert f"resumed from {before.name}" in said
 
 
+def test_a_resume_of_another_format_is_refused_and_says_why(tiny_config, tmp_path):
+    cut_after(build_runner(tiny_config, work_dir=tmp_path, device="cpu"), 7)
+    other = load_checkpoint(tmp_path / "iter_6.pth")
+    other["meta"]["format"] = FORMAT + 1
+    save_checkpoint(other, tmp_path / "iter_6.pth")
+    with pytest.raises(CheckpointError, match=rf"iter_6\.pth: has format {FORMAT + 1}, this version reads {FORMAT}"):
+        build_runner(tiny_config, work_dir=tmp_path, device="cpu", resume=True)
+
+
 def test_newer_checkpoints_that_are_damaged_do_not_push_out_whole_ones(tiny_config, tmp_path):
     tiny_config["checkpoint"] = dict(max_keep=3)
     build_runner(tiny_config, work_dir=tmp_path, device="cpu").train()
