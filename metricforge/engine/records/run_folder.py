@@ -19,6 +19,7 @@ _WRITTEN = (
     r"(iter_[0-9]+|best|chosen)\.pth|not_finite_[0-9]+\.pt|(history\.jsonl|scores\.json|readout\.json)"
     r"|scores\.queries\.npz|unreadable_images\.txt|.+\.py|\.run\.lock\.json"
 )
+_FILE = re.compile(_WRITTEN)
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})(\..*)?\.tmp|\.(scores\.json|scores\.queries\.npz)\.[0-9]+")
 
 
@@ -33,7 +34,8 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool | Li
 
     Raises:
         RunFolderError: if another training is using it.
-        ConfigError: if it holds another run that is not to be resumed, or cannot be written.
+        ConfigError: if it holds another run that is not to be resumed, or a pipe or device by the name of a file of a
+            run, or cannot be written.
         CheckpointError: if there is nothing to resume.
     """
     made = False
@@ -52,6 +54,7 @@ def take_run_folder(name: str, work_dir: str | Path | None, *, resume: bool | Li
             folder, made = _new_folder(RUNS, name), True
         if resume and not folder.is_dir():
             raise CheckpointError(f"cannot resume {folder}: there is no such folder; train without --resume")
+        _refuse_pipes(folder)
         lock = RunLock(folder)
         lock.acquire()
     except OSError as error:
@@ -129,6 +132,16 @@ def _records(folder: Path) -> list[str]:
     """Return the files of a run or an evaluation in ``folder``."""
     found = ["checkpoints"] if checkpoint_files(folder) else []
     return found + [name for name in ("best.pth", "chosen.pth", "scores.json") if (folder / name).exists()]
+
+
+def _refuse_pipes(folder: Path) -> None:
+    """Refuse a ``folder`` in which a pipe or a device, written to as it is, would keep a training waiting."""
+    for path in folder.iterdir():
+        if _FILE.fullmatch(path.name) and path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError(
+                [f"--work-dir {folder}: {path.name} is a pipe or a device, and a training writes a file of that name"],
+                "the command",
+            )
 
 
 def _new_folder(parent: Path, name: str) -> Path:

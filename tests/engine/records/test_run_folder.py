@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,3 +113,13 @@ def test_a_file_where_the_folder_is_to_be_is_named(here, resume):
     for folder in ("file", "file/run"):
         with pytest.raises(ConfigError, match=f"--work-dir {folder}: file is a file, and a folder is needed"):
             take_run_folder("config", folder, resume=resume)
+
+
+@pytest.mark.parametrize("name", ["best.pth", "iter_7.pth", "scores.json", ".run.lock.json", "tiny.py"])
+def test_a_pipe_that_would_keep_a_training_waiting_is_named(here, name):
+    (here / "iter_6.pth").write_text("")
+    os.mkfifo(here / name)
+    with pytest.raises(ConfigError, match=f"{name} is a pipe or a device"):
+        take_run_folder("tiny", here, resume=True)
+    (here / name).rename(here / "mine")
+    take_run_folder("tiny", here, resume=True)
