@@ -6,9 +6,9 @@ import errno
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CLOSED = frozenset((errno.EROFS, errno.EACCES, errno.EPERM))
-GONE = frozenset((errno.ENOENT, errno.ESTALE))
-# of a name that somebody gave: a file where a folder is to be, a folder where a file is, or too long
-MISNAMED = frozenset((errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP))
+GONE = frozenset((errno.ENOENT, errno.ESTALE, errno.ENOTDIR))
+# of a name that somebody gave: one that is taken, a folder where a file is to be, or too long
+MISNAMED = frozenset((errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP))
 
 
 def disk_error(error: BaseException) -> OSError | None:

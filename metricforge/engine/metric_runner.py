@@ -209,9 +209,9 @@ class MetricRunner(Runner):
             if self.settings is not None and self.settings[TRAIN_IMAGES] == self.settings[TEST_IMAGES]:
                 self.warn("the test images are the training images: scores say nothing of classes not seen")
             self.stop_signals.ends_at_once = not self.processes.several  # until weights change
-            if self.processes.is_main:
-                (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
             try:
+                if self.processes.is_main:
+                    (self.run_dir / CHOSEN).unlink(missing_ok=True)  # of an earlier end of this run
                 model = self._train_or_save()
             except TrainingStopped as stop:
                 self._note_end("stopped", str(stop))

@@ -178,6 +178,29 @@ def test_a_folder_that_vanishes_is_not_made_anew_unnoticed(tiny_config, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("at", [0, 3], ids=["before training", "in training"])
+def test_a_folder_that_a_file_has_taken_the_place_of_is_one_line(tiny_config, tmp_path, at):
+    tiny_config["train_cfg"]["val_interval"] = 0
+    runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    original = runner.model.train_step
+
+    def replace():
+        shutil.rmtree(tmp_path / "run")
+        (tmp_path / "run").write_text("")
+
+    def step(*args, **kwargs):
+        if runner.iter == at:
+            replace()
+        return original(*args, **kwargs)
+
+    if at:
+        runner.model.train_step = step
+    else:
+        replace()
+    with pytest.raises((RunFolderError, CheckpointError), match=r"cannot be written: (Not a directory|the folder)"):
+        runner.train()
+
+
 def test_lines_of_the_history_wait_until_the_disk_takes_them(tiny_config, tmp_path, monkeypatch):
     tiny_config["checkpoint"] = dict(on_error="warn")
     runner = build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
