@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -21,9 +22,9 @@ from metricforge.errors import (
     MainProcessError,
     MetricForgeError,
     NonFiniteLossError,
-    PluginError,
     ProcessesDifferError,
 )
+from metricforge.named_exits import exits_of_others_named
 
 if TYPE_CHECKING:
     from metricforge.engine.distributed.process_watch import ProcessWatch
@@ -32,7 +33,10 @@ GRACE_SECONDS = 30
 # what a file or folder that somebody named is, rather than what is wrong with the code
 OF_THE_PLACE = FULL | CLOSED | GONE | MISNAMED
 PYTHONS_TEXT = warnings.formatwarning
-MAY_EXIT = {"metricforge", "argparse", "uvicorn"}
+# what torch says of a process that reads data and ended
+_LOST_WORKER = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? (?P<pids>[\d, ]+)\) (?:exited|is killed by signal: (?P<signal>.*?)\. )"
+)
 SAID_BY_ALL = (ConfigError, MainProcessError, NonFiniteLossError, ProcessesDifferError)
 
 
@@ -46,7 +50,7 @@ def run_command(command: Callable[[], None]) -> None:
     if not is_main:
         warnings.filterwarnings("ignore", category=UserWarning, module="metricforge")
     try:
-        with stopped_by_signals(), _exits_of_others_named():
+        with stopped_by_signals(), exits_of_others_named(), _lost_workers_named():
             command()
         sys.stdout.flush()  # while what it cannot take is still said in plain words
         processes = sys.modules.get("metricforge.engine.distributed.processes")
@@ -80,18 +84,20 @@ def run_command(command: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _exits_of_others_named() -> Iterator[None]:
-    """Raise PluginError where code that a command calls ends the process, which would be silence and often success."""
+def _lost_workers_named() -> Iterator[None]:
+    """Raise MetricForgeError where a process that reads data ended, which torch notices anywhere in the command."""
     try:
         yield
-    except SystemExit as end:
-        *_, (frame, line) = traceback.walk_tb(end.__traceback__)
-        if frame.f_globals.get("__name__", "").partition(".")[0] in MAY_EXIT:
+    except RuntimeError as error:
+        found = _LOST_WORKER.match(str(error))
+        if found is None:
             raise
-        raise PluginError(
-            f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}: ends the process (SystemExit: "
-            f"{end.code}) in the middle of the command; this is a fault of that code, which may only raise errors"
-        ) from end
+        told = _LOST_WORKER.match(str(error.__cause__)) or found  # what the system told is behind what torch concludes
+        how = f"was killed by the system ({told['signal']})" if told["signal"] else "ended without a word"
+        raise MetricForgeError(
+            f"a data worker (pid {told['pids']}) {how}: memory or shared memory (/dev/shm) ran out, or a library "
+            "crashed; use fewer workers, or none (num_workers=0, --workers 0), which shows where a crash comes from"
+        ) from error
 
 
 def _print_error(text: str) -> None:

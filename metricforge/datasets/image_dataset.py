@@ -22,6 +22,7 @@ from metricforge.datasets.decoding.decode_image import reason_of
 from metricforge.datasets.decoding.eight_bit_rgb import OPEN_SCALE, eight_bit_rgb
 from metricforge.datasets.decoding.limits import MOST_PIXELS, resizing_excess
 from metricforge.errors import DatasetError, MetricForgeError, UnreadableImageError
+from metricforge.named_exits import exits_of_others_named
 from metricforge.registry import TRANSFORMS
 from metricforge.structures import Role
 
@@ -222,8 +223,9 @@ class ImageDataset(Dataset[dict[str, Any]], ABC):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside 0..{len(self) - 1} of {self.describe()}")
-        image, done = self._begin(index)
-        image = self._apply_transform(image, index, done)
+        with exits_of_others_named():  # here, because a worker that ends takes along which code ended it
+            image, done = self._begin(index)
+            image = self._apply_transform(image, index, done)
         return {"image": image, "label": int(self.labels[index]), "id": int(index)}
 
     def _begin(self, index: int) -> tuple[Tensor, int]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from torch._utils import ExceptionWrapper
 
 from metricforge.cli.main import main
 from metricforge.cli.run_command import run_command
+from metricforge.datasets import ImageFolderDataset
+from metricforge.engine.loading.data_loading import build_test_loader
 from metricforge.errors import DatasetError
 from metricforge.losses import TripletLoss
 from metricforge.plugins import Plugin
@@ -83,6 +88,34 @@ def test_what_a_worker_of_a_data_loader_raised_is_printed_without_its_traceback(
     with pytest.raises(SystemExit):
         run_command(wrapped.reraise)
     assert capsys.readouterr().err == "error: a.jpg cannot be read:\n  it is cut short\n"
+
+
+def _exits(image):
+    sys.exit(0)
+
+
+def _is_killed(image):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _leaves(image):
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("transform", "says"),
+    [
+        (_exits, r"\S*test_main\.py, line \d+, in _exits: ends the process \(SystemExit: 0\) .*"),
+        (_is_killed, r"a data worker \(pid \d+\) was killed by the system \(Killed\): memory .*"),
+        (_leaves, r"a data worker \(pid \d+\) ended without a word: memory .*"),
+    ],
+)
+def test_why_a_worker_of_a_data_loader_ended_is_one_line(image_folder, capsys, transform, says):
+    dataset = ImageFolderDataset(image_folder, split="test", transform=[transform])
+    loader = build_test_loader(dataset, batch_size=4, num_workers=1, device=torch.device("cpu"))
+    with pytest.raises(SystemExit, match="1"):
+        run_command(lambda: list(loader))
+    assert re.fullmatch(f"error: {says}\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("method", ["__init__", "forward"])
