@@ -38,6 +38,7 @@ from metricforge.engine.loops.never_comes import never_comes
 from metricforge.engine.loops.stop_signals import StopsAtOnce, StopSignals
 from metricforge.engine.loops.train_loop import ResumableTrainLoop
 from metricforge.engine.opening_lines import opening_lines
+from metricforge.engine.optim.sharded_trial import sharded_optimizer_faults
 from metricforge.engine.optim.sparse_rows_step import step_touched_rows
 from metricforge.engine.readout.chosen_checkpoint import CHOSEN
 from metricforge.engine.readout.readout_step import ReadoutStep
@@ -373,12 +374,21 @@ class MetricRunner(Runner):
 
         Where each of several processes is to hold a share of the backbone, it goes there block by block.
         """
-        if self._train_dataloader is not None and self.cfg.train_cfg.get("shard_backbone") and self.processes.several:
+        if self._shards_backbone:
             shard_backbone(model.backbone, self.device, self.processes)
         return model.to(self.device)
 
+    @property
+    def _shards_backbone(self) -> bool:
+        training = self._train_dataloader is not None
+        return training and self.processes.several and self.cfg.train_cfg.get("shard_backbone", False)
+
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """mmengine's, whose optimizer also steps parameters with a sparse gradient, whatever it is."""
+        if self._shards_backbone and isinstance(optim_wrapper, Mapping):
+            faults = sharded_optimizer_faults(optim_wrapper["optimizer"], self.device, self.processes)
+            if faults:
+                raise ConfigError(faults)
         precision = self.cfg.train_cfg.get("precision", "fp32")
         if precision != "fp32" and isinstance(optim_wrapper, Mapping):
             optim_wrapper = {**optim_wrapper, "type": "AutocastOptimWrapper", "precision": precision}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -146,6 +147,33 @@ def test_what_it_cannot_do_is_a_fault_of_the_config(config, tmp_path, change, me
         config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(ConfigError, match=message):
         build_runner(config, work_dir=tmp_path, device="cpu")
+
+
+def refused(config, folder):
+    runner = build_runner(config, work_dir=folder, device="cpu")
+    with pytest.raises(ConfigError) as caught:
+        runner.train()
+    return str(caught.value), runner.iter
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        dict(type="TorchAdafactor"),
+        pytest.param(
+            dict(type="Adafactor", lr=1e-3, relative_step=False),
+            marks=pytest.mark.skipif(find_spec("transformers") is None, reason="it is one of transformers"),
+        ),
+    ],
+)
+def test_an_optimizer_that_cannot_step_sharded_and_complete_weights_is_refused_before_training(
+    config, tmp_path, optimizer
+):
+    config["optim_wrapper"]["optimizer"] = optimizer
+    for said, updates in run_in_processes(refused, 2, config, tmp_path):
+        assert "optim_wrapper.optimizer: " in said
+        assert said.endswith("; with train_cfg.shard_backbone take SGD, Adam or AdamW")
+        assert updates == 0
 
 
 def train_with_a_fault_of_process_1(config, folder, what):

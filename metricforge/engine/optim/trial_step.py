@@ -27,8 +27,11 @@ def failure(attempt: Callable[[], object], path: str) -> list[str]:
     return []
 
 
-def try_optim_wrapper(cfg: Mapping[str, Any]) -> None:
-    """Build the optimizer wrapper that ``cfg`` describes, and make a step."""
+def try_optim_wrapper(cfg: Mapping[str, Any], layer: nn.Module | None = None) -> None:
+    """Build the optimizer wrapper that ``cfg`` describes, and make a few steps of ``layer``, which takes two numbers.
+
+    None: a linear one.
+    """
     own = {key: value for key, value in copy.deepcopy(dict(cfg)).items() if key not in ("constructor", "paramwise_cfg")}
     kind = own.setdefault("type", "OptimWrapper")
     if issubclass(OPTIM_WRAPPERS.module_dict[kind], OPTIM_WRAPPERS.module_dict["AmpOptimWrapper"]):
@@ -36,11 +39,12 @@ def try_optim_wrapper(cfg: Mapping[str, Any]) -> None:
         own = {
             key: value for key, value in own.items() if key in ("type", "optimizer", "clip_grad", "accumulative_counts")
         }
-    layer = nn.Linear(2, 2)
+    layer = nn.Linear(2, 2) if layer is None else layer
+    numbers = torch.ones(1, 2, device=next(layer.parameters()).device)
     wrapper = build_optim_wrapper(layer, own)
     with torch.enable_grad():
         for _ in range(STEPS):
-            wrapper.update_params(layer(torch.ones(1, 2)).sum())
+            wrapper.update_params(layer(numbers).sum())
 
 
 def try_average(cfg: Mapping[str, Any]) -> None:
