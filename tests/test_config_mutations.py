@@ -108,6 +108,12 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
             r"optim_wrapper\.clip_grad\.max_norm: -1\.0 must be a number > 0",
         ),
         ("optim_wrapper.clip_grad", 1, r"optim_wrapper\.clip_grad: 1 must be a dict such as dict\(max_norm=1\)"),
+        (
+            "optim_wrapper.clip_grad",
+            {"max_norm": 1, "error_if_nonfinite": "no"},
+            r"optim_wrapper\.clip_grad\.error_if_nonfinite: 'no' must be True or False",
+        ),
+        ("optim_wrapper.clip_grad", {"max_norn": 1}, r"clip_grad\.max_norn: there is no such key.*max_norm"),
         ("optim_wrapper.optimizer.lr", float("nan"), r"optim_wrapper\.optimizer\.lr: nan must be a number"),
         ("optim_wrapper.paramwise_cfg", {"custom_keys": {"head": {"lr_mult": "2"}}}, r"lr_mult: '2' must be a number"),
         (
@@ -129,6 +135,17 @@ def test_a_config_with_mistakes_builds_and_trains_or_says_why_not(tiny_config, t
             r"learning rate of -0\.1, which",
         ),
         ("param_scheduler", [{"type": "CosineAnnealingLR", "T_max": 0}], r"param_scheduler\[0\]\.T_max: 0 must be > 0"),
+        ("param_scheduler", [{"type": "StepLR", "step_size": 0}], r"param_scheduler\[0\]\.step_size: 0 must be > 0"),
+        (
+            "param_scheduler",
+            [{"type": "LinearLR", "start_factor": 0, "begin": 9}],
+            r"param_scheduler\[0\]\.start_factor: 0 must be > 0",
+        ),
+        (
+            "param_scheduler",
+            [{"type": "StepLR", "step_size": 1, "begin": -5}],
+            r"param_scheduler\[0\]\.begin: -5 must be >= 0",
+        ),
         ("param_scheduler", [{"type": "MultiStepLR", "milestones": [1.5]}], r"milestones: \[1\.5\] must be integers"),
         ("custom_hooks", [{"type": "EMAHook", "momentum": 2.0}], r"custom_hooks\[0\]: momentum must be in range"),
         ("custom_hooks", [{"type": "EMAHook", "interval": 0}], r"custom_hooks\[0\]: "),

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 import mmengine.registry
+from torch import nn
 
 from metricforge.argument_types import is_number
 from metricforge.component_arguments import is_component
-from metricforge.config_check.keyword_faults import library_faults
+from metricforge.config_check.keyword_faults import keyword_faults, library_faults
 from metricforge.engine.optim.paramwise_options import paramwise_faults
 from metricforge.engine.optim.transformers_optimizer import register_transformers_optimizer
 from metricforge.engine.optim.trial_step import failure, try_optim_wrapper, try_scheduler
@@ -62,18 +63,29 @@ def _clip_faults(clip: Any) -> list[str]:
     """Limits of gradients that are no limits: a negative one turns every step around."""
     if not isinstance(clip, Mapping):
         return [] if clip is None else [f"{CLIP}: {clip!r} must be a dict such as dict(max_norm=1)"]
-    return [
+    faults = [
         f"{CLIP}.{key}: {clip[key]!r} must be a number > 0"
         for key in ("max_norm", "clip_value")
         if key in clip and not (is_number(clip[key]) and clip[key] > 0)
     ]
+    own = {key: value for key, value in clip.items() if key != "type"}
+    for kind, function in (("norm", nn.utils.clip_grad_norm_), ("value", nn.utils.clip_grad_value_)):
+        if clip.get("type", "norm") == kind:
+            faults += keyword_faults(function, own, CLIP, {"parameters"})
+    return faults
 
 
 def _never_reached(scheduler: Mapping[str, Any], path: str) -> list[str]:
-    """Milestones that no training comes to, and a period that is none."""
-    period = scheduler.get("T_max", 1)
-    if isinstance(period, (int, float)) and not period > 0:
-        return [f"{path}.T_max: {period!r} must be > 0"]
+    """Milestones and beginnings that no training comes to, and periods and factors that are none."""
+    low = [
+        f"{path}.{name}: {scheduler[name]!r} must be > 0"
+        for name in ("T_max", "step_size", "start_factor")
+        if is_number(scheduler.get(name)) and not scheduler[name] > 0
+    ]
+    if is_number(scheduler.get("begin")) and not scheduler["begin"] >= 0:
+        low.append(f"{path}.begin: {scheduler['begin']!r} must be >= 0")
+    if low:
+        return low
     exact = scheduler.get("convert_to_iter_based", False)
     if not isinstance(exact, bool):
         return [f"{path}.convert_to_iter_based: {exact!r} must be True or False"]

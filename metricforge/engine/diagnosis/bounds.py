@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields
 
 from metricforge.argument_types import is_number
@@ -13,7 +14,7 @@ class Bounds:
     """The ``doctor`` of a config: the bounds of each diagnosis. None in place of a number: that one is never made.
 
     Args:
-        readings: how many readings in a row must be beyond a bound, >= 1.
+        readings: how many readings in a row must be beyond a bound, from 1 to ``sys.maxsize``.
         share: of the training time that looking may take, in (0, 1]; 1: look whenever the losses are read.
         spread: least spread of a batch's embeddings, 0..1 of their length.
         rank: least effective rank of a batch's embeddings, >= 1; of at least 8 dimensions and 32 images.
@@ -45,8 +46,9 @@ class Bounds:
     waiting: float | None = 0.5
 
     def __post_init__(self) -> None:
-        if isinstance(self.readings, bool) or not isinstance(self.readings, int) or self.readings < 1:
-            raise ValueError(f"readings must be a whole number >= 1, got {self.readings!r}")
+        whole = isinstance(self.readings, int) and not isinstance(self.readings, bool)
+        if not (whole and 1 <= self.readings <= sys.maxsize):
+            raise ValueError(f"readings must be a whole number from 1 to {sys.maxsize}, got {self.readings!r}")
         for each in fields(self):
             value = getattr(self, each.name)
             if each.name == "readings" or (value is None and each.name != "share"):
