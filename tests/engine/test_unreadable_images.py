@@ -97,3 +97,11 @@ def test_a_fingerprint_follows_paths_sizes_and_labels_and_the_bytes_on_request(i
     assert taken(root, by_bytes=True) != taken(image_folder, by_bytes=True)
     file.write_bytes(content + b"x")
     assert taken(root) != taken(image_folder)
+    file.write_bytes(content)
+    (root / "class_0").rename(root / "class_a")
+    assert taken(root) != taken(image_folder)
+    (root / "class_a").rename(root / "class_0")
+    file.rename(file.with_name("1a.png"))  # which keeps its place among the others
+    assert taken(root) != taken(image_folder)
+    file.with_name("1a.png").rename(file)
+    assert taken(root) == taken(image_folder)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from metricforge.datasets import TableDataset
-from metricforge.errors import DatasetError
+from metricforge.errors import DatasetError, UnreadableImageError
 from metricforge.registry import DATASETS
 from metricforge.structures import Role
 
@@ -55,6 +57,38 @@ def test_rows_become_images_in_the_table_s_order_and_half_of_the_classes_train(w
             written_as = int(np.flatnonzero(shuffled == number)[0])
             assert dataset[i]["image"][0, 0, 0] == written_as
     assert train.describe() == "animals train: 6 images of 3 classes"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="named pipes, /dev/zero")
+def test_a_row_that_names_a_pipe_or_a_device_is_refused_by_its_path_and_never_waited_for(write, tmp_path):
+    table = write(COLUMNS)
+    dataset = TableDataset(table)
+    pipe, device = tmp_path / "pictures" / "bee0.png", "/dev/zero"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    with pytest.raises(DatasetError, match=rf"1 of 6 images .* are not there, such as {pipe};"):
+        TableDataset(table)
+    table.write_text(table.read_text().replace("pictures/ant1.png", device))
+    with pytest.raises(DatasetError, match=rf"2 of 6 images .* are not there, such as {device};"):
+        TableDataset(table)
+    # of a long table not every row is looked for before it is read
+    dataset.files = type(dataset.files)([device, COLUMNS["path"][2], *COLUMNS["path"][2:6]])
+    for index, (file, kind) in enumerate(((device, "a device"), (pipe, "a named pipe"))):
+        with pytest.raises(
+            UnreadableImageError, match=rf"^{file} cannot be read as an image \(it is {kind}, not a file"
+        ):
+            dataset[index]
+
+
+def test_the_fingerprint_follows_the_labels_and_the_paths_of_the_rows(write):
+    label = [*COLUMNS["label"][:1], "bee", "ant", *COLUMNS["label"][3:]]  # as many of each class
+    path = [*COLUMNS["path"][:1], "pictures/other.png", *COLUMNS["path"][2:]]
+    tables = [
+        write(COLUMNS | change, name=f"table{i}") for i, change in enumerate(({}, {"label": label}, {"path": path}))
+    ]
+    fingerprints = [TableDataset(table).fingerprint() for table in (*tables, write(COLUMNS))]
+    assert len({*fingerprints}) == 3
+    assert fingerprints[3] == fingerprints[0]
 
 
 def test_a_split_column_decides_where_no_fraction_is_given(write):
