@@ -200,7 +200,7 @@ class ProcessWatch:
         self._unanswered = self._unanswered + 1 if answer == "is silent" else 0
         silent = time.monotonic() - self._heard_at
         if answer == "refuses":
-            self._tell(self._next, f"ended without a word {silent:.0f} seconds ago: it was killed")
+            self._tell(self._next, f"ended without a word {silent:.0f} seconds ago: it was killed, or left by os._exit")
         elif self._unanswered == KNOCKS:
             self._tell(
                 self._next,

@@ -75,7 +75,7 @@ def test_a_silent_process_whose_port_answers_is_left_alone_and_one_whose_port_is
     answers = iter(["answers", "refuses"])
     monkeypatch.setattr(process_watch, "knock", lambda host, port: next(answers))
     assert blamed(doorbell.place, monkeypatch, 5) == (
-        "process 1 (pid 7 on node1) ended without a word 0 seconds ago: it was killed"
+        "process 1 (pid 7 on node1) ended without a word 0 seconds ago: it was killed, or left by os._exit"
     )
 
 
