@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 import types
 from contextlib import nullcontext
 
@@ -15,6 +17,7 @@ from metricforge.cli.stopped import Stopped
 from metricforge.cli.submit import Training
 from metricforge.errors import TrainingStopped
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.run_lock import read_owner
 
 
 def test_without_a_folder_or_submitit_the_way_out_is_said(monkeypatch, capsys):
@@ -81,6 +84,34 @@ def test_two_processes_of_a_local_job_train_to_the_end(tiny_config, tmp_path, mo
     main(["submit", str(script), *size, "--device", "cpu", "--work-dir", str(tmp_path / "run")])
     assert "2 processes" in capsys.readouterr().out
     assert checkpoint_files(tmp_path / "run")[0].name == "iter_18.pth"
+
+
+@pytest.mark.slow
+def test_a_job_that_gets_a_real_signal_is_saved_after_its_update_and_ends_well(tiny_config, tmp_path):
+    pytest.importorskip("submitit")
+    tiny_config |= dict(train_cfg=dict(max_epochs=10_000), param_scheduler=[])
+    script, folder = tmp_path / "config.py", tmp_path / "run"
+    script.write_text("\n".join(f"{key} = {value!r}" for key, value in tiny_config.items()))
+    command = [sys.executable, "-m", "metricforge", "submit", str(script), "--cluster", "local", "--minutes", "5"]
+    job = subprocess.Popen(
+        [*command, "--device", "cpu", "--work-dir", str(folder)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not list(folder.glob("iter_*.pth")):
+            assert job.poll() is None, "it ended before it was told to"
+            time.sleep(0.1)
+        trained = read_owner(folder)["pid"]
+        assert trained != job.pid
+        os.kill(trained, signal.SIGUSR2)  # as submitit does two minutes before the time is over
+        assert job.wait(120) == 0
+    finally:
+        job.kill()
+    said = "".join(path.read_text() for path in (folder / "slurm").rglob("*_log.*"))
+    assert "stopped by SIGUSR2 after " in said
+    assert f"--work-dir {folder} --resume auto" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
