@@ -6,9 +6,10 @@ import runpy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from metricforge import build_runner
+from metricforge import EVALUATORS, build_runner, evaluate_embeddings
 from metricforge.cli.parsers.plugin import KINDS as OFFERED
 from metricforge.component_source import announced_sources
 from metricforge.config import complete_config, read_config
@@ -66,6 +67,13 @@ def test_a_new_plug_in_keeps_the_contract_its_test_passes_and_its_config_has_no_
     complete_config(config)
     assert name in repr(config.to_dict())
     assert check_config(config) == []
+
+
+def test_the_evaluator_of_a_new_plug_in_is_1_where_every_image_is_found(installed):
+    installed("Coverage", "evaluator")
+    load_plugins()
+    context = evaluate_embeddings(np.eye(4), [0, 0, 1, 1], scores=["recall@1"]).context
+    assert EVALUATORS.build(dict(type="Coverage", k=3)).evaluate(context) == {"coverage@3": 1.0}
 
 
 def test_a_component_that_breaks_its_contract_is_told_with_the_clause(installed):
