@@ -70,11 +70,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     for space, taken in measured.space_bytes.items():
         rows[f"{space} ({taken} bytes)"] = _scores_of(f"{space}/", measured.scores)
     print_scores(console, rows if spaces else {arguments.embeddings.name: measured.scores})
-    if arguments.classes:
-        _print_classes(console, measured, arguments.classes)
     if arguments.json:
         write_scores(arguments.json, measured.scores, measured.protocol, measured.queries)
         console.print(f"written to {arguments.json}", highlight=False, markup=False, soft_wrap=True)
+    if arguments.classes:
+        _print_classes(console, measured, arguments.classes)
 
 
 def _read(path: Path) -> TaggedEmbeddings:

@@ -23,6 +23,7 @@ from metricforge.evaluation import (
     run_evaluation,
 )
 from metricforge.evaluation.context import Progress, no_progress
+from metricforge.evaluation.evaluator import ClusterEvaluator
 from metricforge.evaluators import ScoresInSpace
 from metricforge.html_tables import html_table
 from metricforge.interfaces import Clustering, Evaluator, Similarity
@@ -108,8 +109,9 @@ def evaluate_embeddings(
             cameras then.
 
     Raises:
-        EmbeddingsError: for an unknown score, similarity, clustering or space, a tree that cannot be read, sets of
-            different kinds or dimensions, a K beyond the gallery, or no query with a match.
+        EmbeddingsError: for an unknown score, similarity, clustering or space, a clustering that no score reads, a tree
+            that cannot be read, sets of different kinds or dimensions, a K beyond the gallery, or no query with a
+            match.
 
     Examples:
         >>> embeddings = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.2]])
@@ -128,6 +130,11 @@ def evaluate_embeddings(
         )
     evaluators = _evaluators(scores, tree, spaces, fit_spaces)
     chosen_clustering = _named(clustering, CLUSTERINGS, "clustering")
+    if clustering != "k-means" and not any(isinstance(evaluator, ClusterEvaluator) for evaluator in evaluators):
+        raise EmbeddingsError(
+            f"clustering is what nmi, nmi_geometric, ami and f1 read: got {type(chosen_clustering).__name__} "
+            f"and scores {', '.join(scores)}; add one of these, or leave it out"
+        )
     chosen_similarity = _named(similarity, SIMILARITIES, "similarity")
     sets = [queries] if gallery is None else [queries, gallery]
     class_indices, class_names = _numbered([one.labels for one in sets], "labels")

@@ -9,6 +9,7 @@ import torch
 
 from metricforge import TaggedEmbeddings, evaluate_embeddings
 from metricforge.cli.main import main
+from metricforge.clusterings import KMeans
 from metricforge.errors import EmbeddingsError
 from metricforge.measurement import build_evaluators
 
@@ -197,6 +198,19 @@ def test_the_command_clusters_as_it_is_told_and_says_where_the_number_is_not_rea
     assert "were wanted" in capsys.readouterr().out
     assert run("evaluate", file, "--scores", "nmi", "--affinity-neighbours", 2) == 1
     assert "add --clustering affinity" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("clustering", ["affinity", KMeans(starts=3)])
+def test_a_clustering_that_no_score_reads_is_refused(clustering):
+    with pytest.raises(EmbeddingsError, match=r"got (AffinityPropagation|KMeans) and scores recall@1; add one of"):
+        evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=["recall@1"], clustering=clustering)
+
+
+def test_scores_without_a_value_for_each_query_are_written_before_their_classes_are_refused(tmp_path, capsys):
+    file = blobs(tmp_path / "e.npz", ["ant", "bear"])
+    assert run("evaluate", file, "--scores", "nmi", "--classes", 2, "--json", tmp_path / "s.json") == 1
+    assert "add recall@1 to --scores" in capsys.readouterr().err
+    assert list(json.loads((tmp_path / "s.json").read_text())["scores"]) == ["nmi"]
 
 
 def test_an_unknown_clustering_is_refused_with_those_there_are():
