@@ -212,8 +212,8 @@ def _two_images(shard: str, stem: str, first: str, second: str) -> str:
 
 
 def _folder_of(stem: str, shard: str) -> str:
-    folder = stem.rpartition("/")[0].removeprefix("./").strip("/")
-    if folder in ("", "."):
+    folder, slash, _ = stem.removeprefix("./").lstrip("/").partition("/")
+    if not slash:
         raise DatasetError(f"{shard}: {stem} lies in no folder that could be its class; leave --folder-labels out")
     return folder
 

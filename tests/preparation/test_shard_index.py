@@ -147,6 +147,14 @@ def test_folders_may_be_the_classes_and_what_is_not_whole_left_out(pack, image_f
         index_shards([str(shard)], tmp_path / "i.parquet", folder_labels=True)
 
 
+def test_the_class_is_the_first_folder_however_deep_an_image_lies(pack, tmp_path):
+    names = ["cat/1.jpg", "./dog/2.jpg", "dog/more/3.jpg", "/dog/4.jpg"]
+    shard = pack(tmp_path / "s.tar", [(name, b"1") for name in names])
+    assert index_shards([str(shard)], tmp_path / "i.parquet", folder_labels=True).classes == 2
+    dataset = ShardDataset(tmp_path / "i.parquet", split="all")
+    assert [dataset.class_names[label] for label in dataset.labels] == ["cat", "dog", "dog", "dog"]
+
+
 def test_shards_by_webdatasets_own_writer_are_read_and_classes_ordered_as_numbers(image_folder, tmp_path):
     webdataset = pytest.importorskip("webdataset")
     files = sorted(image_folder.rglob("*.png"))
