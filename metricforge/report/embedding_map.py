@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 from sklearn.manifold import TSNE
 
 from metricforge.arrays import Floats, Floats32, Indices
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.functional import check_at_least, check_count
 from metricforge.report.chart_style import FAINT, INK
@@ -71,10 +72,11 @@ def draw_embedding_map(
         seed: of t-SNE.
 
     Raises:
-        ValueError: for fewer than 5 images, a perplexity that is not above 0, or an unknown ending.
+        EmbeddingsError: for fewer than 5 images.
+        ValueError: for a perplexity that is not above 0, or an unknown ending.
     """
     if len(chosen) < FEWEST:
-        raise ValueError(f"a map needs at least {FEWEST} images, got {len(chosen)}")
+        raise EmbeddingsError(f"a map needs at least {FEWEST} images, got {len(chosen)}")
     check_at_least("perplexity", perplexity, 0, open_end=True)
     taken = min(perplexity, (len(chosen) - 1) / 3)
     points = _project(_prepared(context, chosen), taken, seed)  # (N, 2)

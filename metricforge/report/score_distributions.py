@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score
 
 from metricforge.arrays import Floats32
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluators.labelled_pairs import LabelledPairs, labelled_pairs
 from metricforge.functional import check_count
@@ -47,8 +48,8 @@ def draw_score_distributions(
         The area under the ROC curve of each similarity, by its type's name.
 
     Raises:
-        ValueError: without similarities, for ``pairs`` below 1, without a positive or a negative pair, or for an
-            unknown ending.
+        EmbeddingsError: without a positive or a negative pair.
+        ValueError: without similarities, for ``pairs`` below 1, or for an unknown ending.
     """
     if not similarities:
         raise ValueError("similarities must hold at least one, got none")
@@ -57,7 +58,7 @@ def draw_score_distributions(
     positive, negative = (len(kind.queries) for kind in kinds)
     if not positive or not negative:
         missing = "two classes" if positive else "one class"
-        raise ValueError(
+        raise EmbeddingsError(
             f"there is no pair of {missing} among {len(context.queries)} queries and {len(context.gallery)} gallery "
             "images; check the labels"
         )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext
 from metricforge.report.embedding_map import _free_cells, draw_embedding_map, pick_images
 from metricforge.similarities import CosineSimilarity
@@ -62,9 +63,12 @@ def test_images_are_picked_at_random_from_as_many_classes_as_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("chosen", "perplexity", "says"),
-    [(range(4), 30.0, "at least 5 images, got 4"), (range(9), 0.0, "perplexity must be a number > 0")],
+    ("chosen", "perplexity", "error", "says"),
+    [
+        (range(4), 30.0, EmbeddingsError, "at least 5 images, got 4"),
+        (range(9), 0.0, ValueError, "perplexity must be a number > 0"),
+    ],
 )
-def test_what_makes_no_map_is_refused(chosen, perplexity, says, tmp_path):
-    with pytest.raises(ValueError, match=says):
+def test_what_makes_no_map_is_refused(chosen, perplexity, error, says, tmp_path):
+    with pytest.raises(error, match=says):
         draw_embedding_map(load, context(), np.array(chosen), tmp_path / "map.png", perplexity)

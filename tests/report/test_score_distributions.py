@@ -8,6 +8,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from metricforge.errors import EmbeddingsError
 from metricforge.evaluation import EvaluationContext
 from metricforge.evaluators import Verification
 from metricforge.interfaces import Similarity
@@ -64,7 +65,7 @@ def test_queries_are_paired_with_the_images_of_a_gallery_of_their_own(tmp_path):
 @pytest.mark.parametrize(("labels", "missing"), [([1, 2, 3], "one class"), ([4, 4], "two classes")])
 def test_labels_without_a_pair_of_each_kind_are_refused(tmp_path, labels, missing):
     alone = EvaluationContext(EmbeddingSet(np.ones((len(labels), 2)), np.array(labels)), Level())
-    with pytest.raises(ValueError, match=rf"there is no pair of {missing} among {len(labels)} queries"):
+    with pytest.raises(EmbeddingsError, match=rf"there is no pair of {missing} among {len(labels)} queries"):
         draw_score_distributions(alone, [Level()], tmp_path / "a.png")
 
 
