@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from metricforge.argument_types import misfit, plain_annotations
@@ -79,10 +81,10 @@ def argument_faults(
         if parameter.default is inspect.Parameter.empty and name not in cfg and name not in derived:
             faults.append(f"{join_path(path, name)}: {cfg['type']} needs this argument and has no default for it")
     for name, value in derived.items():
-        if name in cfg and name in accepted and value is not None and cfg[name] != value:
+        if name in cfg and name in accepted and value is not None and not np.array_equal(cfg[name], value):
             faults.append(
-                f"{join_path(path, name)}: {cfg[name]!r} contradicts {value!r}, which the data set or the model says; "
-                "leave it out, it is filled in"
+                f"{join_path(path, name)}: {cfg[name]!r} contradicts {reprlib.repr(value)}, which the data set or the "
+                "model says; leave it out, it is filled in"
             )
     return faults
 

@@ -195,6 +195,8 @@ def _build(
         sampler = _build_sampler(cfg.train_dataloader, data.train, run_seed, processes)
     # before weights are read, and long before the first evaluation
     check_evaluators(cfg, data.test, ("evaluators", "final_evaluators"))
+    if data.validation not in (None, data.test):
+        check_evaluators(cfg, data.validation, ("evaluators",), validates=True)
 
     model, readout = build_run_model(cfg, data, num_classes, device)
     set_reading(data.test, cfg.test_dataloader, "test_dataloader", decode="full")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -99,6 +100,11 @@ def test_the_many_names_of_one_plug_in_are_one_entry_of_what_is_known(registry):
 def test_a_value_that_contradicts_the_data_is_an_error(registry):
     with pytest.raises(ConfigError, match="num_classes: 7 contradicts 98"):
         registry.build(dict(type="Holder", similarity=None, num_classes=7), dim=4, num_classes=98)
+
+
+def test_an_array_that_contradicts_the_data_is_an_error(registry):
+    with pytest.raises(ConfigError, match=r"num_classes: \[1, 2\] contradicts array\(\[0, 1, 1\]\)"):
+        registry.build(dict(type="Holder", similarity=None, num_classes=[1, 2]), dim=4, num_classes=np.array([0, 1, 1]))
 
 
 def test_a_value_that_agrees_with_the_data_is_allowed(registry):

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from metricforge.arrays import Indices
 from metricforge.datasets import ImageDataset
+from metricforge.engine.loops.cutoffs_within import cutoffs_within
 from metricforge.errors import ConfigError
 from metricforge.evaluation.context import EvaluationContext
 from metricforge.evaluation.evaluate import plan_evaluation
@@ -19,9 +20,10 @@ from metricforge.similarities import EuclideanSimilarity
 from metricforge.structures import EmbeddingSet, Role
 
 
-def check_evaluators(cfg: Config, images: ImageDataset, keys: Sequence[str]) -> None:
+def check_evaluators(cfg: Config, images: ImageDataset, keys: Sequence[str], *, validates: bool = False) -> None:
     """Raise ConfigError for evaluators that cannot score these ``images``, such as with a K beyond their number.
 
+    With ``validates`` they are taken as a validation has them, which leaves values of ``ks`` beyond its images out.
     What a head without ``dim`` makes is known only when the model is built; then the first evaluation finds out.
     """
     dim = (cfg.model.get("head") or {}).get("dim")
@@ -41,9 +43,9 @@ def check_evaluators(cfg: Config, images: ImageDataset, keys: Sequence[str]) -> 
     for key in keys:
         for number, each in enumerate(cfg.get(key) or []):
             path = f"{key}[{number}]"
-            evaluator = EVALUATORS.build(each, path=path, dim=dim)
+            evaluators = [EVALUATORS.build(each, path=path, dim=dim)]
             try:
-                plan_evaluation(context, [evaluator])
+                plan_evaluation(context, cutoffs_within(evaluators, len(images) - 1) if validates else evaluators)
             except ValueError as fault:
                 raise ConfigError([f"{path}: on the {images.split} images: {fault}"]) from fault
 

@@ -136,7 +136,13 @@ def plan_evaluation(context: EvaluationContext, evaluators: Sequence[Evaluator])
         elif (its_plan := inner[-1]) is not None:
             neighbours = max(neighbours, its_plan.outer_neighbours)
         else:
-            neighbours = max(neighbours, evaluator.neighbours_needed(context))
+            needed = evaluator.neighbours_needed(context)
+            if needed > context.gallery_size:
+                raise ValueError(
+                    f"{type(evaluator).__name__} reads {needed} neighbours of each query, and a query can find "
+                    f"{context.gallery_size} images; take fewer"
+                )
+            neighbours = max(neighbours, needed)
     return EvaluationPlan(tuple(evaluators), neighbours, depth, tuple(inner))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metricforge import build_runner, load_model
+from metricforge import EVALUATORS, Evaluator, build_runner, load_model
 from metricforge.engine.records import checkpoint_writer
 from metricforge.engine.records.checkpoints import load_checkpoint
 from metricforge.errors import CheckpointError, ConfigError, DatasetError
@@ -215,6 +215,20 @@ def test_values_of_k_beyond_the_validation_images_are_left_out_of_validation_alo
     runner = train(config, tmp_path)
     assert "validation leaves out RecallAtK of 20: a query can find 11 images" in capsys.readouterr().out
     assert set(runner.last_scores) == {"recall@1", "recall@20"}
+
+
+def test_an_evaluator_that_cannot_score_the_validation_images_is_refused_before_training(config, tmp_path, monkeypatch):
+    class ReadsTwenty(Evaluator):
+        def neighbours_needed(self, context):
+            return 20
+
+        def evaluate(self, context):
+            return {"twenty": float(len(context.neighbours(20)))}
+
+    monkeypatch.setitem(EVALUATORS.module_dict, "ReadsTwenty", ReadsTwenty)
+    config["evaluators"] += [dict(type="ReadsTwenty")]
+    with pytest.raises(ConfigError, match=r"on the val images: ReadsTwenty reads 20 neighbours .* can find 11 images"):
+        build_runner(config, work_dir=tmp_path, device="cpu")
 
 
 def test_values_of_k_beyond_the_test_images_are_refused_before_training(config, tmp_path):

@@ -103,6 +103,23 @@ def test_too_large_a_k_is_refused_before_anything_is_searched(experiment, monkey
         evaluate(experiment, [RecallAtK((1,)), RecallAtK((2, 40))])
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_more_neighbours_than_there_are_images_are_refused_before_anything_is_searched(experiment, monkeypatch, nested):
+    class Neighbours(Evaluator):
+        def neighbours_needed(self, context):
+            return 40
+
+        def evaluate(self, context):
+            raise AssertionError("it is asked for scores")
+
+    monkeypatch.setattr(context, "exact_knn", None)
+    evaluators = [Neighbours()]
+    if nested:
+        evaluators = [ScoresBySimilarity(name="cosine", similarity=CosineSimilarity(), evaluators=evaluators)]
+    with pytest.raises(ValueError, match=r"Neighbours reads 40 neighbours .* a query can find 39 images"):
+        evaluate(experiment, evaluators)
+
+
 def test_no_evaluator_is_refused(experiment):
     with pytest.raises(ValueError, match="at least one evaluator"):
         evaluate(experiment, [])
