@@ -108,7 +108,10 @@ def calibrate(
             "table of labelled images of more classes"
         )
     if not 0 < is_match.sum() < len(is_match):
-        raise EmbeddingsError("every neighbour is of one kind, match or non-match, so nothing can be told apart")
+        raise EmbeddingsError(
+            f"{'every' if is_match.any() else 'no'} neighbour is of its query's class, so nothing can be told apart; "
+            "name labelled images of classes that are searched for among others, several of each"
+        )
     order = np.argsort(-impostors, kind="stable")
     ordered, owners = impostors[order], numbers[order]  # (Q,) from the most alike impostor on
     ones = np.ones((1, len(names)))

@@ -14,7 +14,7 @@ from metricforge.deployment.image_collection import ImageCollection
 from metricforge.errors import EmbeddingsError
 from metricforge.evaluation.calibration import NEIGHBOURS, QUERIES, calibrate
 from metricforge.index.snapshot import Snapshot
-from metricforge.index.writing import places_of
+from metricforge.index.writing import places_of, refuse_other_types
 
 DEPTH = 200  # neighbours among which the nearest of the own and of another class are looked for first
 
@@ -24,11 +24,15 @@ def calibrate_index(
 ) -> Calibration:
     """Calibrate the index on ``collection``, or on its own images, and write what was found into its manifest.
 
-    An image of ``collection`` that the index holds, by its path, is searched for without itself.
+    An image of ``collection`` that the index holds, by its path, is searched for without itself. Images without a label
+    are not searched for.
 
     Raises:
-        EmbeddingsError: for images without labels, or of too few classes.
+        EmbeddingsError: for an index without images, for images without labels or with labels of another type than in
+            the index, or of too few classes.
     """
+    if not len(snapshot):
+        raise EmbeddingsError(f"{snapshot.index} has no images, which calibration needs; add some")
     labels = _labels_of_index(snapshot)
     if collection is None:
         vectors, classes, own = _own_images(snapshot, labels)
@@ -38,11 +42,16 @@ def calibrate_index(
                 f"{collection.source}: the images have no labels, which calibration needs; name a folder with one "
                 "sub-folder per class, or a table with a column label"
             )
-        vectors = model.embed(collection.image(number) for number in range(len(collection)))
-        classes = np.array(collection.labels.to_pylist(), dtype=object)
-        paths = [collection.location(number) for number in range(len(collection))]
+        refuse_other_types(snapshot, collection.table.select(["label"]))
+        labelled = np.flatnonzero(collection.labels.is_valid().to_numpy()).tolist()
+        vectors = model.embed(collection.image(number) for number in labelled)
+        classes = np.array(collection.labels.drop_null().to_pylist(), dtype=object)
+        paths = [collection.location(number) for number in labelled]
         known = places_of(snapshot, paths)
         own = np.array([known[path][0][:2] if path in known else (-1, -1) for path in paths])
+    if not len(classes):
+        source = snapshot.index if collection is None else collection.source
+        raise EmbeddingsError(f"{source}: none of the images has a label, which calibration needs; label some")
     found = snapshot.search(vectors, model.learner.similarity, min(DEPTH, len(snapshot)), snapshot.allowed(None))
     impostors, genuine = np.full(len(classes), -np.inf), np.full(len(classes), -np.inf)  # (Q,)
     neighbours: list[Floats32] = []

@@ -52,7 +52,7 @@ def add_images(snapshot: Snapshot, model: EmbeddingModel, collection: ImageColle
     vectors = model.embed(collection.image(number) for number in range(len(collection)))
     replaced = [known[path][0] if path in known else None for path in paths]
     table = _with_known_columns(snapshot, index_table(collection.table, ids, paths), replaced)
-    _refuse_other_types(snapshot, table)
+    refuse_other_types(snapshot, table)
     # comparing a few vectors is as fast as a structure; compacting builds one for all
     name = write_segment(snapshot.index, [vectors], table, "flat", model.learner.similarity)
     gone = _gone(snapshot)
@@ -217,7 +217,7 @@ def _refuse_repeats(paths: Sequence[str]) -> None:
         )
 
 
-def _refuse_other_types(snapshot: Snapshot, table: pa.Table) -> None:
+def refuse_other_types(snapshot: Snapshot, table: pa.Table) -> None:
     """Raise EmbeddingsError for a column whose type does not fit the column of the same name in the index."""
     for segment in snapshot.segments:
         for field in segment.table.schema:

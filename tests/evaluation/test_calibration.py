@@ -69,7 +69,7 @@ def test_what_cannot_be_calibrated_is_told():
     owners, impostors = _made_up(0)
     with pytest.raises(ValueError, match="rate must be above 0 and below 1, got 1"):
         _calibrated(owners, impostors, 1)
-    with pytest.raises(EmbeddingsError, match="of one kind"):
+    with pytest.raises(EmbeddingsError, match="every neighbour is of its query's class"):
         calibrate(impostors, impostors, owners, np.array([0.5]), np.array([1]), 0.1, gallery=9)
 
 

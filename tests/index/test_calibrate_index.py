@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from metricforge.__main__ import main
 from metricforge.calibration import Calibration
@@ -61,6 +63,39 @@ def test_images_without_labels_are_refused(pixel_model, photo_folder, tmp_path):
     index = build_index(pixel_model, open_collection(flat), tmp_path / "index")
     with pytest.raises(EmbeddingsError, match="the images have no labels, which calibration needs"):
         index.calibrate()
+
+
+def test_an_index_without_images_is_refused(of_many_classes):
+    of_many_classes.remove(filter="true")
+    for source in (None, of_many_classes.path.parent / "photos.csv"):
+        with pytest.raises(EmbeddingsError, match="index has no images, which calibration needs; add some"):
+            of_many_classes.calibrate(source)
+
+
+def test_images_of_which_none_has_a_label_are_refused(of_many_classes):
+    photos = pa.table({name: of_many_classes.snapshot().table()[name] for name in ("path", "label")})
+    table = of_many_classes.path.parent / "unlabelled.parquet"
+    parquet.write_table(photos.set_column(1, "label", pa.nulls(len(photos), pa.int64())), table)
+    with pytest.raises(EmbeddingsError, match=r"unlabelled\.parquet: none of the images has a label"):
+        of_many_classes.calibrate(table)
+    of_many_classes.add(table)
+    with pytest.raises(EmbeddingsError, match="index: none of the images has a label, which calibration needs"):
+        of_many_classes.calibrate()
+
+
+def test_images_without_a_label_are_not_searched_for_whatever_the_source(of_many_classes):
+    table = of_many_classes.path.parent / "photos.csv"
+    lines = table.read_text().splitlines()
+    table.write_text(
+        "\n".join(line if number % 4 else line.partition(",")[0] + "," for number, line in enumerate(lines, 3))
+    )
+    named = of_many_classes.calibrate(table, rate=0.1)
+    assert (named.queries, named.classes) == (60, 20)
+
+
+def test_labels_of_another_type_than_the_index_has_are_refused(of_many_classes, photo_folder):
+    with pytest.raises(EmbeddingsError, match=r"column label is large_string here and int64 in .*; convert it"):
+        of_many_classes.calibrate(photo_folder)
 
 
 @pytest.fixture
