@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from PIL import Image
 
 from metricforge.errors import TrainingStopped
@@ -360,3 +361,19 @@ def shards(image_folder, tmp_path):
 def indexed(shards, tmp_path):
     index_shards([str(shard) for shard in shards], tmp_path / "i.parquet")
     return tmp_path / "i.parquet"
+
+
+@pytest.fixture(scope="session")
+def vector_model():
+    """A model of vectors of five numbers, which it leaves as they are."""
+    from metricforge.deployment import EmbeddingModel
+    from metricforge.deployment.model_description import ModelDescription
+    from metricforge.models import MetricLearner
+
+    parts = dict(
+        backbone=dict(type="IdentityBackbone", feature_dim=5),
+        head=dict(type="EmbeddingHead", l2_normalize=False),
+        similarity=dict(type="CosineSimilarity"),
+    )
+    learner = MetricLearner.from_config(parts, None)
+    return EmbeddingModel(learner, ModelDescription(parts, ()), torch.device("cpu"), "vectors.pth")

@@ -45,7 +45,10 @@ def export(arguments: argparse.Namespace) -> None:
                 _say(console, f"         Recall@1 {of_graph:.4f}, of the model {of_model:.4f}")
             else:
                 _say(console, "         no labels, so no Recall@1")
-    _say(console, f"use it:  {next_command('embed', done.bundle, 'PHOTOS', '--out', 'FOLDER')}")
+    if model.learner.backbone.takes_images:
+        _say(console, f"use it:  {next_command('embed', done.bundle, 'PHOTOS', '--out', 'FOLDER')}")
+    else:
+        _say(console, f"use it:  metricforge.load_model({str(done.bundle)!r}).embed(vectors), in Python")
 
 
 def _say(console: Console, text: str) -> None:

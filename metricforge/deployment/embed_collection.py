@@ -79,8 +79,10 @@ def embed_collection(
 
     Raises:
         EmbeddingsError: if ``folder`` holds embeddings of another model, of other images or in other parts.
+        MetricForgeError: if ``model`` was trained on vectors; nothing is written then.
         UnreadableImageError: with ``strict``, for the first image that cannot be read.
     """
+    model.refuse_unless_images()
     processes = Processes() if processes is None else processes
     folder.mkdir(parents=True, exist_ok=True)  # a fault of its path is told before anything slow
     origin = origin_of(model, collection, precision, part_rows)

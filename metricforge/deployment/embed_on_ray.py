@@ -50,10 +50,11 @@ def embed_on_ray(
 
     Raises:
         EmbeddingsError: if ``folder`` holds embeddings of another model, of other images or in other parts.
-        MetricForgeError: if Ray is not installed.
+        MetricForgeError: if Ray is not installed, or ``model`` was trained on vectors.
         UnreadableImageError: with ``strict``, for an image that cannot be read.
     """
     check_ray_is_installed()
+    model.refuse_unless_images()
     origin = origin_of(model, collection, precision, part_rows)
     done = finished_parts(folder, origin, whole=strict)
     taken_up = sum(len(origin.rows_of(number)) for number in done)

@@ -64,9 +64,11 @@ def migrate_index(
 
     Raises:
         EmbeddingsError: if the index is of ``model`` already, or none of its images can be read.
+        MetricForgeError: if ``model`` was trained on vectors.
         UnreadableImageError: for images that cannot be read; the index stays as it is.
     """
     index, manifest = snapshot.index, snapshot.manifest
+    model.refuse_unless_images()
     if model.hash == manifest.model_hash:
         raise EmbeddingsError(f"{index} already uses model {model.hash}; name another model")
     bundle = f"models/{model.hash}"

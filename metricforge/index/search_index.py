@@ -295,6 +295,7 @@ class SearchIndex:
 
         Raises:
             EmbeddingsError: if the index is of ``model`` already, or none of its images can be read.
+            MetricForgeError: if ``model`` was trained on vectors.
             UnreadableImageError: for images that cannot be read; the index stays as it is.
             IndexBusyError: if somebody else changes the index.
         """

@@ -53,3 +53,10 @@ def test_a_format_that_does_not_exist_names_those_that_do():
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 2
     assert "torchscript" in done.stderr
+
+
+def test_a_bundle_of_a_model_of_vectors_is_used_in_python(vector_model, tmp_path, capsys):
+    vector_model.save(tmp_path / "vectors")
+    main(["export", str(tmp_path / "vectors"), "--out", str(tmp_path / "bundle")])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("use it:"))
+    assert line == f"use it:  metricforge.load_model('{tmp_path / 'bundle'}').embed(vectors), in Python"

@@ -14,7 +14,7 @@ from metricforge.backbones import RawPixels
 from metricforge.deployment import EmbeddingModel
 from metricforge.deployment.image_collection import open_collection
 from metricforge.deployment.model_description import ModelDescription
-from metricforge.errors import EmbeddingsError, IndexBusyError, UnreadableImageError
+from metricforge.errors import EmbeddingsError, IndexBusyError, MetricForgeError, UnreadableImageError
 from metricforge.heads import EmbeddingHead
 from metricforge.index import SearchIndex, build_index, migrating
 from metricforge.models import MetricLearner
@@ -216,3 +216,13 @@ def test_the_command_migrates(own, small_model, calibrate, capsys):
     assert "removed  " in out
     assert "79 images, 12 dimensions" in out
     assert "the threshold was of the old model" in out
+
+
+def test_a_model_of_vectors_is_refused_before_anything_of_it_is_stored(own, vector_model, photo_folder, tmp_path):
+    before = sorted(own.path.rglob("*"))
+    with pytest.raises(MetricForgeError, match=r"vectors\.pth was trained on vectors and embeds no images"):
+        own.migrate(vector_model)
+    assert sorted(own.path.rglob("*")) == before
+    with pytest.raises(MetricForgeError, match=r"vectors\.pth was trained on vectors and embeds no images"):
+        build_index(vector_model, open_collection(photo_folder), tmp_path / "of_vectors")
+    assert not (tmp_path / "of_vectors").exists()
