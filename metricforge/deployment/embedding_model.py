@@ -269,8 +269,8 @@ class EmbeddingModel:
         Raises:
             MetricForgeError: if the loss that the model was trained with cannot classify.
         """
-        if k < 1:
-            raise ValueError(f"k must be >= 1, got {k}")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ValueError(f"k must be a whole number >= 1, got {k!r}")
         logits = self._class_logits(torch.from_numpy(self._embedded(images)).to(self.device))  # (N, C)
         chances, labels = logits.softmax(dim=1).topk(min(k, logits.shape[1]), dim=1)
         names = self.description.class_names or tuple(str(label) for label in range(logits.shape[1]))

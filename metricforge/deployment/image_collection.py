@@ -93,7 +93,13 @@ class ImageCollection:
         return self.location(index) if part is None else self._reader.read(part)
 
 
-def open_collection(source: str | Path, *, glob: str | None = None, lines: Iterable[str] = ()) -> ImageCollection:
+def open_collection(
+    source: str | os.PathLike[str],
+    *,
+    glob: str | None = None,
+    lines: Iterable[str] = (),
+    lines_of: str = "the standard input",
+) -> ImageCollection:
     """Open the images that ``source`` names, in the same order at every call.
 
     Args:
@@ -101,6 +107,7 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
             table with a column ``path`` relative to the table's folder and any others, or "-".
         glob: of a folder, take only images whose path below it matches, such as "2024/*.jpg".
         lines: for "-", one path or URL per line.
+        lines_of: where they come from, for messages.
 
     Raises:
         DatasetError: if ``source`` is none of these, or has no images.
@@ -111,7 +118,7 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
     if str(source) == "-":
         if glob is not None:
             raise DatasetError("--glob selects images of a folder, and - is a list of paths; leave --glob out")
-        return _of_paths("the standard input", str(Path.cwd()), _paths_in(lines))
+        return _of_paths(lines_of, str(Path.cwd()), _paths_in(lines, lines_of))
     if path.is_dir():
         return _of_folder(absolute_path(path), glob)
     if path.is_file() and path.suffix.lower() in TABLES:
@@ -122,7 +129,7 @@ def open_collection(source: str | Path, *, glob: str | None = None, lines: Itera
     raise DatasetError(f"{source} {state}; {EXPECTED}")
 
 
-def _paths_in(lines: Iterable[str]) -> list[str]:
+def _paths_in(lines: Iterable[str], source: str) -> list[str]:
     """The lines that are not blank; an error names the first that can be no path."""
     paths = []
     try:
@@ -130,15 +137,13 @@ def _paths_in(lines: Iterable[str]) -> list[str]:
             path = line.rstrip("\n").removeprefix("\ufeff")  # the mark that Windows puts before a text
             path.encode()  # fails for bytes that are not UTF-8 and were kept as they are
             if "\0" in path:
-                raise DatasetError(
-                    "the standard input has a zero byte, which no path has; write one path a line, not -print0"
-                )
+                raise DatasetError(f"{source} has a zero byte, which no path has; write one path a line, not -print0")
             if path.strip():
                 paths.append(path)
     except UnicodeError as fault:
         after = f" after {paths[-1]}" if paths else ""
         raise DatasetError(
-            f"the standard input is not UTF-8{after}; rename these files, or name a folder, whose other images are used"
+            f"{source} is not UTF-8{after}; rename these files, or name a folder, whose other images are used"
         ) from fault
     return paths
 

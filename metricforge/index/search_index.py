@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,8 +141,7 @@ class SearchIndex:
             FilterError: for a filter that cannot be understood.
             UnreadableImageError: for an image that cannot be decoded.
         """
-        _check_k(k)
-        return self._search(self.snapshot(), images, k, filter, exact)
+        return self._search(self.snapshot(), images, _whole(k), filter, exact)
 
     def _search(
         self, snapshot: Snapshot, images: Any, k: int, condition: str | None, exact: bool = False
@@ -161,7 +161,7 @@ class SearchIndex:
         Raises:
             EmbeddingsError: if there is no such image.
         """
-        _check_k(k)
+        k = _whole(k)
         snapshot = self.snapshot()
         vector = self._vector(snapshot, image)
         found = self._search(snapshot, vector[None], k + 1, filter)[0]
@@ -223,7 +223,7 @@ class SearchIndex:
     def remove(
         self,
         ids: Iterable[int] = (),
-        paths: Iterable[str] = (),
+        paths: Iterable[str | os.PathLike[str]] = (),
         filter: str | None = None,  # noqa: A002
     ) -> int:
         """Remove the images with these ids or paths and those that fulfil ``filter``, and return their number.
@@ -236,7 +236,7 @@ class SearchIndex:
         from metricforge.index.writing import remove_images
 
         with self._writing() as snapshot:
-            return remove_images(snapshot, list(ids), list(paths), filter)
+            return remove_images(snapshot, list(ids), [os.fspath(path) for path in paths], filter)
 
     def calibrate(self, source: Any = None, rate: float = 0.01) -> Calibration:
         """Choose the similarity below which a query counts as unknown, and keep it for every later search.
@@ -358,21 +358,24 @@ def _embeddings(given: Array, dim: int) -> Floats32:
     """Return ``given`` as embeddings (N, ``dim``).
 
     Raises:
-        ValueError: if they are of another size, or a number is not finite.
+        ValueError: if they are of another size, or a number is not finite in float32.
     """
     if given.ndim != 2 or given.shape[1] != dim:
         raise ValueError(f"embeddings must be (N, {dim}), got shape {given.shape}")
-    finite = np.isfinite(given).all(axis=1)
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(given, dtype=np.float32)
+    finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         raise ValueError(
             f"embeddings must be finite, but row {int(np.argmin(finite))} of {len(given)} is not; leave such rows out"
         )
-    return np.ascontiguousarray(given, dtype=np.float32)
+    return vectors
 
 
-def _check_k(k: object) -> None:
+def _whole(k: object) -> int:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+    return int(k)
 
 
 def _collection(source: Any) -> ImageCollection:
@@ -380,6 +383,6 @@ def _collection(source: Any) -> ImageCollection:
 
     if isinstance(source, ImageCollection):
         return source
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        return open_collection("-", lines=[str(each) for each in source])
-    return open_collection(source)
+    if isinstance(source, (str, os.PathLike)):
+        return open_collection(source)
+    return open_collection("-", lines=map(os.fsdecode, source), lines_of="the list of paths")

@@ -94,5 +94,7 @@ def test_embeddings_that_are_not_finite_are_refused(index):
     queries[1, 4] = np.nan
     with pytest.raises(ValueError, match="embeddings must be finite, but row 1 of 3 is not"):
         index.search(queries)
+    with pytest.raises(ValueError, match="embeddings must be finite, but row 0 of 1 is not"):
+        index.search(np.full((1, 27), 1e300))
     with pytest.raises(EmbeddingsError, match="no image with the id 80"):
         index.vector(80)

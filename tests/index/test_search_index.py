@@ -22,7 +22,14 @@ from metricforge.cli.main import main
 from metricforge.datasets.shards.shard_part import ShardPart
 from metricforge.datasets.shards.shard_reader import ShardReader
 from metricforge.deployment.image_collection import open_collection
-from metricforge.errors import EmbeddingsError, FilterError, IndexBusyError, IndexFileError, UnreadableImageError
+from metricforge.errors import (
+    DatasetError,
+    EmbeddingsError,
+    FilterError,
+    IndexBusyError,
+    IndexFileError,
+    UnreadableImageError,
+)
 from metricforge.index import SearchIndex, build_index
 from metricforge.index.manifest import Manifest
 
@@ -300,6 +307,23 @@ def test_no_index_is_built_over_another(built, pixel_model, photo_folder):
 def test_a_k_that_is_none_is_refused(index, photos, k):
     with pytest.raises(ValueError, match="k must be a whole number >= 1"):
         index.search(photos[0], k=k)
+
+
+def test_a_k_of_numpy_is_a_whole_number(index, photos):
+    assert index.search(photos[0], k=np.int64(3)) == index.search(photos[0], k=3)
+    assert index.search_by_id(4, k=np.int64(3)) == index.search_by_id(4, k=3)
+
+
+def test_images_are_added_and_removed_by_any_kind_of_path(index, photos):
+    assert index.add(path for path in (photos[3], str(photos[5]))) == [3, 5]
+    assert index.remove(paths=[photos[3], str(photos[5])]) == 2
+
+
+def test_a_list_of_no_paths_is_told(index):
+    with pytest.raises(DatasetError, match="the list of paths has no images"):
+        index.add([])
+    with pytest.raises(TypeError, match="object, not Image"):
+        index.add([Image.new("RGB", (3, 3))])
 
 
 PROGRAM = """
