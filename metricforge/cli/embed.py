@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from metricforge.cli.console import open_console
+from metricforge.cli.evaluated_similarity import evaluated_similarity, other_scores
 from metricforge.cli.next_command import next_command
 from metricforge.cli.parsers.embed import PRECISIONS, workers_of
 from metricforge.cli.unreadable_images import unreadable_lines
@@ -59,7 +60,12 @@ def embed(arguments: argparse.Namespace) -> None:
             )
         _report(console, arguments, found)
         if collection.labels is not None:
-            _say(console, f"score them: {next_command('evaluate', arguments.out)}")
+            compared = model.learner.similarity
+            similarity = evaluated_similarity(compared)
+            words = ("evaluate", arguments.out, *(() if similarity is None else ("--similarity", similarity)))
+            _say(console, f"score them: {next_command(*words)}")
+            if similarity is None:
+                _say(console, other_scores(compared))
 
 
 def _check_ray(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from metricforge.cli.console import open_console
+from metricforge.cli.evaluated_similarity import evaluated_similarity, other_scores
 from metricforge.cli.next_command import next_command
 from metricforge.cli.parsers.pictures import NEIGHBOURS, ROWS
 from metricforge.datasets import ImageDataset
@@ -19,20 +20,14 @@ from metricforge.engine.metric_runner import MetricRunner
 from metricforge.errors import MetricForgeError
 from metricforge.evaluation import EvaluationContext
 from metricforge.functional import check_packable
-from metricforge.interfaces import Similarity
 from metricforge.measurement import build_evaluators, save_embeddings
 from metricforge.report.pick_queries import pick_queries, queries_of_ids
 from metricforge.report.retrieval_grid import draw_retrieval_grid
 from metricforge.report.score_table import print_scores
 from metricforge.runner import build_runner
-from metricforge.similarities import CosineSimilarity, EuclideanSimilarity, HammingSimilarity
+from metricforge.similarities import HammingSimilarity
 
 # what metricforge evaluate calls them; others, learned ones among them, it does not know
-SIMILARITIES: dict[type[Similarity], str] = {
-    CosineSimilarity: "cosine",
-    EuclideanSimilarity: "euclidean",
-    HammingSimilarity: "hamming",
-}
 
 
 def test(arguments: argparse.Namespace) -> None:
@@ -114,13 +109,9 @@ def _save_embeddings(path: Path, runner: MetricRunner, console: Console) -> None
     if not context.searches_itself:
         words += ["--gallery", save_embeddings(context.gallery, path.with_name(f"{path.stem}.gallery{path.suffix}"))]
     _say(console, f"embeddings written to {' and '.join(str(word) for word in words[1::2])}")
-    similarity = SIMILARITIES.get(type(context.similarity))
+    similarity = evaluated_similarity(context.similarity)
     if similarity is None:
-        _say(
-            console,
-            f"metricforge evaluate compares them by {', '.join(SIMILARITIES.values())}, not by "
-            f"{type(context.similarity).__name__}, so it gives other scores",
-        )
+        _say(console, other_scores(context.similarity))
         return
     words += ["--similarity", similarity, "--seed", runner.seed]
     if context.task.exclude is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,15 +21,36 @@ from metricforge.models import MetricLearner
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> str:
-    """The pixels of a 3 x 3 image themselves."""
+    return _bundle(tmp_path, "CosineSimilarity")
+
+
+def _bundle(tmp_path: Path, similarity: str) -> str:
+    """The pixels of a 3 x 3 image themselves, compared by ``similarity``."""
     architecture = dict(
         backbone=dict(type="RawPixels", height=3, width=3),
         head=dict(type="EmbeddingHead", l2_normalize=True),
-        similarity=dict(type="CosineSimilarity"),
+        similarity=dict(type=similarity),
     )
-    description = ModelDescription(architecture=architecture, preprocessing=())
+    description = ModelDescription(architecture=architecture, preprocessing=(dict(type="Resize", size=(3, 3)),))
     learner = MetricLearner.from_config(architecture, None)
     return str(EmbeddingModel(learner, description, torch.device("cpu"), "here").save(tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize(
+    ("similarity", "option"), [("CosineSimilarity", "cosine"), ("EuclideanSimilarity", "euclidean")]
+)
+def test_the_command_that_it_prints_compares_as_the_model_does(similarity, option, image_folder, tmp_path, capsys):
+    main(["embed", _bundle(tmp_path, similarity), str(image_folder), "--out", str(tmp_path / "out"), "--workers", "0"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("score them: ")]
+    words = shlex.split(line)
+    main(words[words.index("evaluate") :])
+    assert f"by {option} similarity" in capsys.readouterr().out
+
+
+def test_it_says_that_another_similarity_gives_other_scores(image_folder, tmp_path, capsys):
+    bundle = _bundle(tmp_path, "PDDM")
+    main(["embed", bundle, str(image_folder), "--out", str(tmp_path / "out"), "--workers", "0"])
+    assert "by cosine, euclidean, hamming, not by PDDM, so it gives other scores" in capsys.readouterr().out
 
 
 @pytest.fixture
