@@ -74,7 +74,7 @@ class ImagesToAdd(_Fields):
     """Images to add."""
 
     image: list[Any] = Field(description="one file or several", json_schema_extra=_FILES)
-    label: str | None = Field(default=None, min_length=1, max_length=200, description="of all of them")
+    label: str | None = Field(default=None, pattern=r"\S", max_length=200, description="of all of them")
 
 
 class ImagesToRemove(_Fields):

@@ -46,6 +46,8 @@ class Uploads:
     def add(self, uploads: Sequence[Upload], label: str | None) -> list[int]:
         """Add the images, and give their ids; what was added before under the same name keeps its id.
 
+        Where the index takes none, such as while another process changes it, no new file stays.
+
         Raises:
             RefusedError: if the index's labels are of a type that ``label`` does not fit.
         """
@@ -55,11 +57,17 @@ class Uploads:
         columns: dict[str, Any] = {"path": pa.array(names, pa.large_string())}
         if label is not None:
             columns["label"] = self._labels(label, len(names))
-        for upload in uploads:
-            write_atomically(self.folder / self._name(upload), upload.content)
-        ids = self._index.add(
-            ImageCollection("the upload", str(self.folder), StringColumn(columns["path"]), pa.table(columns))
-        )
+        new = [self.folder / name for name in names if not (self.folder / name).exists()]
+        try:
+            for upload in uploads:
+                write_atomically(self.folder / self._name(upload), upload.content)
+            ids = self._index.add(
+                ImageCollection("the upload", str(self.folder), StringColumn(columns["path"]), pa.table(columns))
+            )
+        except BaseException:
+            for file in new:
+                file.unlink(missing_ok=True)
+            raise
         by_name = dict(zip(names, ids, strict=True))
         return [by_name[self._name(upload)] for upload in uploads]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from metricforge.calibration import Calibration
@@ -142,6 +143,24 @@ def test_nothing_is_added_if_one_of_the_images_is_damaged(serve, index, authoris
     assert answer.status_code in (415, 422)
     assert len(index) == 80
     assert not (index.path / "uploads").exists()
+
+
+def test_no_file_stays_of_images_that_an_index_in_use_does_not_take(serve, index, authorised, png):
+    client = serve(index, TOKEN)
+    client.post("/add", files={"image": ("a.png", png(500))}, headers=authorised)
+    before = sorted(index.path.rglob("*.png"))
+    both = [("image", ("a.png", png(500))), ("image", ("b.png", png(501)))]
+    with FileLock(index.path / ".lock"):
+        answer = client.post("/add", files=both, headers=authorised)
+    assert (answer.status_code, sorted(index.path.rglob("*.png"))) == (503, before)
+    assert client.post("/add", files=both, headers=authorised).json() == {"ids": [80, 81]}
+
+
+def test_a_label_of_blanks_is_none(serve, index, authorised, png):
+    client = serve(index, TOKEN)
+    for label in ("", "  "):
+        answer = client.post("/add", files={"image": png(500)}, data={"label": label}, headers=authorised)
+        assert (answer.status_code, len(index)) == (422, 80)
 
 
 def test_an_absent_id_is_not_removed_and_neither_are_the_others(serve, index, authorised):
