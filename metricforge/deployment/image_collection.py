@@ -229,8 +229,7 @@ def _plain_within(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_map(kind):
         return pa.map_(_plain_field(kind.key_field), _plain_field(kind.item_field), kind.keys_sorted)
     if pa.types.is_dictionary(kind):
-        plain = _plain(kind.value_type)
-        return kind if plain == kind.value_type else plain
+        return _plain(kind.value_type)  # each part of a table has a dictionary of its own, and a file takes one
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(_plain_field(kind.value_field), kind.list_size)
     for is_kind, make in _LISTS:

@@ -61,13 +61,17 @@ def test_columns_become_what_a_filter_reads_and_python_has(tmp_path):
         "opens": pa.array([1_001, 2_002], pa.time64("ns")),
         "takes": pa.array([1_001, 2_002], pa.duration("ns")),
         "name": pa.array(["x", "y"], pa.string_view()),
+        "kind": pa.array(["x", "y"]).dictionary_encode(),
+        "kinds": pa.array([["x"], ["y"]], pa.list_(pa.dictionary(pa.int8(), pa.string()))),
         "visits": pa.array([[1_001], [2_002]], pa.list_(pa.timestamp("ns"))),
         "pair": pa.array([[1_001], [2_002]], pa.list_(pa.time64("ns"), 1)),
         "box": pa.array([{"names": ["x"]}, {"names": ["y"]}], pa.struct([("names", pa.large_list(pa.string_view()))])),
         "by": pa.array([[("x", 1_001)], [("y", 2_002)]], pa.map_(pa.string(), pa.duration("ns"))),
     }
     parquet.write_table(pa.table(columns), tmp_path / "table.parquet")
-    rows = open_collection(tmp_path / "table.parquet").rows([1]).to_pylist()[0]
+    images = open_collection(tmp_path / "table.parquet")
+    assert images.table.schema.field("kind").type == images.table.schema.field("kinds").type.value_type == pa.string()
+    rows = images.rows([1]).to_pylist()[0]
     assert rows["sold"].microsecond == rows["opens"].microsecond == rows["takes"].microseconds == 2
     assert rows["visits"][0].microsecond == rows["pair"][0].microsecond == rows["by"][0][1].microseconds == 2
     assert rows["name"] == rows["box"]["names"][0] == rows["by"][0][0] == "y"

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 from filelock import FileLock
 from PIL import Image
+from pyarrow import parquet
 
 import metricforge
 from metricforge.cli.main import main
@@ -317,6 +319,16 @@ def test_a_k_of_numpy_is_a_whole_number(index, photos):
 def test_images_are_added_and_removed_by_any_kind_of_path(index, photos):
     assert index.add(path for path in (photos[3], str(photos[5]))) == [3, 5]
     assert index.remove(paths=[photos[3], str(photos[5])]) == 2
+
+
+def test_an_index_of_categories_takes_images_of_a_folder_and_is_compacted(pixel_model, photo_folder, photos, tmp_path):
+    categories = {"label": ["class_0", "class_1"], "kind": ["shoe", "boot"]}
+    columns = {name: pa.array(values).dictionary_encode() for name, values in categories.items()}
+    parquet.write_table(pa.table({"path": list(map(str, photos[:2])), **columns}), tmp_path / "table.parquet")
+    index = build_index(pixel_model, open_collection(tmp_path / "table.parquet"), tmp_path / "categories")
+    index.add(photo_folder)
+    index.compact()
+    assert [hit.metadata["kind"] for hits in index.search(photos[:3], k=1) for hit in hits] == ["shoe", "boot", None]
 
 
 def test_a_list_of_no_paths_is_told(index):
