@@ -187,6 +187,12 @@ def _of_table(file: Path) -> ImageCollection:
         raise DatasetError(f"{file}: {empty:,} rows have no path; fill them in or remove them")
     table = _readable(file, table)
     if "label" in table.column_names:
+        kind = table.schema.field("label").type
+        if pa.types.is_nested(kind):
+            raise DatasetError(
+                f"{file}: column label is {kind}, and the label of an image is one value; rename the column, such as "
+                "to labels, to take it along"
+            )
         table = table.set_column(table.column_names.index("label"), "label", _labels(table["label"]))
     return ImageCollection(str(file), str(file.parent), StringColumn(table["path"]), table)
 

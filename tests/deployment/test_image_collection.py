@@ -85,6 +85,13 @@ def test_a_column_that_nothing_reads_is_named(kind, tmp_path):
         open_collection(tmp_path / "table.parquet")
 
 
+@pytest.mark.parametrize("label", [["x", "y"], {"name": "x"}], ids=["list", "struct"])
+def test_a_label_of_several_values_is_refused(label, tmp_path):
+    parquet.write_table(pa.table({"path": ["a.jpg"], "label": [label]}), tmp_path / "table.parquet")
+    with pytest.raises(DatasetError, match=r"column label is .*, and the label of an image is one value; rename"):
+        open_collection(tmp_path / "table.parquet")
+
+
 @pytest.mark.parametrize("labels", [["", "nan", "a", " "], [None, "NaN", "a", None], [float("nan"), None, 1.0, None]])
 def test_what_is_no_label_is_null(tmp_path, labels):
     parquet.write_table(pa.table({"path": list("abcd"), "label": labels}), tmp_path / "table.parquet")
