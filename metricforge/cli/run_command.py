@@ -73,6 +73,12 @@ def run_command(command: Callable[[], None]) -> None:
             if isinstance(error, OSError) and error.errno in FULL and _output_is_full():
                 _print_error(f"the output takes no more: {error.strerror}; direct it elsewhere")
                 sys.exit(1)
+            if isinstance(error, ModuleNotFoundError) and not _has_pytorch():
+                _print_error(
+                    f"this command needs {error.name}, which is not installed; without PyTorch, an index can be "
+                    "searched and served, and embeddings indexed; pip install metricforge installs what is missing"
+                )
+                sys.exit(1)
             if not (isinstance(error, OSError) and error.errno in OF_THE_PLACE and error.filename):
                 raise
             _print_error(f"{error.filename}: {error.strerror}; name another place")
@@ -103,6 +109,12 @@ def _lost_workers_named() -> Iterator[None]:
 def _print_error(text: str) -> None:
     open_console(stderr=True).print(Text("error: ", style="bold red"), end="")
     print(text, file=sys.stderr, flush=True)
+
+
+def _has_pytorch() -> bool:
+    from metricforge.index.stored_models import has_pytorch
+
+    return has_pytorch()
 
 
 def _output_is_full() -> bool:

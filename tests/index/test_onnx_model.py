@@ -112,6 +112,12 @@ def test_the_command_searches_without_pytorch_and_says_what_needs_it(onnx_index,
     assert done.returncode == 1
     assert "torch is not installed. Without PyTorch, images can only be searched with" in done.stderr
     assert "--format onnx --with-preprocessing" in done.stderr
+    for words in (["embed", str(bundle)], ["index", str(bundle)], ["index", "migrate", str(onnx_index)]):
+        done = command(*words, str(photo_folder), *(["--out", str(tmp_path / "out")] if "migrate" not in words else []))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: this command needs "), done.stderr
+        assert "which is not installed; without PyTorch, an index can be searched" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
