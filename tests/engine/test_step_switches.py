@@ -200,8 +200,8 @@ def test_values_that_are_no_setting_of_a_switch_are_refused(config, tmp_path, sw
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(clip_grad=dict(max_norm=0)), r"optim_wrapper.clip_grad.max_norm: 0 must be a number above 0"),
-        (dict(clip_grad=dict(max_norm=-1.0)), r"optim_wrapper.clip_grad.max_norm: -1.0 must be a number above 0"),
+        (dict(clip_grad=dict(max_norm=0)), r"optim_wrapper.clip_grad.max_norm: 0 must be a number > 0"),
+        (dict(clip_grad=dict(max_norm=-1.0)), r"optim_wrapper.clip_grad.max_norm: -1.0 must be a number > 0"),
         (dict(clip_grad=dict(type="value", clip_value=0.0)), r"optim_wrapper.clip_grad.clip_value: 0.0 must be"),
     ],
 )

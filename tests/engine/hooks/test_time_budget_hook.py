@@ -122,5 +122,5 @@ def test_the_backbone_s_warm_up_is_shortened_with_the_schedule(config, tmp_path)
 @pytest.mark.parametrize("minutes", [0, -1.0, float("inf")])
 def test_a_time_that_is_none_is_refused(tiny_config, tmp_path, minutes):
     tiny_config["train_cfg"]["max_minutes"] = minutes
-    with pytest.raises(ConfigError, match=r"train_cfg.max_minutes: .* must be above 0"):
+    with pytest.raises(ConfigError, match=r"train_cfg.max_minutes: .* must be (above 0|a number)"):
         build_runner(tiny_config, work_dir=tmp_path, device="cpu")
