@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 3, 2**31, 2**40, -(2**70), 0.5, -0.5, 1e10, float("nan"), float("inf")),
@@ -13,8 +17,16 @@ VALUES: tuple[Any, ...] = (
     *([], [1], [None], ["x"], [[]], [{}], (), (1, 2)),
     *({}, {"type": "x"}, {"type": None}, {"type": []}, {"type": {}}, {"type": 3}, {"a": 1}, {1: 2}),
     *({"type": "TripletLoss"}, {"type": "RecallAtK"}, {"type": "GlyphNet"}, {"type": "StepLR"}, {"type": "Adam"}),
+    *(
+        {"type": "OneCycleLR"},
+        {"type": "LinearLR"},
+        {"type": "SGD", "lr": 1},
+        {"type": "EMAHook"},
+        {"type": "Normalize"},
+    ),
+    *(np.float32(0.5), np.arange(3), torch.tensor(1.0), Path("x"), len, 1j, b"x", {1}, range(3), "a'b"),  # of scripts
 )
-KEYS = ("type", "x", "lr", "ks", "root", "seed", "_delete_", "")
+KEYS = ("type", "x", "lr", "ks", "root", "seed", "_delete_", "", "a'b", 1, "begin", "interval")
 
 
 def mutated(config: Mapping[str, Any], rng: random.Random) -> tuple[dict[str, Any], str]:
