@@ -95,7 +95,7 @@ def _run(console: Console, arguments: argparse.Namespace, pending: list[RowRun])
             runner.describe()
             runner.train()
             if not run.finished:
-                failed[run] = "ended early or without a test; train_cfg.val_interval must not be 0"
+                failed[run] = "ended without a test; train_cfg.val_interval must not be 0"
         except TrainingStopped as stop:
             print(f"{stop}; the same command goes on with what is not finished", file=sys.stderr)
             sys.exit(stop.exit_code)

@@ -16,6 +16,7 @@ from metricforge.errors import ConfigError
 from metricforge.evaluation import read_scores
 from metricforge.overrides import format_override, value_at
 from metricforge.run_records.checkpoint_files import checkpoint_files
+from metricforge.run_records.history import read_history
 from metricforge.spelling import nearest
 
 
@@ -56,8 +57,12 @@ class RowRun:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs were trained, and the chosen weights scored the test."""
-        return self.trained_epochs == self.cfg.train_cfg.max_epochs
+        """Whether it was trained to its end, which may come early, and the chosen weights scored the test."""
+        trained = self.trained_epochs
+        if trained is None or trained == self.cfg.train_cfg.max_epochs:
+            return trained is not None
+        history = read_history(self.folder)
+        return bool(history) and history[-1].get("ended", {}).get("how") == "finished"
 
     @property
     def trained_epochs(self) -> int | None:

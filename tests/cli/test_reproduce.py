@@ -81,6 +81,24 @@ def test_a_finished_row_is_not_run_again(run, tmp_path, monkeypatch, part):
     assert scores_files(tmp_path) == before
 
 
+def test_a_row_that_ended_early_as_its_config_says_is_finished(run, tmp_path, monkeypatch):
+    budget = ("--cfg-options", "train_cfg.max_minutes=0.00001")
+    status, out = run("demo", *budget)
+    assert status == 0, out
+    before = scores_files(tmp_path)
+    assert [json.loads(content)["protocol"]["choice"]["trained_epochs"] for content in before.values()] == [0, 0]
+    monkeypatch.setattr(ResumableTrainLoop, "run", lambda self: pytest.fail("trained again"))
+    assert run("demo", *budget)[0] == 0
+    assert scores_files(tmp_path) == before
+
+
+def test_a_run_without_a_test_is_not_finished_and_says_what_it_lacks(run):
+    status, out = run("demo", "--cfg-options", "train_cfg.val_interval=0")
+    assert status == 1
+    assert "2 runs of 2 failed" in out
+    assert "ended without a test; train_cfg.val_interval must not be 0" in out
+
+
 @pytest.mark.parametrize(("end", "its_status"), [(KeyboardInterrupt(), 130), (TrainingStopped("SIGTERM"), 75)])
 def test_an_interrupted_row_goes_on_where_it_was_and_ends_the_same(run, tmp_path, monkeypatch, end, its_status):
     run("demo")
