@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -109,9 +109,9 @@ def evaluate_embeddings(
             cameras then.
 
     Raises:
-        EmbeddingsError: for an unknown score, similarity, clustering or space, a clustering that no score reads, a tree
-            that cannot be read, sets of different kinds or dimensions, a K beyond the gallery, or no query with a
-            match.
+        EmbeddingsError: for an unknown score, similarity, clustering or space, a text in place of a list, a seed below
+            0, a clustering that no score reads, a tree that cannot be read, sets of different kinds or dimensions, a K
+            beyond the gallery, or no query with a match.
 
     Examples:
         >>> embeddings = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.2]])
@@ -128,14 +128,16 @@ def evaluate_embeddings(
             f"gallery must be TaggedEmbeddings, got {type(gallery).__name__}; write "
             "gallery=TaggedEmbeddings(embeddings, labels)"
         )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise EmbeddingsError(f"seed must be an integer of at least 0, got {seed!r}")
     evaluators = _evaluators(scores, tree, spaces, fit_spaces)
-    chosen_clustering = _named(clustering, CLUSTERINGS, "clustering")
+    chosen_clustering = _named(clustering, CLUSTERINGS, Clustering, "clustering")
     if clustering != "k-means" and not any(isinstance(evaluator, ClusterEvaluator) for evaluator in evaluators):
         raise EmbeddingsError(
             f"clustering is what nmi, nmi_geometric, ami and f1 read: got {type(chosen_clustering).__name__} "
             f"and scores {', '.join(scores)}; add one of these, or leave it out"
         )
-    chosen_similarity = _named(similarity, SIMILARITIES, "similarity")
+    chosen_similarity = _named(similarity, SIMILARITIES, Similarity, "similarity")
     sets = [queries] if gallery is None else [queries, gallery]
     class_indices, class_names = _numbered([one.labels for one in sets], "labels")
     share_ids = gallery is not None and queries.ids is not None and gallery.ids is not None
@@ -190,6 +192,11 @@ def _tagged(queries: TaggedEmbeddings | Values, labels: Values | None) -> Tagged
 def _evaluators(
     scores: Sequence[str], tree: str | Path | None, spaces: Sequence[str], fit_spaces: TaggedEmbeddings | None
 ) -> list[Evaluator]:
+    for argument, names, example in (("scores", scores, "recall@1"), ("spaces", spaces, "pca:64")):
+        # a text is a sequence, too: of its letters
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) for name in names):
+            raise EmbeddingsError(f'{argument} must be a list of names, such as ["{example}"], got {names!r}')
     if len(set(spaces)) != len(spaces):
         raise EmbeddingsError(f"spaces must be distinct, got {', '.join(spaces)}")
     if fit_spaces is not None and not spaces:
@@ -207,11 +214,12 @@ def _evaluators(
         raise EmbeddingsError(str(fault)) from fault
 
 
-def _named(value: str | Named, known: Mapping[str, Callable[[], Named]], argument: str) -> Named:
-    if not isinstance(value, str):
+def _named(value: str | Named, known: Mapping[str, Callable[[], Named]], kind: type[Any], argument: str) -> Named:
+    if isinstance(value, kind):
         return value
-    if value not in known:
-        raise EmbeddingsError(f'{argument} must be one of {", ".join(known)}, got "{value}"')
+    if not isinstance(value, str) or value not in known:
+        got = f'"{value}"' if isinstance(value, str) else repr(value)
+        raise EmbeddingsError(f"{argument} must be one of {', '.join(known)}, or a {kind.__name__}, got {got}")
     return known[value]()
 
 

@@ -95,6 +95,25 @@ def test_what_is_no_embeddings_and_labels_is_named(arguments, says):
         evaluate_embeddings(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (dict(similarity=dict(type="CosineSimilarity")), r"similarity must be .* or a Similarity, got \{'type'"),
+        (dict(similarity=None), "similarity must be .* got None"),
+        (dict(clustering=dict(type="KMeans")), r"clustering must be .* or a Clustering, got \{'type': 'KMeans'\}"),
+        (dict(scores=None), r'scores must be a list of names, such as \["recall@1"\], got None'),
+        (dict(scores="recall@1"), "scores must be a list of names, .* got 'recall@1'"),
+        (dict(scores=[1]), r"scores must be a list of names, .* got \[1\]"),
+        (dict(spaces="int8"), r"""spaces must be a list of names, such as \["pca:64"\], got 'int8'"""),
+        (dict(seed=1.5), "seed must be an integer of at least 0, got 1.5"),
+        (dict(seed=-1), "seed must be an integer of at least 0, got -1"),
+    ],
+)
+def test_an_argument_of_another_type_is_named_with_what_it_must_be(arguments, says):
+    with pytest.raises(EmbeddingsError, match=says):
+        evaluate_embeddings(POINTS, LABELS, **arguments)
+
+
 def test_a_query_that_stands_in_the_gallery_is_left_out_only_where_both_have_ids():
     ids = np.array([f"image {number}" for number in range(6)])
     images = TaggedEmbeddings(POINTS, LABELS, ids)
@@ -124,7 +143,7 @@ def test_a_k_beyond_the_gallery_other_dimensions_and_an_unknown_similarity_are_r
         evaluate_embeddings(images, scores=["recall@6"])
     with pytest.raises(EmbeddingsError, match="gallery has 2 dimensions and queries 1"):
         evaluate_embeddings(images, gallery=TaggedEmbeddings(np.ones((2, 2)), np.array([0, 1])))
-    with pytest.raises(EmbeddingsError, match='one of cosine, euclidean, hamming, got "dot"'):
+    with pytest.raises(EmbeddingsError, match='one of cosine, euclidean, hamming, or a Similarity, got "dot"'):
         evaluate_embeddings(images, similarity="dot")
     with pytest.raises(EmbeddingsError, match="labels of queries and gallery must both be text"):
         evaluate_embeddings(images, gallery=TaggedEmbeddings(POINTS, LABELS.astype(str)))
@@ -214,7 +233,9 @@ def test_scores_without_a_value_for_each_query_are_written_before_their_classes_
 
 
 def test_an_unknown_clustering_is_refused_with_those_there_are():
-    with pytest.raises(EmbeddingsError, match='clustering must be one of k-means, affinity, got "dbscan"'):
+    with pytest.raises(
+        EmbeddingsError, match='clustering must be one of k-means, affinity, or a Clustering, got "dbscan"'
+    ):
         evaluate_embeddings(TaggedEmbeddings(POINTS, LABELS), scores=["nmi"], clustering="dbscan")
 
 
