@@ -36,6 +36,12 @@ class ConfigError(MetricForgeError, ValueError):
         super().__init__("\n".join([f"{count} in {source}:", *(f"  - {fault}" for fault in self.faults)]))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is Python's, torch's or a GPU's of too little memory."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate" in text
+
+
 class UnknownTypeError(MetricForgeError):
     """A ``type=`` that no core module and no installed plug-in registers."""
 

@@ -23,6 +23,7 @@ from metricforge.errors import (
     MetricForgeError,
     NonFiniteLossError,
     ProcessesDifferError,
+    is_out_of_memory,
 )
 from metricforge.named_exits import exits_of_others_named
 
@@ -156,7 +157,7 @@ def _end_all(watch: ProcessWatch, error: Exception) -> NoReturn:
 
     if is_of_others(error):
         watch.await_end()
-    elif isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    elif is_out_of_memory(error):
         watch.blame(
             f"ran out of memory: {str(error).strip() or type(error).__name__}\n"
             "Ways out: train_cfg.chunk (images embedded at once), a smaller batch, more processes"

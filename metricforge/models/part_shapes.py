@@ -70,6 +70,17 @@ def check_embeddings(embeddings: Tensor, head: nn.Module) -> None:
     )
 
 
+def refused_image(image: Tensor, backbone: Backbone, head: nn.Module, fault: Exception) -> ConfigError:
+    """The error that ``fault`` is, which ``backbone`` or ``head`` raised for ``image`` (3, H, W)."""
+    return ConfigError(
+        [
+            f"model: {_whose(backbone)} with {_whose(head)} cannot embed an image of shape {tuple(image.shape)}: "
+            f"{type(fault).__name__}: {fault}; let the transforms give another size, or take another backbone"
+        ],
+        "the model",
+    )
+
+
 def _whose(part: nn.Module) -> str:
     source = source_of_module(type(part).__module__)
     name = type(part).__name__

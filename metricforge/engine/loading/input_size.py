@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metricforge.datasets import ImageDataset, VectorDataset
-from metricforge.errors import ConfigError
+from metricforge.errors import ConfigError, is_out_of_memory
 from metricforge.interfaces import Backbone
 from metricforge.models.evaluation_mode import evaluation_mode
 
@@ -66,6 +66,8 @@ def check_input_size(backbone: Backbone, dataset: ImageDataset, path: str) -> No
         with evaluation_mode(backbone), torch.no_grad():
             backbone(blank)
     except Exception as fault:  # each network says it in its own way
+        if is_out_of_memory(fault):
+            raise
         made, own = f"{size[0]} x {size[1]}", backbone.input_size
         name = f"{type(backbone).__name__} {getattr(backbone, 'name', '')}".strip()
         takes = "" if own is None else f", whose input size is {own[0]} x {own[1]}"

@@ -27,6 +27,19 @@ class UnpooledBackbone(Backbone):
         return self.layer(images)
 
 
+@BACKBONES.register_module()
+class PatchBackbone(Backbone):
+    """Cuts its images into patches larger than they are."""
+
+    def __init__(self, feature_dim: int = 8) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.layer = nn.Conv2d(3, feature_dim, 64, stride=64)
+
+    def forward(self, images):
+        return self.layer(images).mean(dim=(2, 3))
+
+
 @TRANSFORMS.register_module()
 class ToFloat:
     """Does what many recipes do, and the model here does itself."""
@@ -50,6 +63,31 @@ def test_a_backbone_of_another_shape_than_it_says_is_named_before_training(tiny_
     with pytest.raises(ConfigError, match=told):
         build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_backbone_that_cannot_take_the_images_is_named_with_their_shape_before_training(tiny_config, tmp_path):
+    tiny_config["model"]["backbone"] = dict(type="PatchBackbone")
+    for loader in ("train_dataloader", "test_dataloader"):
+        tiny_config[loader]["dataset"]["transform"] = []  # so that the size depends on the image
+    told = r"PatchBackbone .*cannot embed an image of shape \(3, \d+, \d+\): RuntimeError: .*Kernel size"
+    with pytest.raises(ConfigError, match=told):
+        build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("transform", [[], [dict(type="CenterCrop", size=16)]], ids=["any size", "one size"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_too_little_memory_for_an_image_comes_through(error, transform, tiny_config, tmp_path, monkeypatch):
+    def fail(self, images):
+        raise error
+
+    monkeypatch.setattr(PatchBackbone, "forward", fail)
+    tiny_config["model"]["backbone"] = dict(type="PatchBackbone")
+    for loader in ("train_dataloader", "test_dataloader"):
+        tiny_config[loader]["dataset"]["transform"] = transform
+    with pytest.raises(type(error)) as raised:
+        build_runner(tiny_config, work_dir=tmp_path / "run", device="cpu")
+    assert raised.value is error
 
 
 def test_a_transform_of_another_dtype_is_named_before_training(tiny_config, tmp_path):
