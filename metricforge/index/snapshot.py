@@ -200,6 +200,8 @@ def _alive(index: Path, manifest: Manifest, segments: Sequence[Segment]) -> list
         return [None] * len(segments)
     try:
         rows = stored_arrays(index / manifest.deleted)
+    except OSError:
+        raise  # whoever reads the index knows whether a writer has just removed the file
     except DAMAGED_ARRAY as fault:
         raise IndexFileError(f"{index / manifest.deleted} cannot be read ({fault}); build the index again") from fault
     flags: list[Flags | None] = []

@@ -32,7 +32,7 @@ from metricforge.errors import (
     IndexFileError,
     UnreadableImageError,
 )
-from metricforge.index import SearchIndex, build_index
+from metricforge.index import SearchIndex, build_index, snapshot
 from metricforge.index.manifest import Manifest
 
 
@@ -216,6 +216,24 @@ def test_a_reader_sees_what_another_process_changed(index, photos):
     reader.search(photos[0], k=1)
     index.remove(ids=[0])
     assert reader.search(photos[0], k=1)[0][0].id != 0
+
+
+def test_a_search_goes_on_where_a_writer_removes_the_list_of_removed_images_that_it_is_about_to_read(
+    index, photos, monkeypatch
+):
+    index.remove(ids=[0])
+    read, waiting = snapshot.stored_arrays, [index]
+
+    def read_after_a_writer(path):
+        if waiting:
+            writer = waiting.pop()
+            writer.compact()
+            writer.remove(ids=[1])  # the files of the last state but one are cleared away
+        return read(path)
+
+    monkeypatch.setattr(snapshot, "stored_arrays", read_after_a_writer)
+    assert SearchIndex(index.path).search(photos[9], k=1)[0][0].id == 9
+    assert not waiting
 
 
 def test_searches_go_on_while_images_come_and_go(index, photos):
