@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
@@ -50,6 +51,11 @@ def misfit(value: Any, parameter: inspect.Parameter) -> str | None:
 def is_number(value: object) -> TypeGuard[float]:
     """Whether ``value`` is a number, which True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Whether ``value`` is an integer, of Python or NumPy, which True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is(value: Any, kind: type) -> bool:

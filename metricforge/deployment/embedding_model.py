@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from metricforge.argument_types import is_whole_number
 from metricforge.arrays import Floats32
 from metricforge.bundle_files import read_description
 from metricforge.calibration import Calibration
@@ -152,7 +153,7 @@ class EmbeddingModel:
             ValueError: for a batch size below 1.
         """
         size = self.description.batch_size if batch_size is None else batch_size
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        if not is_whole_number(size) or size < 1:
             raise ValueError(f"batch_size must be a whole number >= 1, got {size!r}")
         if not self.learner.backbone.takes_images:
             return self._embed_vectors(images, size)
@@ -269,7 +270,7 @@ class EmbeddingModel:
         Raises:
             MetricForgeError: if the loss that the model was trained with cannot classify.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        if not is_whole_number(k) or k < 1:
             raise ValueError(f"k must be a whole number >= 1, got {k!r}")
         logits = self._class_logits(torch.from_numpy(self._embedded(images)).to(self.device))  # (N, C)
         chances, labels = logits.softmax(dim=1).topk(min(k, logits.shape[1]), dim=1)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from metricforge.argument_types import is_whole_number
 from metricforge.arrays import Array, Floats32
 from metricforge.damaged_arrays import DAMAGED_ARRAY
 from metricforge.disk_errors import CLOSED, FULL
@@ -373,7 +374,7 @@ def _embeddings(given: Array, dim: int) -> Floats32:
 
 
 def _whole(k: object) -> int:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+    if not is_whole_number(k) or k < 1:
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
     return int(k)
 

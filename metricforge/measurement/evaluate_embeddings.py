@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import torch
 
+from metricforge.argument_types import is_whole_number
 from metricforge.arrays import Array, Indices
 from metricforge.clusterings import AffinityPropagation, KMeans
 from metricforge.embedding_files.tagged_embeddings import TaggedEmbeddings
@@ -128,7 +129,7 @@ def evaluate_embeddings(
             f"gallery must be TaggedEmbeddings, got {type(gallery).__name__}; write "
             "gallery=TaggedEmbeddings(embeddings, labels)"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+    if not is_whole_number(seed) or seed < 0:
         raise EmbeddingsError(f"seed must be an integer of at least 0, got {seed!r}")
     evaluators = _evaluators(scores, tree, spaces, fit_spaces)
     chosen_clustering = _named(clustering, CLUSTERINGS, Clustering, "clustering")
